@@ -1,0 +1,134 @@
+"""`Bijector`: the contract that every invertible map of jflows keeps.
+
+This docstring of the class is the specification; `jflows.testing.check_bijector` is the same specification as code.
+Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
+"""
+
+import abc
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.typing import Array, Shape
+
+
+class Bijector(nn.Module, abc.ABC):
+    """An invertible, differentiable map between latent z and data x, with the log-det of its Jacobian.
+
+        x = f(z)            forward_and_log_det(z) = (x, log|det dx/dz|)
+        z = f^-1(x)         inverse_and_log_det(x) = (z, log|det dz/dx|)       [nats per event]
+
+    An *event* is what gets one log-det: the trailing `x_event_ndims` axes of x, `z_event_ndims` of z. All leading axes
+    are batch axes, treated independently. `log_det` has exactly the batch shape and is float32 or wider.
+
+    A subclass is concrete or abstract, never both: it declares `x_event_ndims` and `z_event_ndims`, writes the two
+    hooks `_forward_and_log_det` and `_inverse_and_log_det`, and is never subclassed itself (wrap it instead). Hooks
+    may assume the rank was checked. `context` arrives with the batch axes of the event in front, or as None. Lazy
+    parameters are created in one private `nn.compact` helper that both hooks call. Fields are int, float, str, bool,
+    None, modules, or tuples of these, so that a bijector is hashable and can be stored as JSON.
+
+    Variables are a Linen pytree: `init` is run through the direction that will see data,
+
+        variables = bijector.init(key, x, method="inverse_and_log_det")
+        z, log_det = bijector.apply(variables, x, method="inverse_and_log_det")
+
+    Not checked: that the hooks are each other's inverse and that the log-det is right. `check_bijector` checks both.
+    """
+
+    @property
+    @abc.abstractmethod
+    def x_event_ndims(self) -> int:
+        """How many trailing axes of x form one event."""
+
+    @property
+    @abc.abstractmethod
+    def z_event_ndims(self) -> int:
+        """How many trailing axes of z form one event."""
+
+    @abc.abstractmethod
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        """Hook: z -> x and log|det dx/dz|."""
+
+    @abc.abstractmethod
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        """Hook: x -> z and log|det dz/dx|."""
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """Shape of an x event, given that of z. Raises if the map cannot take such an event."""
+        return tuple(z_event_shape)
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """Shape of a z event, given that of x. Raises if the map cannot take such an event."""
+        return tuple(x_event_shape)
+
+    @property
+    def allows_invertible_backprop(self) -> bool:
+        """False for maps whose steps cannot be replayed from their output: mutable state or a numerical inverse."""
+        return True
+
+    def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """Maps latent z to data x.
+
+        Args:
+          z: [*batch, *z_event].
+          context: [*batch, ...] or None.
+        Returns:
+          x: [*batch, *x_event], and log|det dx/dz|: [*batch], in nats.
+        Raises:
+          InvalidValueError: if z has fewer axes than an event, or an event of the wrong shape.
+        """
+        batch_shape = self._batch_shape("z", z, self.z_event_ndims)
+        x, log_det = self._forward_and_log_det(z, context)
+        return self._checked("_forward_and_log_det", x, log_det, batch_shape)
+
+    def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """Maps data x to latent z.
+
+        Args:
+          x: [*batch, *x_event].
+          context: [*batch, ...] or None.
+        Returns:
+          z: [*batch, *z_event], and log|det dz/dx|: [*batch], in nats.
+        Raises:
+          InvalidValueError: if x has fewer axes than an event, or an event of the wrong shape.
+        """
+        batch_shape = self._batch_shape("x", x, self.x_event_ndims)
+        z, log_det = self._inverse_and_log_det(x, context)
+        return self._checked("_inverse_and_log_det", z, log_det, batch_shape)
+
+    def forward(self, z: Array, context: Array | None = None) -> Array:
+        """`forward_and_log_det` without the log-det; under jit the latter costs nothing."""
+        return self.forward_and_log_det(z, context)[0]
+
+    def inverse(self, x: Array, context: Array | None = None) -> Array:
+        """`inverse_and_log_det` without the log-det; under jit the latter costs nothing."""
+        return self.inverse_and_log_det(x, context)[0]
+
+    def _batch_shape(self, argument: str, value: Array, event_ndims: int) -> Shape:
+        where = type(self).__name__
+        if not hasattr(value, "ndim"):
+            raise InvalidTypeError(where, argument, "must be an array", type(value).__name__, "Wrap it in jnp.asarray.")
+        if value.ndim < event_ndims:
+            rule = f"must have at least {event_ndims} axes (its event_ndims)"
+            raise InvalidValueError(where, argument, rule, f"shape {value.shape}", "Add the missing event axes.")
+        batch_shape = value.shape[: value.ndim - event_ndims]
+        event_shape = value.shape[len(batch_shape) :]
+        (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
+        return batch_shape
+
+    def _checked(self, hook: str, value: Array, log_det: Array, batch_shape: Shape) -> tuple[Array, Array]:
+        """Holds a hook to the contract: this is where a log-det that is not per example is caught."""
+        if log_det.shape != batch_shape or jnp.finfo(log_det.dtype).bits < 32:
+            rule = f"must return a log_det of batch shape {batch_shape}, float32 or wider"
+            got = f"shape {log_det.shape}, {log_det.dtype}"
+            raise InvalidValueError(type(self).__name__, hook, rule, got, "Sum it with jflows.ops.sum_event.")
+        # Recorded only when a caller makes "intermediates" mutable, as the report on a non-finite loss does.
+        self.sow("intermediates", "max_abs", jnp.max(jnp.abs(value), initial=0.0), reduce_fn=lambda _, new: new)
+        return value, log_det
+
+
+def event_size(shape: Shape) -> int:
+    """Number of dimensions of an event."""
+    return math.prod(shape)

@@ -1,0 +1,87 @@
+"""Inner maps: elementwise bijections whose parameters come from a conditioner.
+
+An inner map knows nothing of networks or of which part of an event it changes; `Coupling` does. A new one is written
+by saying how many parameters an element takes and by giving the two directions.
+"""
+
+import abc
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import check_choice, check_positive
+from jflows.ops.affine import SCALE_KINDS, bounded_log_scale
+from jflows.typing import Array
+
+
+class InnerMap(nn.Module, abc.ABC):
+    """An elementwise bijection x <-> z of one element, given `num_params` numbers.
+
+    Shapes:
+      x, z, log_det: [..., dim]; params: [..., num_params, dim]. The dimension is last, so that every operation of a
+      spline runs over a contiguous axis.
+    """
+
+    @property
+    @abc.abstractmethod
+    def num_params(self) -> int:
+        """Parameters per element. All zeros must give a harmless map, as conditioners start at zero."""
+
+    @abc.abstractmethod
+    def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
+        """z -> x and the elementwise log|dx/dz|."""
+
+    @abc.abstractmethod
+    def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        """x -> z and the elementwise log|dz/dx|."""
+
+
+class Shift(InnerMap):
+    """z = x + shift; the additive coupling of NICE.
+
+    Source: Dinh et al. 2014, arXiv:1410.8516, eq. 8.
+    """
+
+    @property
+    def num_params(self) -> int:
+        return 1
+
+    def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
+        return z - params[..., 0, :], jnp.zeros_like(z)
+
+    def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        return x + params[..., 0, :], jnp.zeros_like(x)
+
+
+class Affine(InnerMap):
+    """z = (x + shift) * scale, with the scale in a stated interval.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, eq. 8; scale of Glow by `scale="sigmoid"`. Differs: the default scale
+    is bounded on both sides, so that neither direction can blow up.
+
+    Args:
+      scale: "tanh" for [exp(-m), exp(m)] with m = max_log_scale, "sigmoid" for (0, 1), "exp" for (0, inf).
+      max_log_scale: m > 0, in nats per element; only "tanh" uses it.
+    Raises:
+      InvalidValueError: for another `scale`, or if max_log_scale is not positive.
+    """
+
+    scale: str = "tanh"
+    max_log_scale: float = 2.0
+
+    def __post_init__(self):
+        check_choice("Affine", "scale", self.scale, SCALE_KINDS)
+        check_positive("Affine", "max_log_scale", self.max_log_scale)
+        super().__post_init__()
+
+    @property
+    def num_params(self) -> int:
+        return 2
+
+    def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
+        log_scale = bounded_log_scale(params[..., 1, :], self.scale, self.max_log_scale)
+        return z * jnp.exp(-log_scale) - params[..., 0, :], -log_scale
+
+    def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        log_scale = bounded_log_scale(params[..., 1, :], self.scale, self.max_log_scale)
+        return (x + params[..., 0, :]) * jnp.exp(log_scale), log_scale

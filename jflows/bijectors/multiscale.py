@@ -1,0 +1,127 @@
+"""`MultiScale`: levels of squeezed images, half of whose channels leave at every level; and its learned prior."""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+
+from jflows.bijectors.base import Bijector
+from jflows.bijectors.compose import check_layers
+from jflows.errors import InvalidValueError, check_event_shape
+from jflows.typing import Array, Shape
+
+
+class MultiScale(Bijector):
+    """Maps an image to one flat latent vector by factoring out half of the channels after every level.
+
+        h_0 = x
+        u_l = level_l^-1(h_l-1),      (h_l, y_l) = halves of the channels of u_l          for l < L
+        z_l = prior_l^-1(y_l | h_l),  z_L = prior_L^-1(u_L)
+        z = (z_1, ..., z_L), flattened and joined
+        log_det = sum of all log_dets                        [nats per event]
+
+    `priors[l]`, for l < L, is a bijector of u_l that keeps its first half and standardises its second half given the
+    first, such as a `Coupling`; the last prior maps u_L. So the learned conditional priors of Glow are bijectors, the
+    base of the whole flow is N(0, I), and no latent is ever dropped.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 3.6, eqs. 14-16; priors: Kingma and Dhariwal 2018, published
+    code.
+
+    Args:
+      image_shape: (height, width, channels) of x.
+      levels: bijectors on images, finest first.
+      priors: as many bijectors on images.
+    Shapes:
+      x: [*batch, height, width, channels] <-> z: [*batch, height * width * channels]; log_det: [*batch].
+    Raises:
+      InvalidValueError: if the numbers of levels and priors differ, or a level cannot take its image.
+    """
+
+    image_shape: Shape
+    levels: tuple[Bijector, ...]
+    priors: tuple[Bijector, ...]
+
+    x_event_ndims = 3
+    z_event_ndims = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "levels", check_layers("MultiScale", "levels", self.levels))
+        object.__setattr__(self, "priors", check_layers("MultiScale", "priors", self.priors))
+        if len(self.levels) != len(self.priors):
+            got = f"{len(self.levels)} levels and {len(self.priors)} priors"
+            raise InvalidValueError("MultiScale", "priors", "must have one entry per level", got)
+        super().__post_init__()
+
+    @property
+    def allows_invertible_backprop(self) -> bool:
+        """True if every level and prior allows it."""
+        return all(part.allows_invertible_backprop for part in (*self.levels, *self.priors))
+
+    def latent_shapes(self) -> tuple[Shape, ...]:
+        """Event shape of every level's latent, finest first."""
+        shape, shapes = self.image_shape, []
+        for level in self.levels[:-1]:
+            height, width, channels = level.z_event_shape(shape)
+            shapes.append((height, width, channels - _num_kept(channels)))
+            shape = (height, width, _num_kept(channels))
+        return (*shapes, self.levels[-1].z_event_shape(shape))
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """(height, width, channels) -> (height * width * channels,)."""
+        check_event_shape("MultiScale", "x", tuple(x_event_shape), self.image_shape)
+        return (sum(math.prod(shape) for shape in self.latent_shapes()),)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """(height * width * channels,) -> (height, width, channels)."""
+        check_event_shape("MultiScale", "z", tuple(z_event_shape), (math.prod(self.image_shape),))
+        return self.image_shape
+
+    def split_latent(self, z: Array) -> tuple[Array, ...]:
+        """Cuts a flat latent into the levels' images: [*batch, D] -> [*batch, h_l, w_l, c_l] for every level."""
+        shapes = self.latent_shapes()
+        ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))[:-1]
+        pieces = jnp.split(z, ends, axis=-1)
+        return tuple(p.reshape(*z.shape[:-1], *shape) for p, shape in zip(pieces, shapes, strict=True))
+
+    def join_latent(self, latents: tuple[Array, ...]) -> Array:
+        """The inverse of `split_latent`."""
+        return jnp.concatenate([z.reshape(*z.shape[:-3], -1) for z in latents], axis=-1)
+
+    def raw_latents(self, x: Array, context: Array | None = None) -> tuple[Array, ...]:
+        """The factored-out values y_1, ..., y_L-1, u_L before the priors standardise them, as images."""
+        latents = []
+        for level in self.levels[:-1]:
+            u = level.inverse(x, context)
+            x = u[..., : _num_kept(u.shape[-1])]
+            latents.append(u[..., _num_kept(u.shape[-1]) :])
+        return (*latents, self.levels[-1].inverse(x, context))
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        latents, log_det = [], jnp.zeros(())
+        for level, prior in zip(self.levels, self.priors, strict=True):
+            u, level_log_det = level.inverse_and_log_det(x, context)
+            standardised, prior_log_det = prior.inverse_and_log_det(u, context)
+            num_kept = _num_kept(u.shape[-1])
+            x = u[..., :num_kept]  # equal to standardised[..., :num_kept], without waiting for the prior
+            latents.append(standardised[..., num_kept:] if level is not self.levels[-1] else standardised)
+            log_det = log_det + level_log_det + prior_log_det
+        return self.join_latent(tuple(latents)), log_det
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        latents = self.split_latent(z)
+        standardised, log_det = latents[-1], jnp.zeros(())
+        for index in reversed(range(len(self.levels))):
+            if index < len(self.levels) - 1:
+                standardised = jnp.concatenate([standardised, latents[index]], axis=-1)
+            u, prior_log_det = self.priors[index].forward_and_log_det(standardised, context)
+            standardised, level_log_det = self.levels[index].forward_and_log_det(u, context)
+            log_det = log_det + level_log_det + prior_log_det
+        return standardised, log_det
+
+
+def _num_kept(channels: int) -> int:
+    """The kept half is the larger one, as in `Coupling`."""
+    return channels - channels // 2
+
+

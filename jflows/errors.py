@@ -1,0 +1,58 @@
+"""Every error of jflows: four types and the one sentence they all share.
+
+A message names the place, the argument, the rule, the value received and the fix:
+
+    AffineCoupling: `context` must have 5 features (context_dim=5); got shape (32, 3). Set context_dim=3.
+
+All types derive from `JflowsError`, which is how the command line tells a mistake of the user (one line, exit code 2)
+from a defect (a traceback). Read next: `jflows/bijectors/base.py`, where most shapes are checked.
+"""
+
+from collections.abc import Sequence
+
+
+class JflowsError(Exception):
+    """Base of all errors raised on purpose by jflows; its text is one line that ends with the fix."""
+
+    def __init__(self, where: str, argument: str, rule: str, got: object = None, fix: str = ""):
+        self.where, self.argument, self.rule, self.got, self.fix = where, argument, rule, got, fix
+        received = "" if got is None else f"; got {got}"
+        super().__init__(f"{where}: `{argument}` {rule}{received}." + (f" {fix}" if fix else ""))
+
+    def __reduce__(self):
+        return type(self), (self.where, self.argument, self.rule, self.got, self.fix)
+
+
+class InvalidValueError(JflowsError, ValueError):
+    """A value or a shape breaks a rule."""
+
+
+class InvalidTypeError(JflowsError, TypeError):
+    """An argument is of the wrong type."""
+
+
+class DataError(JflowsError, ValueError):
+    """Data or an archive is missing, damaged, of the wrong shape or out of range."""
+
+
+class RunError(JflowsError, RuntimeError):
+    """A run directory is missing, in use or damaged, or a training run cannot go on."""
+
+
+def check_choice(where: str, argument: str, value: object, choices: Sequence[object]) -> None:
+    """Raises `InvalidValueError` unless `value` is one of `choices`."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise InvalidValueError(where, argument, f"must be one of {listed}", repr(value))
+
+
+def check_positive(where: str, argument: str, value: float) -> None:
+    """Raises `InvalidValueError` unless `value` > 0."""
+    if not value > 0:
+        raise InvalidValueError(where, argument, "must be positive", repr(value))
+
+
+def check_event_shape(where: str, argument: str, shape: tuple[int, ...], event_shape: tuple[int, ...], fix: str = ""):
+    """Raises `InvalidValueError` unless `shape` ends with `event_shape`."""
+    if len(event_shape) > len(shape) or tuple(shape[len(shape) - len(event_shape) :]) != tuple(event_shape):
+        raise InvalidValueError(where, argument, f"must have event shape {tuple(event_shape)}", f"shape {shape}", fix)

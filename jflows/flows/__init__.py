@@ -1,0 +1,10 @@
+"""Flows: the `Flow` facade and the presets."""
+
+from jflows.flows.dequantize import UniformDequantize
+from jflows.flows.flow import Flow
+from jflows.flows.presets import glow, glow_step
+from jflows.spec import register
+
+register(UniformDequantize)
+
+__all__ = ["Flow", "UniformDequantize", "glow", "glow_step"]

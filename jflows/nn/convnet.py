@@ -1,0 +1,105 @@
+"""The convolutional conditioner of Glow, and the zero-initialised convolution it ends with."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import check_choice, check_positive
+from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.nn.embed import ContextTerm
+from jflows.ops import affine
+from jflows.ops.conv import conv2d
+from jflows.typing import Array
+
+KERNEL_STD = 0.05  # of the published code
+LOG_SCALE_FACTOR = 3.0  # exp(3 s): s learns three times faster than a plain log-scale would
+
+
+class ZeroConv(nn.Module):
+    """A convolution that starts at zero, times a learned output scale.
+
+        y = (conv(x) + bias) * exp(3 log_scale)
+
+    Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.3 and published code.
+
+    Args:
+      kernel_size: odd.
+    Shapes:
+      x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
+    """
+
+    kernel_size: int = 3
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        zeros, dtype = nn.initializers.zeros, x.dtype
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], num_features)
+        kernel = self.param("kernel", zeros, shape, dtype)
+        bias = self.param("bias", zeros, (num_features,), dtype)
+        log_scale = self.param("log_scale", zeros, (num_features,), dtype)
+        # The scale goes into the weights: one product of parameters instead of one more pass over the activations.
+        scale = jnp.exp(LOG_SCALE_FACTOR * log_scale)
+        y = conv2d(x, kernel * scale) + bias * scale
+        if context is not None:
+            y = y + ContextTerm(name="context")(context, y)
+        return y
+
+
+class ConvNet(nn.Module):
+    """Glow's conditioner: 3x3 convolution, 1x1 convolution, zero-initialised 3x3 convolution.
+
+        h_1 = act(norm(conv_3x3(x)))
+        h_2 = act(norm(conv_1x1(h_1)))
+        y   = (conv_3x3(h_2) + bias) * exp(3 log_scale)
+
+    A context vector is mapped linearly (from zero) and added before each activation.
+
+    Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.3 and published code.
+
+    Args:
+      width: channels of h_1 and h_2.
+      norm: "actnorm" whitens each layer's output on the first batch and learns shift and scale; "bias" is a plain bias.
+      activation: a name in `jflows.nn.ACTIVATIONS`.
+      kernel_size: of the outer convolutions, odd.
+    Shapes:
+      x: [*batch, height, width, channels], context: [*batch, context_dim] or None
+        -> [*batch, height, width, num_features].
+    Raises:
+      InvalidValueError: for an unknown norm or activation.
+    """
+
+    width: int = 512
+    norm: str = "actnorm"
+    activation: str = "relu"
+    kernel_size: int = 3
+
+    def __post_init__(self):
+        check_positive("ConvNet", "width", self.width)
+        check_choice("ConvNet", "norm", self.norm, ("actnorm", "bias"))
+        check_activation("ConvNet", self.activation)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        h = self._hidden("conv_in", x, self.kernel_size, context)
+        h = self._hidden("conv_mid", h, 1, context)
+        return ZeroConv(self.kernel_size, name="conv_out")(h, num_features)
+
+    def _hidden(self, name: str, x: Array, kernel_size: int, context: Array | None) -> Array:
+        normal, dtype = nn.initializers.normal(KERNEL_STD), x.dtype
+        shape = (kernel_size, kernel_size, x.shape[-1], self.width)
+        kernel = self.param(f"{name}_kernel", normal, shape, dtype)
+        if self.norm == "actnorm":
+            if self.is_initializing():
+                shift, log_scale = affine.whitening(conv2d(x, kernel))
+            else:
+                shift = log_scale = jnp.zeros((self.width,), dtype)  # shapes only, for Linen's check
+            shift = self.param(f"{name}_shift", lambda _: shift)
+            log_scale = self.param(f"{name}_log_scale", lambda _: log_scale)
+            scale = jnp.exp(log_scale)  # folded into the weights, as in ZeroConv
+            kernel, bias = kernel * scale, shift * scale
+        else:
+            bias = self.param(f"{name}_bias", nn.initializers.zeros, (self.width,), dtype)
+        h = conv2d(x, kernel) + bias
+        if context is not None:
+            h = h + ContextTerm(name=f"{name}_context")(context, h)
+        return ACTIVATIONS[self.activation](h)

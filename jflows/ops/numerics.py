@@ -1,0 +1,29 @@
+"""Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision."""
+
+import jax.numpy as jnp
+
+from jflows.typing import Array
+
+
+def sum_event(values: Array, event_ndims: int) -> Array:
+    """Sums the trailing `event_ndims` axes, accumulating in float32 or wider.
+
+    A bfloat16 sum over the 3,072 terms of a 32x32x3 image would lose about one nat.
+
+    Shapes:
+      values: [*batch, *event] -> [*batch].
+    """
+    accumulate = jnp.promote_types(values.dtype, jnp.float32)
+    return jnp.sum(values, axis=tuple(range(values.ndim - event_ndims, values.ndim)), dtype=accumulate)
+
+
+def zero_log_det(x: Array, event_ndims: int) -> Array:
+    """The log-det of a map that preserves volume: zeros of the batch shape, float32 or wider."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.zeros(x.shape[: x.ndim - event_ndims], dtype)
+
+
+def constant_log_det(x: Array, event_ndims: int, value: Array | float) -> Array:
+    """A log-det that is the same for every example, broadcast to the batch shape."""
+    dtype = jnp.promote_types(jnp.result_type(x, value), jnp.float32)
+    return jnp.broadcast_to(jnp.asarray(value, dtype), x.shape[: x.ndim - event_ndims])

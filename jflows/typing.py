@@ -1,0 +1,44 @@
+"""Names for the types that cross module boundaries.
+
+Arrays are `jax.Array`; shapes are written in docstrings as `[*batch, height, width, channels]`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+Array = jax.Array
+Key = jax.Array  # typed: jax.random.key(0), never a raw uint32 pair
+Shape = tuple[int, ...]
+Variables = Mapping[str, Any]  # Linen collections: "params" is trained; "constants" and "batch_stats" are not
+PyTree = Any
+
+
+class Conditioner(Protocol):
+    """A network that turns the kept part of an event into the parameters of a bijector.
+
+    Any Linen module with this `__call__` serves. The bijector says how many features it needs, so a conditioner is
+    written without knowing the inner map.
+    """
+
+    def __call__(self, inputs: Array, num_features: int, context: Array | None = None) -> Array:
+        """[*batch, *space, channels] -> [*batch, *space, num_features]."""
+        ...
+
+
+class Batch(NamedTuple):
+    """What one step of training or evaluation sees.
+
+    Attributes:
+      x: [batch, *event_shape], as the flow's data are (integers for images).
+      context: [batch, *context_shape] or None; class labels are int32 [batch].
+      weight: float32 [batch], 1 for an example and 0 for padding.
+      index: uint32 [batch], the number of this visit: `epoch * num_examples + row`. Noise is drawn from
+        `fold_in(key, index)`, so it depends on neither batch size nor device count.
+    """
+
+    x: Array
+    context: Array | None
+    weight: Array
+    index: Array
