@@ -1,0 +1,78 @@
+"""Bits per dimension (or nats) over a whole data set, exact to the last ragged batch."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jflows.errors import InvalidValueError
+from jflows.flows import Flow
+from jflows.typing import Array, Batch, Key, Variables
+
+
+class Evaluation(NamedTuple):
+    """The mean over a data set, its uncertainty and its size.
+
+    Attributes:
+      bits_per_dim: mean over examples; for flows that dequantize, an upper bound on the code length.
+      standard_error: of that mean, from the spread over examples.
+      nats: mean log-likelihood per event, in nats (higher is better).
+      num_examples: how many examples were counted.
+    """
+
+    bits_per_dim: float
+    standard_error: float
+    nats: float
+    num_examples: int
+
+
+def evaluate(
+    flow: Flow,
+    variables: Variables,
+    batches: Iterable[Batch],
+    key: Key,
+    num_draws: int = 1,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Scores every example once; padding (weight 0) does not count.
+
+    The noise of example i is drawn from `fold_in(key, i)`, so the result does not depend on the batch size.
+
+    Args:
+      batches: of one size, as `jflows.data.eval_batches` gives them.
+      key: typed key; of the noise of flows that dequantize.
+      num_draws: M > 1 gives the importance-weighted bound of `Flow.bits_per_dim`.
+      on_batch: called with the number of examples done, for progress.
+    Raises:
+      InvalidValueError: if there is no example.
+    """
+    totals, done = jnp.zeros(3), 0
+    for batch in batches:
+        # Totals stay on the device until the end, so the next batch is prepared while this one is computed.
+        totals = totals + _batch_totals(flow, variables, batch, key, num_draws)
+        done += len(batch.index)
+        if on_batch is not None:
+            on_batch(done)
+    weight, total, total_of_squares = (float(value) for value in totals)
+    if weight == 0:
+        raise InvalidValueError("evaluate", "batches", "must hold at least one example of weight 1", "none")
+    mean = total / weight
+    variance = max(total_of_squares / weight - mean**2, 0.0)
+    nats = -mean * flow.num_dims * math.log(2)
+    return Evaluation(mean, math.sqrt(variance / weight), nats, round(weight))
+
+
+@functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
+def _batch_totals(flow: Flow, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+    keys = example_keys(key, batch.index) if flow.needs_key else None
+    bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
+    bits = jnp.where(batch.weight > 0, bits, 0.0)
+    return jnp.stack([jnp.sum(batch.weight), jnp.sum(bits), jnp.sum(bits**2)])
+
+
+def example_keys(key: Key, index: Array) -> Key:
+    """One key per example, from its number alone: [batch] -> [batch]."""
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(index)

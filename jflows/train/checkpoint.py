@@ -1,0 +1,414 @@
+"""Checkpoints of one run directory, and the only module that touches Orbax.
+
+    <run>/checkpoints/<step>/state/          Orbax: the arrays, by names such as "params/dense/kernel"
+                             meta/metadata   JSON: the caller's `meta` and `metrics`, and a table of all leaves
+
+Three properties of Orbax 0.12 shape this file. It restores a flipped bit as a wrong number without an error, so the
+table holds a CRC-32 per leaf and the JSON one of itself. It needs shardings, and templates to rebuild tuples, so all
+arrays cross it as numpy and are placed on devices here. And its `CheckpointManager` skips a save at or below the
+latest step without an error, which after a fall back to an older checkpoint would lose all further work, so only its
+`Checkpointer` (one atomic directory) is used, and keeping the latest and the best is ours.
+
+Read next: `jflows/train/loop.py`, which decides when to save.
+"""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_positive
+from jflows.typing import PyTree
+
+FORMAT = 1
+_LEFTOVER = re.compile(r"\d+(\.orbax-checkpoint-tmp.*|\.deleted)")
+_Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", implementation of a key), dtype, ...
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds."""
+
+    step: int
+    variables: dict[str, PyTree]  # collection name -> tree of arrays
+    training: PyTree  # as the template given to `Checkpoints.restore`; None from `Checkpoints.read`
+    meta: dict[str, Any]  # the caller's JSON object; tuples have become lists
+    metrics: dict[str, float]
+
+
+class _DamagedError(Exception):
+    """A checkpoint cannot be trusted; the text says why. Never leaves this module."""
+
+
+def check_unused(run: str | Path) -> None:
+    """Raises `RunError` if `run` holds checkpoints already, before a new run mixes with an old one."""
+    directory = Path(run) / "checkpoints"
+    if directory.is_dir() and any(directory.iterdir()):
+        fix = "Continue that run with `--resume`, or choose another directory with `--out`."
+        raise RunError("check_unused", "run", "must not hold checkpoints of another run", str(directory), fix)
+
+
+class Checkpoints:
+    """All checkpoints of one run: saved atomically, verified when read, the latest and the best kept.
+
+    Nothing stays open between calls, so there is nothing to close. Under `jax.distributed` every process makes the
+    same calls on a shared file system; process 0 writes.
+
+    Args:
+      run: the run directory; the first `save` creates it.
+      keep: how many of the latest checkpoints stay, >= 1. With 2 a damaged one costs an interval, not the run.
+      keep_best: how many of the best stay besides, >= 0.
+      best_metric: the entry of `metrics` that ranks them; smaller is better, NaN and absent are never best.
+    Raises:
+      InvalidValueError: if `keep` < 1 or `keep_best` < 0.
+    Example:
+      >>> import tempfile, numpy as np
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp())
+      >>> checkpoints.save(100, {"params": {"shift": np.zeros(2)}}, training={"step": 100}, meta={"flow": "nice"})
+      True
+      >>> checkpoints.read().variables["params"]["shift"]
+      array([0., 0.])
+    """
+
+    def __init__(
+        self, run: str | Path, *, keep: int = 2, keep_best: int = 1, best_metric: str = "validation_bits_per_dim"
+    ):
+        check_positive("Checkpoints", "keep", keep)
+        if keep_best < 0:
+            raise InvalidValueError("Checkpoints", "keep_best", "must be >= 0", keep_best)
+        self.directory = (Path(run) / "checkpoints").absolute()
+        self.keep, self.keep_best, self.best_metric = keep, keep_best, best_metric
+        self._damaged: set[int] = set()  # found by `restore`; moved out of the way by the next `save`
+
+    def steps(self) -> list[int]:
+        """The complete checkpoints, ascending. Whether one is undamaged shows only when it is read."""
+        entries = self.directory.iterdir() if self.directory.is_dir() else ()
+        return sorted({int(e.name) for e in entries if re.fullmatch(r"0|[1-9][0-9]*", e.name)} - self._damaged)
+
+    def latest_step(self) -> int | None:
+        """The last complete checkpoint, or None."""
+        return max(self.steps(), default=None)
+
+    def best_step(self) -> int | None:
+        """The checkpoint with the smallest `best_metric` (the later of equals), or None if none has it."""
+        return next(iter(self._ranked()), None)
+
+    def save(
+        self,
+        step: int,
+        variables: Mapping[str, PyTree],
+        training: PyTree = None,
+        meta: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Writes one checkpoint, then deletes those no longer kept. Killed at any moment, the others stay intact.
+
+        Args:
+          step: >= 0 and above the saved steps; saving the latest again with equal arrays does nothing.
+          variables: what a model needs, by collection ("params", "ema", "constants", ...): nested dicts of arrays.
+          training: what only resuming needs: any pytree of arrays, typed keys and Python or numpy numbers.
+          meta: a JSON object: flow spec, config, data position.
+          metrics: name -> number.
+        Returns:
+          Whether a checkpoint was written.
+        Raises:
+          InvalidTypeError: for a leaf that cannot be saved, naming it, or a `meta` that is not JSON.
+          InvalidValueError: for a negative step, a collection named "training", or a key with a slash.
+          RunError: if the step is not above the saved ones, or writing fails (a full disk).
+        """
+        if step < 0 or "training" in variables:
+            rule = "must be >= 0" if step < 0 else "must not come with a collection named `training`"
+            raise InvalidValueError("Checkpoints.save", "step", rule, step, "Rename it." if step >= 0 else "")
+        table, arrays = _flatten({**variables, "training": training})
+        metrics = {name: float(value) for name, value in (metrics or {}).items()}
+        content = {"format": FORMAT, "step": int(step), "meta": meta or {}, "metrics": metrics, "leaves": table}
+        content = _to_json(content)
+        if self._is_saved(step, content["leaves"]):
+            return False
+        try:
+            self._tidy()
+            _write(self.directory / str(step), arrays, content)
+        except Exception as error:  # a full disk reaches us from Orbax as several types, few of them OSError
+            self._tidy()
+            rule = f"could not be written at step {step}, earlier checkpoints are intact"
+            fix = "Free disk space or check the permissions, then continue with `--resume`."
+            raise RunError("Checkpoints.save", str(self.directory), rule, _one_line(error), fix) from None
+        self._damaged.clear()
+        if jax.process_index() == 0:
+            for old in set(self.steps()) - {*self.steps()[-self.keep :], *self._ranked()[: self.keep_best]}:
+                self._rename(old, "deleted")
+            self._tidy()
+        return True
+
+    def restore(
+        self,
+        variables: Mapping[str, PyTree],
+        training: PyTree = None,
+        *,
+        step: int | None = None,
+        sharding: jax.sharding.Sharding | None = None,
+    ) -> Checkpoint:
+        """Reads a checkpoint into the structure of templates, bit for bit, on any number of devices.
+
+        Without `step` the latest is tried first; a damaged one is reported by a warning, passed over, and moved out
+        of the way (`<step>.damaged`) by the next `save`.
+
+        Args:
+          variables: the collections wanted. A leaf comes back as its template's type: arrays and keys (or what
+            `jax.eval_shape` makes of them) as `jax.Array`, numpy arrays and Python numbers as such.
+          training: likewise, for what was saved as `training`; None leaves that unread.
+          step: this one and no other.
+          sharding: of all arrays; by default that of the template's leaf if it has one, else the default device.
+        Raises:
+          RunError: if no readable checkpoint is left, or its tree is not the template's, naming the first leaf.
+        """
+        template = {**variables, **({} if training is None else {"training": training})}
+
+        def fill(directory: Path, table: _Table) -> dict[str, PyTree]:
+            return _fill(template, _read(directory, table, template), sharding, directory)
+
+        return self._load("Checkpoints.restore", step, fill)
+
+    def read(self, collections: Sequence[str] | None = None, *, step: int | None = None) -> Checkpoint:
+        """Reads variables as nested dicts of numpy arrays, from the directory alone.
+
+        Args:
+          collections: such as ("ema", "constants"); by default all. What is not asked for is not loaded.
+          step: this one and no other; by default the latest, falling back as `restore` does.
+        Raises:
+          RunError: if no readable checkpoint is left, or a collection was not saved.
+        """
+
+        def nest(directory: Path, table: _Table) -> dict[str, PyTree]:
+            saved = dict.fromkeys(name.split("/")[0] for name in table)
+            wanted = [name for name in saved if name != "training"] if collections is None else collections
+            if missing := [name for name in wanted if name not in saved]:
+                fix = f"Saved: {', '.join(saved)}."
+                raise RunError("Checkpoints.read", "collections", f"must be saved in {directory}", missing, fix)
+            return unflatten_dict(_read(directory, table, wanted), sep="/")
+
+        return self._load("Checkpoints.read", step, nest)
+
+    def _load(self, where: str, step: int | None, build: Callable[[Path, _Table], dict[str, PyTree]]) -> Checkpoint:
+        """The checkpoint of `step`, or the latest in which `build` does not find damage."""
+        steps = self.steps()
+        if step is not None and step not in steps:
+            fix = f"Saved: {', '.join(map(str, steps)) or 'none'}."
+            raise RunError(where, "step", f"must be a saved step of {self.directory}", step, fix)
+        reasons = {}
+        for candidate in reversed(steps) if step is None else [step]:
+            try:
+                content = self._content(candidate)
+                trees = build(self.directory / str(candidate), content["leaves"])
+            except _DamagedError as error:
+                reasons[candidate] = f"step {candidate} is damaged: {error}"
+                continue
+            for reason in reasons.values():
+                warnings.warn(f"{self.directory}: {reason}; using step {candidate} instead.", stacklevel=3)
+            if where == "Checkpoints.restore":
+                self._damaged.update(reasons)
+            training = trees.pop("training", None)
+            return Checkpoint(candidate, trees, training, content["meta"], content["metrics"])
+        got = "; ".join(reasons.values()) or ("none" if self.directory.is_dir() else "no such directory")
+        fix = "Check the path, or train anew with another `--out`." if step is None else "Choose another step."
+        raise RunError(where, str(self.directory), "must hold a readable checkpoint", got, fix)
+
+    def _content(self, step: int) -> dict[str, Any]:
+        """The JSON of one checkpoint, verified."""
+        try:
+            saved = json.loads((self.directory / str(step) / "meta" / "metadata").read_text("utf-8"))
+            content, crc32 = saved["content"], saved["crc32"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise _DamagedError(f"meta is unreadable ({_one_line(error)})") from None
+        if crc32 != _json_crc32(content) or content["step"] != step:
+            raise _DamagedError("meta does not match its checksum or its step")
+        if content["format"] != FORMAT:
+            rule = f"has checkpoint format {content['format']}, and this version of jflows reads {FORMAT}"
+            raise RunError("Checkpoints", str(self.directory), rule, fix="Use the version that wrote it.")
+        return content
+
+    def _ranked(self) -> list[int]:
+        """The steps that have `best_metric`, best first."""
+        scored = []
+        for step in self.steps():
+            with contextlib.suppress(_DamagedError):
+                score = self._content(step)["metrics"].get(self.best_metric, np.nan)
+                scored += [] if np.isnan(score) else [(score, -step)]
+        return [-negative for _, negative in sorted(scored)]
+
+    def _is_saved(self, step: int, table: _Table) -> bool:
+        """True if `step` is the latest and holds these arrays; an error where steps would not ascend."""
+        latest = self.latest_step()
+        if latest is None or step > latest:
+            return False
+        with contextlib.suppress(_DamagedError):
+            if step == latest and self._content(step)["leaves"] == table:
+                return True
+        rule, got = f"must be above the latest saved step {latest}", f"{step} in {self.directory}"
+        fix = "Resume from that one, or move it and others away to go on from an older one."
+        raise RunError("Checkpoints.save", "step", rule, got, fix)
+
+    def _tidy(self) -> None:
+        """Removes what a killed or failed save left, and moves damaged checkpoints out of the way."""
+        if jax.process_index() != 0:
+            return
+        for step in self._damaged:
+            self._rename(step, "damaged")
+        for entry in self.directory.iterdir() if self.directory.is_dir() else ():
+            if _LEFTOVER.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _rename(self, step: int, suffix: str) -> None:
+        """Deleting starts here too: what a kill leaves of a half-deleted directory must not look complete."""
+        target = self.directory / f"{step}.{suffix}"
+        shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self.directory / str(step)).rename(target)
+
+
+def _name(entries: Sequence[Any]) -> str:
+    """The path of a leaf: "params/dense/kernel", "training/opt_state/0/mu"."""
+    parts = [jax.tree_util.keystr((entry,), simple=True) for entry in entries]
+    if any("/" in part for part in parts):
+        raise InvalidValueError("Checkpoints.save", "variables", "must not have a `/` in a key", parts, "Rename it.")
+    return "/".join(parts)
+
+
+def _flatten(tree: PyTree) -> tuple[_Table, dict[str, np.ndarray]]:
+    """The table of a tree and its arrays in host memory, both by name."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(
+        tree, is_leaf=lambda node: node is None or (isinstance(node, (Mapping, tuple, list)) and not node)
+    )
+    encoded = {_name(entries): _encode(_name(entries), leaf) for entries, leaf in flat}
+    arrays = jax.device_get({n: array for n, (_, array) in encoded.items() if array is not None})  # copies all at once
+    arrays = {n: np.asarray(array, np.dtype(array.dtype.name), order="C") for n, array in arrays.items()}
+    table: _Table = {name: {"kind": kind} for name, (kind, _) in encoded.items()}
+    for name, array in arrays.items():
+        table[name] |= {"dtype": array.dtype.name, "shape": list(array.shape), "crc32": _crc32(array)}
+    return table, arrays
+
+
+def _encode(name: str, leaf: Any) -> tuple[str, Any]:
+    """The kind of a leaf and its array; a typed key becomes its data."""
+    if leaf is None or isinstance(leaf, (Mapping, tuple, list)):
+        return "none" if leaf is None else "empty", None
+    if isinstance(leaf, jax.Array) and (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return (str(jax.random.key_impl(leaf)), jax.random.key_data(leaf)) if is_key else ("array", leaf)
+    if isinstance(leaf, (bool, int, float, complex, np.ndarray, np.generic)):
+        array = np.asarray(leaf)
+        if array.dtype == bool or jax.numpy.issubdtype(array.dtype, np.number):
+            return "array", array
+    rule = "must be an array, a typed key or a number, whole on each process"
+    raise InvalidTypeError("Checkpoints.save", name, rule, type(leaf).__name__, "Convert it, or move it to `meta`.")
+
+
+def _decode(name: str, row: dict[str, Any], array: Any) -> Any:
+    """What `_encode` was given, as numpy array or typed key, if `array` is as described by its row."""
+    if row["kind"] in ("none", "empty"):
+        return {} if row["kind"] == "empty" else None
+    array = np.empty(row["shape"], row["dtype"]) if 0 in row["shape"] else array
+    if (array.dtype.name, list(array.shape), _crc32(array)) != (row["dtype"], row["shape"], row["crc32"]):
+        raise _DamagedError(f"{name} does not match its checksum")
+    return array if row["kind"] == "array" else jax.random.wrap_key_data(array, impl=row["kind"])
+
+
+def _fill(template: PyTree, values: dict[str, Any], sharding: jax.sharding.Sharding | None, directory: Path) -> PyTree:
+    """The template with each leaf replaced by the saved one; an error naming the first leaf that differs."""
+
+    def describe(leaf):
+        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        return f"{leaf.dtype}{list(leaf.shape)}"
+
+    def place(entries, like):
+        value = values[_name(entries)]
+        if isinstance(like, (np.ndarray, np.generic)):
+            return value if isinstance(like, np.ndarray) else value[()]
+        if isinstance(like, (bool, int, float, complex)):
+            return value.item()
+        return jax.device_put(value, sharding or (like.sharding if getattr(like, "committed", True) else None))
+
+    here = {_name(path): describe(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(template)[0]}
+    there = {name: describe(value) for name, value in values.items() if hasattr(value, "dtype")}
+    for name in sorted(here | there):
+        if here.get(name) != there.get(name):
+            rule = f"must be as saved in {directory}"
+            got = f"{here.get(name, 'no such leaf')} here and {there.get(name, 'no such leaf')} there"
+            fix = "Build flow and optimizer from the `meta` saved there, or train anew with another `--out`."
+            raise RunError("Checkpoints.restore", name, rule, got, fix)
+    return jax.tree_util.tree_map_with_path(place, template)
+
+
+def _to_json(tree: Any) -> Any:
+    """What reading the JSON of `tree` back gives."""
+    try:
+        return json.loads(json.dumps(tree))
+    except (TypeError, ValueError) as error:
+        rule, fix = "must be a JSON object", "Convert arrays with `.tolist()`."
+        raise InvalidTypeError("Checkpoints.save", "meta", rule, str(error), fix) from None
+
+
+def _json_crc32(content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def _crc32(array: np.ndarray) -> int:
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+
+
+def _write(directory: Path, arrays: dict[str, np.ndarray], content: dict[str, Any]) -> None:
+    """Writes one checkpoint under a temporary name and renames it when it is complete."""
+    arrays = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses arrays of size 0
+    with _orbax() as (ocp, checkpointer):
+        state = {"state": ocp.args.PyTreeSave(arrays)} if arrays else {}
+        meta = ocp.args.JsonSave({"crc32": _json_crc32(content), "content": content})
+        checkpointer.save(directory, args=ocp.args.Composite(**state, meta=meta))
+
+
+def _read(directory: Path, table: _Table, collections: Container[str]) -> dict[str, Any]:
+    """The values of these collections by name, verified."""
+    table = {name: row for name, row in table.items() if name.split("/")[0] in collections}
+    if arrays := {name: 0 for name, row in table.items() if 0 not in row.get("shape", [0])}:
+        with _orbax() as (ocp, checkpointer):
+            numpy = dict.fromkeys(arrays, ocp.RestoreArgs(restore_type=np.ndarray))
+            state = ocp.args.PyTreeRestore(item=arrays, restore_args=numpy, partial_restore=True)
+            try:
+                arrays = checkpointer.restore(directory, args=ocp.args.Composite(state=state))["state"]
+            except MemoryError:
+                raise
+            except Exception as error:  # depending on the place of the damage Orbax raises nearly anything
+                raise _DamagedError(_one_line(error)) from None
+    return {name: _decode(name, row, arrays.get(name)) for name, row in table.items()}
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[tuple[Any, Any]]:
+    """(module, checkpointer), with the log off (thousands of lines for a damaged file) and no thread left behind."""
+    import orbax.checkpoint as ocp
+
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in ("absl", "asyncio")}
+    threads = set(threading.enumerate())
+    try:
+        for logger in levels:
+            logger.setLevel(logging.CRITICAL + 1)
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            yield ocp, checkpointer
+    finally:
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(timeout=10)  # after a failure some are still busy failing
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

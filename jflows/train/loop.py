@@ -1,0 +1,241 @@
+"""`fit`: the training loop around one compiled call that takes many steps.
+
+A run is a function of its config and data alone: batches and noise depend on (seed, step), so a run that was killed
+and resumed from its last checkpoint ends in the same parameters, bit for bit, as one that was never stopped.
+Read next: `jflows/train/step.py` (the step), `jflows/train/run.py` (the run directory).
+"""
+
+import contextlib
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.data import ImageData, TrainBatches, eval_batches
+from jflows.errors import InvalidValueError, RunError
+from jflows.eval.bits import evaluate, example_keys
+from jflows.flows import Flow
+from jflows.train.config import TrainConfig
+from jflows.train.losses import negative_log_likelihood
+from jflows.train.optim import make_optimizer, make_schedule
+from jflows.train.run import Run
+from jflows.train.sharding import Runner
+from jflows.train.step import Loss, TrainState, init_state, make_train_step
+from jflows.typing import Batch, Variables
+
+RECONSTRUCTION_EXAMPLES = 16
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+      variables: Linen collections with the averaged parameters (EMA).
+      state: the whole final state.
+      history: the metrics of every logging interval.
+      interrupted: True if SIGTERM ended the run early; its checkpoint is saved.
+    """
+
+    variables: Variables
+    state: TrainState
+    history: list[dict[str, float]]
+    interrupted: bool
+
+
+def fit(
+    flow: Flow,
+    data: ImageData,
+    config: TrainConfig,
+    *,
+    validation: ImageData | None = None,
+    run: Run | None = None,
+    loss: Loss = negative_log_likelihood,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> FitResult:
+    """Trains a flow.
+
+    Args:
+      data: training split.
+      config: all settings; only those of `TrainConfig` are read here.
+      validation: scored every `config.eval_every` steps with the averaged parameters.
+      run: where checkpoints and metrics go; a run opened with `resume=True` continues from its last checkpoint.
+        None keeps everything in memory.
+      loss: per-example loss.
+      callback: called with the metrics of every logging interval.
+    Returns:
+      `FitResult`.
+    Raises:
+      RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
+        backprop="invertible"; the last good state is in the last checkpoint.
+    """
+    batches = TrainBatches(
+        data, config.batch_size, config.seed, num_bits=config.num_bits, mirror=config.mirror, labels=config.wants_labels
+    )
+    optimizer = make_optimizer(**_optimizer_settings(config))
+    settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
+    make_step = functools.partial(make_train_step, flow, optimizer, loss, **settings)
+    runner = Runner(make_step, config.parallel, config.batch_size)
+    abstract = jax.eval_shape(functools.partial(_fresh_state, flow, config, optimizer, _init_data(batches, config)))
+    restored = run.restore(abstract) if run is not None else None
+    if restored is None:
+        restored = _fresh_state(flow, config, optimizer, _init_data(batches, config))
+    monitor = _Monitor(flow, config, batches, validation, run, callback)
+    state = runner.put_state(restored)
+    step = int(restored.step)
+    if step % config.chunk and step < config.steps:
+        rule, fix = f"must be a multiple of {config.chunk} (from the intervals)", "Use the intervals of the run."
+        raise InvalidValueError("fit", "step", rule, f"{step} in the checkpoint", fix)
+    with _stop_signal() as stopped:
+        monitor.start(step)
+        while step < config.steps and not stopped.is_set():
+            state, metrics = runner.run(state, batches.at(step, config.chunk))
+            step += config.chunk
+            monitor.collect(metrics)
+            due = step % config.log_every == 0 or step == config.steps
+            if due:
+                monitor.log(step, runner.get_state(state))
+            if run is not None and (step % config.checkpoint_every == 0 or step == config.steps or stopped.is_set()):
+                monitor.save(step, runner.get_state(state))
+    final = runner.get_state(state)
+    interrupted = stopped.is_set() and step < config.steps
+    if run is not None and run.saved_step() != step:
+        monitor.save(step, final)
+    return FitResult(final.ema_variables, final, monitor.history, interrupted)
+
+
+def _optimizer_settings(config: TrainConfig) -> dict:
+    names = "steps learning_rate optimizer warmup_steps schedule weight_decay clip_norm b2"
+    return {name: getattr(config, name) for name in names.split()}
+
+
+def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
+    """The first visits of the stream, as many as data-dependent initialisation wants."""
+    size = min(config.init_batch, len(batches.data))
+    first = TrainBatches(
+        batches.data, size, config.seed, num_bits=config.num_bits, mirror=config.mirror, labels=config.wants_labels
+    ).at(0)
+    return jax.tree.map(lambda leaf: leaf[0], first)
+
+
+def _fresh_state(flow: Flow, config: TrainConfig, optimizer, batch: Batch) -> TrainState:
+    init_key, noise_key = jax.random.split(jax.random.key(config.seed))
+    variables = flow.init(init_key, jnp.asarray(batch.x), batch.context)
+    return init_state(variables, optimizer, noise_key)
+
+
+class _Monitor:
+    """Collects metrics, logs, validates, saves, and ends a run that has gone wrong."""
+
+    def __init__(self, flow, config, batches, validation, run, callback):
+        self.flow, self.config, self.batches = flow, config, batches
+        self.validation, self.run, self.callback = validation, run, callback
+        self.history: list[dict[str, float]] = []
+        self.pending: list = []
+        self.last_validation: dict[str, float] = {}
+        self.rate = make_schedule(
+            config.steps, config.learning_rate, config.warmup_steps, config.schedule, final_fraction=0.0
+        )
+
+    def start(self, step: int) -> None:
+        self.last_step, self.last_time = step, time.perf_counter()
+
+    def collect(self, metrics) -> None:
+        self.pending.append(metrics)
+
+    def log(self, step: int, state: TrainState) -> None:
+        metrics = {name: np.concatenate([np.asarray(m[name]) for m in self.pending]) for name in self.pending[0]}
+        self.pending = []
+        now = time.perf_counter()
+        good = np.isfinite(metrics["loss"])
+        entry = {
+            "step": step,
+            "epoch": round(self.batches.epoch(step), 4),
+            "loss": _mean(metrics["loss"][good]),
+            "bits_per_dim": _mean(metrics["bits_per_dim"][good]),
+            "grad_norm": _mean(metrics["grad_norm"][np.isfinite(metrics["grad_norm"])]),
+            "learning_rate": float(self.rate(step)),
+            "skipped": int(metrics["skipped"][-1]),
+            "examples_per_second": round((step - self.last_step) * self.config.batch_size / (now - self.last_time), 1),
+        }
+        if metrics["skipped_in_a_row"][-1] >= self.config.max_skipped:
+            raise self._non_finite_error(step, state, entry)
+        if getattr(self.config, "backprop", None) == "invertible":
+            entry["reconstruction_error"] = self._reconstruction_error(step, state)
+        every = self.config.eval_every
+        if self.validation is not None and ((every and step % every == 0) or step == self.config.steps):
+            self.last_validation = self._validate(state)
+            entry |= self.last_validation
+        self.history.append(entry)
+        if self.run is not None:
+            self.run.append_metrics(entry)
+        if self.callback is not None:
+            self.callback(entry)
+        self.start(step)
+
+    def save(self, step: int, state: TrainState) -> None:
+        assert self.run is not None
+        self.run.save(step, state, self.last_validation)
+
+    def _validate(self, state: TrainState) -> dict[str, float]:
+        config = self.config
+        batches = eval_batches(
+            self.validation, config.eval_batch_size, num_bits=config.num_bits, labels=config.wants_labels
+        )
+        result = evaluate(self.flow, state.ema_variables, batches, state.key)
+        return {"validation_bits_per_dim": result.bits_per_dim}
+
+    def _example_batch(self, step: int) -> Batch:
+        return jax.tree.map(lambda leaf: leaf[0, :RECONSTRUCTION_EXAMPLES], self.batches.at(step))
+
+    def _reconstruction_error(self, step: int, state: TrainState) -> float:
+        batch = self._example_batch(step)
+        error = float(_reconstruction_error(self.flow, state.variables, batch.x, batch.context))
+        if not error <= self.config.max_reconstruction_error:
+            rule = f"must rebuild x within max_reconstruction_error={self.config.max_reconstruction_error}"
+            fix = "Set anchor_every, lower max_log_scale, or use backprop='remat'."
+            raise RunError(f"fit, step {step}", "backprop='invertible'", rule, f"an error of {error:.3g}", fix)
+        return error
+
+    def _non_finite_error(self, step: int, state: TrainState, entry: dict[str, float]) -> RunError:
+        batch = self._example_batch(step - 1)
+        keys = example_keys(state.key, batch.index) if self.flow.needs_key else None
+        sizes = self.flow.activations(state.variables, jnp.asarray(batch.x), batch.context, keys)
+        worst = max(sizes, key=lambda path: float(np.nan_to_num(np.max(sizes[path]), nan=np.inf)))
+        rule = f"must stay finite; it was not for {self.config.max_skipped} steps in a row"
+        got = (
+            f"last finite mean loss {entry['loss']:.5g}, gradient norm {entry['grad_norm']:.3g}, "
+            f"largest activation {float(np.max(sizes[worst])):.3g} in {worst}"
+        )
+        return RunError(f"fit, step {step}", "loss", rule, got, "Lower learning_rate or max_log_scale, or set clip_norm.")
+
+
+@functools.partial(jax.jit, static_argnames="flow")
+def _reconstruction_error(flow: Flow, variables: Variables, x, context):
+    z, _ = flow.encode(variables, x, context)
+    rebuilt, _ = flow.decode(variables, z, context)
+    centres = flow.dequantize.crop(flow.dequantize.dequantize(x, None)) if flow.dequantize is not None else x
+    return jnp.max(jnp.abs(rebuilt - centres))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if values.size else float("nan")
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, so that the loop can save and leave; outside the main thread it never is."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    previous = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, previous)

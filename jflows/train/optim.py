@@ -1,0 +1,74 @@
+"""Optimizers from optax, by plain settings."""
+
+import jax
+import optax
+
+from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.typing import PyTree
+
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "cosine")
+DECAYED_LEAVES = ("kernel",)  # names that end so are weights; biases, scales, shifts and PLU factors are not decayed
+
+
+def make_optimizer(
+    *,
+    steps: int,
+    learning_rate: float,
+    optimizer: str = "adam",
+    warmup_steps: int = 0,
+    schedule: str = "constant",
+    final_fraction: float = 0.0,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    b2: float = 0.999,
+) -> optax.GradientTransformation:
+    """Adam or AdamW with linear warm-up, a schedule, and clipping by the global norm.
+
+    Args:
+      steps: length of the schedule.
+      learning_rate: peak value.
+      optimizer: "adam", or "adamw" with decoupled decay on weights only (leaves named `*kernel`).
+      warmup_steps: linear from 0.
+      schedule: "constant", or "cosine" down to `final_fraction * learning_rate` at `steps`.
+      clip_norm: largest global norm of the gradient (of the loss in nats per event); 0 for none.
+      b2: decay of the second moment.
+    Raises:
+      InvalidValueError: for an unknown name or a value out of range.
+    """
+    check_choice("make_optimizer", "optimizer", optimizer, OPTIMIZERS)
+    check_positive("make_optimizer", "learning_rate", learning_rate)
+    if weight_decay and optimizer == "adam":
+        rule, fix = "must be 0 with optimizer='adam'", "Set optimizer='adamw'."
+        raise InvalidValueError("make_optimizer", "weight_decay", rule, repr(weight_decay), fix)
+    rate = make_schedule(steps, learning_rate, warmup_steps, schedule, final_fraction)
+    if optimizer == "adam":
+        update = optax.adam(rate, b2=b2)
+    else:
+        update = optax.adamw(rate, b2=b2, weight_decay=weight_decay, mask=decayed_leaves)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), update) if clip_norm else update
+
+
+def make_schedule(
+    steps: int, learning_rate: float, warmup_steps: int, schedule: str, final_fraction: float
+) -> optax.Schedule:
+    """The learning rate as a function of the step."""
+    check_choice("make_schedule", "schedule", schedule, SCHEDULES)
+    if not 0 <= warmup_steps <= steps:
+        raise InvalidValueError("make_schedule", "warmup_steps", f"must be 0 to steps={steps}", repr(warmup_steps))
+    if schedule == "constant":
+        after = optax.constant_schedule(learning_rate)
+    else:
+        after = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1), final_fraction)
+    if not warmup_steps:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), after], [warmup_steps])
+
+
+def decayed_leaves(params: PyTree) -> PyTree:
+    """True for the leaves that are weights, by name: stacked biases have rank 2, so rank would not tell."""
+
+    def is_weight(path, _) -> bool:
+        return str(getattr(path[-1], "key", path[-1])).endswith(DECAYED_LEAVES)
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)

@@ -1,0 +1,153 @@
+"""One optimizer step as a pure function, and the state it carries.
+
+The step is written for one device. What makes it run on many is in `jflows/train/sharding.py`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jflows.errors import InvalidValueError
+from jflows.flows import Flow
+from jflows.typing import Array, Batch, Key, PyTree, Variables
+
+Loss = Callable[[Flow, Variables, Batch, Key], tuple[Array, Variables]]
+Metrics = dict[str, Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that a training run changes, and the key it started from.
+
+    Attributes:
+      step: int32, optimizer steps taken; it alone decides which batch is next.
+      params: what is trained.
+      extra: the other collections, such as "constants" and "batch_stats".
+      ema: exponential moving average of `params`.
+      opt_state: of the optimizer.
+      key: typed key of all noise; never changes.
+      skipped: int32, steps whose loss or gradient was not finite and which changed nothing.
+      skipped_in_a_row: int32, how many of them were the last ones.
+    """
+
+    step: Array
+    params: PyTree
+    extra: Variables
+    ema: PyTree
+    opt_state: PyTree
+    key: Key
+    skipped: Array
+    skipped_in_a_row: Array
+
+    @property
+    def variables(self) -> Variables:
+        """Linen collections with the trained parameters."""
+        return {"params": self.params, **self.extra}
+
+    @property
+    def ema_variables(self) -> Variables:
+        """Linen collections with the averaged parameters."""
+        return {"params": self.ema, **self.extra}
+
+
+def init_state(variables: Variables, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
+    """The state before the first step."""
+    params = variables["params"]
+    extra = {name: tree for name, tree in variables.items() if name != "params"}
+    zero = jnp.zeros((), jnp.int32)
+    # A copy, since a state that is donated must not hold one buffer twice.
+    ema = jax.tree.map(jnp.copy, params)
+    return TrainState(zero, params, extra, ema, optimizer.init(params), key, zero + 0, zero + 0)
+
+
+def make_train_step(
+    flow: Flow,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    *,
+    ema_decay: float = 0.999,
+    accumulate: int = 1,
+    reduce: Callable[[PyTree], PyTree] = lambda tree: tree,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Returns one pure step `(state, batch) -> (state, metrics)`.
+
+    The gradient is that of the weighted mean loss over the global batch. A step whose loss or gradient is not finite
+    leaves parameters, optimizer and averages as they were and is counted.
+
+    Args:
+      loss: such as `negative_log_likelihood`.
+      ema_decay: decay of the moving average, warmed up as min(ema_decay, (1 + t) / (10 + t)).
+      accumulate: cut the batch into so many parts and add up their gradients; memory falls, the result does not change.
+      reduce: the mean over devices, `lax.pmean` under `pmap` and `shard_map`; identity where the batch is global.
+    Metrics: loss (nats per event), bits_per_dim, grad_norm, skipped, skipped_in_a_row.
+    Raises:
+      InvalidValueError: if ema_decay is outside [0, 1) or accumulate < 1; when traced, if it does not divide the batch.
+    """
+    if not 0 <= ema_decay < 1:
+        raise InvalidValueError("make_train_step", "ema_decay", "must lie in [0, 1)", repr(ema_decay))
+    if accumulate < 1:
+        raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
+
+    def summed_loss(params: PyTree, extra: Variables, batch: Batch, key: Key):
+        per_example, updates = loss(flow, {"params": params, **extra}, batch, key)
+        weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
+        return jnp.sum(weighted), {**extra, **updates}
+
+    def gradients(state: TrainState, batch: Batch):
+        """Sums over the batch: loss, weight, gradient; and the updated collections."""
+
+        def part(carry, part_batch):
+            total, extra = carry
+            value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
+            (value, extra), grads = value_and_grad(state.params, extra, part_batch, state.key)
+            sums = (value, jnp.sum(part_batch.weight), grads)
+            return (jax.tree.map(jnp.add, total, sums), extra), None
+
+        zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+        if accumulate == 1:
+            return part((zeros, state.extra), batch)[0]
+        return jax.lax.scan(part, (zeros, state.extra), _parts(batch, accumulate))[0]
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        sums, extra = reduce(gradients(state, batch))
+        total, weight, grads = sums
+        mean_loss = total / weight
+        grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), state.ema, params)
+        in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
+        new = TrainState(state.step, params, extra, ema, opt_state, state.key, state.skipped, in_a_row)
+        old = state._replace(skipped=state.skipped + 1, skipped_in_a_row=in_a_row)
+        # The key is not selected: it is the same in both, and typed keys are not numbers.
+        selected = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new._replace(key=None), old._replace(key=None))
+        state = selected._replace(step=state.step + 1, key=state.key)
+        metrics = {
+            "loss": mean_loss,
+            "bits_per_dim": flow.to_bits_per_dim(-mean_loss),
+            "grad_norm": grad_norm,
+            "skipped": state.skipped,
+            "skipped_in_a_row": state.skipped_in_a_row,
+        }
+        return state, metrics
+
+    return step
+
+
+def _parts(batch: Batch, accumulate: int) -> Batch:
+    """[batch, ...] -> [accumulate, batch / accumulate, ...], taking every `accumulate`-th example.
+
+    Strided, so that on a sharded batch every device keeps its own examples.
+    """
+    size = batch.weight.shape[0]
+    if size % accumulate:
+        rule = f"must be a multiple of accumulate={accumulate}"
+        raise InvalidValueError("make_train_step", "batch", rule, f"{size} examples")
+    return jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf.reshape(size // accumulate, accumulate, *leaf.shape[1:]), 1, 0), batch
+    )
