@@ -5,6 +5,7 @@ from jflows._version import __version__
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, RunError
 from jflows.flows import Flow, UniformDequantize, glow
 from jflows.spec import from_spec, register, to_spec
+from jflows.train import fit, load
 
 __all__ = [
     "DataError",
@@ -17,8 +18,10 @@ __all__ = [
     "__version__",
     "bijectors",
     "distributions",
+    "fit",
     "from_spec",
     "glow",
+    "load",
     "nn",
     "ops",
     "register",

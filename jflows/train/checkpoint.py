@@ -1,13 +1,13 @@
 """Checkpoints of one run directory, and the only module that touches Orbax.
 
-    <run>/checkpoints/<step>/state/          Orbax: the arrays, by names such as "params/dense/kernel"
-                             meta/metadata   JSON: the caller's `meta` and `metrics`, and a table of all leaves
+    <run>/checkpoints/<step>/state/      Orbax: the arrays, by names such as "params/dense/kernel"
+                             meta.json   the caller's `meta` and `metrics`, a table of the leaves, checksums
 
-Three properties of Orbax 0.12 shape this file. It restores a flipped bit as a wrong number without an error, so the
-table holds a CRC-32 per leaf and the JSON one of itself. It needs shardings, and templates to rebuild tuples, so all
-arrays cross it as numpy and are placed on devices here. And its `CheckpointManager` skips a save at or below the
-latest step without an error, which after a fall back to an older checkpoint would lose all further work, so only its
-`Checkpointer` (one atomic directory) is used, and keeping the latest and the best is ours.
+Three properties of Orbax 0.12 shape this file. It restores a flipped bit as a wrong number without an error, and
+reports most other damage by thousands of lines; so CRC-32s of the files are compared before it sees them, and those
+of the leaves after. It needs shardings, and templates to rebuild tuples; so all arrays cross it as numpy and are
+placed on devices here. And its `CheckpointManager` skips a save at or below the latest step without an error, which
+after a fall back would lose all further work; so choosing, keeping and deleting checkpoints is done here.
 
 Read next: `jflows/train/loop.py`, which decides when to save.
 """
@@ -20,19 +20,20 @@ import shutil
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
+from jax.experimental import multihost_utils
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_positive
 from jflows.typing import PyTree
 
 FORMAT = 1
-_LEFTOVER = re.compile(r"\d+(\.orbax-checkpoint-tmp.*|\.deleted)")
+_LEFTOVER = re.compile(r"\d+\.(saving|deleted)")
 _Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", implementation of a key), dtype, ...
 
 
@@ -69,8 +70,6 @@ class Checkpoints:
       keep: how many of the latest checkpoints stay, >= 1. With 2 a damaged one costs an interval, not the run.
       keep_best: how many of the best stay besides, >= 0.
       best_metric: the entry of `metrics` that ranks them; smaller is better, NaN and absent are never best.
-    Raises:
-      InvalidValueError: if `keep` < 1 or `keep_best` < 0.
     Example:
       >>> import tempfile, numpy as np
       >>> checkpoints = Checkpoints(tempfile.mkdtemp())
@@ -88,7 +87,7 @@ class Checkpoints:
             raise InvalidValueError("Checkpoints", "keep_best", "must be >= 0", keep_best)
         self.directory = (Path(run) / "checkpoints").absolute()
         self.keep, self.keep_best, self.best_metric = keep, keep_best, best_metric
-        self._damaged: set[int] = set()  # found by `restore`; moved out of the way by the next `save`
+        self._damaged: set[int] = set()  # found when reading; moved out of the way by the next `save`
 
     def steps(self) -> list[int]:
         """The complete checkpoints, ascending. Whether one is undamaged shows only when it is read."""
@@ -118,7 +117,7 @@ class Checkpoints:
           variables: what a model needs, by collection ("params", "ema", "constants", ...): nested dicts of arrays.
           training: what only resuming needs: any pytree of arrays, typed keys and Python or numpy numbers.
           meta: a JSON object: flow spec, config, data position.
-          metrics: name -> number.
+          metrics: numbers by name.
         Returns:
           Whether a checkpoint was written.
         Raises:
@@ -126,13 +125,14 @@ class Checkpoints:
           InvalidValueError: for a negative step, a collection named "training", or a key with a slash.
           RunError: if the step is not above the saved ones, or writing fails (a full disk).
         """
+        step = int(step)
         if step < 0 or "training" in variables:
             rule = "must be >= 0" if step < 0 else "must not come with a collection named `training`"
             raise InvalidValueError("Checkpoints.save", "step", rule, step, "Rename it." if step >= 0 else "")
         table, arrays = _flatten({**variables, "training": training})
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
-        content = {"format": FORMAT, "step": int(step), "meta": meta or {}, "metrics": metrics, "leaves": table}
-        content = _to_json(content)
+        content = {"format": FORMAT, "step": step, "meta": meta or {}, "metrics": metrics, "leaves": table}
+        content = _to_json(content)  # as it will be read
         if self._is_saved(step, content["leaves"]):
             return False
         try:
@@ -173,11 +173,10 @@ class Checkpoints:
           RunError: if no readable checkpoint is left, or its tree is not the template's, naming the first leaf.
         """
         template = {**variables, **({} if training is None else {"training": training})}
-
-        def fill(directory: Path, table: _Table) -> dict[str, PyTree]:
-            return _fill(template, _read(directory, table, template), sharding, directory)
-
-        return self._load("Checkpoints.restore", step, fill)
+        content, values = self._load("Checkpoints.restore", step, template)
+        trees = _fill(template, values, sharding, self.directory / str(content["step"]))
+        training = trees.pop("training", None)
+        return Checkpoint(content["step"], trees, training, content["meta"], content["metrics"])
 
     def read(self, collections: Sequence[str] | None = None, *, step: int | None = None) -> Checkpoint:
         """Reads variables as nested dicts of numpy arrays, from the directory alone.
@@ -189,18 +188,12 @@ class Checkpoints:
           RunError: if no readable checkpoint is left, or a collection was not saved.
         """
 
-        def nest(directory: Path, table: _Table) -> dict[str, PyTree]:
-            saved = dict.fromkeys(name.split("/")[0] for name in table)
-            wanted = [name for name in saved if name != "training"] if collections is None else collections
-            if missing := [name for name in wanted if name not in saved]:
-                fix = f"Saved: {', '.join(saved)}."
-                raise RunError("Checkpoints.read", "collections", f"must be saved in {directory}", missing, fix)
-            return unflatten_dict(_read(directory, table, wanted), sep="/")
+        content, values = self._load("Checkpoints.read", step, collections)
+        trees = unflatten_dict(values, sep="/")
+        return Checkpoint(content["step"], trees, None, content["meta"], content["metrics"])
 
-        return self._load("Checkpoints.read", step, nest)
-
-    def _load(self, where: str, step: int | None, build: Callable[[Path, _Table], dict[str, PyTree]]) -> Checkpoint:
-        """The checkpoint of `step`, or the latest in which `build` does not find damage."""
+    def _load(self, where: str, step: int | None, collections: Collection[str] | None) -> tuple[dict[str, Any], dict]:
+        """The JSON and the values by name, of `step` or of the latest checkpoint without damage."""
         steps = self.steps()
         if step is not None and step not in steps:
             fix = f"Saved: {', '.join(map(str, steps)) or 'none'}."
@@ -209,16 +202,19 @@ class Checkpoints:
         for candidate in reversed(steps) if step is None else [step]:
             try:
                 content = self._content(candidate)
-                trees = build(self.directory / str(candidate), content["leaves"])
+                saved = dict.fromkeys(name.split("/")[0] for name in content["leaves"])
+                wanted = saved.keys() - {"training"} if collections is None else collections
+                if missing := [name for name in wanted if name not in saved]:
+                    rule = f"must be among those of {self.directory / str(candidate)}: {', '.join(saved)}"
+                    raise RunError(where, "collections", rule, ", ".join(missing), "Ask for these only.")
+                values = _read(self.directory / str(candidate), content, wanted)
             except _DamagedError as error:
                 reasons[candidate] = f"step {candidate} is damaged: {error}"
                 continue
             for reason in reasons.values():
                 warnings.warn(f"{self.directory}: {reason}; using step {candidate} instead.", stacklevel=3)
-            if where == "Checkpoints.restore":
-                self._damaged.update(reasons)
-            training = trees.pop("training", None)
-            return Checkpoint(candidate, trees, training, content["meta"], content["metrics"])
+            self._damaged.update(reasons)
+            return content, values
         got = "; ".join(reasons.values()) or ("none" if self.directory.is_dir() else "no such directory")
         fix = "Check the path, or train anew with another `--out`." if step is None else "Choose another step."
         raise RunError(where, str(self.directory), "must hold a readable checkpoint", got, fix)
@@ -226,11 +222,11 @@ class Checkpoints:
     def _content(self, step: int) -> dict[str, Any]:
         """The JSON of one checkpoint, verified."""
         try:
-            saved = json.loads((self.directory / str(step) / "meta" / "metadata").read_text("utf-8"))
+            saved = json.loads((self.directory / str(step) / "meta.json").read_text("utf-8"))
             content, crc32 = saved["content"], saved["crc32"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise _DamagedError(f"meta is unreadable ({_one_line(error)})") from None
-        if crc32 != _json_crc32(content) or content["step"] != step:
+        if crc32 != _crc32(content) or content["step"] != step:
             raise _DamagedError("meta does not match its checksum or its step")
         if content["format"] != FORMAT:
             rule = f"has checkpoint format {content['format']}, and this version of jflows reads {FORMAT}"
@@ -318,9 +314,10 @@ def _decode(name: str, row: dict[str, Any], array: Any) -> Any:
     if row["kind"] in ("none", "empty"):
         return {} if row["kind"] == "empty" else None
     array = np.empty(row["shape"], row["dtype"]) if 0 in row["shape"] else array
-    if (array.dtype.name, list(array.shape), _crc32(array)) != (row["dtype"], row["shape"], row["crc32"]):
+    found = isinstance(array, np.ndarray) and [array.dtype.name, list(array.shape), _crc32(array)]
+    if found != [row["dtype"], row["shape"], row["crc32"]]:
         raise _DamagedError(f"{name} does not match its checksum")
-    return array if row["kind"] == "array" else jax.random.wrap_key_data(array, impl=row["kind"])
+    return array if row["kind"] == "array" else jax.random.wrap_key_data(jax.numpy.asarray(array), impl=row["kind"])
 
 
 def _fill(template: PyTree, values: dict[str, Any], sharding: jax.sharding.Sharding | None, directory: Path) -> PyTree:
@@ -328,14 +325,14 @@ def _fill(template: PyTree, values: dict[str, Any], sharding: jax.sharding.Shard
 
     def describe(leaf):
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-        return f"{leaf.dtype}{list(leaf.shape)}"
+        return f"{leaf.dtype.name}{list(leaf.shape)}"
 
     def place(entries, like):
         value = values[_name(entries)]
-        if isinstance(like, (np.ndarray, np.generic)):
-            return value if isinstance(like, np.ndarray) else value[()]
-        if isinstance(like, (bool, int, float, complex)):
-            return value.item()
+        if isinstance(like, (bool, int, float, complex, np.generic)):
+            return type(like)(value.item())
+        if isinstance(like, np.ndarray):
+            return value
         return jax.device_put(value, sharding or (like.sharding if getattr(like, "committed", True) else None))
 
     here = {_name(path): describe(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(template)[0]}
@@ -358,36 +355,44 @@ def _to_json(tree: Any) -> Any:
         raise InvalidTypeError("Checkpoints.save", "meta", rule, str(error), fix) from None
 
 
-def _json_crc32(content: Any) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
-def _crc32(array: np.ndarray) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+def _crc32(value: Any) -> int:
+    """Of the bytes of an array, or of the JSON of anything else."""
+    is_array = isinstance(value, np.ndarray)
+    return zlib.crc32(value.reshape(-1).view(np.uint8).data if is_array else json.dumps(value, sort_keys=True).encode())
 
 
 def _write(directory: Path, arrays: dict[str, np.ndarray], content: dict[str, Any]) -> None:
     """Writes one checkpoint under a temporary name and renames it when it is complete."""
-    arrays = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses arrays of size 0
+    temporary = directory.with_name(f"{directory.name}.saving")
+    arrays = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses size 0, and an empty tree
     with _orbax() as (ocp, checkpointer):
-        state = {"state": ocp.args.PyTreeSave(arrays)} if arrays else {}
-        meta = ocp.args.JsonSave({"crc32": _json_crc32(content), "content": content})
-        checkpointer.save(directory, args=ocp.args.Composite(**state, meta=meta))
+        checkpointer.save(temporary / "state", args=ocp.args.PyTreeSave(arrays or {"": np.zeros(1)}))
+    if jax.process_index() == 0:
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        content = {**content, "files": {str(p.relative_to(temporary)): zlib.crc32(p.read_bytes()) for p in files}}
+        (temporary / "meta.json").write_text(json.dumps({"crc32": _crc32(content), "content": content}), "utf-8")
+        temporary.rename(directory)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("jflows.train.checkpoint")
 
 
-def _read(directory: Path, table: _Table, collections: Container[str]) -> dict[str, Any]:
+def _read(directory: Path, content: dict[str, Any], collections: Collection[str]) -> dict[str, Any]:
     """The values of these collections by name, verified."""
-    table = {name: row for name, row in table.items() if name.split("/")[0] in collections}
-    if arrays := {name: 0 for name, row in table.items() if 0 not in row.get("shape", [0])}:
-        with _orbax() as (ocp, checkpointer):
-            numpy = dict.fromkeys(arrays, ocp.RestoreArgs(restore_type=np.ndarray))
-            state = ocp.args.PyTreeRestore(item=arrays, restore_args=numpy, partial_restore=True)
-            try:
-                arrays = checkpointer.restore(directory, args=ocp.args.Composite(state=state))["state"]
-            except MemoryError:
-                raise
-            except Exception as error:  # depending on the place of the damage Orbax raises nearly anything
-                raise _DamagedError(_one_line(error)) from None
+    table = {name: row for name, row in content["leaves"].items() if name.split("/")[0] in collections}
+    arrays = {name: 0 for name, row in table.items() if 0 not in row.get("shape", [0])}
+    try:
+        for name, crc32 in content["files"].items():
+            if zlib.crc32((directory / name).read_bytes()) != crc32:
+                raise _DamagedError(f"{name} does not match its checksum")
+        if arrays:
+            with _orbax() as (ocp, checkpointer):
+                numpy = dict.fromkeys(arrays, ocp.RestoreArgs(restore_type=np.ndarray))
+                args = ocp.args.PyTreeRestore(item=arrays, restore_args=numpy, partial_restore=True)
+                arrays = checkpointer.restore(directory / "state", args=args)
+    except (MemoryError, _DamagedError):
+        raise
+    except Exception as error:  # depending on the place of the damage Orbax raises nearly anything
+        raise _DamagedError(_one_line(error)) from None
     return {name: _decode(name, row, arrays.get(name)) for name, row in table.items()}
 
 
@@ -401,7 +406,7 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
     try:
         for logger in levels:
             logger.setLevel(logging.CRITICAL + 1)
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             yield ocp, checkpointer
     finally:
         for thread in set(threading.enumerate()) - threads:

@@ -115,7 +115,7 @@ def make_train_step(
         total, weight, grads = sums
         mean_loss = total / weight
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

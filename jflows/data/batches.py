@@ -1,0 +1,178 @@
+"""Batches of an `ImageData`, each a pure function of (seed, step): nothing to save, resume from any step.
+
+Training reads an endless stream of visits 0, 1, 2, ...: visit v is row `permutation(seed, v // num)[v % num]`. Batch
+`step` holds visits step * batch_size onwards, so no batch is ragged and an epoch's remainder goes to the next.
+Evaluation reads rows in order and pads the last batch with weight 0. Only numpy is used here.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jflows.data.dataset import ImageData, reduce_bits
+from jflows.errors import DataError, InvalidValueError, check_choice, check_positive
+from jflows.typing import Batch
+
+WORD = 2**32
+
+
+class TrainBatches:
+    """Training batches of `data`, addressed by step.
+
+    Every row is visited once an epoch, in an order drawn from (seed, epoch); the order, the visit numbers and which
+    visits are mirrored do not depend on the batch size. A batch may be larger than the data.
+
+    Args:
+      data: the training split.
+      batch_size: global number of examples a step.
+      seed: of order and mirroring, an int >= 0.
+      num_bits: keep only so many bits of each pixel; default all.
+      mirror: flip each visit left to right with probability 1/2.
+      labels: whether `context` holds the labels; None means if the data have them.
+    Raises:
+      DataError: if labels are asked for and the data have none.
+      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or num_bits is not in 1..data.num_bits.
+    Example:
+      >>> batches = TrainBatches(ImageData("ramp", np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)), batch_size=4)
+      >>> batches.at(step=0, count=3).index  # visits 0..5 are the first epoch, 6..11 the second
+      array([[ 5,  2,  0,  4],
+             [ 3,  1,  9, 10],
+             [ 8,  7,  6, 11]], dtype=uint32)
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        num_bits: int | None = None,
+        mirror: bool = False,
+        labels: bool | None = None,
+    ):
+        check_positive("TrainBatches", "batch_size", batch_size)
+        if not 0 <= seed < WORD**2:
+            raise InvalidValueError("TrainBatches", "seed", "must be an int in 0..2^64 - 1", seed)
+        self.data, self.batch_size, self.seed, self.mirror = data, batch_size, seed, mirror
+        self.num_bits = _check_bits("TrainBatches", data, num_bits)
+        self.labels = _check_labels_wanted("TrainBatches", data, labels)
+        self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
+
+    def at(self, step: int, count: int = 1) -> Batch:
+        """The batches of steps `step` .. `step + count - 1`, stacked.
+
+        Shapes:
+          x: uint8 [count, batch_size, height, width, channels]; context: int32 [count, batch_size] or None;
+          weight: float32 [count, batch_size], all 1; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+        Raises:
+          InvalidValueError: if step < 0 or count < 1.
+        """
+        if step < 0:
+            raise InvalidValueError("TrainBatches.at", "step", "must be an int >= 0", step)
+        check_positive("TrainBatches.at", "count", count)
+        num = len(self.data)
+        visits = np.arange(step * self.batch_size, (step + count) * self.batch_size, dtype=np.int64)
+        epochs = visits // num
+        rows = np.empty_like(visits)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            chosen = epochs == epoch
+            rows[chosen] = self._order(epoch)[visits[chosen] % num]
+        index = epochs * num + rows
+        x = self.data.x[rows]
+        if self.mirror:
+            flipped = _coin(self.seed, index)
+            x[flipped] = x[flipped, :, ::-1]
+        if self.num_bits < self.data.num_bits:
+            x = reduce_bits(x, self.num_bits, self.data.num_bits)
+        shape = (count, self.batch_size)
+        return _batch(
+            x=x.reshape(*shape, *self.data.event_shape),
+            context=self.data.label[rows].reshape(shape) if self.labels and self.data.label is not None else None,
+            weight=np.ones(shape, np.float32),
+            index=(index % WORD).astype(np.uint32).reshape(shape),
+        )
+
+    def epoch(self, step: int) -> float:
+        """Epochs finished before `step`, a fraction."""
+        return step * self.batch_size / len(self.data)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            # RandomState: its stream is frozen for all numpy versions, so an upgrade does not change a resumed run.
+            words = [*_words(self.seed), *_words(epoch)]
+            order = np.random.RandomState(words).permutation(len(self.data))
+            self._orders = {e: kept for e, kept in self._orders.items() if e == epoch - 1} | {epoch: order}
+        return self._orders[epoch]
+
+
+def eval_batches(
+    data: ImageData, batch_size: int, *, num_bits: int | None = None, labels: bool | None = None
+) -> Iterator[Batch]:
+    """All rows of `data` once, in order, in batches of one size; the last is filled up with row 0 at weight 0.
+
+    Shapes:
+      x: uint8 [batch_size, height, width, channels]; context: int32 [batch_size] or None; weight: float32
+      [batch_size]; index: uint32 [batch_size], the row.
+    Raises:
+      DataError, InvalidValueError: as `TrainBatches`, at the call.
+    Example:
+      >>> data = ImageData("three", np.zeros((3, 1, 1, 1), np.uint8))
+      >>> [batch.weight.tolist() for batch in eval_batches(data, 2)]
+      [[1.0, 1.0], [1.0, 0.0]]
+    """
+    check_positive("eval_batches", "batch_size", batch_size)
+    bits = _check_bits("eval_batches", data, num_bits)
+    with_labels = _check_labels_wanted("eval_batches", data, labels)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(data), batch_size):
+            rows = np.arange(start, start + batch_size)
+            weight = (rows < len(data)).astype(np.float32)
+            rows[rows >= len(data)] = 0
+            yield _batch(
+                x=reduce_bits(data.x[rows], bits, data.num_bits),
+                context=data.label[rows] if with_labels and data.label is not None else None,
+                weight=weight,
+                index=rows.astype(np.uint32),
+            )
+
+    return batches()
+
+
+def _batch(x: Any, context: Any, weight: Any, index: Any) -> Batch:
+    """`Any`: the fields are typed as jax arrays, and numpy arrays take their place."""
+    return Batch(x, context, weight, index)
+
+
+def _check_bits(where: str, data: ImageData, num_bits: int | None) -> int:
+    if num_bits is None:
+        return data.num_bits
+    check_choice(where, "num_bits", num_bits, range(1, data.num_bits + 1))
+    return num_bits
+
+
+def _check_labels_wanted(where: str, data: ImageData, labels: bool | None) -> bool:
+    if labels and data.label is None:
+        fix = "Set labels=False, or add labels: class subfolders of a folder, key `label` of an .npz file."
+        raise DataError(where, "labels", f"needs labels, and {data.name!r} has none", fix=fix)
+    return data.label is not None if labels is None else labels
+
+
+def _words(value: int) -> tuple[int, int]:
+    """A non-negative int as two 32-bit words, which is what `RandomState` takes."""
+    return value % WORD, value // WORD % WORD
+
+
+def _coin(seed: int, visit: np.ndarray) -> np.ndarray:
+    """One fair coin per visit: the top bit of SplitMix64 (Steele et al. 2014), a hash of (seed, visit)."""
+    golden = 0x9E3779B97F4A7C15
+
+    def mix(value: np.ndarray) -> np.ndarray:
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return value ^ (value >> np.uint64(31))
+
+    # An array, not a scalar: uint64 arrays wrap silently, scalars warn.
+    start = mix(np.array([(seed + 1) * golden % 2**64], np.uint64))
+    return (mix(start + visit.astype(np.uint64) * np.uint64(golden)) >> np.uint64(63)).astype(bool)

@@ -1,0 +1,208 @@
+"""Images from the user's own files: a folder, or an .npz file.
+
+A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or `train` and `test`
+subfolders, each of which is such a folder. An .npz file holds `x` [num, height, width, channels] with `label` or `y`,
+or `train` and `test` with `train_label` and `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`.
+Without a test part, a seeded tenth of the rows is held out for testing. Read next: `jflows/data/dataset.py`.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from jflows.data.dataset import ImageData, split_rows
+from jflows.errors import DataError, InvalidValueError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+TEST_FRACTION = 0.1
+
+# Pillow's names of pixel formats; any other (16-bit "I;16", float "F", ...) would lose precision in silence.
+_GRAY_MODES = ("1", "L")
+_COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "PA", "CMYK", "YCbCr")
+
+
+def load_folder(
+    folder: Path, split: str, num_validation: int = 0, size: int | tuple[int, int] | None = None
+) -> ImageData:
+    """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
+
+    Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
+    images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are passed
+    over, and so are files that are not images by their suffix.
+
+    Args:
+      folder: see the head of this module.
+      split: "train", "validation" or "test".
+      num_validation: the last so many (shuffled) training rows are "validation".
+      size: height and width (one int for both) to which images are centre-cropped and resized; None takes them as
+        they are, and then all must have one shape.
+    Raises:
+      DataError: if there are no images, or one cannot be read, has more than 8 bits or another shape: it is named.
+      InvalidValueError: if `size` or `num_validation` breaks its rule.
+    """
+    target = _target_size(size)
+    train_dir, test_dir = folder / "train", folder / "test"
+    if train_dir.is_dir() and test_dir.is_dir():
+        classes = _class_names(train_dir)
+        listed = _list_images(train_dir, classes)
+        chosen = _list_images(test_dir, classes) if split == "test" else _shuffled(listed)
+    else:
+        classes = _class_names(folder)
+        listed = _list_images(folder, classes)
+        train, test = _hold_out(len(listed), str(folder))
+        chosen = [listed[row] for row in (test if split == "test" else train)]
+    if split != "test":
+        start, stop = split_rows(split, len(chosen), num_validation)
+        chosen = chosen[start:stop]
+    x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
+    label = np.array([label for _, label in chosen], np.int32) if classes else None
+    return ImageData(folder.name, x, label, num_classes=len(classes) or None)
+
+
+def load_npz(path: Path, split: str, num_validation: int = 0) -> ImageData:
+    """Loads one split of an .npz file; see the head of this module for its keys, of which `num_bits` may be one more.
+
+    Arrays with the keys `train` and `test` keep their order; rows of `x` alone are shuffled by a fixed seed.
+
+    Raises:
+      DataError: if the file is damaged or pickled, a key is missing, or the arrays break the rules of `ImageData`.
+      InvalidValueError: if `num_validation` breaks its rule.
+    """
+    arrays = _read_npz(path)
+    num_bits = int(arrays.get("num_bits", np.int64(8)))
+    x, test_x = _first(arrays, "x", "train", "x_train"), _first(arrays, "test", "x_test")
+    label = _first(arrays, "label", "y", "train_label", "y_train")
+    test_label = _first(arrays, "test_label", "y_test")
+    if x is None:
+        rule = "must have an array `x`, or `train` and `test`"
+        raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
+    data = ImageData(path.name, x, label, num_bits)
+    if test_x is None:
+        train, test = _hold_out(len(data), str(path))
+        rows = test if split == "test" else train
+    elif split == "test":
+        if test_x.shape[1:] != x.shape[1:]:
+            rule = f"must hold test images of the training images' shape {x.shape[1:]}"
+            raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Crop or resize them.")
+        if (label is None) != (test_label is None):
+            rule = "must have labels for both parts or for neither"
+            raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Add or remove `test_label`.")
+        return ImageData(path.name, test_x, test_label, num_bits, data.num_classes)
+    else:
+        rows = np.arange(len(data))
+    if split != "test":
+        start, stop = split_rows(split, len(rows), num_validation)
+        rows = rows[start:stop]
+    return ImageData(
+        path.name, data.x[rows], None if data.label is None else data.label[rows], num_bits, data.num_classes
+    )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Opened here: of a damaged file, `np.load(path)` would leave the file open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
+        fix = "Save plain arrays of integers with np.savez(path, x=images)."
+        raise DataError("load", str(path), "must be a whole .npz file without pickles", str(error), fix) from error
+
+
+def _first(arrays: dict[str, np.ndarray], *keys: str) -> np.ndarray | None:
+    return next((arrays[key] for key in keys if key in arrays), None)
+
+
+def _hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
+    if num < 2:
+        fix = "Add images, or give `train` and `test` parts of your own."
+        raise DataError("load", name, "must have at least 2 images, to split off a test part", num, fix)
+    rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
+    num_test = max(1, int(num * TEST_FRACTION))
+    return rows[:-num_test], rows[-num_test:]
+
+
+def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """Shuffled, or else the last rows, which make up "validation", would all be of the last class."""
+    return [listed[row] for row in np.random.RandomState(0).permutation(len(listed))]
+
+
+def _visible(folder: Path) -> list[Path]:
+    paths = (path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+    return sorted(paths, key=lambda path: path.name)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _class_names(folder: Path) -> list[str]:
+    """Names of the subfolders that hold images, in order; the empty list if the images lie in the folder itself."""
+    names = [path.name for path in _visible(folder) if path.is_dir() and _images_in(path)]
+    if names and _images_in(folder):
+        got = f"{_images_in(folder)[0].name} beside the class folder {names[0]}"
+        fix = "Move the loose images into a class folder, or the subfolders elsewhere."
+        raise DataError("load", str(folder), "must hold either images or class folders, not both", got, fix)
+    return names
+
+
+def _list_images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Every image with its label, -1 where there are no classes."""
+    if extra := sorted(set(_class_names(folder)) - set(classes)):
+        rule = f"must have no class that the training folder lacks ({classes or 'it has none'})"
+        raise DataError("load", str(folder), rule, extra, "Give both folders the same class folders.")
+    if not classes:
+        listed = [(path, -1) for path in _images_in(folder)]
+    else:
+        present = [(label, folder / name) for label, name in enumerate(classes) if (folder / name).is_dir()]
+        listed = [(path, label) for label, subfolder in present for path in _images_in(subfolder)]
+    if not listed:
+        suffixes = ", ".join(SUFFIXES)
+        raise DataError("load", str(folder), f"must hold images ({suffixes}) or class folders of images", "none")
+    return listed
+
+
+def _target_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is not None and (len(pair) != 2 or min(pair) < 1):
+        raise InvalidValueError("load", "size", "must be a positive int or (height, width)", size)
+    return pair
+
+
+def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -> np.ndarray:
+    """Reads `paths` into one array; every image must have the shape of `model`, the first training image by name."""
+    shape = _read_image(model, size).shape
+    x = np.empty((len(paths), *shape), np.uint8)
+    for row, path in enumerate(paths):
+        image = _read_image(path, size)
+        if image.shape != shape:
+            rule = f"must have the shape of {model.name}, {shape}"
+            fix = "Give size=(height, width) to crop and resize all images."
+            if image.shape[-1] != shape[-1]:
+                fix = "Convert all images to gray or all to colour."
+            raise DataError("load", str(path), rule, f"shape {image.shape}", fix)
+        x[row] = image
+    return x
+
+
+def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """One file as uint8 [height, width, 1 or 3]."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise DataError("load", str(path), "needs Pillow", str(error), "Run `pip install pillow`.") from error
+    try:
+        with Image.open(path) as file:
+            mode = file.mode
+            if mode in _GRAY_MODES + _COLOUR_MODES:
+                image = ImageOps.exif_transpose(file).convert("L" if mode in _GRAY_MODES else "RGB")
+                if size is not None:
+                    image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+                pixels = np.asarray(image, np.uint8)
+                return pixels[..., None] if pixels.ndim == 2 else pixels
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on damaged files
+        got = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
+    fix = "Convert it to 8 bits, or save the images as integers in an .npz file."
+    raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {mode!r}", fix)

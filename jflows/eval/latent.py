@@ -1,0 +1,100 @@
+"""The latent space of a flow: paths between data, and how well data survive the way there and back.
+
+Pure functions of explicit variables, so `jax.jit` applies with `flow`, `num_steps` and `mode` static. Their pictures
+are made by `jflows/eval/plots.py`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jflows.errors import InvalidValueError, check_choice
+from jflows.flows import Flow
+from jflows.typing import Array, Variables
+
+MODES = ("linear", "spherical")
+PARALLEL_ANGLE = 1e-3  # radians; below, the spherical weights are 0/0 in float32 and the straight line is the limit
+
+
+def interpolate(
+    flow: Flow,
+    variables: Variables,
+    x_a: Array,
+    x_b: Array,
+    num_steps: int = 8,
+    context: Array | None = None,
+    mode: str = "linear",
+) -> Array:
+    """Data along the path from x_a to x_b in latent space, both ends included.
+
+        x(t) = decode(z(t)),   z(t) = (1 - t) encode(x_a) + t encode(x_b)               t = 0 .. 1
+        spherical:             z(t) = sin((1 - t) w) / sin(w) z_a + sin(t w) / sin(w) z_b,  w the angle of z_a and z_b
+
+    The straight line is that of the Glow paper; the spherical one keeps the norm that draws from N(0, I) have.
+    Integers are encoded at the centres of their bins, so the ends are x_a and x_b again, up to rounding.
+
+    Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 6; White 2016, arXiv:1609.04468, section 2.1.
+
+    Args:
+      num_steps: points of each path, at least 2.
+      context: of both ends of each pair, [*batch, *context_shape], or None.
+      mode: "linear" or "spherical".
+    Shapes:
+      x_a, x_b: [*batch, *event_shape] -> x: [*batch, num_steps, *event_shape], integers if the flow dequantizes.
+    Raises:
+      InvalidValueError: for num_steps < 2, an unknown mode, or shapes that differ.
+    """
+    check_choice("interpolate", "mode", mode, MODES)
+    if num_steps < 2:
+        raise InvalidValueError("interpolate", "num_steps", "must be at least 2", repr(num_steps))
+    if jnp.shape(x_a) != jnp.shape(x_b):
+        got = f"shapes {jnp.shape(x_a)} and {jnp.shape(x_b)}"
+        raise InvalidValueError("interpolate", "x_a, x_b", "must have one shape", got)
+    z_a, _ = flow.encode(variables, x_a, context)
+    z_b, _ = flow.encode(variables, x_b, context)
+    axis = -len(flow.latent_shape) - 1
+    t = jnp.linspace(0.0, 1.0, num_steps, dtype=z_a.dtype).reshape(-1, *(1,) * len(flow.latent_shape))
+    path = _path(jnp.expand_dims(z_a, axis), jnp.expand_dims(z_b, axis), t, mode, len(flow.latent_shape))
+    if context is not None:
+        # One more batch axis, right of the others: every point of a path has the context of its ends.
+        context = jnp.expand_dims(context, jnp.ndim(context) - len(flow.context_shape or ()))
+        batch_shape = path.shape[: axis + 1]
+        event = context.shape[context.ndim - len(flow.context_shape or ()) :]
+        context = jnp.broadcast_to(context, (*batch_shape, *event))
+    return flow.quantize(flow.decode(variables, path, context)[0])
+
+
+def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    """Data sent to the latent space and back.
+
+        rebuilt = decode(encode(x)),   error = |rebuilt - x|              [units of x: 1 is one level of a pixel]
+
+    Integers are encoded at the centres of their bins, which is subtracted again.
+
+    Shapes:
+      x: [*batch, *event_shape] -> rebuilt, error: the same, floats.
+    """
+    z, _ = flow.encode(variables, x, context)
+    rebuilt, _ = flow.decode(variables, z, context)
+    start = x
+    if flow.dequantize is not None:
+        start = flow.dequantize.crop(flow.dequantize.dequantize(x, None))
+    error = jnp.abs(rebuilt - start)
+    return x + (rebuilt - start), error
+
+
+def _path(z_a: Array, z_b: Array, t: Array, mode: str, event_ndims: int) -> Array:
+    straight = (1 - t) * z_a + t * z_b
+    if mode == "linear":
+        return straight
+    axes = tuple(range(-event_ndims, 0))
+
+    def inner(a: Array, b: Array) -> Array:
+        return jnp.sum(a * b, axis=axes, keepdims=True)
+
+    tiny = jnp.finfo(z_a.dtype).tiny  # an all-zero latent has no direction: cosine 0, finite weights
+    cosine = inner(z_a, z_b) * jax.lax.rsqrt(jnp.maximum(inner(z_a, z_a) * inner(z_b, z_b), tiny))
+    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+    degenerate = jnp.sin(angle) < PARALLEL_ANGLE
+    safe = jnp.where(degenerate, 1.0, angle)
+    curved = (jnp.sin((1 - t) * safe) * z_a + jnp.sin(t * safe) * z_b) / jnp.sin(safe)
+    return jnp.where(degenerate, straight, curved)

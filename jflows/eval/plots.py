@@ -1,0 +1,145 @@
+"""Pictures: grids of images by Pillow, learning curves by matplotlib; both are imported only when used.
+
+Functions return a Pillow image or write one PNG file. Read next: `jflows/cli/pictures.py`, which makes those of a run.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jflows.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE = 56  # pixels: small images are magnified by a whole number to about this side
+PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), "#9a9a9a"
+TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc4", "#c0504d"
+FONT_SIZE = 15
+EARLY = 0.05  # part of a learning curve that may be cut off at the top, or its first fall would flatten the rest
+MAX_CURVE_POINTS = 1500
+
+
+def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
+    """Integers 0..2^num_bits - 1 to uint8 0..255, the highest level to 255.
+
+    Example:
+      >>> to_bytes(np.array([0, 1, 15]), num_bits=4)
+      array([  0,  17, 255], dtype=uint8)
+    """
+    scaled = np.asarray(images, np.float64) * (255.0 / (2**num_bits - 1))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def image_grid(
+    images: np.ndarray, columns: int, *, num_bits: int = 8, magnify: int = 0, gap: int = 3, labels: Sequence[str] = ()
+) -> "Image":
+    """Images side by side, row by row, on white.
+
+    Args:
+      images: integers in 0..2^num_bits - 1.
+      columns: per row; the last row may stay short.
+      magnify: whole number by which every pixel is repeated; 0 chooses one that makes small images easy to see.
+      gap: pixels between images.
+      labels: one text per row, written at its left.
+    Shapes:
+      images: [num, height, width, 1 or 3].
+    Raises:
+      InvalidValueError: for an empty or misshapen array, or columns < 1.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in (1, 3):
+        raise InvalidValueError("image_grid", "images", "must be [num, height, width, 1 or 3]", f"shape {images.shape}")
+    if columns < 1:
+        raise InvalidValueError("image_grid", "columns", "must be at least 1", repr(columns))
+    from PIL import Image
+
+    num, height, width, _ = images.shape
+    magnify = magnify or max(1, round(TILE / max(height, width)))
+    tiles = np.broadcast_to(to_bytes(images, num_bits), (num, height, width, 3))
+    tiles = tiles.repeat(magnify, axis=1).repeat(magnify, axis=2)
+    rows, columns = math.ceil(num / columns), min(columns, num)
+    high, wide = height * magnify + gap, width * magnify + gap
+    canvas = np.full((rows * high + gap, columns * wide + gap, 3), PAPER, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = gap + (index // columns) * high, gap + (index % columns) * wide
+        canvas[top : top + high - gap, left : left + wide - gap] = tile
+    grid = Image.fromarray(canvas)
+    return _label_rows(grid, labels, gap, high) if labels else grid
+
+
+def learning_curve(
+    metrics: Sequence[Mapping[str, float]], path: str | PathLike[str], *, title: str = "", test: float | None = None
+) -> None:
+    """Writes a PNG of bits/dim against the step: training, validation where it was measured, and the test result.
+
+    Args:
+      metrics: entries of metrics.jsonl: `step`, `bits_per_dim` and perhaps `validation_bits_per_dim`.
+      path: of the PNG.
+      title: above the axes.
+      test: final bits/dim of the test set, as a dashed line.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # A Figure of its own, not pyplot: no global state, no window system, nothing to close.
+    figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    step, bits = _series(metrics, "bits_per_dim")
+    thin = slice(None, None, math.ceil(max(len(step), 1) / MAX_CURVE_POINTS))
+    axes.plot(step[thin], bits[thin], color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
+    shown = [bits[step > EARLY * step.max()]] if len(step) else []
+    val_step, val_bits = _series(metrics, "validation_bits_per_dim")
+    if len(val_step):
+        style = dict(color=VALIDATION_COLOUR, linewidth=1.6, marker="o", markersize=3.5)
+        axes.plot(val_step, val_bits, label="validation", **style)
+        shown.append(val_bits[val_step > EARLY * val_step.max()])
+    if test is not None and math.isfinite(test):
+        label = f"test, averaged weights: {test:.3f}"
+        axes.axhline(test, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
+        shown.append(np.array([test]))
+    _set_limits(axes, step, np.concatenate(shown) if shown else np.zeros(0))
+    axes.set_xlabel("step")
+    axes.set_ylabel("bits per dimension")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(color=FAINT)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
+    figure.savefig(path, format="png")
+
+
+def _series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(entry["step"], entry[name]) for entry in metrics if math.isfinite(entry.get(name, math.nan))]
+    array = np.array(pairs, np.float64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
+
+
+def _set_limits(axes, step: np.ndarray, shown: np.ndarray) -> None:
+    if len(step):
+        axes.set_xlim(0, step.max())
+    if shown.size:
+        low, high = float(shown.min()), float(shown.max())
+        margin = 0.06 * max(high - low, 1e-3)
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _label_rows(grid: "Image", labels: Sequence[str], gap: int, row_height: int) -> "Image":
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(FONT_SIZE)
+    margin = math.ceil(max(font.getlength(label) for label in labels)) + FONT_SIZE
+    canvas = Image.new("RGB", (grid.width + margin, grid.height), PAPER)
+    canvas.paste(grid, (margin, 0))
+    draw = ImageDraw.Draw(canvas)
+    for row, label in enumerate(labels):
+        middle = gap + row * row_height + (row_height - gap) / 2
+        draw.text((margin - FONT_SIZE / 2, middle), label, fill=INK, font=font, anchor="rm")
+    return canvas

@@ -1,0 +1,7 @@
+"""The contract as code: run the suite that every jflows bijector passes on a bijector or a flow of your own."""
+
+from jflows.testing.bijector_suite import PROPERTIES, check_bijector
+from jflows.testing.common import CheckError
+from jflows.testing.flow_suite import check_flow, integrate_density
+
+__all__ = ["PROPERTIES", "CheckError", "check_bijector", "check_flow", "integrate_density"]

@@ -1,0 +1,249 @@
+"""`check_bijector`: every promise of `jflows.bijectors.Bijector`, held against automatic differentiation.
+
+One program is compiled per direction, in float64, on twelve examples: six ordinary ones and six at the ends of the
+domain. One more measures float32 and bfloat16. Each property is then a few lines on their numbers, in `properties.py`.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.bijectors import Bijector
+from jflows.errors import InvalidTypeError, check_choice
+from jflows.testing import properties
+from jflows.testing.common import cast, perturb
+from jflows.typing import Array, Key, Shape, Variables
+
+PROPERTIES = properties.NAMES
+NUM_EXAMPLES = 6  # ordinary ones; as many at the ends of the domain follow them
+INIT_EXAMPLES = 16
+SMALLEST = 1e-8  # of the magnitudes in the domain: where 1 + x rounds to 1 in float32
+
+
+def check_bijector(
+    bijector: Bijector,
+    x_event_shape: Shape,
+    *,
+    context_shape: Shape | None = None,
+    seed: int = 0,
+    domain: tuple[float, float] | None = None,
+    max_magnitude: float = 1e4,
+    noise: float = 0.1,
+    round_trip_tol: float = 1e-9,
+    log_det_tol: float = 1e-9,
+    float32_tol: float = 1e-4,
+    jacobian_pattern: Any = None,
+    skip: tuple[str, ...] = (),
+) -> None:
+    """Raises unless a bijector keeps the whole contract; returns None if it does.
+
+    The properties, in the order in which they are checked (`jflows.testing.PROPERTIES` lists the names):
+
+    | name | what must hold |
+    |---|---|
+    | "hash" | the bijector is hashable and equals its clone |
+    | "spec" | `from_spec(to_spec(b)) == b`; not checked while a class in it is unregistered |
+    | "rank" | an event with too few axes raises `InvalidValueError` naming the rule |
+    | "shapes" | event, batch and log-det shapes for batches (), (1,), (6,) and (2, 3) |
+    | "dtypes" | float64, float32 and bfloat16 are preserved; log_det is float32 or wider |
+    | "finite" | values, log-dets and all gradients are finite over the domain, its ends included |
+    | "round trip" | both ways, in float64 |
+    | "log-det" | equals log\\|det\\| of the Jacobian by reverse-mode autodiff, in both directions |
+    | "cancel" | log-dets of the two directions add up to 0 |
+    | "batch" | a batch gives what its examples give one by one |
+    | "leak" | no derivative across examples |
+    | "jacobian" | dz_i/dx_j = 0 wherever `jacobian_pattern` is False |
+    | "gradients" | every leaf of "params" gets a non-zero gradient |
+    | "context" | with a `context_shape`: every example's output depends on its context |
+    | "init" | `apply` on other data changes no variable: data-dependent initialisation belongs to `init` |
+    | "float32" | round trip and log-det in float32, to `float32_tol` |
+
+    Parameters are those of `init` on data, plus noise. Everything runs in float64 without changing your settings.
+
+    Args:
+      bijector: an unbound module.
+      x_event_shape: of x, without batch axes; small, as full Jacobians are computed.
+      context_shape: event shape of the context; None gives the bijector none.
+      seed: of data, parameters and noise.
+      domain: x lies between these two numbers; None for all reals, where z is drawn too.
+      max_magnitude: without a domain, gradients are tried at magnitudes from 1e-8 to this.
+      noise: standard deviation of what is added to every parameter.
+      round_trip_tol: float64, relative to 1 + |value|.
+      log_det_tol: float64, relative to 1 + |log_det|.
+      float32_tol: float32, relative to 1 + |value|.
+      jacobian_pattern: bool [z size, x size], False where dz_i/dx_j must be exactly 0; None checks nothing.
+      skip: names of properties that are not promised.
+    Raises:
+      CheckError: (an `AssertionError`) naming the property, with the worst numbers.
+      JflowsError: what the bijector itself raises, such as a log-det that is not of the batch shape.
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jflows.bijectors import Bijector
+      >>> from jflows.ops import sum_event
+      >>> from jflows.testing import check_bijector
+      >>> class Sinh(Bijector):
+      ...     x_event_ndims = z_event_ndims = 1
+      ...     def _forward_and_log_det(self, z, context):
+      ...         return jnp.arcsinh(z), sum_event(-0.5 * jnp.log1p(z**2), 1)
+      ...     def _inverse_and_log_det(self, x, context):
+      ...         return jnp.sinh(x), sum_event(jnp.log(jnp.cosh(x)), 1)
+      >>> check_bijector(Sinh(), (3,), max_magnitude=100)
+      >>> class Wrong(Bijector):
+      ...     x_event_ndims = z_event_ndims = 1
+      ...     def _forward_and_log_det(self, z, context):
+      ...         return 2 * z, sum_event(jnp.full_like(z, jnp.log(2)), 1)
+      ...     def _inverse_and_log_det(self, x, context):
+      ...         return x / 2, sum_event(jnp.full_like(x, jnp.log(2)), 1)
+      >>> check_bijector(Wrong(), (3,))
+      Traceback (most recent call last):
+      jflows.testing.common.CheckError: check_bijector(Wrong): `log-det` must equal log|det dz/dx| by autodiff;
+      got 2.07944154 beside -2.07944154, relative error 1.4 > 1e-09.
+    """
+    if not isinstance(bijector, Bijector):
+        raise InvalidTypeError("check_bijector", "bijector", "must be a jflows Bijector", type(bijector).__name__)
+    for name in skip:
+        check_choice("check_bijector", "skip", name, PROPERTIES)
+    limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern)
+    with jax.enable_x64(True):
+        draw = _Draw(bijector, tuple(x_event_shape), context_shape, seed, domain, max_magnitude)
+        properties.run(properties.OF_STRUCTURE, skip, bijector, draw.x_event_shape)
+        variables = draw.variables(noise)
+        measured = _measure_all(draw, variables)
+        properties.run(properties.OF_NUMBERS, skip, bijector, measured, limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+    """Random inputs of a bijector, all float64."""
+
+    bijector: Bijector
+    x_event_shape: Shape
+    context_shape: Shape | None
+    seed: int
+    domain: tuple[float, float] | None
+    max_magnitude: float
+
+    def key(self, *path: int) -> Key:
+        return functools.reduce(jax.random.fold_in, path, jax.random.key(self.seed))
+
+    def ordinary(self, key: Key, count: int, event_shape: Shape) -> Array:
+        if self.domain is None:
+            return jax.random.normal(key, (count, *event_shape))
+        low, high = self.domain
+        return jax.random.uniform(key, (count, *event_shape), minval=low, maxval=high)
+
+    def extreme(self, key: Key, count: int, event_shape: Shape) -> Array:
+        """Magnitudes from 1e-8 to the largest, or distances from the ends of the domain down to 1e-8 of its width."""
+        shape, (size_key, side_key) = (count, *event_shape), jax.random.split(key)
+        largest = self.max_magnitude if self.domain is None else 0.5
+        size = 10 ** jax.random.uniform(size_key, shape, minval=math.log10(SMALLEST), maxval=math.log10(largest))
+        side = jax.random.bernoulli(side_key, shape=shape)
+        if self.domain is None:
+            return jnp.where(side, size, -size)
+        low, high = self.domain
+        return jnp.where(side, low + size * (high - low), high - size * (high - low))
+
+    def values(self, key: Key, event_shape: Shape) -> Array:
+        first, second = jax.random.split(key)
+        parts = (self.ordinary(first, NUM_EXAMPLES, event_shape), self.extreme(second, NUM_EXAMPLES, event_shape))
+        return jnp.concatenate(parts)
+
+    def context(self, key: Key, count: int) -> Array | None:
+        return None if self.context_shape is None else jax.random.normal(key, (count, *self.context_shape))
+
+    def variables(self, noise: float) -> Variables:
+        x, context = self.ordinary(self.key(0), INIT_EXAMPLES, self.x_event_shape), self.context(self.key(1), 16)
+        init = jax.jit(functools.partial(self.bijector.init, method="inverse_and_log_det"))
+        return perturb(init(self.key(2), x, context), self.key(3), noise, jnp.float64)
+
+
+def _measure_all(draw: _Draw, variables: Variables) -> "properties.Measured":
+    bijector = draw.bijector
+    z_event_shape = bijector.z_event_shape(draw.x_event_shape)
+    context = draw.context(draw.key(4), 2 * NUM_EXAMPLES)
+
+    def measure(method: str, values: Array, event_shape: Shape, out_event_shape: Shape, key: Key) -> dict:
+        weights = jax.random.normal(key, (2 * NUM_EXAMPLES, *out_event_shape))
+        measured = _measure(bijector, method, len(event_shape), variables, values, context, weights)
+        return jax.tree.map(np.asarray, measured) | {"values": np.asarray(values)}
+
+    x = draw.values(draw.key(5), draw.x_event_shape)
+    inverse = measure("inverse_and_log_det", x, draw.x_event_shape, z_event_shape, draw.key(6))
+    if draw.domain is None:
+        z = draw.values(draw.key(7), z_event_shape)
+    else:  # the latents of x are the only ones known to be valid; each half reversed, to be other examples
+        z = jnp.asarray(inverse["out"]).reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
+    forward = measure("forward_and_log_det", z, z_event_shape, draw.x_event_shape, draw.key(8))
+    ordinary = None if context is None else context[:NUM_EXAMPLES]
+    narrow = {
+        dtype: _narrow_round_trip(bijector, *(cast(t, dtype) for t in (variables, x[:NUM_EXAMPLES], ordinary)))
+        for dtype in ("float32", "bfloat16")
+    }
+    shapes = {
+        method: jax.eval_shape(
+            functools.partial(bijector.apply, method=method),
+            variables,
+            values[:1],
+            None if context is None else context[:1],
+        )
+        for method, values in (("inverse_and_log_det", x), ("forward_and_log_det", z))
+    }
+    return properties.Measured(variables, inverse, forward, narrow, shapes, draw.x_event_shape, z_event_shape)
+
+
+@functools.partial(jax.jit, static_argnames=("bijector", "method", "event_ndims"))
+def _measure(bijector, method, event_ndims, variables, values, context, weights) -> dict:
+    """Everything that is known of one direction, from one program."""
+    n, event_shape = NUM_EXAMPLES, values.shape[1:]
+    other = "forward_and_log_det" if method == "inverse_and_log_det" else "inverse_and_log_det"
+    params = variables.get("params", {})
+
+    def apply(params, values, context):
+        own = {**variables, "params": params} if "params" in variables else variables
+        return bijector.apply(own, values, context, method=method)
+
+    (out, log_det), vjp = jax.vjp(apply, params, values, context)
+    rows = jnp.arange(2 * n)
+
+    def gradients(chosen):
+        cotangent = jnp.where(chosen.reshape(-1, *(1,) * (weights.ndim - 1)), weights, 0).astype(out.dtype)
+        return vjp((cotangent, chosen.astype(log_det.dtype)))
+
+    ordinary = None if context is None else context[:n]
+    back, back_log_det = bijector.apply(variables, out[:n], ordinary, method=other)
+
+    def single(flat, context):
+        out, log_det = apply(params, flat.reshape(event_shape), context)
+        return out.reshape(-1), (out, log_det)
+
+    jacobian, one_by_one = jax.vmap(jax.jacrev(single, has_aux=True))(values[:n].reshape(n, -1), ordinary)
+    grid_context = None if context is None else context[:n].reshape(2, n // 2, *context.shape[1:])
+    grid = apply(params, values[:n].reshape(2, n // 2, *event_shape), grid_context)
+    # Other data, with every collection writable but those whose purpose is to be written.
+    frozen = [name for name in variables if name not in ("batch_stats", "intermediates")]
+    _, updated = bijector.apply(variables, 2 * values[:n] + 1, ordinary, method=method, mutable=frozen)
+    return {
+        "out": out,
+        "log_det": log_det,
+        "back": back,
+        "back_log_det": back_log_det,
+        "jacobian": jacobian,
+        "one_by_one": one_by_one,
+        "grid": grid,
+        "gradients": gradients(rows < n),
+        "extreme_gradients": gradients(rows >= n),
+        "first_gradients": gradients(rows == 0)[1:],
+        "updated": updated,
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("bijector",))
+def _narrow_round_trip(bijector, variables, x, context) -> dict:
+    z, log_det = bijector.apply(variables, x, context, method="inverse_and_log_det")
+    back, back_log_det = bijector.apply(variables, z, context, method="forward_and_log_det")
+    return {"x": x, "z": z, "log_det": log_det, "back": back, "back_log_det": back_log_det}

@@ -1,0 +1,60 @@
+"""What both suites share: the error, the comparison with its numbers, and parameters away from their initial values."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.errors import JflowsError
+from jflows.typing import Key, PyTree, Variables
+
+
+class CheckError(JflowsError, AssertionError):
+    """A property of the contract does not hold; `argument` names it and `got` holds the numbers."""
+
+
+def require_close(where: str, name: str, rule: str, got: Any, wanted: Any, tol: float) -> None:
+    """Raises `CheckError` unless |got - wanted| <= tol (1 + |wanted|) everywhere; NaN never passes."""
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    if got.shape != wanted.shape:
+        raise CheckError(where, name, rule, f"shape {got.shape} beside {wanted.shape}")
+    if not got.size:
+        return
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got - wanted) / (1 + np.abs(wanted))
+    error = np.where(np.isnan(error), np.inf, error)
+    worst = np.unravel_index(np.argmax(error), error.shape)
+    if not error[worst] <= tol:
+        numbers = f"{got[worst]:.9g} beside {wanted[worst]:.9g}, relative error {error[worst]:.2g} > {tol:.2g}"
+        raise CheckError(where, name, rule, numbers)
+
+
+def require_finite(where: str, name: str, rule: str, tree: PyTree) -> None:
+    """Raises `CheckError` naming the leaf if any number in the tree is NaN or infinite."""
+    for path, leaf in named_leaves(tree):
+        bad = ~np.isfinite(np.asarray(leaf, np.float64))
+        if bad.any():
+            raise CheckError(where, name, rule, f"{bad.sum()} of {bad.size} not finite in {path}")
+
+
+def named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    """The leaves with their paths as text."""
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in flat]
+
+
+def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """Casts the inexact leaves; integers, booleans and keys stay."""
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)
+
+
+def perturb(variables: Variables, key: Key, noise: float, dtype: Any = None) -> Variables:
+    """Adds N(0, noise^2) to every inexact leaf of "params": zero-initialised layers hide most mistakes."""
+    leaves, treedef = jax.tree.flatten(variables.get("params", {}))
+    for index, leaf in enumerate(leaves):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            leaves[index] = leaf + noise * jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
+    params = {"params": jax.tree.unflatten(treedef, leaves)} if leaves else {}
+    perturbed = {**variables, **params}
+    return perturbed if dtype is None else cast(perturbed, dtype)

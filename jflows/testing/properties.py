@@ -1,0 +1,253 @@
+"""The properties that `check_bijector` holds a bijector to: each is one function on measured numbers."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.bijectors import Bijector
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.spec import from_spec, to_spec
+from jflows.testing.common import CheckError, named_leaves, require_close, require_finite
+from jflows.typing import Shape, Variables
+
+SAME = 1e-10  # float64 sums in another order
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Tolerances, relative to 1 + |value|, and the allowed dependence of z on x."""
+
+    round_trip: float
+    log_det: float
+    float32: float
+    jacobian_pattern: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What the programs returned: one dictionary per direction, one per narrow dtype, and shapes for batch (1,)."""
+
+    variables: Variables
+    inverse: dict
+    forward: dict
+    narrow: dict[str, dict]
+    shapes: dict[str, Any]
+    x_event_shape: Shape
+    z_event_shape: Shape
+
+    def directions(self):
+        """(name of the map, derivative, numbers, event shape in, event shape out) for both directions."""
+        yield "x -> z", "dz/dx", self.inverse, self.x_event_shape, self.z_event_shape
+        yield "z -> x", "dx/dz", self.forward, self.z_event_shape, self.x_event_shape
+
+
+def run(properties: dict[str, Callable], skip: tuple[str, ...], bijector: Bijector, *args) -> None:
+    """Runs the named properties in order, without those in `skip`."""
+    where = f"check_bijector({type(bijector).__name__})"
+    for name, check in properties.items():
+        if name not in skip:
+            check(where, name, bijector, *args)
+
+
+def _hash(where, name, bijector, x_event_shape) -> None:
+    rule = "must give the clone an equal hash and `==`"
+    try:
+        same = hash(bijector) == hash(bijector.clone()) and bijector == bijector.clone()
+    except TypeError as error:
+        fix = "Use tuples, and build arrays inside."
+        raise CheckError(where, name, "must be hashable", str(error), fix) from error
+    if not same:
+        raise CheckError(where, name, rule, repr(bijector))
+
+
+def _spec(where, name, bijector, x_event_shape) -> None:
+    try:
+        text = json.dumps(to_spec(bijector))
+    except InvalidTypeError as error:
+        if error.rule == "must be of a registered class":
+            return
+        raise CheckError(where, name, "must be writable as JSON", str(error)) from error
+    rebuilt = from_spec(json.loads(text))
+    if rebuilt != bijector or hash(rebuilt) != hash(bijector):
+        raise CheckError(where, name, "must rebuild an equal bijector", f"{text} -> {rebuilt!r}")
+
+
+def _rank(where, name, bijector, x_event_shape) -> None:
+    z_event_shape = bijector.z_event_shape(x_event_shape)
+    for method, shape in (("inverse_and_log_det", x_event_shape), ("forward_and_log_det", z_event_shape)):
+        if not shape:
+            continue
+        value = jax.ShapeDtypeStruct(shape[1:], jnp.float64)
+        rule = f"must raise InvalidValueError in {method} for an event of shape {shape[1:]}"
+        try:
+            jax.eval_shape(lambda v, method=method: bijector.init(jax.random.key(0), v, method=method), value)
+        except InvalidValueError as error:
+            if "must have at least" in error.rule:
+                continue
+            raise CheckError(where, name, rule + " that says how many axes it needs", str(error)) from error
+        except Exception as error:
+            raise CheckError(where, name, rule, f"{type(error).__name__}: {error}") from error
+        raise CheckError(where, name, rule, "no error", "Write the hooks, not the public methods.")
+
+
+def _shapes(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, event_shape in measured.directions():
+        method = "inverse_and_log_det" if title == "x -> z" else "forward_and_log_det"
+        n = len(numbers["jacobian"])
+        wanted = {
+            (2 * n,): (numbers["out"], numbers["log_det"]),
+            (2, n // 2): numbers["grid"],
+            (1,): measured.shapes[method],
+            (): jax.tree.map(lambda a: a[0], numbers["one_by_one"]),
+        }
+        for batch_shape, (out, log_det) in wanted.items():
+            got = (tuple(out.shape), tuple(log_det.shape))
+            if got != ((*batch_shape, *event_shape), batch_shape):
+                rule = f"must be {(*batch_shape, *event_shape)} and {batch_shape} in {title}"
+                raise CheckError(where, name, rule, f"{got[0]} and {got[1]}")
+
+
+def _dtypes(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        if numbers["out"].dtype != np.float64 or numbers["log_det"].dtype != np.float64:
+            got = f"{numbers['out'].dtype} and log_det {numbers['log_det'].dtype}"
+            raise CheckError(where, name, f"must be float64 in {title} for float64 inputs", got, "Cast nothing.")
+    for dtype, numbers in measured.narrow.items():
+        for key in ("z", "back"):
+            if numbers[key].dtype != dtype:
+                rule = f"must stay {dtype} in {'x -> z' if key == 'z' else 'z -> x'}"
+                fix = "Cast the context and constants to the dtype of x."
+                raise CheckError(where, name, rule, f"{numbers[key].dtype}", fix)
+        for key in ("log_det", "back_log_det"):
+            if numbers[key].dtype not in (np.float32, np.float64):
+                raise CheckError(where, name, f"must have a float32 log_det for {dtype}", f"{numbers[key].dtype}")
+
+
+def _finite(where, name, bijector, measured: Measured, limits) -> None:
+    for title, derivative, numbers, _, _ in measured.directions():
+        n = len(numbers["jacobian"])
+        for part, rows in (("inside", slice(0, n)), ("at the ends of", slice(n, None))):
+            tree = {"value": numbers["out"][rows], "log_det": numbers["log_det"][rows]}
+            require_finite(where, name, f"must hold {part} the domain for {title}", tree)
+        for part, key in (("inside", "gradients"), ("at the ends of", "extreme_gradients")):
+            tree = dict(zip(("params", "input", "context"), numbers[key], strict=True))
+            require_finite(where, name, f"must hold {part} the domain for gradients ({derivative})", tree)
+
+
+def _round_trip(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        there, back = title.split(" -> ")
+        values = numbers["values"][: len(numbers["back"])]
+        rule = f"must hold for {there} -> {back} -> {there}"
+        require_close(where, name, rule, numbers["back"], values, limits.round_trip)
+
+
+def _log_det(where, name, bijector, measured: Measured, limits) -> None:
+    for _, derivative, numbers, _, _ in measured.directions():
+        wanted = np.linalg.slogdet(numbers["jacobian"])[1]
+        rule = f"must equal log|det {derivative}| by autodiff"
+        require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
+
+
+def _cancel(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        rule = f"must hold for the log-dets of {title} and back: their sum is 0"
+        wanted = -numbers["back_log_det"]
+        require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
+
+
+def _batch(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        for index, part in enumerate(("value", "log_det")):
+            one_by_one = numbers["one_by_one"][index]
+            grid = numbers["grid"][index].reshape(one_by_one.shape)
+            batch = (numbers["out"], numbers["log_det"])[index][: len(one_by_one)]
+            rule = f"must give each example the {part} it has alone, in {title}"
+            require_close(where, name, rule, batch, one_by_one, SAME)
+            require_close(where, name, rule + " with two batch axes", grid, one_by_one, SAME)
+
+
+def _leak(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        for part, gradient in zip(("input", "context"), numbers["first_gradients"], strict=True):
+            worst = 0.0 if gradient is None else np.max(np.abs(gradient[1:]), initial=0.0)
+            if worst:
+                rule = f"must be absent: example 0 of {title} may not depend on the {part} of the others"
+                raise CheckError(where, name, rule, f"a derivative of {worst:.3g}")
+
+
+def _jacobian(where, name, bijector, measured: Measured, limits) -> None:
+    if limits.jacobian_pattern is None:
+        return
+    jacobian = measured.inverse["jacobian"]
+    pattern = np.asarray(limits.jacobian_pattern, bool)
+    if pattern.shape != jacobian.shape[1:]:
+        raise InvalidValueError(where, "jacobian_pattern", f"must be of shape {jacobian.shape[1:]}", f"{pattern.shape}")
+    wrong = np.argwhere(np.any(jacobian != 0, axis=0) & ~pattern)
+    if len(wrong):
+        i, j = (int(k) for k in wrong[0])
+        got = f"{np.abs(jacobian[:, i, j]).max():.3g} at i={i}, j={j}, and {len(wrong)} such pairs"
+        raise CheckError(where, name, "must have dz_i/dx_j = 0 where the pattern is False", got)
+
+
+def _gradients(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        for path, gradient in named_leaves(numbers["gradients"][0]):
+            if not np.any(gradient):
+                rule = f"must reach every parameter in {title}"
+                raise CheckError(where, name, rule, f"all zeros for {path} of shape {gradient.shape}")
+
+
+def _context(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        gradient = numbers["gradients"][2]
+        if gradient is None:
+            continue
+        n = len(numbers["jacobian"])
+        used = np.any(gradient[:n].reshape(n, -1) != 0, axis=1)
+        if not used.all():
+            got = f"no dependence for {n - used.sum()} of {n} examples"
+            raise CheckError(where, name, f"must change the result of {title}", got)
+
+
+def _init(where, name, bijector, measured: Measured, limits) -> None:
+    for title, _, numbers, _, _ in measured.directions():
+        before = dict(named_leaves(measured.variables))
+        for path, after in named_leaves(numbers["updated"]):
+            if path.split("/")[0] == "intermediates":
+                continue
+            if path not in before or not np.array_equal(after, before[path], equal_nan=True):
+                rule = f"must leave variables alone after `init`, in {title} on other data"
+                raise CheckError(where, name, rule, f"a new {path}", "Write variables only while initialising.")
+
+
+def _float32(where, name, bijector, measured: Measured, limits) -> None:
+    numbers = measured.narrow["float32"]
+    require_close(where, name, "must hold for x -> z -> x", numbers["back"], numbers["x"], limits.float32)
+    n = len(numbers["log_det"])
+    wanted = measured.inverse["log_det"][:n]
+    require_close(where, name, "must give the float64 log-det", numbers["log_det"], wanted, limits.float32)
+
+
+OF_STRUCTURE: dict[str, Callable] = {"hash": _hash, "spec": _spec, "rank": _rank}
+OF_NUMBERS: dict[str, Callable] = {
+    "shapes": _shapes,
+    "dtypes": _dtypes,
+    "finite": _finite,
+    "round trip": _round_trip,
+    "log-det": _log_det,
+    "cancel": _cancel,
+    "batch": _batch,
+    "leak": _leak,
+    "jacobian": _jacobian,
+    "gradients": _gradients,
+    "context": _context,
+    "init": _init,
+    "float32": _float32,
+}
+NAMES: tuple[str, ...] = (*OF_STRUCTURE, *OF_NUMBERS)

@@ -1,0 +1,30 @@
+"""The whole property suite on every registered bijector."""
+
+import dataclasses
+
+import pytest
+from flax import linen
+from tests.cases import CASES, exported_bijectors
+
+from jflows.testing import check_bijector
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_keeps_the_contract(case):
+    check_bijector(case.make(), case.x_event_shape, **case.options)
+
+
+def classes_in(value) -> set[str]:
+    """Class names of a module and of all modules in its fields."""
+    if isinstance(value, tuple):
+        return set().union(*map(classes_in, value))
+    if not isinstance(value, linen.Module):
+        return set()
+    fields = [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "parent"]
+    return {type(value).__name__}.union(*map(classes_in, fields))
+
+
+def test_every_exported_bijector_is_registered():
+    covered = set().union(*(classes_in(case.make()) for case in CASES))
+    missing = exported_bijectors() - covered
+    assert not missing, f"tests/cases.py has no case for {sorted(missing)}"

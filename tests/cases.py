@@ -1,0 +1,128 @@
+"""Every bijector under test. A new one is a line here; `tests/bijectors/test_properties.py` runs the whole suite on it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jflows import bijectors as b
+from jflows import nn
+from jflows.bijectors import Bijector
+from jflows.flows import glow_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A bijector and what is promised of it; `options` go to `check_bijector` (domain, tolerances, context_shape)."""
+
+    name: str
+    make: Callable[[], Bijector]
+    x_event_shape: tuple[int, ...]
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def mlp_coupling(inner: b.InnerMap) -> Bijector:
+    return b.Coupling(nn.MLP((8,), activation="tanh"), inner)
+
+
+def conv_coupling(inner: b.InnerMap, width: int = 4, norm: str = "actnorm") -> Bijector:
+    return b.Coupling(nn.ConvNet(width, norm=norm, activation="gelu"), inner, event_ndims=3)
+
+
+def vector_step() -> Bijector:
+    return b.Chain((mlp_coupling(b.Affine()), b.InvertibleLinear(), b.ActNorm()))
+
+
+def image_step(width: int = 4) -> Bijector:
+    return glow_step(b.Affine(), width=width)
+
+
+def multiscale() -> Bijector:
+    def level(num_steps: int, backprop: str) -> Bijector:
+        return b.Chain((b.Repeat(image_step(), num_steps, backprop), b.Squeeze()))
+
+    prior = b.Coupling(nn.ZeroConv(), b.Affine(max_log_scale=4.0), event_ndims=3)
+    levels = (level(2, "invertible"), level(1, "standard"))
+    return b.MultiScale((4, 4, 2), levels, (prior, b.ChannelAffine(event_ndims=3)))
+
+
+def block_pattern(num_kept: int, dim: int) -> np.ndarray:
+    """What a coupling of vectors may depend on: itself, and for the changed half the kept one."""
+    pattern = np.eye(dim, dtype=bool)
+    pattern[num_kept:, :num_kept] = True
+    return pattern
+
+
+IMAGE = (4, 4, 3)
+CONTEXT = {"context_shape": (2,)}
+DIAGONAL = {"jacobian_pattern": np.eye(6, dtype=bool)}
+EXACT = {"float32_tol": 2e-6}
+UNBOUNDED = {"max_magnitude": 10.0, "float32_tol": 2e-5}  # exp(conditioner) overflows at 1e4, as documented
+PIXELS = {"domain": (0.0, 256.0), "jacobian_pattern": np.eye(12, dtype=bool), "log_det_tol": 1e-9}
+
+CASES = (
+    Case("actnorm", lambda: b.ActNorm(), (6,), EXACT | DIAGONAL),
+    Case("actnorm_image", lambda: b.ActNorm(event_ndims=3), IMAGE, EXACT | {"float32_tol": 1e-5}),
+    Case("channel_affine", lambda: b.ChannelAffine(), (6,), EXACT | DIAGONAL),
+    Case("channel_affine_image", lambda: b.ChannelAffine(event_ndims=3), IMAGE, EXACT | {"float32_tol": 1e-5}),
+    Case("channel_affine_context", lambda: b.ChannelAffine(), (6,), EXACT | DIAGONAL | CONTEXT),
+    Case(
+        "channel_affine_image_context", lambda: b.ChannelAffine(event_ndims=3), IMAGE, {"float32_tol": 2e-5} | CONTEXT
+    ),
+    Case("centred_pixels", lambda: b.CentredPixels(), (2, 2, 3), PIXELS | EXACT),
+    Case("centred_pixels_5_bits", lambda: b.CentredPixels(5), (2, 2, 3), PIXELS | EXACT | {"domain": (0.0, 32.0)}),
+    Case("logit_pixels", lambda: b.LogitPixels(), (2, 2, 3), PIXELS | {"float32_tol": 1e-5}),
+    Case("logit_pixels_1e-6", lambda: b.LogitPixels(alpha=1e-6), (2, 2, 3), PIXELS | {"float32_tol": 1e-5}),
+    Case("linear", lambda: b.InvertibleLinear(), (6,), {"float32_tol": 1e-5}),
+    Case("linear_image", lambda: b.InvertibleLinear(event_ndims=3), IMAGE, {"float32_tol": 1e-5}),
+    Case("reverse", lambda: b.Reverse(), (5,), {"jacobian_pattern": np.eye(5, dtype=bool)[::-1]} | EXACT),
+    Case("reverse_image", lambda: b.Reverse(event_ndims=3), IMAGE, EXACT),
+    Case("permutation", lambda: b.RandomPermutation(), (6,), EXACT),
+    Case("permutation_image", lambda: b.RandomPermutation(event_ndims=3), IMAGE, EXACT),
+    Case("squeeze", lambda: b.Squeeze(), (4, 6, 2), EXACT),
+    Case("squeeze_3", lambda: b.Squeeze(3), (3, 6, 1), EXACT),
+    Case(
+        "coupling_tanh",
+        lambda: mlp_coupling(b.Affine()),
+        (5,),
+        EXACT | {"jacobian_pattern": block_pattern(3, 5)},
+    ),
+    Case("coupling_tanh_context", lambda: mlp_coupling(b.Affine()), (5,), EXACT | CONTEXT),
+    Case("coupling_sigmoid", lambda: mlp_coupling(b.Affine("sigmoid")), (5,), UNBOUNDED),
+    Case("coupling_exp", lambda: mlp_coupling(b.Affine("exp")), (5,), UNBOUNDED),
+    Case("coupling_shift", lambda: mlp_coupling(b.Shift()), (2,), EXACT | {"jacobian_pattern": block_pattern(1, 2)}),
+    Case("coupling_conv", lambda: conv_coupling(b.Affine()), IMAGE, {"float32_tol": 2e-5}),
+    Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}),
+    Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, {"float32_tol": 2e-5} | CONTEXT),
+    Case(
+        "coupling_zero_conv_context",
+        lambda: b.Coupling(nn.ZeroConv(), b.Affine(), event_ndims=3),
+        IMAGE,
+        {"float32_tol": 2e-5} | CONTEXT,
+    ),
+    Case("chain", vector_step, (5,), {"float32_tol": 2e-5}),
+    Case("chain_image", lambda: b.Chain((image_step(), b.Squeeze())), (4, 4, 1), {"float32_tol": 5e-5}),
+    Case("inverse", lambda: b.Inverse(vector_step()), (5,), {"float32_tol": 2e-5} | CONTEXT),
+    Case("inverse_squeeze", lambda: b.Inverse(b.Squeeze()), (2, 2, 8), EXACT),
+    Case("repeat", lambda: b.Repeat(vector_step(), 3), (4,), CONTEXT),
+    Case("repeat_remat", lambda: b.Repeat(vector_step(), 3, "remat"), (4,), CONTEXT),
+    Case("repeat_invertible", lambda: b.Repeat(vector_step(), 3, "invertible"), (4,), CONTEXT),
+    Case("repeat_anchored", lambda: b.Repeat(vector_step(), 4, "invertible", anchor_every=2), (4,), CONTEXT),
+    Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
+    Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,)),
+    Case("multiscale", multiscale, (4, 4, 2)),
+    Case("multiscale_context", multiscale, (4, 4, 2), CONTEXT),
+)
+
+
+def exported_bijectors() -> set[str]:
+    """Names in `jflows.bijectors` that a user can build."""
+    exported = {name: getattr(b, name) for name in b.__all__}
+    return {
+        name
+        for name, cls in exported.items()
+        if isinstance(cls, type)
+        and issubclass(cls, b.Bijector | b.InnerMap)
+        and not getattr(cls, "__abstractmethods__", None)
+    }

@@ -1,0 +1,26 @@
+"""Settings of the whole suite: float64, eight CPU devices, one compilation cache shared by workers and child processes.
+
+What a child process (the `jflows` command, a doctest) must see as a user does stays out of the environment: there,
+precision and device count keep their defaults. Eight devices cost nothing measurable on programs that use one.
+"""
+
+import os
+from pathlib import Path
+
+for name, value in {
+    "JAX_PLATFORMS": "cpu",
+    "MPLBACKEND": "agg",
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).resolve().parents[1] / ".cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the default, 1 s, skips nearly everything compiled here
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+}.items():
+    os.environ.setdefault(name, value)
+
+import hypothesis
+import jax
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 8)
+
+hypothesis.settings.register_profile("jflows", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("jflows")

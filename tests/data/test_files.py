@@ -1,0 +1,175 @@
+"""Folders of images and .npz files, good and bad."""
+
+import numpy as np
+import pytest
+
+from jflows.data import load
+from jflows.errors import DataError, InvalidValueError
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def save(path, value, shape=(4, 5, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full(shape, value, np.uint8)
+    Image.fromarray(pixels[..., 0] if shape[-1] == 1 else pixels).save(path)
+
+
+def values(data):
+    return data.x[:, 0, 0, 0].tolist()
+
+
+def test_flat_folder_is_split_once_and_reproducibly(tmp_path):
+    for i in range(30):
+        save(tmp_path / f"{i:02d}.{'png' if i % 2 else 'BMP'}", i)
+    (tmp_path / "notes.txt").write_text("passed over")
+    (tmp_path / ".hidden.png").write_text("passed over")
+    train, test = load(tmp_path, num_validation=4), load(tmp_path, "test")
+    validation = load(tmp_path, "validation", num_validation=4)
+    assert (len(train), len(validation), len(test)) == (23, 4, 3)
+    assert sorted(values(train) + values(validation) + values(test)) == list(range(30))
+    assert values(train) == values(load(tmp_path))[:23]
+    assert (train.name, train.event_shape, train.label, train.num_classes) == (tmp_path.name, (4, 5, 3), None, None)
+
+
+def test_class_folders_are_labels_in_the_order_of_names(tmp_path):
+    for label, name in enumerate(["ant", "bee", "cow"]):
+        for i in range(5):
+            save(tmp_path / name / f"{i}.png", 10 * label + i, (3, 3, 1))
+    (tmp_path / "__empty").mkdir()
+    data = load(str(tmp_path))
+    assert (data.event_shape, data.num_classes, len(data)) == ((3, 3, 1), 3, 14)
+    assert data.label is not None
+    assert data.label.tolist() == [value // 10 for value in values(data)]
+
+
+def test_train_and_test_folders_are_the_splits(tmp_path):
+    for i in range(6):
+        save(tmp_path / "train" / "ab"[i % 2] / f"{i}.png", i)
+    save(tmp_path / "test" / "b" / "9.png", 9)
+    train, test = load(tmp_path, num_validation=2), load(tmp_path, "test")
+    assert sorted(values(train) + values(load(tmp_path, "validation", num_validation=2))) == list(range(6))
+    assert test.label is not None
+    assert (values(test), test.label.tolist(), test.num_classes) == ([9], [1], 2)
+    save(tmp_path / "test" / "c" / "1.png", 1)
+    with pytest.raises(DataError, match=r"no class that the training folder lacks \(\['a', 'b'\]\); got \['c'\]"):
+        load(tmp_path, "test")
+
+
+def test_size_crops_the_centre_and_resizes(tmp_path):
+    wide = np.zeros((4, 12, 3), np.uint8)
+    wide[:, 4:8] = 200  # the centre square
+    for i in range(2):
+        Image.fromarray(wide).save(tmp_path / f"{i}.png")
+    save(tmp_path / "2.png", 200, (7, 5, 3))
+    train, test = load(tmp_path, size=2), load(tmp_path, "test", size=2)
+    assert train.event_shape == test.event_shape == (2, 2, 3)
+    assert min(train.x.min(), test.x.min()) > 180  # squeezing without the crop would give 100 and less
+    assert load(tmp_path, size=(3, 2)).event_shape == (3, 2, 3)
+
+
+def test_colour_modes(tmp_path):
+    colour = Image.new("RGBA", (2, 2), (9, 8, 7, 128))
+    for i, image in enumerate([colour, colour.convert("RGB"), colour.convert("RGB").convert("P")]):
+        image.save(tmp_path / f"{i}.png")
+    data = [load(tmp_path, split) for split in ("train", "test")]
+    pixels = np.concatenate([part.x[:, 0, 0] for part in data])
+    assert pixels.shape == (3, 3)
+    assert np.abs(pixels.astype(int) - [9, 8, 7]).max() <= 9  # a palette rounds
+
+
+def test_bad_images_are_named(tmp_path):
+    for i in range(4):
+        save(tmp_path / f"{i}.png", i)
+    save(tmp_path / "4.png", 4, (4, 6, 3))
+    with pytest.raises(
+        DataError, match=r"4\.png` must have the shape of 0\.png, \(4, 5, 3\); got shape \(4, 6, 3\).*size="
+    ):
+        load(tmp_path), load(tmp_path, "test")
+    save(tmp_path / "4.png", 4, (4, 5, 1))
+    with pytest.raises(DataError, match=r"got shape \(4, 4, 1\)\. Convert all images to gray or all to colour"):
+        load(tmp_path, size=4), load(tmp_path, "test", size=4)
+    (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:40])
+    with pytest.raises(DataError, match=r"4\.png` must be an image that Pillow can read; got"):
+        load(tmp_path), load(tmp_path, "test")
+    Image.fromarray(np.full((4, 5), 999, np.uint16)).save(tmp_path / "4.png")
+    with pytest.raises(DataError, match=r"4\.png` must have 8 bits per channel; got Pillow mode 'I;16'"):
+        load(tmp_path), load(tmp_path, "test")
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(DataError, match=r"must hold images \(\.png.*or class folders of images; got none"):
+        load(tmp_path)
+    save(tmp_path / "0.png", 0)
+    with pytest.raises(DataError, match="must have at least 2 images, to split off a test part; got 1"):
+        load(tmp_path)
+    save(tmp_path / "cat" / "1.png", 1)
+    with pytest.raises(
+        DataError, match=r"either images or class folders, not both; got 0\.png beside the class folder cat"
+    ):
+        load(tmp_path)
+    for size in (0, (4, 0), (4, 4, 3)):
+        with pytest.raises(InvalidValueError, match=r"`size` must be a positive int or \(height, width\)"):
+            load(tmp_path, size=size)  # pyright: ignore[reportArgumentType]
+
+
+def ramp(num, start=0):
+    return np.broadcast_to(np.arange(start, start + num, dtype=np.uint8)[:, None, None, None], (num, 2, 2, 1))
+
+
+def test_npz_with_x_alone_holds_out_a_tenth(tmp_path):
+    np.savez(tmp_path / "a.npz", x=ramp(40), y=np.arange(40) % 3)
+    train, test = load(tmp_path / "a.npz"), load(tmp_path / "a.npz", "test")
+    assert (len(train), len(test), train.num_classes, test.num_classes) == (36, 4, 3, 3)
+    assert sorted(values(train) + values(test)) == list(range(40))
+    assert train.label is not None
+    assert train.label.tolist() == [value % 3 for value in values(train)]
+
+
+@pytest.mark.parametrize(
+    "keys", [("train", "train_label", "test", "test_label"), ("x_train", "y_train", "x_test", "y_test")]
+)
+def test_npz_with_parts_keeps_their_order(tmp_path, keys):
+    arrays = (ramp(10), np.arange(10), ramp(3, 10), np.arange(3))
+    np.savez(tmp_path / "a.npz", **dict(zip(keys, arrays, strict=True)), num_bits=4)
+    train = load(tmp_path / "a.npz", num_validation=4)
+    validation = load(tmp_path / "a.npz", "validation", num_validation=4)
+    test = load(tmp_path / "a.npz", "test")
+    assert values(train) + values(validation) + values(test) == list(range(13))
+    assert test.label is not None
+    assert (test.num_bits, test.num_classes, test.label.tolist()) == (4, 10, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "split", "expected"),
+    [
+        ({"images": ramp(4)}, "train", r"must have an array `x`, or `train` and `test`; got keys \['images'\]"),
+        ({"x": ramp(4)[..., 0]}, "train", r"a\.npz'.*must have rank 4.*x\[\.\.\., None\]"),
+        ({"x": ramp(4) / 255}, "train", r"must hold integers.*\(x \* 255\)\.round\(\)\.astype\(np\.uint8\)"),
+        ({"x": ramp(4), "num_bits": 1}, "train", r"must be in 0\.\.1 \(num_bits=1\); got values 2\.\.2 in row 2"),
+        ({"x": ramp(4), "label": np.zeros(3, int)}, "train", r"must have shape \(4,\)"),
+        ({"x": np.array([{}])}, "train", r"must be a whole \.npz file without pickles"),
+        (
+            {"train": ramp(4), "test": ramp(4)[:, :1]},
+            "test",
+            r"training images' shape \(2, 2, 1\); got shape \(1, 2, 1\)",
+        ),
+        ({"train": ramp(4), "test": ramp(4), "train_label": np.zeros(4, int)}, "test", "labels for both parts"),
+    ],
+)
+def test_bad_npz_files_are_explained(tmp_path, arrays, split, expected):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=expected):
+        load(tmp_path / "a.npz", split)
+
+
+def test_damaged_npz_and_size(tmp_path):
+    np.savez(tmp_path / "a.npz", x=ramp(40))
+    raw = (tmp_path / "a.npz").read_bytes()
+    with pytest.raises(InvalidValueError, match=r"`size` is for folders of images, not for \.npz files"):
+        load(tmp_path / "a.npz", size=3)
+    flipped = raw[:200] + bytes([raw[200] ^ 1]) + raw[201:]
+    for damaged in (raw[: len(raw) // 2], b"not a zip", b"", flipped):
+        (tmp_path / "a.npz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"must be a whole \.npz file"):
+            load(tmp_path / "a.npz")

@@ -1,0 +1,53 @@
+"""The direction of dependencies inside jflows, and what `import jflows` must not drag in."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "jflows"
+BASE = {"_version", "typing", "errors"}
+LAYERS = BASE | {"ops"}
+CORE = LAYERS | {"nn", "bijectors", "distributions", "spec"}
+FLOWS = CORE | {"flows"}
+MAY_IMPORT = {  # beside itself; a name that is absent (cli, the package's own __init__) may import anything
+    **dict.fromkeys(BASE | {"ops", "data"}, BASE),
+    **dict.fromkeys(("nn", "bijectors", "distributions"), LAYERS),
+    **dict.fromkeys(("spec", "flows"), CORE),
+    **dict.fromkeys(("testing", "eval", "interop"), FLOWS),
+    "train": FLOWS | {"data", "eval"},  # the loop reports what eval computes, never the reverse
+}
+LAZY = ("distrax", "tensorflow_probability", "orbax", "tensorflow_datasets", "sklearn", "matplotlib", "grain")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Names right under `jflows` that a file imports, anywhere in it; "" is jflows itself."""
+    package = ".".join(("jflows", *path.relative_to(PACKAGE).parts[:-1]))
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            is_root = module == "jflows"
+            found |= {f"{module}.{alias.name}" for alias in node.names} if is_root else {module}
+    return {[*name.split("."), ""][1] for name in found if name.split(".")[0] == "jflows"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_lower_layers_never_import_higher_ones(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part in ("cli", "__init__"):
+        return
+    assert part in MAY_IMPORT, f"{path.name}: say in MAY_IMPORT what jflows.{part} may import"
+    above = imported_parts(path) - MAY_IMPORT[part] - {part}
+    assert not above, f"jflows.{part} may not import {sorted(above)}; it sits above it or beside it"
+
+
+def test_import_is_light_and_silent():
+    code = f"import jflows, sys; print(*[name for name in {LAZY} if name in sys.modules])"
+    child = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    assert (child.returncode, child.stdout.strip(), child.stderr) == (0, "", "")

@@ -1,0 +1,64 @@
+"""Every way to run a step on eight devices gives the step of one device, under SGD: Adam would hide a wrong factor."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jflows
+from jflows.train import Runner, init_state, make_train_step, negative_log_likelihood
+from jflows.train.sharding import PARALLEL_MODES
+from jflows.typing import Batch
+
+STEPS = 3
+
+
+def batches(size: int = 16) -> Batch:
+    x = np.random.default_rng(0).integers(0, 256, (STEPS, size, 4, 4, 1))
+    index = np.arange(STEPS * size, dtype=np.uint32).reshape(STEPS, size)
+    return Batch(x, None, np.ones((STEPS, size), np.float32), index)
+
+
+def train(parallel: str, **options):
+    flow = jflows.glow((4, 4, 1), num_levels=1, num_steps=2, width=4)
+    optimizer = optax.sgd(1e-3)
+    make_step = functools.partial(make_train_step, flow, optimizer, negative_log_likelihood, **options)
+    runner = Runner(make_step, parallel, batch_size=16)
+    variables = flow.init(jax.random.key(0), jnp.asarray(batches().x[0]))
+    state = runner.put_state(init_state(variables, optimizer, jax.random.key(1)))
+    state, metrics = runner.run(state, batches())
+    state, _ = runner.run(state, batches())
+    return runner, runner.get_state(state), metrics
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return train("none")
+
+
+@pytest.mark.parametrize("parallel", [mode for mode in PARALLEL_MODES if mode != "none"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_eight_devices_equal_one(parallel, accumulate, one_device):
+    runner, state, metrics = train(parallel, accumulate=accumulate)
+    assert len(runner.devices) == 8
+    assert runner.num_compilations == 1
+    _, expected, expected_metrics = one_device
+    np.testing.assert_allclose(metrics["loss"], expected_metrics["loss"], rtol=1e-10)
+    np.testing.assert_allclose(metrics["grad_norm"], expected_metrics["grad_norm"], rtol=1e-8)
+    for obtained, wanted in zip(jax.tree.leaves(state.params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-10)
+    for obtained, wanted in zip(jax.tree.leaves(state.ema), jax.tree.leaves(expected.ema), strict=True):
+        np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-10)
+
+
+def test_the_batch_must_divide_by_the_devices():
+    with pytest.raises(jflows.InvalidValueError, match="multiple of the 8 devices; got 12"):
+        Runner(lambda reduce: None, "jit", batch_size=12)
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(jflows.InvalidValueError, match="must be one of 'none', 'jit', 'pmap', 'shard_map'; got 'ddp'"):
+        Runner(lambda reduce: None, "ddp", batch_size=16)
