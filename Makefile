@@ -22,7 +22,7 @@ help:
 
 # An interrupted run is resumed; remove $(OUT) to start again.
 glow: .venv/.installed
-	$(BIN)/jflows train glow_$(DATA) --out $(OUT) $(if $(wildcard $(OUT)/*),--resume)
+	$(BIN)/jflows train glow_$(DATA) --out $(OUT) $(if $(wildcard $(OUT)/config.json),--resume)
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)

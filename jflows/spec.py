@@ -66,6 +66,8 @@ def from_spec(spec: dict) -> Any:
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         got = f"format {spec.get('format')!r}" if isinstance(spec, dict) else type(spec).__name__
         raise RunError("from_spec", "spec", f"must be of format {FORMAT}", got, "Use the jflows version that wrote it.")
+    if "flow" not in spec:
+        raise RunError("from_spec", "spec", "must have an entry 'flow'", f"entries {sorted(spec)}")
     return _decode(spec["flow"])
 
 
@@ -91,12 +93,21 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name, fields = value.get("class"), value.get("fields")
-    if name not in _REGISTRY or not isinstance(fields, dict):
+    if not isinstance(name, str) or name not in _REGISTRY:
         fix = f"Import the code that defines it and call jflows.register({name}) before loading."
         raise RunError("from_spec", "class", "must be registered", repr(name), fix)
-    known = {field.name for field in dataclasses.fields(_REGISTRY[name])}
-    unknown = sorted(set(fields) - known)
+    fix = "Use the jflows version that wrote it."
+    if not isinstance(fields, dict):
+        raise RunError("from_spec", name, "must have a dictionary of fields", repr(fields), fix)
+    known = {field.name: field for field in dataclasses.fields(_REGISTRY[name]) if field.name not in _LINEN_FIELDS}
+    unknown = sorted(set(fields) - set(known))
     if unknown:
-        fix = "Use the jflows version that wrote it."
         raise RunError("from_spec", name, f"must have fields among {sorted(known)}", f"{unknown}", fix)
+    missing = sorted(key for key, field in known.items() if key not in fields and _is_required(field))
+    if missing:
+        raise RunError("from_spec", name, f"must have the fields {missing}", f"{sorted(fields)}", fix)
     return _REGISTRY[name](**{field: _decode(item) for field, item in fields.items()})
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

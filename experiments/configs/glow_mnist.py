@@ -12,8 +12,10 @@ class GlowMnist(GlowConfig):
     num_steps: tuple[int, ...] = (8,)
     width: int = 64
     preprocess: str = "logit"
-    alpha: float = 1e-3
+    alpha: float = 1e-5
     batch_size: int = 32
-    steps: int = 3000
-    log_every: int = 20
+    steps: int = 2000
+    learning_rate: float = 2e-3
+    clip_norm: float = 2000.0
+    log_every: int = 50
     checkpoint_every: int = 500

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
 from jflows.ops import affine
-from jflows.ops.numerics import constant_log_det
+from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.typing import Array
 
 
@@ -50,7 +50,7 @@ class ActNorm(Bijector):
 
     def _log_det(self, values: Array, log_scale: Array) -> Array:
         positions = math.prod(values.shape[-self.event_ndims : -1])
-        return constant_log_det(values, self.event_ndims, positions * jnp.sum(log_scale))
+        return constant_log_det(values, self.event_ndims, positions * sum_event(log_scale, 1))
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         shift, log_scale = self._shift_and_log_scale(z, forward=True)

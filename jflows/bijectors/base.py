@@ -120,9 +120,10 @@ class Bijector(nn.Module, abc.ABC):
 
     def _checked(self, hook: str, value: Array, log_det: Array, batch_shape: Shape) -> tuple[Array, Array]:
         """Holds a hook to the contract: this is where a log-det that is not per example is caught."""
-        if log_det.shape != batch_shape or jnp.finfo(log_det.dtype).bits < 32:
+        shape, dtype = jnp.shape(log_det), jnp.result_type(log_det)
+        if shape != batch_shape or not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
             rule = f"must return a log_det of batch shape {batch_shape}, float32 or wider"
-            got = f"shape {log_det.shape}, {log_det.dtype}"
+            got = f"shape {shape}, {dtype}"
             raise InvalidValueError(type(self).__name__, hook, rule, got, "Sum it with jflows.ops.sum_event.")
         # Recorded only when a caller makes "intermediates" mutable, as the report on a non-finite loss does.
         self.sow("intermediates", "max_abs", jnp.max(jnp.abs(value), initial=0.0), reduce_fn=lambda _, new: new)

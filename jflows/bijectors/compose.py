@@ -1,5 +1,8 @@
 """Bijectors made of bijectors: `Chain` and `Inverse`. A scanned stack is `Repeat`, in `repeat.py`."""
 
+import dataclasses
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 
 from jflows.bijectors.base import Bijector
@@ -68,14 +71,14 @@ class Chain(Bijector):
             raise type(error)(where, error.argument, error.rule, error.got, error.fix) from None
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        log_det = jnp.zeros(())
+        log_det = jnp.zeros((), jnp.float32)
         for layer in self.layers:
             z, layer_log_det = layer.forward_and_log_det(z, context)
             log_det = log_det + layer_log_det
         return z, log_det
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        log_det = jnp.zeros(())
+        log_det = jnp.zeros((), jnp.float32)
         for layer in reversed(self.layers):
             x, layer_log_det = layer.inverse_and_log_det(x, context)
             log_det = log_det + layer_log_det
@@ -133,10 +136,24 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
     if not isinstance(layers, (tuple, list)) or not layers or not all(isinstance(b, Bijector) for b in layers):
         kinds = [type(b).__name__ for b in layers] if isinstance(layers, (tuple, list)) else type(layers).__name__
         raise InvalidTypeError(where, argument, "must be a non-empty tuple of bijectors", f"{kinds}")
+    owners: dict[int, int] = {}
     for position, layer in enumerate(layers):
-        for earlier in range(position):
-            if layers[earlier] is layer:
-                got = f"{type(layer).__name__} at positions {earlier} and {position}"
+        for part in _bijectors_in(layer):
+            earlier = owners.setdefault(id(part), position)
+            if earlier != position:
+                got = f"{type(part).__name__} at positions {earlier} and {position}"
                 fix = "Create one instance per position, or use Repeat."
                 raise InvalidValueError(where, argument, "must not list one instance twice", got, fix)
     return tuple(layers)
+
+
+def _bijectors_in(value) -> Iterator[Bijector]:
+    """A bijector and all that are nested in its fields."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _bijectors_in(item)
+    elif isinstance(value, Bijector):
+        yield value
+        for field in dataclasses.fields(value):
+            if field.name not in ("parent", "name"):
+                yield from _bijectors_in(getattr(value, field.name))

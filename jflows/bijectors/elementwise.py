@@ -49,7 +49,8 @@ class ChannelAffine(Bijector):
         raw = self.param("prior", nn.initializers.zeros, (2 * channels,), values.dtype)
         if context is not None:
             zeros = nn.initializers.zeros
-            raw = raw + nn.Dense(2 * channels, use_bias=False, kernel_init=zeros, param_dtype=values.dtype)(context)
+            dense = nn.Dense(2 * channels, use_bias=False, kernel_init=zeros, param_dtype=values.dtype)
+            raw = raw + dense(context.astype(values.dtype))
             raw = raw.reshape(*raw.shape[:-1], *(1,) * (self.event_ndims - 1), 2 * channels)
         shift, raw_log_scale = jnp.split(raw, 2, axis=-1)
         return shift, bounded_log_scale(raw_log_scale, "tanh", self.max_log_scale)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
 from jflows.ops import linear
-from jflows.ops.numerics import constant_log_det, zero_log_det
+from jflows.ops.numerics import constant_log_det, sum_event, zero_log_det
 from jflows.typing import Array
 
 
@@ -57,7 +57,7 @@ class InvertibleLinear(Bijector):
 
     def _log_det(self, values: Array, packed: Array) -> Array:
         positions = math.prod(values.shape[-self.event_ndims : -1])
-        return constant_log_det(values, self.event_ndims, positions * jnp.sum(jnp.diagonal(packed)))
+        return constant_log_det(values, self.event_ndims, positions * sum_event(jnp.diagonal(packed), 1))
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         plu = self._plu(z.shape[-1], z.dtype)

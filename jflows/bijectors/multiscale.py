@@ -48,6 +48,7 @@ class MultiScale(Bijector):
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         object.__setattr__(self, "levels", check_layers("MultiScale", "levels", self.levels))
         object.__setattr__(self, "priors", check_layers("MultiScale", "priors", self.priors))
+        check_layers("MultiScale", "levels, priors", (*self.levels, *self.priors))
         if len(self.levels) != len(self.priors):
             got = f"{len(self.levels)} levels and {len(self.priors)} priors"
             raise InvalidValueError("MultiScale", "priors", "must have one entry per level", got)
@@ -98,7 +99,7 @@ class MultiScale(Bijector):
         return (*latents, self.levels[-1].inverse(x, context))
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        latents, log_det = [], jnp.zeros(())
+        latents, log_det = [], jnp.zeros((), jnp.float32)
         for level, prior in zip(self.levels, self.priors, strict=True):
             u, level_log_det = level.inverse_and_log_det(x, context)
             standardised, prior_log_det = prior.inverse_and_log_det(u, context)
@@ -110,7 +111,7 @@ class MultiScale(Bijector):
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         latents = self.split_latent(z)
-        standardised, log_det = latents[-1], jnp.zeros(())
+        standardised, log_det = latents[-1], jnp.zeros((), jnp.float32)
         for index in reversed(range(len(self.levels))):
             if index < len(self.levels) - 1:
                 standardised = jnp.concatenate([standardised, latents[index]], axis=-1)

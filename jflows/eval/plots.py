@@ -95,8 +95,8 @@ def learning_curve(
     shown = [bits[step > EARLY * step.max()]] if len(step) else []
     val_step, val_bits = _series(metrics, "validation_bits_per_dim")
     if len(val_step):
-        style = dict(color=VALIDATION_COLOUR, linewidth=1.6, marker="o", markersize=3.5)
-        axes.plot(val_step, val_bits, label="validation", **style)
+        (line,) = axes.plot(val_step, val_bits, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
+        line.set(markersize=3.5, clip_on=False)
         shown.append(val_bits[val_step > EARLY * val_step.max()])
     if test is not None and math.isfinite(test):
         label = f"test, averaged weights: {test:.3f}"

@@ -70,8 +70,14 @@ class UniformDequantize(nn.Module):
 
 
 def _uniform(key: Key, shape: Shape, dtype) -> Array:
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        got = f"{key.dtype} of shape {key.shape}"
+        raise InvalidTypeError("UniformDequantize", "key", "must be a typed key", got, "Use jax.random.key(seed).")
     if key.ndim == 0:
         return jax.random.uniform(key, shape, dtype)
+    if key.shape != shape[: len(shape) - 3]:
+        rule = f"must be one key, or one per example of shape {shape[: len(shape) - 3]}"
+        raise InvalidValueError("UniformDequantize", "key", rule, f"shape {key.shape}")
     event_shape = shape[key.ndim :]
     noise = jax.vmap(lambda k: jax.random.uniform(k, event_shape, dtype))(key.reshape(-1))
     return noise.reshape(shape)

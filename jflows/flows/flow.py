@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_positive
 from jflows.flows.dequantize import UniformDequantize
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -34,6 +34,7 @@ class _FlowModule(nn.Module):
         """The context as bijectors see it: embedded once, with the batch axes of the event."""
         if context is None:
             return None
+        context = jnp.asarray(context)  # a label may come as a plain int
         leading = context.shape[: context.ndim - context_ndims]
         if self.embed is not None:
             context = self.embed(context)
@@ -133,6 +134,11 @@ class Flow:
             got = f"{type(self.bijector).__name__} and {type(self.base).__name__}"
             raise InvalidTypeError("Flow", "bijector, base", "must be a Bijector and a Base", got)
         shape = self.event_shape if self.dequantize is None else self.dequantize.padded_shape(self.event_shape)
+        for argument, bijector in (("bijector", self.bijector), ("preprocess", self.preprocess)):
+            if bijector is not None and bijector.x_event_ndims != len(shape):
+                rule = f"must have x_event_ndims={len(shape)}, the axes of event_shape {self.event_shape}"
+                got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
+                raise InvalidValueError("Flow", argument, rule, got, f"Set event_ndims={len(shape)}.")
         latent_shape = self.bijector.z_event_shape(shape)
         if latent_shape != tuple(self.base.event_shape):  # type: ignore[attr-defined]
             rule = f"must have event_shape {latent_shape}, the bijector's latent shape for {self.event_shape}"
@@ -159,15 +165,15 @@ class Flow:
         Args:
           key: typed key.
           x: [batch, *event_shape], a few hundred examples; None initialises in the direction of sampling, from base
-            samples (for IAF and reverse-KL training).
+            samples (for IAF and reverse-KL training): one per context, or 256.
           context: [batch, *context_shape] or None.
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
-        batch_shape = (INIT_SAMPLES,) if x is None else self._check_x(x)
+        leading = () if context is None else self._context_batch(context)
+        sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
+        batch_shape = sample_shape if x is None else self._check_x(x)
         self._check_context(context, batch_shape)
-        if x is None and context is not None:
-            batch_shape = jnp.broadcast_shapes((INIT_SAMPLES,), self._context_batch(context)[-1:])
         return _init(self, key, x, context, batch_shape)
 
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
@@ -216,9 +222,10 @@ class Flow:
         """
         if self.needs_key and key is None:
             raise InvalidValueError("Flow.bits_per_dim", "key", "must be given, as this flow dequantizes", None)
-        if num_draws == 1:
+        check_positive("Flow.bits_per_dim", "num_draws", num_draws)
+        if num_draws == 1 or key is None:
             return self.to_bits_per_dim(self.log_prob(variables, x, context, key))
-        fold = functools.partial(jax.random.fold_in, key) if key is None or key.ndim == 0 else None
+        fold = functools.partial(jax.random.fold_in, key) if key.ndim == 0 else None
 
         def draw(index: Array) -> Array:
             folded = fold(index) if fold else jax.vmap(lambda k: jax.random.fold_in(k, index))(key.reshape(-1))

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import jax
 
 from jflows.errors import check_choice
+from jflows.ops.conv import relu
 from jflows.typing import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": jax.nn.elu,
     "gelu": jax.nn.gelu,
     "leaky_relu": jax.nn.leaky_relu,
-    "relu": jax.nn.relu,
+    "relu": relu,
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
     "tanh": jax.numpy.tanh,

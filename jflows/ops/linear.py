@@ -9,8 +9,9 @@ from jflows.typing import Array, Key
 
 def random_rotation(key: Key, dim: int, dtype=jnp.float32) -> Array:
     """A rotation drawn uniformly (Haar measure), |det| = 1. Shapes: -> [dim, dim]."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (dim, dim), dtype))
-    return q * jnp.sign(jnp.diagonal(r))
+    factorised = jnp.promote_types(dtype, jnp.float32)  # LAPACK knows no narrower type
+    q, r = jnp.linalg.qr(jax.random.normal(key, (dim, dim), factorised))
+    return (q * jnp.sign(jnp.diagonal(r))).astype(dtype)
 
 
 def plu_pack(matrix: Array) -> tuple[Array, Array, Array]:
@@ -19,10 +20,10 @@ def plu_pack(matrix: Array) -> tuple[Array, Array, Array]:
     Shapes:
       matrix: [dim, dim] -> packed [dim, dim], sign [dim] in {-1, 1}, permutation [dim] with W = (L U)[permutation].
     """
-    p, lower, upper = lu(matrix)
+    p, lower, upper = lu(matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32)))
     diagonal = jnp.diagonal(upper)
     packed = jnp.tril(lower, -1) + jnp.triu(upper, 1) + jnp.diag(jnp.log(jnp.abs(diagonal)))
-    return packed, jnp.sign(diagonal), jnp.argmax(p, axis=1)
+    return packed.astype(matrix.dtype), jnp.sign(diagonal).astype(matrix.dtype), jnp.argmax(p, axis=1)
 
 
 def _plu_unpack(packed: Array, sign: Array) -> tuple[Array, Array]:

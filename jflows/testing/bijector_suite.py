@@ -48,15 +48,16 @@ def check_bijector(
     |---|---|
     | "hash" | the bijector is hashable and equals its clone |
     | "spec" | `from_spec(to_spec(b)) == b`; not checked while a class in it is unregistered |
+    | "events" | event shapes of x and z agree with each other, in size, and with event_ndims |
     | "rank" | an event with too few axes raises `InvalidValueError` naming the rule |
     | "shapes" | event, batch and log-det shapes for batches (), (1,), (6,) and (2, 3) |
     | "dtypes" | float64, float32 and bfloat16 are preserved; log_det is float32 or wider |
     | "finite" | values, log-dets and all gradients are finite over the domain, its ends included |
+    | "batch" | a batch gives what its examples give one by one |
+    | "leak" | no derivative across examples |
     | "round trip" | both ways, in float64 |
     | "log-det" | equals log\\|det\\| of the Jacobian by reverse-mode autodiff, in both directions |
     | "cancel" | log-dets of the two directions add up to 0 |
-    | "batch" | a batch gives what its examples give one by one |
-    | "leak" | no derivative across examples |
     | "jacobian" | dz_i/dx_j = 0 wherever `jacobian_pattern` is False |
     | "gradients" | every leaf of "params" gets a non-zero gradient |
     | "context" | with a `context_shape`: every example's output depends on its context |
@@ -167,18 +168,18 @@ def _measure_all(draw: _Draw, variables: Variables) -> "properties.Measured":
     z_event_shape = bijector.z_event_shape(draw.x_event_shape)
     context = draw.context(draw.key(4), 2 * NUM_EXAMPLES)
 
-    def measure(method: str, values: Array, event_shape: Shape, out_event_shape: Shape, key: Key) -> dict:
+    def measure(method: str, values: Array, out_event_shape: Shape, key: Key) -> dict:
         weights = jax.random.normal(key, (2 * NUM_EXAMPLES, *out_event_shape))
-        measured = _measure(bijector, method, len(event_shape), variables, values, context, weights)
+        measured = _measure(bijector, method, variables, values, context, weights)
         return jax.tree.map(np.asarray, measured) | {"values": np.asarray(values)}
 
     x = draw.values(draw.key(5), draw.x_event_shape)
-    inverse = measure("inverse_and_log_det", x, draw.x_event_shape, z_event_shape, draw.key(6))
+    inverse = measure("inverse_and_log_det", x, z_event_shape, draw.key(6))
     if draw.domain is None:
         z = draw.values(draw.key(7), z_event_shape)
     else:  # the latents of x are the only ones known to be valid; each half reversed, to be other examples
         z = jnp.asarray(inverse["out"]).reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
-    forward = measure("forward_and_log_det", z, z_event_shape, draw.x_event_shape, draw.key(8))
+    forward = measure("forward_and_log_det", z, draw.x_event_shape, draw.key(8))
     ordinary = None if context is None else context[:NUM_EXAMPLES]
     narrow = {
         dtype: _narrow_round_trip(bijector, *(cast(t, dtype) for t in (variables, x[:NUM_EXAMPLES], ordinary)))
@@ -196,8 +197,8 @@ def _measure_all(draw: _Draw, variables: Variables) -> "properties.Measured":
     return properties.Measured(variables, inverse, forward, narrow, shapes, draw.x_event_shape, z_event_shape)
 
 
-@functools.partial(jax.jit, static_argnames=("bijector", "method", "event_ndims"))
-def _measure(bijector, method, event_ndims, variables, values, context, weights) -> dict:
+@functools.partial(jax.jit, static_argnames=("bijector", "method"))
+def _measure(bijector, method, variables, values, context, weights) -> dict:
     """Everything that is known of one direction, from one program."""
     n, event_shape = NUM_EXAMPLES, values.shape[1:]
     other = "forward_and_log_det" if method == "inverse_and_log_det" else "inverse_and_log_det"
@@ -208,20 +209,20 @@ def _measure(bijector, method, event_ndims, variables, values, context, weights)
         return bijector.apply(own, values, context, method=method)
 
     (out, log_det), vjp = jax.vjp(apply, params, values, context)
-    rows = jnp.arange(2 * n)
-
-    def gradients(chosen):
-        cotangent = jnp.where(chosen.reshape(-1, *(1,) * (weights.ndim - 1)), weights, 0).astype(out.dtype)
-        return vjp((cotangent, chosen.astype(log_det.dtype)))
+    first, ordinary_rows = jnp.arange(2 * n) == 0, jnp.arange(2 * n) < n
+    # Random cotangents of the first example, of the ordinary ones and of the extreme ones, then one per Jacobian row:
+    # `map` compiles the backward pass once for all of them.
+    rows = jnp.stack([first, ordinary_rows, ~ordinary_rows])
+    size = math.prod(out.shape[1:])
+    basis = jnp.broadcast_to(jnp.eye(size)[:, None], (size, 2 * n, size)).reshape(size, *out.shape)
+    random = rows.reshape(3, 2 * n, *(1,) * (out.ndim - 1)) * weights
+    cotangents = jnp.concatenate([random, basis]).astype(out.dtype)
+    log_det_cotangents = jnp.concatenate([rows, jnp.zeros((size, 2 * n))]).astype(log_det.dtype)
+    grads = jax.lax.map(vjp, (cotangents, log_det_cotangents))
 
     ordinary = None if context is None else context[:n]
     back, back_log_det = bijector.apply(variables, out[:n], ordinary, method=other)
-
-    def single(flat, context):
-        out, log_det = apply(params, flat.reshape(event_shape), context)
-        return out.reshape(-1), (out, log_det)
-
-    jacobian, one_by_one = jax.vmap(jax.jacrev(single, has_aux=True))(values[:n].reshape(n, -1), ordinary)
+    one_by_one = jax.vmap(functools.partial(apply, params))(values[:n], ordinary)
     grid_context = None if context is None else context[:n].reshape(2, n // 2, *context.shape[1:])
     grid = apply(params, values[:n].reshape(2, n // 2, *event_shape), grid_context)
     # Other data, with every collection writable but those whose purpose is to be written.
@@ -232,12 +233,12 @@ def _measure(bijector, method, event_ndims, variables, values, context, weights)
         "log_det": log_det,
         "back": back,
         "back_log_det": back_log_det,
-        "jacobian": jacobian,
+        "jacobian": grads[1][3:, :n].swapaxes(0, 1).reshape(n, size, size),
         "one_by_one": one_by_one,
         "grid": grid,
-        "gradients": gradients(rows < n),
-        "extreme_gradients": gradients(rows >= n),
-        "first_gradients": gradients(rows == 0)[1:],
+        "first_gradients": jax.tree.map(lambda g: g[0], grads[1:]),
+        "gradients": jax.tree.map(lambda g: g[1], grads),
+        "extreme_gradients": jax.tree.map(lambda g: g[2], grads),
         "updated": updated,
     }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,19 @@ def _spec(where, name, bijector, x_event_shape) -> None:
     rebuilt = from_spec(json.loads(text))
     if rebuilt != bijector or hash(rebuilt) != hash(bijector):
         raise CheckError(where, name, "must rebuild an equal bijector", f"{text} -> {rebuilt!r}")
+
+
+def _events(where, name, bijector, x_event_shape) -> None:
+    z_event_shape = bijector.z_event_shape(x_event_shape)
+    back = bijector.x_event_shape(z_event_shape)
+    if back != x_event_shape:
+        raise CheckError(where, name, "must agree: x -> z -> x event shapes", f"{x_event_shape} -> {back}")
+    ndims = (bijector.x_event_ndims, bijector.z_event_ndims)
+    if ndims != (len(x_event_shape), len(z_event_shape)):
+        rule = f"must have event_ndims {len(x_event_shape)} for x and {len(z_event_shape)} for z"
+        raise CheckError(where, name, rule, f"{ndims[0]} and {ndims[1]}")
+    if math.prod(x_event_shape) != math.prod(z_event_shape):
+        raise CheckError(where, name, "must have x and z of one size", f"{x_event_shape} and {z_event_shape}")
 
 
 def _rank(where, name, bijector, x_event_shape) -> None:
@@ -234,16 +248,16 @@ def _float32(where, name, bijector, measured: Measured, limits) -> None:
     require_close(where, name, "must give the float64 log-det", numbers["log_det"], wanted, limits.float32)
 
 
-OF_STRUCTURE: dict[str, Callable] = {"hash": _hash, "spec": _spec, "rank": _rank}
+OF_STRUCTURE: dict[str, Callable] = {"hash": _hash, "spec": _spec, "events": _events, "rank": _rank}
 OF_NUMBERS: dict[str, Callable] = {
     "shapes": _shapes,
     "dtypes": _dtypes,
     "finite": _finite,
+    "batch": _batch,
+    "leak": _leak,
     "round trip": _round_trip,
     "log-det": _log_det,
     "cancel": _cancel,
-    "batch": _batch,
-    "leak": _leak,
     "jacobian": _jacobian,
     "gradients": _gradients,
     "context": _context,

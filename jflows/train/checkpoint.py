@@ -3,11 +3,11 @@
     <run>/checkpoints/<step>/state/      Orbax: the arrays, by names such as "params/dense/kernel"
                              meta.json   the caller's `meta` and `metrics`, a table of the leaves, checksums
 
-Three properties of Orbax 0.12 shape this file. It restores a flipped bit as a wrong number without an error, and
-reports most other damage by thousands of lines; so CRC-32s of the files are compared before it sees them, and those
-of the leaves after. It needs shardings, and templates to rebuild tuples; so all arrays cross it as numpy and are
-placed on devices here. And its `CheckpointManager` skips a save at or below the latest step without an error, which
-after a fall back would lose all further work; so choosing, keeping and deleting checkpoints is done here.
+Three properties of Orbax 0.12 shape this file. It restores a flipped bit as a wrong number without an error, and most
+other damage costs thousands of lines: CRC-32s of the files are compared before it sees them, and of the leaves after.
+It needs shardings, and templates to rebuild tuples: arrays cross it as numpy and are placed on devices here. And its
+`CheckpointManager` skips a save at or below the latest step without an error, which after a fall back would lose all
+further work: choosing, keeping and deleting checkpoints is done here.
 
 Read next: `jflows/train/loop.py`, which decides when to save.
 """
@@ -20,7 +20,7 @@ import shutil
 import threading
 import warnings
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +28,13 @@ import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
 from jax.experimental import multihost_utils
+from jax.sharding import Sharding
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_positive
-from jflows.typing import PyTree
+from jflows.typing import PyTree, Variables
 
 FORMAT = 1
-_LEFTOVER = re.compile(r"\d+\.(saving|deleted)")
+BEST_METRIC = "validation_bits_per_dim"
 _Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", implementation of a key), dtype, ...
 
 
@@ -62,8 +63,8 @@ def check_unused(run: str | Path) -> None:
 class Checkpoints:
     """All checkpoints of one run: saved atomically, verified when read, the latest and the best kept.
 
-    Nothing stays open between calls, so there is nothing to close. Under `jax.distributed` every process makes the
-    same calls on a shared file system; process 0 writes.
+    A kill at any moment leaves the complete ones intact. Nothing stays open between calls, so nothing is closed.
+    Under `jax.distributed` every process makes the same calls on a shared file system; process 0 writes.
 
     Args:
       run: the run directory; the first `save` creates it.
@@ -73,15 +74,12 @@ class Checkpoints:
     Example:
       >>> import tempfile, numpy as np
       >>> checkpoints = Checkpoints(tempfile.mkdtemp())
-      >>> checkpoints.save(100, {"params": {"shift": np.zeros(2)}}, training={"step": 100}, meta={"flow": "nice"})
-      True
+      >>> _ = checkpoints.save(100, {"params": {"shift": np.zeros(2)}}, training={"step": 100}, meta={"flow": "nice"})
       >>> checkpoints.read().variables["params"]["shift"]
       array([0., 0.])
     """
 
-    def __init__(
-        self, run: str | Path, *, keep: int = 2, keep_best: int = 1, best_metric: str = "validation_bits_per_dim"
-    ):
+    def __init__(self, run: str | Path, *, keep: int = 2, keep_best: int = 1, best_metric: str = BEST_METRIC):
         check_positive("Checkpoints", "keep", keep)
         if keep_best < 0:
             raise InvalidValueError("Checkpoints", "keep_best", "must be >= 0", keep_best)
@@ -91,8 +89,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The complete checkpoints, ascending. Whether one is undamaged shows only when it is read."""
-        entries = self.directory.iterdir() if self.directory.is_dir() else ()
-        return sorted({int(e.name) for e in entries if re.fullmatch(r"0|[1-9][0-9]*", e.name)} - self._damaged)
+        names = [entry.name for entry in self.directory.glob("*")]
+        return sorted({int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name)} - self._damaged)
 
     def latest_step(self) -> int | None:
         """The last complete checkpoint, or None."""
@@ -105,21 +103,18 @@ class Checkpoints:
     def save(
         self,
         step: int,
-        variables: Mapping[str, PyTree],
+        variables: Variables,
         training: PyTree = None,
         meta: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> bool:
-        """Writes one checkpoint, then deletes those no longer kept. Killed at any moment, the others stay intact.
+        """Writes a checkpoint unless it is there, deletes those no longer kept, and returns whether it wrote.
 
         Args:
           step: >= 0 and above the saved steps; saving the latest again with equal arrays does nothing.
           variables: what a model needs, by collection ("params", "ema", "constants", ...): nested dicts of arrays.
           training: what only resuming needs: any pytree of arrays, typed keys and Python or numpy numbers.
-          meta: a JSON object: flow spec, config, data position.
-          metrics: numbers by name.
-        Returns:
-          Whether a checkpoint was written.
+          meta, metrics: a JSON object (flow spec, config, data position), and numbers by name.
         Raises:
           InvalidTypeError: for a leaf that cannot be saved, naming it, or a `meta` that is not JSON.
           InvalidValueError: for a negative step, a collection named "training", or a key with a slash.
@@ -131,8 +126,7 @@ class Checkpoints:
             raise InvalidValueError("Checkpoints.save", "step", rule, step, "Rename it." if step >= 0 else "")
         table, arrays = _flatten({**variables, "training": training})
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
-        content = {"format": FORMAT, "step": step, "meta": meta or {}, "metrics": metrics, "leaves": table}
-        content = _to_json(content)  # as it will be read
+        content = _json({"format": FORMAT, "step": step, "meta": meta or {}, "metrics": metrics, "leaves": table})
         if self._is_saved(step, content["leaves"]):
             return False
         try:
@@ -148,15 +142,11 @@ class Checkpoints:
             for old in set(self.steps()) - {*self.steps()[-self.keep :], *self._ranked()[: self.keep_best]}:
                 self._rename(old, "deleted")
             self._tidy()
+        multihost_utils.sync_global_devices("jflows.train.checkpoint")  # all see the same directory
         return True
 
     def restore(
-        self,
-        variables: Mapping[str, PyTree],
-        training: PyTree = None,
-        *,
-        step: int | None = None,
-        sharding: jax.sharding.Sharding | None = None,
+        self, variables: Variables, training: Any = None, *, step: int | None = None, sharding: Sharding | None = None
     ) -> Checkpoint:
         """Reads a checkpoint into the structure of templates, bit for bit, on any number of devices.
 
@@ -173,10 +163,7 @@ class Checkpoints:
           RunError: if no readable checkpoint is left, or its tree is not the template's, naming the first leaf.
         """
         template = {**variables, **({} if training is None else {"training": training})}
-        content, values = self._load("Checkpoints.restore", step, template)
-        trees = _fill(template, values, sharding, self.directory / str(content["step"]))
-        training = trees.pop("training", None)
-        return Checkpoint(content["step"], trees, training, content["meta"], content["metrics"])
+        return self._load("Checkpoints.restore", step, template, lambda *found: _fill(template, sharding, *found))
 
     def read(self, collections: Sequence[str] | None = None, *, step: int | None = None) -> Checkpoint:
         """Reads variables as nested dicts of numpy arrays, from the directory alone.
@@ -187,13 +174,10 @@ class Checkpoints:
         Raises:
           RunError: if no readable checkpoint is left, or a collection was not saved.
         """
+        return self._load("Checkpoints.read", step, collections, lambda values, _: unflatten_dict(values, sep="/"))
 
-        content, values = self._load("Checkpoints.read", step, collections)
-        trees = unflatten_dict(values, sep="/")
-        return Checkpoint(content["step"], trees, None, content["meta"], content["metrics"])
-
-    def _load(self, where: str, step: int | None, collections: Collection[str] | None) -> tuple[dict[str, Any], dict]:
-        """The JSON and the values by name, of `step` or of the latest checkpoint without damage."""
+    def _load(self, where: str, step: int | None, collections: Collection[str] | None, build: Callable) -> Checkpoint:
+        """What `build(values by name, directory)` makes of `step`, or of the latest checkpoint without damage."""
         steps = self.steps()
         if step is not None and step not in steps:
             fix = f"Saved: {', '.join(map(str, steps)) or 'none'}."
@@ -214,7 +198,9 @@ class Checkpoints:
             for reason in reasons.values():
                 warnings.warn(f"{self.directory}: {reason}; using step {candidate} instead.", stacklevel=3)
             self._damaged.update(reasons)
-            return content, values
+            trees = build(values, self.directory / str(candidate))
+            training = trees.pop("training", None)
+            return Checkpoint(candidate, trees, training, content["meta"], content["metrics"])
         got = "; ".join(reasons.values()) or ("none" if self.directory.is_dir() else "no such directory")
         fix = "Check the path, or train anew with another `--out`." if step is None else "Choose another step."
         raise RunError(where, str(self.directory), "must hold a readable checkpoint", got, fix)
@@ -229,18 +215,17 @@ class Checkpoints:
         if crc32 != _crc32(content) or content["step"] != step:
             raise _DamagedError("meta does not match its checksum or its step")
         if content["format"] != FORMAT:
-            rule = f"has checkpoint format {content['format']}, and this version of jflows reads {FORMAT}"
-            raise RunError("Checkpoints", str(self.directory), rule, fix="Use the version that wrote it.")
+            fix = f"Use the version of jflows that wrote it; this one reads format {FORMAT}."
+            raise RunError("Checkpoints", str(self.directory), "must be readable", f"format {content['format']}", fix)
         return content
 
     def _ranked(self) -> list[int]:
         """The steps that have `best_metric`, best first."""
-        scored = []
+        scores = {}
         for step in self.steps():
             with contextlib.suppress(_DamagedError):
-                score = self._content(step)["metrics"].get(self.best_metric, np.nan)
-                scored += [] if np.isnan(score) else [(score, -step)]
-        return [-negative for _, negative in sorted(scored)]
+                scores[step] = self._content(step)["metrics"].get(self.best_metric, np.nan)
+        return sorted((s for s in scores if not np.isnan(scores[s])), key=lambda s: (scores[s], -s))
 
     def _is_saved(self, step: int, table: _Table) -> bool:
         """True if `step` is the latest and holds these arrays; an error where steps would not ascend."""
@@ -256,12 +241,10 @@ class Checkpoints:
 
     def _tidy(self) -> None:
         """Removes what a killed or failed save left, and moves damaged checkpoints out of the way."""
-        if jax.process_index() != 0:
-            return
-        for step in self._damaged:
+        for step in self._damaged if jax.process_index() == 0 else ():
             self._rename(step, "damaged")
-        for entry in self.directory.iterdir() if self.directory.is_dir() else ():
-            if _LEFTOVER.fullmatch(entry.name):
+        for entry in self.directory.glob("*.*"):
+            if jax.process_index() == 0 and re.fullmatch(r"\d+\.(saving|deleted)", entry.name):
                 shutil.rmtree(entry, ignore_errors=True)
 
     def _rename(self, step: int, suffix: str) -> None:
@@ -320,7 +303,7 @@ def _decode(name: str, row: dict[str, Any], array: Any) -> Any:
     return array if row["kind"] == "array" else jax.random.wrap_key_data(jax.numpy.asarray(array), impl=row["kind"])
 
 
-def _fill(template: PyTree, values: dict[str, Any], sharding: jax.sharding.Sharding | None, directory: Path) -> PyTree:
+def _fill(template: PyTree, sharding: Sharding | None, values: dict[str, Any], directory: Path) -> PyTree:
     """The template with each leaf replaced by the saved one; an error naming the first leaf that differs."""
 
     def describe(leaf):
@@ -329,30 +312,27 @@ def _fill(template: PyTree, values: dict[str, Any], sharding: jax.sharding.Shard
 
     def place(entries, like):
         value = values[_name(entries)]
-        if isinstance(like, (bool, int, float, complex, np.generic)):
-            return type(like)(value.item())
-        if isinstance(like, np.ndarray):
-            return value
+        if isinstance(like, (bool, int, float, complex, np.generic, np.ndarray)):
+            return value if isinstance(like, np.ndarray) else type(like)(value.item())
         return jax.device_put(value, sharding or (like.sharding if getattr(like, "committed", True) else None))
 
     here = {_name(path): describe(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(template)[0]}
     there = {name: describe(value) for name, value in values.items() if hasattr(value, "dtype")}
     for name in sorted(here | there):
         if here.get(name) != there.get(name):
-            rule = f"must be as saved in {directory}"
             got = f"{here.get(name, 'no such leaf')} here and {there.get(name, 'no such leaf')} there"
             fix = "Build flow and optimizer from the `meta` saved there, or train anew with another `--out`."
-            raise RunError("Checkpoints.restore", name, rule, got, fix)
+            raise RunError("Checkpoints.restore", name, f"must be as saved in {directory}", got, fix)
     return jax.tree_util.tree_map_with_path(place, template)
 
 
-def _to_json(tree: Any) -> Any:
+def _json(tree: Any) -> Any:
     """What reading the JSON of `tree` back gives."""
     try:
         return json.loads(json.dumps(tree))
     except (TypeError, ValueError) as error:
-        rule, fix = "must be a JSON object", "Convert arrays with `.tolist()`."
-        raise InvalidTypeError("Checkpoints.save", "meta", rule, str(error), fix) from None
+        fix = "Convert arrays with `.tolist()`."
+        raise InvalidTypeError("Checkpoints.save", "meta", "must be a JSON object", str(error), fix) from None
 
 
 def _crc32(value: Any) -> int:
@@ -372,8 +352,6 @@ def _write(directory: Path, arrays: dict[str, np.ndarray], content: dict[str, An
         content = {**content, "files": {str(p.relative_to(temporary)): zlib.crc32(p.read_bytes()) for p in files}}
         (temporary / "meta.json").write_text(json.dumps({"crc32": _crc32(content), "content": content}), "utf-8")
         temporary.rename(directory)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("jflows.train.checkpoint")
 
 
 def _read(directory: Path, content: dict[str, Any], collections: Collection[str]) -> dict[str, Any]:
@@ -408,9 +386,11 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
             logger.setLevel(logging.CRITICAL + 1)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             yield ocp, checkpointer
-    finally:
+    except BaseException:
         for thread in set(threading.enumerate()) - threads:
-            thread.join(timeout=10)  # after a failure some are still busy failing
+            thread.join(timeout=10)  # some are still busy failing
+        raise
+    finally:
         for logger, level in levels.items():
             logger.setLevel(level)
 

@@ -98,11 +98,6 @@ class Runner:
         state, metrics = self._run(state, jax.tree.map(by_device, batches))
         return state, jax.tree.map(lambda leaf: leaf[0], metrics)
 
-    @property
-    def num_compilations(self) -> int:
-        """How often the steps were compiled: 1 after any number of equal calls."""
-        return self._run._cache_size()
-
 
 def _mean_over_devices(axis: str, tree: PyTree) -> PyTree:
     """`pmean` of the floats; integers (permutations in `constants`) are equal on all devices already."""

@@ -20,6 +20,7 @@ CONFIG = GlowConfig(
     steps=12,
     batch_size=8,
     warmup_steps=2,
+    learning_rate=1e-2,
     log_every=4,
     checkpoint_every=4,
     init_batch=32,
@@ -101,8 +102,8 @@ def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
 def test_resume_refuses_other_settings(finished):
     directory, _ = finished
     flow = CONFIG.build((4, 4, 1), 3)
-    with pytest.raises(jflows.RunError, match="must equal that of the run; got learning_rate: 0.001 -> 0.01"):
-        Run.resume(directory, flow, dataclasses.replace(CONFIG, learning_rate=0.01).to_json())
+    with pytest.raises(jflows.RunError, match="must equal that of the run; got learning_rate: 0.01 -> 0.1"):
+        Run.resume(directory, flow, dataclasses.replace(CONFIG, learning_rate=0.1).to_json())
     assert Run.resume(directory, flow, dataclasses.replace(CONFIG, steps=12).to_json(), may_differ=("steps",))
 
 

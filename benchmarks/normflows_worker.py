@@ -1,0 +1,61 @@
+"""normflows' Glow of the same size, for `benchmarks/glow.py versus`; runs where torch and normflows are installed.
+
+Reads "log_prob", "gradient" or "sample", one a line; does it once; answers with milliseconds.
+"""
+
+import sys
+import time
+
+import normflows as nf
+import numpy as np
+import torch
+
+LEVELS, STEPS, WIDTH, BATCH, IMAGE = 3, 8, 128, 16, (3, 32, 32)
+
+
+def build() -> nf.MultiscaleFlow:
+    bases, merges, flows = [], [], []
+    for level in range(LEVELS):  # the coarsest comes first
+        channels = IMAGE[0] * 2 ** (LEVELS + 1 - level)
+        side = IMAGE[1] // 2 ** (LEVELS - level)
+        blocks = [nf.flows.GlowBlock(channels, WIDTH, split_mode="channel", scale=True) for _ in range(STEPS)]
+        flows.append([*blocks, nf.flows.Squeeze()])
+        if level > 0:
+            merges.append(nf.flows.Merge())
+        latent_channels = channels if level == 0 else channels // 2
+        bases.append(nf.distributions.DiagGaussian((latent_channels, side, side)))
+    return nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    model = build()
+    x = torch.rand(BATCH, *IMAGE)
+    with torch.no_grad():
+        model.log_prob(x, None)  # data-dependent initialisation
+
+    def gradient() -> None:
+        model.zero_grad()
+        model.log_prob(x, None).mean().backward()
+
+    def without_gradient(call):
+        def run() -> None:
+            with torch.no_grad():
+                call()
+
+        return run
+
+    calls = {
+        "log_prob": without_gradient(lambda: model.log_prob(x, None)),
+        "gradient": gradient,
+        "sample": without_gradient(lambda: model.sample(BATCH)),
+    }
+    print(sum(np.prod(p.shape) for p in model.parameters()), "parameters", file=sys.stderr)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        calls[line.strip()]()
+        print(1e3 * (time.perf_counter() - start), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The `jflows` command. Start at `jflows/cli/app.py`."""
+
+from jflows.cli.app import main
+
+__all__ = ["main"]

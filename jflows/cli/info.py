@@ -1,0 +1,133 @@
+"""`jflows info`: the layers of a flow from data to latent, their output shapes and parameters."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jflows.bijectors import Bijector, Chain, MultiScale, Repeat
+from jflows.data import SOURCES
+from jflows.flows import Flow
+from jflows.train import TrainConfig, load
+from jflows.typing import Shape, Variables
+
+INDENT = "  "
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    depth: int
+    name: str
+    shape: Shape | None
+    num_parameters: int
+
+
+def describe_config(config: TrainConfig) -> None:
+    """Prints the table of the flow that a config builds; nothing is computed."""
+    from jflows.cli.runs import load_images
+
+    source = SOURCES.get(config.data)
+    if source is not None:
+        shape, classes = source.event_shape, source.num_classes
+    else:
+        size = (config.image_size, config.image_size) if config.image_size else None
+        images = load_images(config.to_json(), "train", size)
+        shape, classes = images.event_shape, images.num_classes
+    flow = config.build(shape, classes)
+    _print(flow, abstract_variables(flow))
+
+
+def describe_run(run: Path) -> None:
+    """Prints the table of a run's flow."""
+    _print(*load(run))
+
+
+def abstract_variables(flow: Flow) -> Variables:
+    """Shapes and types of a flow's variables, without computing them."""
+    x = jax.ShapeDtypeStruct((1, *flow.event_shape), jnp.uint8 if flow.dequantize is not None else jnp.float32)
+    context = None
+    if flow.context_shape is not None:
+        context = jax.ShapeDtypeStruct((1, *flow.context_shape), jnp.int32 if flow.embed is not None else jnp.float32)
+    return jax.eval_shape(flow.init, jax.random.key(0), x, context)
+
+
+def rows(flow: Flow, variables: Variables) -> list[Row]:
+    """The table from data to latent; the last row is the total."""
+    params = variables.get("params", {})
+    found = [Row(0, "data", flow.event_shape, 0)]
+    shape = flow.event_shape
+    if flow.embed is not None:
+        found.append(Row(0, f"{type(flow.embed).__name__} of the context", None, _count(params.get("embed", {}))))
+    if flow.dequantize is not None:
+        shape = flow.dequantize.padded_shape(shape)
+        padded = f" (padding {flow.dequantize.padding})" if flow.dequantize.padding else ""
+        found.append(Row(0, f"{type(flow.dequantize).__name__}, {flow.dequantize.num_bits} bits{padded}", shape, 0))
+    if flow.preprocess is not None:
+        found += _walk(flow.preprocess, params.get("preprocess", {}), shape, 0)
+    found += _walk(flow.bijector, params.get("bijector", {}), shape, 0)
+    found.append(Row(0, f"base {type(flow.base).__name__}", flow.latent_shape, _count(params.get("base", {}))))
+    return [*found, Row(0, "total", None, _count(params))]
+
+
+def _walk(layer: Bijector, params: Mapping[str, Any], x_shape: Shape, depth: int, name: str = "") -> Iterator[Row]:
+    """A layer, then what it is made of; containers of other kinds count as one layer."""
+    title, z_shape = name or type(layer).__name__, layer.z_event_shape(x_shape)
+    yield Row(depth, title, z_shape, _count(params))
+    if isinstance(layer, MultiScale):
+        yield from _walk_levels(layer, params, depth + 1)
+    elif isinstance(layer, Chain):
+        for position in reversed(range(len(layer.layers))):
+            part = layer.layers[position]
+            yield from _walk(part, params.get(f"layers_{position}", {}), x_shape, depth + 1, _title(part))
+            x_shape = part.z_event_shape(x_shape)
+    elif isinstance(layer, Repeat):
+        skip = _is_chain(layer.layer)
+        yield from list(_walk(layer.layer, params.get("layers", {}), x_shape, depth + 1 - skip))[skip:]
+
+
+def _walk_levels(layer: MultiScale, params: Mapping[str, Any], depth: int) -> Iterator[Row]:
+    shape = layer.image_shape
+    for index, (level, prior) in enumerate(zip(layer.levels, layer.priors, strict=True)):
+        own, prior_own = params.get(f"levels_{index}", {}), params.get(f"priors_{index}", {})
+        out = level.z_event_shape(shape)
+        yield Row(depth, f"level {index + 1}", out, _count(own) + _count(prior_own))
+        skip = _is_chain(level)
+        yield from list(_walk(level, own, shape, depth + 1 - skip))[skip:]
+        last = index == len(layer.levels) - 1
+        kept = out if last else (*out[:-1], out[-1] - out[-1] // 2)
+        name = f"prior of all: {type(prior).__name__}" if last else f"prior, then split: {type(prior).__name__}"
+        yield Row(depth + 1, name, kept, _count(prior_own))
+        shape = kept
+
+
+def _is_chain(layer: Bijector) -> bool:
+    """A chain inside something else needs no line of its own."""
+    return isinstance(layer, Chain)
+
+
+def _title(layer: Bijector) -> str:
+    return f"Repeat × {layer.num_layers}" if isinstance(layer, Repeat) else type(layer).__name__
+
+
+def _count(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _print(flow: Flow, variables: Variables) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer, from data to latent", no_wrap=True)
+    table.add_column("output shape", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    for row in rows(flow, variables):
+        shape = "" if row.shape is None else " × ".join(map(str, row.shape))
+        count = f"{row.num_parameters:,}" if row.num_parameters or row.name == "total" else ""
+        style = "bold" if row.name == "total" else ""
+        table.add_row(Text(INDENT * row.depth + row.name), Text(shape), Text(count), style=style)
+    Console(highlight=False, soft_wrap=True).print(table)

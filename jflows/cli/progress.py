@@ -1,0 +1,80 @@
+"""Progress on stderr: a bar on a terminal, now and then a line where there is none."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+LINE_SECONDS = 20  # between two lines where stderr is not a terminal
+
+
+class _Report:
+    """One task with `total` units: a moving bar, or a line at most every `LINE_SECONDS`."""
+
+    def __init__(self, title: str, total: int, start: int = 0):
+        self.title, self.total = title, total
+        self.console = Console(stderr=True)
+        self.bar, self.task = None, None
+        self.last_line = time.monotonic()
+        if self.console.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task(title, total=total, completed=start, text="")
+
+    def update(self, done: int, text: str, title: str = "") -> None:
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, text=text, description=title or self.title)
+        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+            self.last_line = time.monotonic()
+            click.echo(f"{title or self.title}: {text}", err=True)
+
+
+@contextlib.contextmanager
+def training(steps: int, batch_size: int, start: int = 0) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Progress of `fit`: the value is its callback.
+
+    Shows step, loss in bits/dim, images per second and the time left.
+    """
+    report = _Report("training", steps, start)
+
+    def callback(entry: dict[str, float]) -> None:
+        step, rate = int(entry["step"]), entry["examples_per_second"]
+        left = _duration((steps - step) * batch_size / rate) if rate else "?"
+        skipped = f"  {int(entry['skipped'])} skipped" if entry.get("skipped") else ""
+        text = (
+            f"step {step:,}/{steps:,}  {entry['bits_per_dim']:.3f} bits/dim  {rate:,.0f} images/s  {left} left{skipped}"
+        )
+        report.update(step, text)
+
+    with report.bar or contextlib.nullcontext():
+        report.update(start, f"step {start:,}/{steps:,}", "compiling")
+        yield callback
+
+
+@contextlib.contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress of anything that counts images: the value takes how many are done."""
+    report = _Report(title, total)
+    started = time.monotonic()
+
+    def callback(done: int) -> None:
+        done = min(done, total)
+        rate = done / max(time.monotonic() - started, 1e-9)
+        report.update(done, f"{done:,}/{total:,} images  {rate:,.0f} images/s  {_duration((total - done) / rate)} left")
+
+    with report.bar or contextlib.nullcontext():
+        yield callback
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

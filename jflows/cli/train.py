@@ -1,0 +1,208 @@
+"""`jflows train`: data, flow, training, evaluation on the whole test set, pictures; all into one run directory."""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import numpy as np
+
+from jflows._version import __version__
+from jflows.cli import pictures
+from jflows.cli.configs import from_stored
+from jflows.cli.progress import counting, training
+from jflows.cli.runs import load_images, sample_labels
+from jflows.data import ImageData, eval_batches
+from jflows.errors import InvalidValueError, RunError
+from jflows.eval import Evaluation, evaluate, plots
+from jflows.flows import Flow
+from jflows.train import FitResult, Run, TrainConfig, fit, read_config, read_metrics
+from jflows.train.checkpoint import check_unused
+from jflows.typing import Variables
+
+RESULT_KEY = 0  # seed of evaluation noise and of the sample grids, as the default of `jflows evaluate` and `sample`
+# What a resumed run may change. All but `steps` leave its result as it is; `steps` stretches the schedule too.
+MAY_DIFFER = (
+    *("config", "steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call", "eval_batch_size"),
+    *("parallel", "max_skipped", "max_reconstruction_error"),
+)
+
+
+class _Terminated(BaseException):
+    """SIGTERM outside of `fit`. Not an `Exception`: no library may take it for a failure and go on."""
+
+
+def train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Path | None, resume: bool) -> None:
+    """Runs the whole command; see the head of this module.
+
+    SIGTERM is a request, not a failure: the state is saved, the way to go on is printed, and the exit code is 0, so
+    that a scheduler which preempts the job does not count it as broken.
+    """
+    out = out or Path("runs") / Path(name).stem
+    again = f"jflows train {name} --out {out} --resume"
+    try:
+        with _sigterm_raises():
+            interrupted = _train(name, cls, overrides, out, resume)
+    except _Terminated:
+        interrupted = True
+    except KeyboardInterrupt:
+        from jflows.cli.app import INTERRUPTED, Stop
+
+        raise Stop(f"interrupted; continue from the last checkpoint with `{again}`.", INTERRUPTED) from None
+    if interrupted:
+        click.echo(f"jflows: stopped by SIGTERM; what was done is saved. Continue with `{again}`.", err=True)
+
+
+def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Path, resume: bool) -> bool:
+    """Returns whether SIGTERM ended the training early."""
+    if resume:
+        config = from_stored(cls, read_config(out), overrides)
+    else:
+        check_unused(out)
+        config = cls(**overrides)
+    settings = {"config": name, **config.to_json()}
+    size = (config.image_size, config.image_size) if config.image_size else None
+    data = load_images(settings, "train", size)
+    validation = load_images(settings, "validation", size) if config.num_validation else None
+    test = load_images(settings, "test", size)
+    if config.num_bits > data.num_bits:
+        rule, fix = f"must be at most the {data.num_bits} bits of {data.name!r}", f"Set --num-bits {data.num_bits}."
+        raise InvalidValueError("train", "--num-bits", rule, config.num_bits, fix)
+    flow = config.build(data.event_shape, data.num_classes)
+    with _alone(out):
+        run = Run.resume(out, flow, settings, MAY_DIFFER) if resume else Run.create(out, flow, settings)
+        result = _fit(flow, data, config, validation, run)
+        if result.interrupted:
+            return True
+        _finish(flow, result, config, settings, test, out)
+    return False
+
+
+def _fit(flow: Flow, data: ImageData, config: TrainConfig, validation: ImageData | None, run: Run) -> FitResult:
+    start = run.saved_step() if run.resuming else None
+    with training(config.steps, config.batch_size, min(start or 0, config.steps)) as callback:
+        return fit(flow, data, config, validation=validation, run=run, callback=callback)
+
+
+def _finish(
+    flow: Flow, fitted: FitResult, config: TrainConfig, settings: dict[str, Any], test: ImageData, out: Path
+) -> None:
+    """Evaluation, result.json and pictures, all with the averaged weights."""
+    labels = config.wants_labels
+    batches = eval_batches(test, config.eval_batch_size, num_bits=config.num_bits, labels=labels)
+    started = time.perf_counter()
+    with counting("evaluating", len(test)) as on_batch:
+        score = evaluate(flow, fitted.variables, batches, jax.random.key(RESULT_KEY), on_batch=on_batch)
+    seconds = time.perf_counter() - started
+    metrics = read_metrics(out)
+    result = _result(score, fitted, metrics, settings, seconds)
+    with pictures.saving(out / "result.json") as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
+    with counting("drawing", 1):
+        _draw_all(flow, fitted.variables, test.reduced(config.num_bits), metrics, score, out)
+    click.echo(
+        f"test {score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim on {score.num_examples:,} images after "
+        f"{config.steps:,} steps ({result['train_seconds']:.0f} s); {out}: result.json, samples.png, "
+        "interpolation.png, reconstruction.png, learning_curve.png"
+    )
+
+
+def _draw_all(
+    flow: Flow,
+    variables: Variables,
+    test: ImageData,
+    metrics: list[dict[str, float]],
+    score: Evaluation,
+    out: Path,
+) -> None:
+    with pictures.saving(out / "learning_curve.png") as partial:
+        plots.learning_curve(metrics, partial, title=out.name, test=score.bits_per_dim)
+    key = jax.random.key(RESULT_KEY)
+    pictures.samples(flow, variables, out, key, sample_labels(flow, pictures.GRID, None))
+    num = len(test) // 2
+    pictures.interpolation(flow, variables, test, out / "interpolation.png", num_pairs=min(8, num))
+    pictures.reconstruction(flow, variables, test, out / "reconstruction.png", num=min(12, len(test)))
+
+
+def _result(
+    score: Evaluation, fitted: FitResult, metrics: list[dict[str, float]], settings: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """The content of result.json. `train_seconds` adds up all parts of a run that was stopped and resumed."""
+    steps = np.diff([0, *(entry["step"] for entry in metrics)])
+    rates = [entry["examples_per_second"] for entry in metrics]
+    spent = sum(n * settings["batch_size"] / rate for n, rate in zip(steps, rates, strict=True) if rate)
+    device = jax.devices()[0]
+    return {
+        "test_bits_per_dim": score.bits_per_dim,
+        "standard_error": score.standard_error,
+        "test_nats": score.nats,
+        "num_test": score.num_examples,
+        "steps": int(fitted.state.step),
+        "skipped": int(fitted.state.skipped),
+        "train_seconds": round(float(spent), 1),
+        "evaluation_seconds": round(seconds, 1),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.state.params)),
+        "jflows": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "devices": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "cpu_count": os.cpu_count(),
+        "config": settings,
+    }
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Outside of `fit`, which saves, SIGTERM unwinds the command."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Holds a lock on the run directory, which ends with the process however it ends; no file is left.
+
+    Raises:
+      RunError: if another process trains there, or the directory cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not POSIX: unlocked
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        rule = "must be a directory that can be made and read"
+        raise RunError("train", "--out", rule, f"{out} ({error.strerror})", "Choose another.") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        fix = "Wait for it, stop it, or choose another directory by --out."
+        raise RunError("train", "--out", "must not be in use by another process", str(out), fix) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)

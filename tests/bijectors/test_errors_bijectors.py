@@ -1,0 +1,148 @@
+"""Every message of the bijectors, and that the base class holds hooks to the contract."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.bijectors import Bijector
+from jflows.errors import InvalidTypeError, InvalidValueError
+
+KEY = jax.random.key(0)
+
+
+def mlp_coupling() -> Bijector:
+    return b.Coupling(networks.MLP((4,)), b.Affine())
+
+
+def encode(bijector, shape, method="inverse_and_log_det"):
+    return jax.eval_shape(lambda x: bijector.init(KEY, x, method=method), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: b.Affine("linear"), "Affine: `scale` must be one of 'tanh', 'sigmoid', 'exp'; got 'linear'"),
+        (lambda: b.Affine(max_log_scale=0), "Affine: `max_log_scale` must be positive; got 0"),
+        (lambda: b.ChannelAffine(max_log_scale=-1), "ChannelAffine: `max_log_scale` must be positive; got -1"),
+        (lambda: b.CentredPixels(0), "CentredPixels: `num_bits` must be 1 to 16; got 0"),
+        (lambda: b.LogitPixels(17), "LogitPixels: `num_bits` must be 1 to 16; got 17"),
+        (lambda: b.LogitPixels(alpha=0.5), r"LogitPixels: `alpha` must lie in \(0, 0.5\); got 0.5"),
+        (lambda: b.Squeeze(1), "Squeeze: `factor` must be at least 2; got 1"),
+        (
+            lambda: b.Chain((b.Squeeze(), b.ActNorm())),
+            r"Chain: `layers` must agree on event_ndims; got Squeeze \(position 0\) with x_event_ndims=3 before ActNorm "
+            r"\(position 1\) with z_event_ndims=1. Set event_ndims alike.",
+        ),
+        (
+            lambda: b.MultiScale((4, 4, 1), (b.Squeeze(),), (b.ActNorm(3), b.ActNorm(3))),
+            "MultiScale: `priors` must have one entry per level; got 1 levels and 2 priors",
+        ),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("wrong", [(), None, (b.ActNorm(), "ActNorm"), b.ActNorm()])
+def test_chain_takes_bijectors_only(wrong):
+    with pytest.raises(InvalidTypeError, match="Chain: `layers` must be a non-empty tuple of bijectors; got"):
+        b.Chain(wrong)
+    with pytest.raises(InvalidTypeError, match="MultiScale: `levels` must be a non-empty tuple of bijectors; got"):
+        b.MultiScale((4, 4, 1), wrong, (b.ActNorm(3),))
+
+
+def test_inverse_takes_a_bijector_only():
+    with pytest.raises(InvalidTypeError, match="Inverse: `bijector` must be a non-empty tuple of bijectors; got .*MLP"):
+        b.Inverse(networks.MLP())
+
+
+def test_one_instance_listed_twice_is_refused():
+    layer = b.ActNorm()
+    message = "Chain: `layers` must not list one instance twice; got ActNorm at positions 0 and 2. Create one instance"
+    with pytest.raises(InvalidValueError, match=message):
+        b.Chain((layer, b.Reverse(), layer))
+    b.Chain((layer, b.Reverse(), layer.clone()))
+    with pytest.raises(InvalidValueError, match="must not list one instance twice; got ActNorm at positions 0 and 1"):
+        b.Chain((layer, b.Inverse(layer)))
+    image = b.ActNorm(3)
+    with pytest.raises(InvalidValueError, match="MultiScale: `levels, priors` must not list one instance twice"):
+        b.MultiScale((4, 4, 1), (b.Chain((image, b.Squeeze())),), (image,))
+
+
+@pytest.mark.parametrize(
+    ("bijector", "shape", "method", "message"),
+    [
+        (b.ActNorm(3), (4, 4), "inverse_and_log_det", r"ActNorm: `x` must have at least 3 axes \(its event_ndims\)"),
+        (b.ActNorm(3), (4,), "forward_and_log_det", r"ActNorm: `z` must have at least 3 axes .* got shape \(4,\)"),
+        (mlp_coupling(), (5, 1), "inverse_and_log_det", r"Coupling: `x` must have at least 2 channels; got shape \(1,\)"),
+        (
+            b.Squeeze(),
+            (2, 5, 4, 1),
+            "inverse_and_log_det",
+            r"Squeeze: `x` must have a height and width that are multiples of 2; got event shape \(5, 4, 1\). Pad or crop",
+        ),
+        (
+            b.Squeeze(),
+            (2, 2, 2, 3),
+            "forward_and_log_det",
+            r"Squeeze: `z` must have a multiple of 4 channels; got event shape \(2, 2, 3\)",
+        ),
+        (
+            b.Chain((b.ActNorm(3), b.Squeeze())),
+            (5, 4, 1),
+            "inverse_and_log_det",
+            r"Chain, position 1 of 2: Squeeze: `x` must have a height and width that are multiples of 2",
+        ),
+        (
+            b.MultiScale((4, 4, 1), (b.Squeeze(),), (b.ActNorm(3),)),
+            (4, 2, 1),
+            "inverse_and_log_det",
+            r"MultiScale: `x` must have event shape \(4, 4, 1\); got shape \(4, 2, 1\)",
+        ),
+        (
+            b.MultiScale((4, 4, 1), (b.Squeeze(),), (b.ActNorm(3),)),
+            (3, 15),
+            "forward_and_log_det",
+            r"MultiScale: `z` must have event shape \(16,\); got shape \(15,\)",
+        ),
+    ],
+)
+def test_wrong_shapes_are_refused_by_name(bijector, shape, method, message):
+    with pytest.raises(InvalidValueError, match=message):
+        encode(bijector, shape, method)
+
+
+def test_a_list_is_not_an_array():
+    with pytest.raises(InvalidTypeError, match="Reverse: `x` must be an array; got list. Wrap it in jnp.asarray."):
+        b.Reverse().apply({}, [1.0, 2.0], method="inverse")
+
+
+class Returns(Bijector):
+    """Identity with a log-det to be refused."""
+
+    kind: str = ""
+    x_event_ndims = z_event_ndims = 1
+
+    def _forward_and_log_det(self, z, context):
+        wrong = {"number": 0.0, "int": jnp.zeros(z.shape[:-1], int), "half": jnp.zeros(z.shape[:-1], jnp.float16)}
+        return z, wrong[self.kind]
+
+    _inverse_and_log_det = _forward_and_log_det
+
+
+@pytest.mark.parametrize(("kind", "got"), [("number", r"shape \(\), "), ("int", "int64"), ("half", "float16")])
+def test_a_log_det_of_another_shape_or_type_is_refused(kind, got):
+    rule = r"Returns: `_forward_and_log_det` must return a log_det of batch shape \(2,\), float32 or wider; got .*"
+    with pytest.raises(InvalidValueError, match=rule + got):
+        Returns(kind).apply({}, jnp.ones((2, 3)), method="forward")
+
+
+def test_the_contract_cannot_be_left_half_written():
+    class Half(Bijector):
+        x_event_ndims = z_event_ndims = 1
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half()

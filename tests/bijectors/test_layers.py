@@ -1,0 +1,157 @@
+"""What single bijectors promise beyond the contract: initialisation, golden values, precision, and NNX."""
+
+import flax.nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.testing.common import perturb
+
+KEY = jax.random.key(0)
+INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
+
+
+@pytest.mark.parametrize("method", [INVERSE, FORWARD])
+@pytest.mark.parametrize(("event_ndims", "shape"), [(1, (50, 3)), (3, (6, 4, 4, 3))])
+def test_actnorm_whitens_what_init_puts_out(method, event_ndims, shape):
+    values = 3 + 5 * jax.random.normal(KEY, shape)
+    out, _ = b.ActNorm(event_ndims).init_with_output(KEY, values, method=method)[0]
+    axes = tuple(range(len(shape) - 1))
+    np.testing.assert_allclose(np.mean(out, axis=axes), 0, atol=1e-9)
+    np.testing.assert_allclose(np.std(out, axis=axes), 1, atol=1e-9)
+
+
+def test_invertible_linear_starts_as_a_rotation():
+    x = jax.random.normal(KEY, (5, 4))
+    (z, log_det), variables = b.InvertibleLinear().init_with_output(KEY, x, method=INVERSE)
+    np.testing.assert_allclose(jnp.sum(z**2, axis=-1), jnp.sum(x**2, axis=-1), rtol=1e-10)
+    np.testing.assert_allclose(log_det, 0, atol=1e-10)
+    assert set(variables) == {"params", "constants"}
+    assert variables["params"]["plu"].shape == (4, 4)
+
+
+@pytest.mark.parametrize("make", [b.InvertibleLinear, b.ActNorm, b.ChannelAffine, b.RandomPermutation])
+def test_init_and_apply_in_bfloat16(make):
+    x = jax.random.normal(KEY, (8, 4)).astype(jnp.bfloat16)
+    (z, log_det), _ = make().init_with_output(KEY, x, method=INVERSE)
+    assert (z.dtype, log_det.dtype) == (jnp.bfloat16, jnp.float32)
+
+
+def test_a_float32_context_does_not_widen_bfloat16_values():
+    x, context = jnp.ones((2, 4), jnp.bfloat16), jnp.ones((2, 3), jnp.float32)
+    for bijector in (b.ChannelAffine(), b.Coupling(networks.MLP((4,)), b.Affine())):
+        (z, _), _ = bijector.init_with_output(KEY, x, context, method=INVERSE)
+        assert z.dtype == jnp.bfloat16
+
+
+def test_constant_log_dets_of_narrow_parameters_are_summed_in_float32():
+    x = jnp.ones((2, 512), jnp.bfloat16)
+    log_scale = jnp.full((512,), 0.01, jnp.bfloat16)
+    variables = {"params": {"shift": jnp.zeros(512, jnp.bfloat16), "log_scale": log_scale}}
+    _, log_det = b.ActNorm().apply(variables, x, method=INVERSE)
+    np.testing.assert_allclose(log_det, float(log_scale[0]) * 512, rtol=1e-6)
+
+
+def test_permutations_are_drawn_once_and_stay_out_of_params():
+    x = jnp.arange(8.0)
+    (z, _), variables = b.RandomPermutation().init_with_output(KEY, x, method=INVERSE)
+    assert sorted(z.tolist()) == x.tolist() != z.tolist()
+    assert list(variables) == ["constants"]
+    np.testing.assert_array_equal(b.Reverse().apply({}, x, method="inverse"), x[::-1])
+
+
+@pytest.mark.parametrize("num_bits", [1, 5, 8])
+def test_pixels_fill_the_stated_ranges(num_bits):
+    x = jnp.array([0.0, 2.0**num_bits]).reshape(2, 1, 1, 1)
+    centred, log_det = b.CentredPixels(num_bits).apply({}, x, method=INVERSE)
+    np.testing.assert_array_equal(centred.ravel(), [-0.5, 0.5])
+    np.testing.assert_allclose(log_det, -num_bits * np.log(2), rtol=1e-12)
+    logits = b.LogitPixels(num_bits, 0.05).apply({}, x, method="inverse").ravel()
+    np.testing.assert_allclose(logits, [np.log(0.05 / 0.95), np.log(0.95 / 0.05)], rtol=1e-12)
+    outside = b.LogitPixels(num_bits, 0.05).apply({}, 2 * x[1:] + 1, method="inverse")
+    assert np.isnan(outside).all()  # left visible, as documented
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high"), [("tanh", np.exp(-2), np.exp(2)), ("sigmoid", 0, 1), ("exp", 0, np.inf)]
+)
+def test_affine_scales_stay_in_their_interval(scale, low, high):
+    params = jnp.stack([jnp.zeros(5), jnp.array([-50.0, -3.0, 0.0, 3.0, 50.0])])
+    z, log_det = b.Affine(scale).inverse_and_log_det(jnp.ones(5), params)
+    assert np.all((low <= z) & (z <= high) & (z > 0))
+    np.testing.assert_allclose(jnp.log(z), log_det, atol=1e-12)
+
+
+def test_affine_coupling_equals_distrax():
+    distrax = pytest.importorskip("distrax")
+    x = jax.random.normal(KEY, (6, 4))
+    coupling = b.Coupling(networks.MLP((8,)), b.Affine("exp"))
+    variables = perturb(coupling.init(KEY, x, method=INVERSE), KEY, 0.3)
+
+    def conditioner(kept):
+        params = {"params": variables["params"]["conditioner"]}
+        raw = coupling.conditioner.apply(params, kept, 4, None)
+        return raw.reshape(*raw.shape[:-1], 2, 2)
+
+    def inner(params):  # distrax: y = scale x + shift, so z = exp(s) x + exp(s) t
+        scale = jnp.exp(params[..., 1, :])
+        return distrax.ScalarAffine(scale * params[..., 0, :], scale)
+
+    reference = distrax.SplitCoupling(2, 1, conditioner, inner)
+    got = coupling.apply(variables, x, method=INVERSE)
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x))
+    got = coupling.apply(variables, x, method=FORWARD)
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.inverse_and_log_det(x))
+
+
+def test_chain_of_affine_maps_equals_distrax():
+    distrax = pytest.importorskip("distrax")
+    x = jax.random.normal(KEY, (6, 3))
+    chain = b.Chain((b.ActNorm(), b.Reverse(), b.ActNorm()))
+    variables = perturb(chain.init(KEY, x, method=INVERSE), KEY, 0.5)
+
+    def affine(name):  # x -> z
+        own = variables["params"][name]
+        scale = jnp.exp(own["log_scale"])
+        return distrax.Block(distrax.ScalarAffine(scale * own["shift"], scale), 1)
+
+    reverse = distrax.Lambda(
+        forward=lambda x: x[..., ::-1],
+        inverse=lambda y: y[..., ::-1],
+        forward_log_det_jacobian=lambda x: jnp.zeros(x.shape[:-1]),
+        inverse_log_det_jacobian=lambda y: jnp.zeros(y.shape[:-1]),
+        event_ndims_in=1,
+    )
+    reference = distrax.Chain([affine("layers_0"), reverse, affine("layers_2")])  # distrax applies the last first
+    got = chain.apply(variables, x, method=INVERSE)
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x))
+
+
+def test_multiscale_cuts_and_joins_latents():
+    levels = (b.Squeeze(), b.Squeeze(), b.Reverse(3))
+    bijector = b.MultiScale((4, 8, 3), levels, tuple(b.Reverse(3).clone() for _ in levels))
+    assert bijector.latent_shapes() == ((2, 4, 6), (1, 2, 12), (1, 2, 12))
+    z = jax.random.normal(KEY, (5, 96))
+    pieces = bijector.split_latent(z)
+    assert [piece.shape[1:] for piece in pieces] == list(bijector.latent_shapes())
+    np.testing.assert_array_equal(bijector.join_latent(pieces), z)
+
+
+def test_runs_inside_flax_nnx():
+    x = jax.random.normal(KEY, (6, 4))
+    bijector = b.Chain((b.Coupling(networks.MLP((4,)), b.Affine()), b.InvertibleLinear(), b.ActNorm()))
+    model = flax.nnx.bridge.ToNNX(bijector, rngs=flax.nnx.Rngs(0))
+    model.lazy_init(x, method=INVERSE)
+    z, log_det = model(x, method=INVERSE)
+    back, back_log_det = model(z, method=FORWARD)
+    np.testing.assert_allclose(back, x, atol=1e-9)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=1e-9)
+
+    def loss(model):
+        return jnp.sum(model(x, method=INVERSE)[1])
+
+    gradients = jax.tree.leaves(flax.nnx.grad(loss)(model))
+    assert any(np.any(leaf) for leaf in gradients)

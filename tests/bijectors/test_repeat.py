@@ -1,0 +1,239 @@
+"""`Repeat`: gradients without stored activations, memory and compile time independent of depth, and initialisation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.bijectors import Bijector
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.flows import glow_step
+from jflows.ops import constant_log_det
+from jflows.testing.common import perturb
+
+METHODS = ("inverse_and_log_det", "forward_and_log_det")
+DIM, CONTEXT_DIM, NUM_LAYERS = 4, 2, 4
+
+
+def step() -> Bijector:
+    coupling = b.Coupling(networks.MLP((8,), activation="tanh"), b.Affine())
+    return b.Chain((coupling, b.InvertibleLinear(), b.ActNorm()))
+
+
+def repeat(backprop: str, anchor_every: int = 0) -> Bijector:
+    return b.Repeat(step(), NUM_LAYERS, backprop, anchor_every)
+
+
+@functools.cache
+def example():
+    keys = jax.random.split(jax.random.key(0), 5)
+    x, context = jax.random.normal(keys[0], (6, DIM)), jax.random.normal(keys[1], (6, CONTEXT_DIM))
+    variables = repeat("standard").init(keys[2], x, context, method=METHODS[0])
+    weights = jax.random.normal(keys[3], (6, DIM)), jax.random.normal(keys[4], (6,))
+    return perturb(variables, keys[4], 0.1, jnp.float64), x, context, weights
+
+
+@functools.partial(jax.jit, static_argnames=("bijector", "method"))
+def gradients(bijector, method, variables, x, context, weights):
+    """With respect to parameters, input and context, of a random function of value and log-det."""
+
+    def loss(params, x, context):
+        out, log_det = bijector.apply({**variables, "params": params}, x, context, method=method)
+        return jnp.sum(weights[0] * jnp.sin(out)) + jnp.sum(weights[1] * log_det)
+
+    return jax.grad(loss, argnums=(0, 1, 2))(variables["params"], x, context)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("backprop", "anchor_every"), [("remat", 0), ("invertible", 0), ("invertible", 2)])
+def test_gradients_equal_those_of_plain_autodiff(backprop, anchor_every, method):
+    wanted = gradients(repeat("standard"), method, *example())
+    got = gradients(repeat(backprop, anchor_every), method, *example())
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), got, wanted)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(wanted))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equals_a_chain_of_slices_of_its_variables(method):
+    variables, x, context, _ = example()
+    chain = b.Chain(tuple(step() for _ in range(NUM_LAYERS)))
+    unrolled = {
+        collection: {f"layers_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], tree["layers"]) for i in range(NUM_LAYERS)}
+        for collection, tree in variables.items()
+    }
+    wanted = chain.apply(unrolled, x, context, method=method)
+    got = jax.jit(functools.partial(repeat("standard").apply, method=method))(variables, x, context)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12), got, wanted)
+
+
+def test_integer_context_has_no_gradient_and_keys_are_handed_on():
+    variables, x, _, weights = example()
+    labels = jnp.arange(6)[:, None] % CONTEXT_DIM == jnp.arange(CONTEXT_DIM)
+
+    def loss(bijector, params):
+        out, log_det = bijector.apply({**variables, "params": params}, x, labels, method=METHODS[0])
+        return jnp.sum(weights[0] * out) + jnp.sum(log_det)
+
+    wanted, got = (jax.jit(jax.grad(functools.partial(loss, repeat(m))))(variables["params"]) for m in ("standard", "invertible"))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), got, wanted)
+
+
+def test_float32_gradients_of_eight_glow_steps():
+    """Bound: 1e-3 of the largest gradient of a leaf, at bounded scales."""
+    x = jax.random.normal(jax.random.key(0), (4, 4, 4, 4), jnp.float32)
+    layer = glow_step(b.Affine(), width=8)
+    variables = b.Repeat(layer, 8).init(jax.random.key(1), x, method=METHODS[0])
+    variables = perturb(variables, jax.random.key(2), 0.05, jnp.float32)
+
+    def loss(backprop, params):
+        z, log_det = b.Repeat(layer, 8, backprop).apply({**variables, "params": params}, x, method=METHODS[0])
+        return jnp.mean(0.5 * jnp.sum(z**2, axis=(1, 2, 3)) - log_det)
+
+    wanted, got = (jax.jit(jax.grad(functools.partial(loss, m)))(variables["params"]) for m in ("standard", "invertible"))
+    for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        assert a.dtype == jnp.float32
+        assert np.max(np.abs(a - e)) <= 1e-3 * np.max(np.abs(e))
+
+
+IMAGES = (16, 16, 16, 4)  # activations much larger than parameters
+
+
+@functools.cache
+def planned_bytes(backprop: str, num_layers: int) -> int:
+    bijector = b.Repeat(glow_step(b.Affine(), width=4, norm="bias"), num_layers, backprop)
+    x = jax.ShapeDtypeStruct(IMAGES, jnp.float32)
+    init = functools.partial(bijector.init, method=METHODS[0])
+    variables = jax.eval_shape(init, jax.random.key(0), x)
+
+    def loss(params, constants, x):
+        z, log_det = bijector.apply({"params": params, "constants": constants}, x, method=METHODS[0])
+        return jnp.sum(z**2) - jnp.sum(log_det)
+
+    lowered = jax.jit(jax.grad(loss)).lower(variables["params"], variables["constants"], x)
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+def test_planned_memory_is_flat_in_depth_only_without_stored_activations():
+    assert planned_bytes("invertible", 32) <= 1.05 * planned_bytes("invertible", 4)
+    assert planned_bytes("standard", 32) >= 4 * planned_bytes("standard", 4)
+    assert planned_bytes("invertible", 32) < planned_bytes("remat", 32) < planned_bytes("standard", 32)
+
+
+class CountsTraces(Bijector):
+    """z = x / 2, which counts how often its hook is run by Python."""
+
+    x_event_ndims = z_event_ndims = 1
+
+    def _forward_and_log_det(self, z, context):
+        return z * 2, constant_log_det(z, 1, z.shape[-1] * np.log(2))
+
+    def _inverse_and_log_det(self, x, context):
+        traces.append(x.shape)
+        return x / 2, constant_log_det(x, 1, -x.shape[-1] * np.log(2))
+
+
+traces: list[tuple[int, ...]] = []
+
+
+def test_tracing_does_not_grow_with_depth():
+    def count(num_layers: int) -> int:
+        traces.clear()
+        bijector = b.Repeat(CountsTraces(), num_layers)
+        jax.make_jaxpr(functools.partial(bijector.apply, method=METHODS[0]))({}, jnp.ones((2, 3)))
+        return len(traces)
+
+    assert count(4) == count(32) <= 2
+
+
+@pytest.mark.parametrize("backprop", b.repeat.BACKPROP_MODES)
+def test_the_gradient_program_has_one_size_for_all_depths(backprop):
+    def num_lines(num_layers: int) -> int:
+        bijector = b.Repeat(step(), num_layers, backprop)
+        x = jnp.ones((2, DIM))
+        variables = jax.eval_shape(functools.partial(bijector.init, method=METHODS[0]), jax.random.key(0), x)
+
+        def loss(variables, x):
+            return jnp.sum(bijector.apply(variables, x, method=METHODS[0])[1])
+
+        jaxpr = jax.make_jaxpr(jax.grad(loss, allow_int=True))(variables, x)
+        return str(jaxpr).count("\n")
+
+    assert num_lines(4) == num_lines(32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_step_is_initialised_by_the_activations_that_reach_it(method):
+    x = 3 + 5 * jax.random.normal(jax.random.key(0), (64, DIM)) ** 2
+    bijector = b.Repeat(b.Chain((b.ActNorm(), b.InvertibleLinear())), 3)
+    variables = jax.jit(functools.partial(bijector.init, method=method))(jax.random.key(1), x)
+    order = range(3) if method == METHODS[1] else reversed(range(3))
+    for index in order:
+        norm, linear = ({c: tree["layers"].get(f"layers_{k}", {}) for c, tree in variables.items()} for k in (0, 1))
+        norm, linear = (jax.tree.map(lambda leaf, i=index: leaf[i], tree) for tree in (norm, linear))
+        parts = [(b.ActNorm(), norm), (b.InvertibleLinear(), linear)]
+        for part, own in parts if method == METHODS[1] else reversed(parts):
+            x = part.apply(own, x, method=method)[0]
+            if isinstance(part, b.ActNorm):
+                np.testing.assert_allclose(np.mean(x, axis=0), 0, atol=1e-9)
+                np.testing.assert_allclose(np.std(x, axis=0), 1, atol=1e-9)
+
+
+def test_recorded_activations_come_one_per_step():
+    variables, x, context, _ = example()
+    apply = functools.partial(repeat("invertible").apply, method=METHODS[0], mutable=["intermediates"])
+    (out, log_det), recorded = apply(variables, x, context)
+    wanted = repeat("invertible").apply(variables, x, context, method=METHODS[0])
+    np.testing.assert_allclose(out, wanted[0], rtol=1e-12)
+    np.testing.assert_allclose(log_det, wanted[1], rtol=1e-12)
+    per_step = recorded["intermediates"]["layers"]["max_abs"]
+    assert per_step.shape == (NUM_LAYERS,)
+    assert per_step[0] == jnp.max(jnp.abs(out))  # step 0 is the last one on the way to z
+
+
+class Numerical(Bijector):
+    """A map that cannot be replayed."""
+
+    x_event_ndims = z_event_ndims = 1
+    allows_invertible_backprop = False
+
+    def _forward_and_log_det(self, z, context):
+        return z, constant_log_det(z, 1, 0.0)
+
+    _inverse_and_log_det = _forward_and_log_det
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda layer: layer, b.Inverse, lambda layer: b.Chain((layer,)), lambda layer: b.Repeat(layer, 2)]
+)
+def test_a_layer_that_cannot_be_replayed_is_refused(wrap):
+    layer = wrap(Numerical())
+    rule = f"Repeat: `layer` must be replayable for backprop='invertible'; got {type(layer).__name__}. Use backprop='remat'."
+    with pytest.raises(InvalidValueError, match=f"^{rule}$"):
+        b.Repeat(layer, 2, "invertible")
+    assert b.Repeat(layer, 2, "remat").num_layers == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((2, "magic"), "Repeat: `backprop` must be one of 'standard', 'remat', 'invertible'; got 'magic'"),
+        ((0,), "Repeat: `num_layers` must be at least 1; got 0"),
+        ((4, "invertible", 3), "`anchor_every` must be 0, or divide num_layers=4 with backprop='invertible'; got 3"),
+        ((4, "remat", 2), "`anchor_every` must be 0, or divide num_layers=4 with backprop='invertible'; got 2"),
+    ],
+)
+def test_bad_settings_are_refused(arguments, message):
+    with pytest.raises(InvalidValueError, match=message):
+        b.Repeat(b.ActNorm(), *arguments)
+
+
+def test_a_layer_that_changes_the_shape_is_refused():
+    rule = r"Repeat: `layer` must keep the event shape; got \(4, 4, 1\) -> \(2, 2, 4\). Put that layer in a Chain."
+    with pytest.raises(InvalidValueError, match=rule):
+        b.Repeat(b.Squeeze(), 2).z_event_shape((4, 4, 1))
+    with pytest.raises(InvalidTypeError, match="Repeat: `layer` must be a non-empty tuple of bijectors; got .*MLP"):
+        b.Repeat(networks.MLP(), 2)

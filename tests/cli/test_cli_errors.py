@@ -1,0 +1,219 @@
+"""What a user can get wrong: one line on stderr, exit code 2, nothing lost."""
+
+import errno
+import fcntl
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jflows.cli.app import INTERRUPTED
+from jflows.errors import JflowsError
+
+DIGITS = ("train", "glow_digits")
+
+
+def message(result, code: int = 2) -> str:
+    """The one line on stderr; asserts everything else that the command line promises."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("jflows.data: ")]
+    assert len(lines) == 1 and lines[0].startswith("jflows: "), result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["trian"], ["`command` must be one of", "got 'trian'", "Did you mean train?"]),
+        (["train"], ["`CONFIG` must be given", "`jflows configs`"]),
+        (
+            ["train", "glow_digts"],
+            ["`CONFIG` must be the name of a config", "'glow_digts'", "Did you mean glow_digits"],
+        ),
+        (["train", "absent.py"], ["must be an existing .py file", "'absent.py'", "Check the path"]),
+        (["info", "glow_mnits"], ["'glow_mnits'", "Did you mean glow_mnist"]),
+        ([*DIGITS, "--widht", "3"], ["--widht", "--width", "jflows train glow_digits --help"]),
+        ([*DIGITS, "--width", "wide"], ["'--width'", "'wide' is not a valid integer", "--help"]),
+        ([*DIGITS, "--num-steps", "4,x"], ["'--num-steps'", "'4,x' must be whole numbers separated by commas"]),
+        ([*DIGITS, "--batch-size", "-1"], ["`batch_size` must be positive; got -1"]),
+        ([*DIGITS, "--optimizer", "sgd"], ["`optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
+        ([*DIGITS, "--num-bits", "8"], ["`--num-bits` must be at most the 4 bits of 'digits'; got 8", "--num-bits 4"]),
+        ([*DIGITS, "--data", "mnsit"], ["`--data` must be one of digits, mnist", "'mnsit'", "Did you mean mnist?"]),
+        ([*DIGITS, "--num-levels", "4", "--num-steps", "1"], ["multiples of 2", "Pad or crop"]),
+        ([*DIGITS, "--num-steps", "1,2,3"], ["`num_steps`", "one entry per level", "num_levels=2"]),
+        ([*DIGITS, "--out", "absent", "--resume"], ["must be a run directory", "absent", "Train one"]),
+        (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
+        (["evaluate", "absent"], ["`run` must be a run directory", "absent", "Train one"]),
+        (["sample", "absent", "--num", "0"], ["'--num'", "0 is not in the range"]),
+        (["sample", "absent", "--tempreature", "1"], ["--tempreature", "--temperature"]),
+        (["evaluate", "absent", "--checkpoint", "newest"], ["'newest' must be latest, best or a step"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and len(value[0].split()) == 1 else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(jflows, monkeypatch, tmp_path, args, parts):
+    monkeypatch.chdir(tmp_path)
+    line = message(jflows(*args))
+    for part in parts:
+        assert part in line
+    assert not any(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("class A(:\n", ["must be a Python file", "SyntaxError", "line 1"]),
+        ("x = 1\n", ["exactly one public dataclass derived from TrainConfig", "got none"]),
+    ],
+)
+def test_a_config_file_that_is_none(jflows, tmp_path, text, parts):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    line = message(jflows("train", path))
+    assert all(part in line for part in parts)
+
+
+BLANK = np.zeros((20, 8, 8, 1), np.uint8)
+NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
+
+
+@pytest.mark.parametrize(
+    ("x", "parts"),
+    [
+        (NAN, ["must be finite integers", "NaN in row 3", "Remove these rows"]),
+        (BLANK + 0.5, ["must hold integers in 0..255", "float64", "Convert it"]),
+        (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
+        (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
+        (BLANK[:, :7], ["Squeeze", "height and width that are multiples of 2", "(7, 8, 1)", "Pad or crop"]),
+    ],
+    ids=["nan", "float", "rank", "range", "odd height"],
+)
+def test_bad_data(jflows, tmp_path, x, parts):
+    np.savez(tmp_path / "data.npz", x=x)
+    line = message(jflows(*DIGITS, "--data", tmp_path / "data.npz", "--out", tmp_path / "run"))
+    assert all(part in line for part in parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_do_not_fit_the_run(jflows, trained, tmp_path):
+    np.savez(tmp_path / "colour.npz", x=np.zeros((20, 8, 8, 3), np.uint8))
+    line = message(jflows("evaluate", trained, "--data", tmp_path / "colour.npz"))
+    assert "shape of the flow's data, (8, 8, 1); got shape (8, 8, 3)" in line
+
+
+def test_data_of_a_run_that_are_gone(jflows, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    text = (run / "config.json").read_text()
+    (run / "config.json").write_text(text.replace('"data": "digits"', '"data": "gone.npz"'))
+    assert "'gone.npz'" in (line := message(jflows("reconstruct", run))) and "--data" in line
+    shown = jflows("reconstruct", run, "--data", "digits", "--num", 2)
+    assert shown.exit_code == 0 and (run / "reconstruction.png").is_file()
+
+
+def test_label_without_a_class_conditional_flow(jflows, trained):
+    line = message(jflows("sample", trained, "--label", 3))
+    assert "`--label` needs a class-conditional flow; got 3" in line and "--class-conditional" in line
+
+
+def test_used_run_directory_is_left_alone(jflows, trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    line = message(jflows(*DIGITS, "--out", trained))
+    assert "must not hold checkpoints of another run" in line and "--resume" in line and "--out" in line
+    assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+
+
+def test_run_directory_of_a_process_at_work(jflows, tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        line = message(jflows(*DIGITS, "--out", tmp_path))
+    finally:
+        os.close(folder)
+    assert "must not be in use by another process" in line and "choose another directory" in line
+
+
+def test_resume_with_other_settings(jflows, trained):
+    line = message(jflows(*DIGITS, "--out", trained, "--resume", "--width", 16))
+    assert "`config` must equal that of the run; got width: 4 -> 16" in line
+
+
+def damage_config(run):
+    (run / "config.json").write_text("{")
+
+
+def damage_files(step, arrays):
+    """Cuts all files of one checkpoint in half: those of the arrays, or the others."""
+    for path in step.rglob("*"):
+        if path.is_file() and ("state" in path.relative_to(step).parts) == arrays:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_arrays(run):
+    for step in (run / "checkpoints").iterdir():
+        damage_files(step, arrays=True)
+
+
+def damage_structure(run):
+    for step in (run / "checkpoints").iterdir():
+        damage_files(step, arrays=False)
+
+
+def damage_all(run):
+    shutil.rmtree(run / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("damage", "args", "part"),
+    [
+        (damage_config, ["evaluate"], "must have a readable config.json"),
+        (damage_arrays, ["sample"], "must hold a readable checkpoint"),
+        (damage_structure, ["info"], "must hold a readable checkpoint"),
+        (damage_all, ["evaluate"], "must hold a readable checkpoint"),
+    ],
+)
+def test_damaged_run(jflows, trained, tmp_path, damage, args, part):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    damage(run)
+    assert part in message(jflows(*args, run))
+
+
+def test_damaged_last_checkpoint_is_passed_over_with_one_line(jflows, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    damage_files(run / "checkpoints" / "20", arrays=False)
+    shown = jflows("sample", run, "--num", 1)
+    assert shown.exit_code == 0 and shown.stderr.startswith("jflows: ") and shown.stderr.count("\n") == 1
+    assert "using step 10" in shown.stderr
+
+
+def test_full_disk(jflows, trained, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    line = message(jflows("sample", trained, "--num", 1, "--out", tmp_path / "grid.png"))
+    assert "`" + str(tmp_path / "grid.png") + "` must be writable; got No space left on device. Free some" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_interruption_and_defects(jflows, trained, monkeypatch):
+    import jflows.cli.pictures as pictures
+
+    def raise_(error):
+        def draw(*_, **__):
+            raise error
+
+        return draw
+
+    monkeypatch.setattr(pictures, "draw", raise_(KeyboardInterrupt()))
+    assert message(jflows("sample", trained), INTERRUPTED) == "jflows: interrupted."
+    monkeypatch.setattr(pictures, "draw", raise_(ZeroDivisionError("a defect")))
+    with pytest.raises(ZeroDivisionError):
+        jflows("sample", trained)
+    monkeypatch.setattr(pictures, "draw", raise_(JflowsError("a", "b", "c\nd")))
+    assert message(jflows("sample", trained)) == "jflows: a: `b` c d."

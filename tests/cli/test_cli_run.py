@@ -1,0 +1,175 @@
+"""From `train` to `resume`: every command on one tiny run, and runs that are killed or stopped."""
+
+import json
+import math
+import signal
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jflows import __version__, glow
+from jflows.cli.info import abstract_variables, rows
+from jflows.train import read_metrics
+from jflows.train.checkpoint import Checkpoints
+
+PICTURES = {"learning_curve.png", "samples.png", "interpolation.png", "reconstruction.png"} | {
+    f"samples_T{temperature}.png" for temperature in ("0.00", "0.25", "0.60", "0.70", "0.80", "0.90", "1.00")
+}
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def leaves(run):
+    """All arrays of the last checkpoint, by name: parameters, averages, optimizer state, key, step."""
+    saved = Checkpoints(run).read(("params", "ema", "constants", "training"))
+    flat, _ = jax.tree_util.tree_flatten_with_path((saved.variables, saved.training))
+    is_key = lambda leaf: jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    plain = {jax.tree_util.keystr(p): jax.random.key_data(leaf) if is_key(leaf) else leaf for p, leaf in flat}
+    return saved.step, plain
+
+
+def assert_same_run(run, other):
+    (step, mine), (other_step, theirs) = leaves(run), leaves(other)
+    assert step == other_step and mine.keys() == theirs.keys() and len(mine) > 20
+    for name, leaf in mine.items():
+        np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
+
+
+def test_train_writes_everything_and_prints_one_line(trained):
+    result = json.loads((trained / "result.json").read_text())
+    assert 1 < result["test_bits_per_dim"] < 20 and 0 < result["standard_error"] < 1
+    assert (result["num_test"], result["steps"], result["config"]["width"]) == (360, 20, 4)
+    assert result["train_seconds"] > 0
+    assert {path.name for path in trained.glob("*.png")} == PICTURES
+    assert all(path.stat().st_size < 300_000 for path in trained.glob("*.png"))
+    assert not list(trained.glob(".*"))  # nothing left half written
+    assert [entry["step"] for entry in read_metrics(trained)] == [5, 10, 15, 20]
+    printed = (trained.parent / "trained.stdout").read_text()
+    assert printed.count("\n") == 1
+    assert f"test {result['test_bits_per_dim']:.4f}" in printed and str(trained) in printed
+    noise = [line for line in (trained.parent / "trained.stderr").read_text().splitlines() if line]
+    assert all(line.startswith(("jflows.data: ", "training: ", "evaluating: ")) for line in noise), noise
+
+
+def test_evaluate_in_a_new_process_repeats_the_result(trained, jflows_process):
+    result = json.loads((trained / "result.json").read_text())
+    done = jflows_process("evaluate", trained, "--batch-size", 100)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{result['test_bits_per_dim']:.4f} ± {result['standard_error']:.4f} bits/dim")
+    assert "on 360 test images of digits" in done.stdout
+
+
+def test_sample_in_a_new_process_depends_on_seed_and_temperature(trained, jflows_process, jflows, tmp_path):
+    done = jflows_process("sample", trained, "--num", 6, "--columns", 3, "--out", tmp_path / "a.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pixels(tmp_path / "a.png").shape == (2 * 59 + 3, 3 * 59 + 3, 3)  # 56 pixels and a gap of 3
+    for name, args in {"b": ["--seed", 1], "c": ["--temperature", 0]}.items():
+        out = tmp_path / f"{name}.png"
+        assert jflows("sample", trained, "--num", 6, "--columns", 3, "--out", out, *args).exit_code == 0
+    a, b, c = (pixels(tmp_path / f"{name}.png") for name in "abc")
+    assert (a != b).any() and (a != c).any()
+    tiles = [
+        c[3 + row * 59 : 59 + row * 59, 3 + column * 59 : 59 + column * 59] for row in (0, 1) for column in range(3)
+    ]
+    assert all((tile == tiles[0]).all() for tile in tiles[1:])  # at temperature 0 all draws are the mean
+
+
+@pytest.mark.parametrize("mode", ["linear", "spherical"])
+def test_interpolate_draws_paths(trained, jflows, tmp_path, mode):
+    args = ["--num-pairs", 2, "--num-steps", 4, "--mode", mode, "--out", tmp_path / "paths.png"]
+    shown = jflows("interpolate", trained, *args)
+    assert shown.exit_code == 0 and f"2 {mode} paths between test images of digits" in shown.output
+    assert pixels(tmp_path / "paths.png").shape == (2 * 59 + 3, 4 * 59 + 3, 3)
+
+
+def test_reconstruct_prints_a_small_error(trained, jflows, tmp_path):
+    shown = jflows("reconstruct", trained, "--num", 5, "--out", tmp_path / "rebuilt.png")
+    assert shown.exit_code == 0 and (tmp_path / "rebuilt.png").is_file()
+    assert float(shown.output.split("images: ")[1].split()[0]) < 1e-3
+
+
+def test_checkpoint_and_weights_can_be_chosen(trained, jflows):
+    outputs = set()
+    for args in (["--weights", "params"], ["--weights", "ema"], ["--checkpoint", "10"], ["--checkpoint", "best"]):
+        shown = jflows("evaluate", trained, *args)
+        assert shown.exit_code == 0, shown.output
+        outputs.add(shown.output.split(" bits/dim")[0])
+    assert len(outputs) >= 3  # best is the latest here
+
+
+def test_info_lists_layers_of_a_run_and_of_a_config(trained, jflows):
+    by_run = jflows("info", trained).output
+    by_config = jflows("info", "glow_digits", "--num-levels", 1, "--num-steps", 1, "--width", 4).output
+    assert by_run == by_config
+    total = json.loads((trained / "result.json").read_text())["num_parameters"]
+    assert f"{total:,}" in by_run.splitlines()[-1]
+    for layer in ("UniformDequantize, 4 bits", "Squeeze", "Repeat × 1", "InvertibleLinear", "4 × 4 × 4"):
+        assert layer in by_run
+
+
+def test_info_of_the_published_glow_has_44_million_parameters():
+    flow = glow((32, 32, 3), num_levels=3, num_steps=32, width=512)
+    table = rows(flow, abstract_variables(flow))
+    assert table[-1].name == "total" and table[-1].num_parameters == 44_052_816
+    repeats = [row for row in table if row.name.startswith("Repeat")]
+    assert [row.num_parameters for row in repeats] == [32 * 347_328, 32 * 430_752, 32 * 598_464]
+    assert [row.shape for row in repeats] == [(16, 16, 12), (8, 8, 24), (4, 4, 48)]
+    assert sum(row.num_parameters for row in table if row.depth == 1) == 44_052_816
+    assert math.prod(table[-2].shape) == 32 * 32 * 3
+
+
+def test_configs_and_version(jflows):
+    shown = jflows("configs").output
+    assert shown.splitlines()[0].startswith("glow_digits") and "smallest real run" in shown
+    assert jflows("--version").output == f"jflows {__version__}\n"
+    assert all(command in jflows().output for command in ("train", "evaluate", "sample", "info", "configs"))
+
+
+def test_help_of_a_config_explains_every_field(jflows):
+    shown = " ".join(jflows("train", "glow_digits", "--help").output.split())
+    assert "--num-steps INTEGER[,INTEGER...] Steps per level" in shown
+    assert "--class-conditional / --no-class-conditional Condition on the class label. [False]" in shown
+    assert "--learning-rate FLOAT Peak learning rate. [0.001]" in shown
+
+
+def test_a_config_of_the_users_own_by_path(jflows, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import dataclasses\nfrom jflows.train import GlowConfig\n\n\n"
+        "@dataclasses.dataclass(frozen=True, kw_only=True)\n"
+        'class Mine(GlowConfig):\n    data: str = "digits"\n    num_bits: int = 4\n    width: int = 5\n'
+        '    """Small."""\n    num_levels: int = 1\n'
+    )
+    assert "--width INTEGER Small. [5]" in " ".join(jflows("train", path, "--help").output.split())
+    assert "level 1" in jflows("info", path).output
+
+
+def test_killed_run_resumes_bit_for_bit(trained, train_tiny, jflows_process, tmp_path):
+    run = tmp_path / "killed"
+    killed = train_tiny(run, signal_at=(15, signal.SIGKILL))
+    assert killed.returncode == -signal.SIGKILL
+    assert Checkpoints(run).latest_step() == 10 and not (run / "result.json").exists()
+    # The settings come from the run: none is repeated here.
+    resumed = jflows_process("train", "glow_digits", "--out", run, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(run, trained)
+    results = [json.loads((directory / "result.json").read_text()) for directory in (run, trained)]
+    assert results[0]["test_bits_per_dim"] == results[1]["test_bits_per_dim"]
+    assert [entry["step"] for entry in read_metrics(run)] == [5, 10, 15, 20]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(train_tiny, tmp_path):
+    run = tmp_path / "stopped"
+    stopped = train_tiny(run, signal_at=(5, signal.SIGTERM))
+    assert (stopped.returncode, stopped.stdout) == (0, "")
+    line = stopped.stderr.splitlines()[-1]
+    assert line.startswith("jflows: stopped by SIGTERM") and f"--out {run} --resume" in line
+    assert Checkpoints(run).latest_step() == 5 and not (run / "result.json").exists()
+    longer = train_tiny(run, "--resume", "--steps", 10)  # the length of a run may change, its flow may not
+    assert longer.returncode == 0, longer.stderr
+    assert json.loads((run / "result.json").read_text())["steps"] == Checkpoints(run).latest_step() == 10

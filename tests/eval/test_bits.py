@@ -1,0 +1,46 @@
+"""Scores of a whole data set: exact over the ragged end, independent of the batch size."""
+
+import jax
+import numpy as np
+import pytest
+
+import jflows
+from jflows.data import ImageData, eval_batches
+from jflows.eval import evaluate
+
+NUM = 11
+
+
+@pytest.fixture(scope="module")
+def model():
+    flow = jflows.glow((4, 4, 1), num_levels=1, num_steps=1, width=4)
+    x = np.random.default_rng(0).integers(0, 256, (NUM, 4, 4, 1)).astype(np.uint8)
+    return flow, flow.init(jax.random.key(0), x), ImageData("noise", x)
+
+
+def test_mean_is_over_examples_and_does_not_depend_on_the_batch_size(model):
+    flow, variables, data = model
+    key = jax.random.key(1)
+    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(np.arange(NUM, dtype=np.uint32))
+    each = np.asarray(flow.bits_per_dim(variables, data.x, key=keys))
+    for batch_size in (4, NUM, 16):
+        done = []
+        score = evaluate(flow, variables, eval_batches(data, batch_size), key, on_batch=done.append)
+        assert score.num_examples == NUM
+        assert score.bits_per_dim == pytest.approx(each.mean(), rel=1e-5)
+        assert score.standard_error == pytest.approx(each.std() / np.sqrt(NUM), rel=1e-3)
+        assert score.nats == pytest.approx(-each.mean() * 16 * np.log(2), rel=1e-5)
+        assert done[-1] >= NUM
+
+
+def test_more_draws_tighten_the_bound(model):
+    flow, variables, data = model
+    one = evaluate(flow, variables, eval_batches(data, NUM), jax.random.key(1))
+    many = evaluate(flow, variables, eval_batches(data, NUM), jax.random.key(1), num_draws=32)
+    assert many.bits_per_dim < one.bits_per_dim
+
+
+def test_no_example_is_an_error(model):
+    flow, variables, _ = model
+    with pytest.raises(jflows.InvalidValueError, match="at least one example"):
+        evaluate(flow, variables, [], jax.random.key(0))

@@ -1,0 +1,211 @@
+"""The `Flow` facade: initialisation, transforms, context, keys, samples, latents, messages."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jflows
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.distributions import DiagonalNormal, StandardNormal
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.flows import Flow, UniformDequantize
+from jflows.testing import check_flow
+from jflows.testing.common import perturb
+
+KEY = jax.random.key(0)
+
+
+def vector_flow(dim: int = 3, context_shape=None, base=StandardNormal) -> Flow:
+    coupling = b.Coupling(networks.MLP((8,), activation="tanh"), b.Affine())
+    bijector = b.Chain((b.ActNorm(), coupling, b.InvertibleLinear()))
+    return Flow(bijector, base((dim,)), (dim,), context_shape=context_shape)
+
+
+def prepared(flow: Flow, count: int = 16, context=None):
+    x = 2 + 3 * jax.random.normal(KEY, (count, *flow.event_shape))
+    return perturb(flow.init(KEY, x, context), KEY, 0.2), x
+
+
+def test_methods_are_consistent():
+    check_flow(vector_flow(base=DiagonalNormal), jax.random.normal(KEY, (8, 3)))
+    context = jax.random.normal(jax.random.key(1), (8, 2))
+    check_flow(vector_flow(context_shape=(2,)), jax.random.normal(KEY, (8, 3)), context=context)
+
+
+def test_init_whitens_in_the_direction_it_runs():
+    flow = Flow(b.ActNorm(), StandardNormal((3,)), (3,))
+    x = 2 + 3 * jax.random.normal(KEY, (256, 3))
+    z, _ = flow.encode(flow.init(KEY, x), x)
+    np.testing.assert_allclose(np.std(z, axis=0), 1, atol=1e-6)
+    from_base = flow.init(KEY)["params"]["bijector"]
+    assert np.max(np.abs(from_base["log_scale"])) < 0.2  # base samples are white already
+    assert np.any(from_base["log_scale"])
+    data = flow.init(KEY, x)["params"]["bijector"]
+    np.testing.assert_allclose(data["log_scale"], -np.log(3), atol=0.2)
+
+
+def test_init_from_the_base_takes_any_context():
+    flow = vector_flow(context_shape=(2,))
+    shapes = [jax.tree.map(jnp.shape, flow.init(KEY, None, jnp.ones((*batch, 2)))) for batch in ((), (1,), (5,))]
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_log_prob_under_transforms():
+    flow = vector_flow()
+    variables, x = prepared(flow)
+    wanted = flow.log_prob(variables, x)
+    np.testing.assert_allclose(jax.jit(flow.log_prob)(variables, x), wanted, rtol=1e-12)
+    scored = jax.jit(Flow.log_prob, static_argnums=0)(flow, variables, x)  # a flow is hashable
+    np.testing.assert_allclose(scored, wanted, rtol=1e-12)
+    keys = jax.random.split(KEY, 3)
+    ensemble = jax.vmap(functools.partial(perturb, variables, noise=0.1))(keys)
+    log_probs = jax.jit(jax.vmap(flow.log_prob, in_axes=(0, None)))(ensemble, x)
+    assert log_probs.shape == (3, 16)
+    second = flow.log_prob(jax.tree.map(lambda leaf: leaf[1], ensemble), x)
+    np.testing.assert_allclose(log_probs[1], second, rtol=1e-10)
+    assert len(np.unique(log_probs[:, 0])) == 3
+
+
+def test_shapes_are_known_without_computing():
+    flow = jflows.glow((8, 8, 1), 2, 2, width=4)
+    x = jax.ShapeDtypeStruct((5, 8, 8, 1), jnp.uint8)
+    variables = jax.eval_shape(flow.init, KEY, x)
+    assert jax.eval_shape(flow.log_prob, variables, x, None, KEY).shape == (5,)
+    assert jax.eval_shape(functools.partial(flow.sample, sample_shape=(2, 3)), variables, KEY).shape == (2, 3, 8, 8, 1)
+
+
+def test_temperature_shrinks_samples_but_not_the_model():
+    flow = vector_flow()
+    variables, _ = prepared(flow)
+    x, log_prob = flow.sample_and_log_prob(variables, KEY, (50,), temperature=0.5)
+    np.testing.assert_allclose(log_prob, flow.log_prob(variables, x), rtol=1e-9)
+    z, _ = flow.encode(variables, x)
+    z_full, _ = flow.encode(variables, flow.sample(variables, KEY, (50,)))
+    np.testing.assert_allclose(z, 0.5 * z_full, atol=1e-9)
+    cold = flow.sample(variables, KEY, (4,), temperature=0.0)
+    np.testing.assert_allclose(cold, np.broadcast_to(cold[0], cold.shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (4,), (2, 3)])
+def test_context_batches_come_after_the_sample_shape(batch):
+    flow = vector_flow(context_shape=(2,))
+    variables, _ = prepared(flow, 4, jnp.ones((4, 2)))
+    context = jax.random.normal(KEY, (*batch, 2))
+    x, log_prob = flow.sample_and_log_prob(variables, KEY, (5,), context)
+    assert x.shape == (5, *batch, 3)
+    assert log_prob.shape == (5, *batch)
+    np.testing.assert_allclose(flow.log_prob(variables, x, context), log_prob, rtol=1e-9)
+    z, _ = flow.encode(variables, x, context)
+    np.testing.assert_allclose(flow.decode(variables, z, context)[0], x, atol=1e-9)
+
+
+def test_one_context_serves_a_batch_of_data():
+    flow = vector_flow(context_shape=(2,))
+    variables, x = prepared(flow, 4, jnp.ones((4, 2)))
+    context = jax.random.normal(KEY, (2,))
+    wanted = flow.log_prob(variables, x, jnp.broadcast_to(context, (4, 2)))
+    np.testing.assert_allclose(flow.log_prob(variables, x, context), wanted, rtol=1e-12)
+    assert np.max(np.abs(flow.log_prob(variables, x, context + 1) - wanted)) > 1e-3
+
+
+def test_labels_change_the_density_of_a_class_conditional_glow():
+    flow = jflows.glow((4, 4, 1), 1, 1, width=4, num_classes=3)
+    x = jax.random.randint(KEY, (6, 4, 4, 1), 0, 256)
+    labels = jnp.arange(6) % 3
+    variables = flow.init(KEY, x, labels)
+    initial = [flow.log_prob(variables, x, (labels + shift) % 3) for shift in (0, 1)]
+    np.testing.assert_allclose(*initial, rtol=1e-12)  # class effects start at zero
+    variables = perturb(variables, KEY, 0.1)
+    right, wrong = (flow.log_prob(variables, x, (labels + shift) % 3) for shift in (0, 1))
+    assert np.min(np.abs(right - wrong)) > 1e-4
+    assert flow.sample(variables, KEY, (2,), jnp.array([0, 2])).shape == (2, 2, 4, 4, 1)
+    assert flow.sample(variables, KEY, (2,), 1).shape == (2, 4, 4, 1)  # a plain int serves
+    with pytest.raises(InvalidTypeError, match="ClassEmbed: `context` must hold integer class labels; got float64"):
+        flow.log_prob(variables, x, labels.astype(float))
+
+
+def test_activations_are_recorded_by_path():
+    flow = jflows.glow((4, 4, 1), 1, 3, width=4)
+    x = jax.random.randint(KEY, (6, 4, 4, 1), 0, 256)
+    variables = flow.init(KEY, x)
+    recorded = flow.activations(variables, x)
+    steps = [value for path, value in recorded.items() if path.endswith("layers_0/layers/max_abs")]
+    assert [value.shape for value in steps] == [(3,)]
+    assert recorded["bijector/max_abs"] == pytest.approx(np.max(np.abs(flow.encode(variables, x)[0])))
+
+
+def test_apply_loss_has_nothing_to_update_without_batch_statistics():
+    flow = vector_flow()
+    variables, x = prepared(flow)
+    log_prob, updates = flow.apply_loss(variables, x)
+    np.testing.assert_array_equal(log_prob, flow.log_prob(variables, x))
+    assert updates == {}
+
+
+def test_a_flow_is_rebuilt_from_json_with_the_same_variables():
+    flow = vector_flow(context_shape=(2,))
+    variables, x = prepared(flow, 4, jnp.ones((4, 2)))
+    rebuilt = jflows.from_spec(json.loads(json.dumps(jflows.to_spec(flow))))
+    assert rebuilt == flow
+    context = jnp.ones(2)
+    np.testing.assert_array_equal(rebuilt.log_prob(variables, x, context), flow.log_prob(variables, x, context))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Flow(b.ActNorm(), StandardNormal((4,)), (3,)),
+            r"Flow: `base` must have event_shape \(3,\), the bijector's latent shape for \(3,\); got \(4,\)",
+        ),
+        (
+            lambda: Flow(b.ActNorm(), StandardNormal((4, 4, 1)), (4, 4, 1)),
+            r"Flow: `bijector` must have x_event_ndims=3, .*; got ActNorm with x_event_ndims=1. Set event_ndims=3.",
+        ),
+        (
+            lambda: Flow(b.ActNorm(), StandardNormal((3,)), (3,), preprocess=b.CentredPixels()),
+            r"Flow: `preprocess` must have x_event_ndims=1, .*; got CentredPixels with x_event_ndims=3",
+        ),
+        (lambda: UniformDequantize(0), "UniformDequantize: `num_bits` must be 1 to 16; got 0"),
+        (lambda: UniformDequantize(8, -1), "UniformDequantize: `padding` must be at least 0; got -1"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make()
+
+
+def test_parts_of_the_wrong_type_are_refused():
+    with pytest.raises(InvalidTypeError, match="`bijector, base` must be a Bijector and a Base; got MLP and Standard"):
+        Flow(networks.MLP(), StandardNormal((3,)), (3,))
+
+
+def test_arguments_of_the_wrong_shape_are_refused():
+    flow, conditional = vector_flow(), vector_flow(context_shape=(2,))
+    variables, x = prepared(flow)
+    checks = [
+        (lambda: flow.log_prob(variables, x[:, :2]), r"Flow: `x` must have event shape \(3,\); got .* Reshape x to"),
+        (lambda: flow.init(KEY, x[:, :2]), r"Flow: `x` must have event shape \(3,\)"),
+        (lambda: flow.decode(variables, x[:, :2]), r"Flow.decode: `z` must have event shape \(3,\).* Use flow.latent"),
+        (lambda: flow.log_prob(variables, x, x), r"`context` must be None; got shape \(16, 3\). Build the flow with"),
+        (lambda: conditional.log_prob({}, x), r"Flow: `context` must have event shape \(2,\); got None"),
+        (lambda: conditional.log_prob({}, x, x), r"Flow: `context` must have event shape \(2,\); got shape \(16, 3\)"),
+        (
+            lambda: conditional.log_prob({}, x, jnp.ones((5, 2))),
+            r"`context` must have leading axes that broadcast to the batch shape \(16,\); got shape \(5, 2\)",
+        ),
+        (
+            lambda: conditional.log_prob({}, x[:1], jnp.ones((5, 2))),
+            r"`context` must have leading axes that broadcast to the batch shape \(1,\); got shape \(5, 2\)",
+        ),
+    ]
+    for call, message in checks:
+        with pytest.raises(InvalidValueError, match=message):
+            call()
+    with pytest.raises(InvalidTypeError, match="Flow.latents: `bijector` must be a MultiScale; got Chain. Use encode."):
+        flow.latents(variables, x)

@@ -1,0 +1,97 @@
+"""The Glow preset: published size, every option, latents, messages."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows.distributions import DiagonalNormal
+from jflows.errors import InvalidValueError
+from jflows.flows import glow
+from jflows.testing import check_flow
+from jflows.testing.common import perturb
+
+KEY = jax.random.key(0)
+
+
+def count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_the_published_number_of_parameters():
+    flow = glow((32, 32, 3), num_levels=3, num_steps=32, width=512)
+    variables = jax.eval_shape(flow.init, KEY, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8))
+    assert count(variables["params"]) == 44_052_816
+    steps = [
+        count(variables["params"]["bijector"][f"levels_{level}"]["layers_0"]["layers"]) / 32 for level in range(3)
+    ]
+    assert steps == [347_328, 430_752, 598_464]
+
+
+OPTIONS = [
+    {"coupling": "affine", "permutation": "conv1x1", "preprocess": "logit", "num_bits": 5, "alpha": 0.01},
+    {"coupling": "affine", "scale": "sigmoid", "permutation": "reverse", "backprop": "remat", "norm": "bias"},
+    {"coupling": "additive", "permutation": "shuffle", "base": "diagonal", "padding": 2},
+    {"permutation": "conv1x1", "backprop": "invertible", "anchor_every": 1, "num_classes": 3},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["permutation"])
+def test_every_option(options):
+    flow = glow((4, 4, 1), 1 + ("padding" in options), 2, width=4, **options)
+    x = jax.random.randint(KEY, (8, 4, 4, 1), 0, 2 ** options.get("num_bits", 8))
+    context = jnp.arange(8) % 3 if "num_classes" in options else None
+    check_flow(flow, x, context=context)
+    assert flow.latent_shape == (flow.bijector.image_shape[0] ** 2,)
+    assert isinstance(flow.base, DiagonalNormal) == (options.get("base") == "diagonal")
+
+
+@functools.cache
+def two_levels():
+    flow = glow((8, 8, 1), 2, (2, 1), width=4)
+    x = jax.random.randint(KEY, (64, 8, 8, 1), 0, 256)
+    return flow, perturb(jax.jit(flow.init)(KEY, x), KEY, 0.1), x
+
+
+def test_latents_come_by_level_standardised_or_raw():
+    flow, variables, x = two_levels()
+    standardised, raw = (jax.jit(flow.latents, static_argnames="raw")(variables, x, raw=flag) for flag in (False, True))
+    assert [z.shape for z in standardised] == [z.shape for z in raw] == [(64, 4, 4, 2), (64, 2, 2, 8)]
+    z, _ = jax.jit(flow.encode)(variables, x)
+    np.testing.assert_array_equal(flow.bijector.join_latent(standardised), z)
+    own = {"params": variables["params"]["bijector"]["priors_1"]}
+    top, _ = flow.bijector.priors[1].apply(own, raw[1], method="inverse_and_log_det")
+    np.testing.assert_allclose(top, standardised[1], rtol=1e-9)
+    assert all(np.max(np.abs(a - b)) > 1e-3 for a, b in zip(standardised, raw, strict=True))
+
+
+def test_levels_may_differ_in_depth():
+    flow, variables, _ = two_levels()
+    depths = [level.layers[0].num_layers for level in flow.bijector.levels]
+    assert depths == [2, 1]
+    stacked = variables["params"]["bijector"]["levels_0"]["layers_0"]["layers"]
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(stacked)} == {2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (((8, 8, 1), 2, 2), {"coupling": "spline"}, "glow: `coupling` must be one of 'affine', 'additive'; got 'spline'"),
+        (((8, 8, 1), 2, 2), {"permutation": "none"}, "glow: `permutation` must be one of 'conv1x1', 'reverse', 'shuffle'"),
+        (((8, 8, 1), 2, 2), {"preprocess": "none"}, "glow: `preprocess` must be one of 'centred', 'logit'; got 'none'"),
+        (((8, 8, 1), 2, 2), {"base": "student"}, "glow: `base` must be one of 'normal', 'diagonal'; got 'student'"),
+        (((8, 8), 2, 2), {}, r"glow: `event_shape` must be \(height, width, channels\); got \(8, 8\)"),
+        (((8, 8, 1), 2, (2, 2, 2)), {}, r"glow: `num_steps` must be an int or have one entry per level; got num_levels=2"),
+        (((8, 8, 1), 0, 2), {}, "glow: `num_steps` must be an int or have one entry per level; got num_levels=0"),
+        (
+            ((6, 6, 1), 2, 2),
+            {},
+            r"Squeeze: `x` must have a height and width that are multiples of 2; got event shape \(3, 3, 2\). Pad or crop",
+        ),
+    ],
+)
+def test_bad_options_are_refused(arguments, options, message):
+    with pytest.raises(InvalidValueError, match=message):
+        glow(*arguments, width=4, **options)
