@@ -1,6 +1,6 @@
 """jflows: normalizing flows in JAX and Flax. Start at `jflows.Flow` and `jflows.glow`."""
 
-from jflows import bijectors, distributions, nn, ops
+from jflows import bijectors, data, distributions, nn, ops
 from jflows._version import __version__
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, RunError
 from jflows.flows import Flow, UniformDequantize, glow
@@ -17,6 +17,7 @@ __all__ = [
     "UniformDequantize",
     "__version__",
     "bijectors",
+    "data",
     "distributions",
     "fit",
     "from_spec",

@@ -43,10 +43,12 @@ def draw(
 def samples(flow: Flow, variables: Variables, directory: Path, key: Key, context: np.ndarray | None) -> list[Path]:
     """Writes `samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them."""
     bits, rows, paths = _bits(flow), [], []
+    classes = getattr(flow.embed, "num_classes", None) or 0
+    columns = classes if 1 < classes <= MAX_ROW else None  # one class per column
     for temperature in TEMPERATURES:
         images = draw(flow, variables, key, GRID, context, temperature)
         paths.append(directory / f"samples_T{temperature:.2f}.png")
-        save_grid(images, paths[-1], bits)
+        save_grid(images, paths[-1], bits, columns)
         rows.append(images[:OVERVIEW_COLUMNS])
     labels = [f"T = {temperature:.2f}" for temperature in TEMPERATURES]
     grid = plots.image_grid(np.concatenate(rows), OVERVIEW_COLUMNS, num_bits=bits, labels=labels)

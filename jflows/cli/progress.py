@@ -38,21 +38,24 @@ class _Report:
 
 
 @contextlib.contextmanager
-def training(steps: int, batch_size: int, start: int = 0) -> Iterator[Callable[[dict[str, float]], None]]:
+def training(steps: int, start: int = 0) -> Iterator[Callable[[dict[str, float]], None]]:
     """Progress of `fit`: the value is its callback.
 
     Shows step, loss in bits/dim, images per second and the time left.
     """
     report = _Report("training", steps, start)
+    first: list[tuple[int, float]] = []
 
     def callback(entry: dict[str, float]) -> None:
-        step, rate = int(entry["step"]), entry["examples_per_second"]
-        left = _duration((steps - step) * batch_size / rate) if rate else "?"
-        skipped = f"  {int(entry['skipped'])} skipped" if entry.get("skipped") else ""
-        text = (
-            f"step {step:,}/{steps:,}  {entry['bits_per_dim']:.3f} bits/dim  {rate:,.0f} images/s  {left} left{skipped}"
-        )
-        report.update(step, text)
+        step, now = int(entry["step"]), time.monotonic()
+        text = f"step {step:,}/{steps:,}  {entry['bits_per_dim']:.3f} bits/dim"
+        if first:
+            # Since the first call, so that compilation does not count and checkpoints and validation do.
+            seconds = (now - first[0][1]) / max(step - first[0][0], 1)
+            text += f"  {entry['examples_per_second']:,.0f} images/s  {_duration((steps - step) * seconds)} left"
+        else:
+            first.append((step, now))
+        report.update(step, text + (f"  {int(entry['skipped'])} steps skipped" if entry.get("skipped") else ""))
 
     with report.bar or contextlib.nullcontext():
         report.update(start, f"step {start:,}/{steps:,}", "compiling")

@@ -31,7 +31,7 @@ from jflows.typing import Variables
 RESULT_KEY = 0  # seed of evaluation noise and of the sample grids, as the default of `jflows evaluate` and `sample`
 # What a resumed run may change. All but `steps` leave its result as it is; `steps` stretches the schedule too.
 MAY_DIFFER = (
-    *("config", "steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call", "eval_batch_size"),
+    *("steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call", "eval_batch_size"),
     *("parallel", "max_skipped", "max_reconstruction_error"),
 )
 
@@ -58,7 +58,9 @@ def train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pat
 
         raise Stop(f"interrupted; continue from the last checkpoint with `{again}`.", INTERRUPTED) from None
     if interrupted:
-        click.echo(f"jflows: stopped by SIGTERM; what was done is saved. Continue with `{again}`.", err=True)
+        started = (out / "config.json").is_file()
+        rest = f"what was done is saved. Continue with `{again}`." if started else "nothing was done yet."
+        click.echo(f"jflows: stopped by SIGTERM; {rest}", err=True)
 
 
 def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Path, resume: bool) -> bool:
@@ -88,7 +90,7 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
 
 def _fit(flow: Flow, data: ImageData, config: TrainConfig, validation: ImageData | None, run: Run) -> FitResult:
     start = run.saved_step() if run.resuming else None
-    with training(config.steps, config.batch_size, min(start or 0, config.steps)) as callback:
+    with training(config.steps, min(start or 0, config.steps)) as callback:
         return fit(flow, data, config, validation=validation, run=run, callback=callback)
 
 

@@ -20,7 +20,7 @@ PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), "#9a9a9a"
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc4", "#c0504d"
 FONT_SIZE = 15
 EARLY = 0.05  # part of a learning curve that may be cut off at the top, or its first fall would flatten the rest
-MAX_CURVE_POINTS = 1500
+CURVE_POINTS = 300  # a longer curve is averaged over neighbours, or its noise would hide its course
 
 
 def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
@@ -90,8 +90,8 @@ def learning_curve(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     step, bits = _series(metrics, "bits_per_dim")
-    thin = slice(None, None, math.ceil(max(len(step), 1) / MAX_CURVE_POINTS))
-    axes.plot(step[thin], bits[thin], color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
+    step, bits = _averaged(step, bits)
+    axes.plot(step, bits, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
     shown = [bits[step > EARLY * step.max()]] if len(step) else []
     val_step, val_bits = _series(metrics, "validation_bits_per_dim")
     if len(val_step):
@@ -120,6 +120,14 @@ def _series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarr
     pairs = [(entry["step"], entry[name]) for entry in metrics if math.isfinite(entry.get(name, math.nan))]
     array = np.array(pairs, np.float64).reshape(-1, 2)
     return array[:, 0], array[:, 1]
+
+
+def _averaged(step: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over groups of neighbours, each at the last step of its group."""
+    groups = np.array_split(np.arange(len(step)), min(CURVE_POINTS, max(len(step), 1)))
+    if not len(step):
+        return step, bits
+    return np.array([step[g[-1]] for g in groups]), np.array([bits[g].mean() for g in groups])
 
 
 def _set_limits(axes, step: np.ndarray, shown: np.ndarray) -> None:

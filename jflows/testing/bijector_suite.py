@@ -4,7 +4,6 @@ One program is compiled per direction, in float64, on twelve examples: six ordin
 domain. One more measures float32 and bfloat16. Each property is then a few lines on their numbers, in `properties.py`.
 """
 
-import dataclasses
 import functools
 import math
 from typing import Any
@@ -17,11 +16,12 @@ from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, check_choice
 from jflows.testing import properties
 from jflows.testing.common import cast, perturb
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import Array, Shape, Variables
 
 PROPERTIES = properties.NAMES
 NUM_EXAMPLES = 6  # ordinary ones; as many at the ends of the domain follow them
 INIT_EXAMPLES = 16
+IMPL = None
 SMALLEST = 1e-8  # of the magnitudes in the domain: where 1 + x rounds to 1 in float32
 
 
@@ -109,92 +109,80 @@ def check_bijector(
         raise InvalidTypeError("check_bijector", "bijector", "must be a jflows Bijector", type(bijector).__name__)
     for name in skip:
         check_choice("check_bijector", "skip", name, PROPERTIES)
-    limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern)
+    shape = tuple(x_event_shape)
     with jax.enable_x64(True):
-        draw = _Draw(bijector, tuple(x_event_shape), context_shape, seed, domain, max_magnitude)
-        properties.run(properties.OF_STRUCTURE, skip, bijector, draw.x_event_shape)
-        variables = draw.variables(noise)
-        measured = _measure_all(draw, variables)
+        properties.run(properties.OF_STRUCTURE, skip, bijector, shape)
+        draw = _Draw(context_shape, seed, domain, max_magnitude)
+        variables = _variables(bijector, shape, draw, seed, noise)
+        measured = _measure_all(bijector, shape, draw, variables)
+        limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern)
         properties.run(properties.OF_NUMBERS, skip, bijector, measured, limits)
 
 
-@dataclasses.dataclass(frozen=True)
 class _Draw:
-    """Random inputs of a bijector, all float64."""
+    """Random float64 inputs of a bijector, from NumPy: `jax.random` would compile a program for every shape."""
 
-    bijector: Bijector
-    x_event_shape: Shape
-    context_shape: Shape | None
-    seed: int
-    domain: tuple[float, float] | None
-    max_magnitude: float
+    def __init__(self, context_shape: Shape | None, seed: int, domain: tuple[float, float] | None, max_magnitude: float):
+        self.context_shape, self.domain, self.max_magnitude = context_shape, domain, max_magnitude
+        self.random = np.random.default_rng(seed)
 
-    def key(self, *path: int) -> Key:
-        return functools.reduce(jax.random.fold_in, path, jax.random.key(self.seed))
+    def normal(self, *shape: int) -> Array:
+        return jnp.asarray(self.random.standard_normal(shape))
 
-    def ordinary(self, key: Key, count: int, event_shape: Shape) -> Array:
-        if self.domain is None:
-            return jax.random.normal(key, (count, *event_shape))
-        low, high = self.domain
-        return jax.random.uniform(key, (count, *event_shape), minval=low, maxval=high)
+    def context(self, count: int) -> Array | None:
+        return None if self.context_shape is None else self.normal(count, *self.context_shape)
 
-    def extreme(self, key: Key, count: int, event_shape: Shape) -> Array:
+    def ordinary(self, *shape: int) -> Array:
+        return self.normal(*shape) if self.domain is None else jnp.asarray(self.random.uniform(*self.domain, shape))
+
+    def extreme(self, *shape: int) -> Array:
         """Magnitudes from 1e-8 to the largest, or distances from the ends of the domain down to 1e-8 of its width."""
-        shape, (size_key, side_key) = (count, *event_shape), jax.random.split(key)
         largest = self.max_magnitude if self.domain is None else 0.5
-        size = 10 ** jax.random.uniform(size_key, shape, minval=math.log10(SMALLEST), maxval=math.log10(largest))
-        side = jax.random.bernoulli(side_key, shape=shape)
+        size = 10 ** self.random.uniform(math.log10(SMALLEST), math.log10(largest), shape)
+        side = self.random.random(shape) < 0.5
         if self.domain is None:
-            return jnp.where(side, size, -size)
+            return jnp.asarray(np.where(side, size, -size))
         low, high = self.domain
-        return jnp.where(side, low + size * (high - low), high - size * (high - low))
+        return jnp.asarray(np.where(side, low + size * (high - low), high - size * (high - low)))
 
-    def values(self, key: Key, event_shape: Shape) -> Array:
-        first, second = jax.random.split(key)
-        parts = (self.ordinary(first, NUM_EXAMPLES, event_shape), self.extreme(second, NUM_EXAMPLES, event_shape))
-        return jnp.concatenate(parts)
-
-    def context(self, key: Key, count: int) -> Array | None:
-        return None if self.context_shape is None else jax.random.normal(key, (count, *self.context_shape))
-
-    def variables(self, noise: float) -> Variables:
-        x, context = self.ordinary(self.key(0), INIT_EXAMPLES, self.x_event_shape), self.context(self.key(1), 16)
-        init = jax.jit(functools.partial(self.bijector.init, method="inverse_and_log_det"))
-        return perturb(init(self.key(2), x, context), self.key(3), noise, jnp.float64)
+    def values(self, event_shape: Shape) -> Array:
+        """Ordinary examples, then extreme ones."""
+        return jnp.concatenate([part(NUM_EXAMPLES, *event_shape) for part in (self.ordinary, self.extreme)])
 
 
-def _measure_all(draw: _Draw, variables: Variables) -> "properties.Measured":
-    bijector = draw.bijector
-    z_event_shape = bijector.z_event_shape(draw.x_event_shape)
-    context = draw.context(draw.key(4), 2 * NUM_EXAMPLES)
+def _variables(bijector: Bijector, x_event_shape: Shape, draw: _Draw, seed: int, noise: float) -> Variables:
+    x, context = draw.ordinary(INIT_EXAMPLES, *x_event_shape), draw.context(INIT_EXAMPLES)
+    init = jax.jit(functools.partial(bijector.init, method="inverse_and_log_det"))
+    return perturb(init(jax.random.key(seed, impl=IMPL), x, context), seed, noise, jnp.float64)
 
-    def measure(method: str, values: Array, out_event_shape: Shape, key: Key) -> dict:
-        weights = jax.random.normal(key, (2 * NUM_EXAMPLES, *out_event_shape))
+
+def _measure_all(bijector: Bijector, x_event_shape: Shape, draw: _Draw, variables: Variables) -> properties.Measured:
+    z_event_shape = bijector.z_event_shape(x_event_shape)
+    context = draw.context(2 * NUM_EXAMPLES)
+
+    def measure(method: str, values: Array, out_event_shape: Shape) -> dict:
+        weights = draw.normal(2 * NUM_EXAMPLES, *out_event_shape)
         measured = _measure(bijector, method, variables, values, context, weights)
         return jax.tree.map(np.asarray, measured) | {"values": np.asarray(values)}
 
-    x = draw.values(draw.key(5), draw.x_event_shape)
-    inverse = measure("inverse_and_log_det", x, z_event_shape, draw.key(6))
+    x = draw.values(x_event_shape)
+    inverse = measure("inverse_and_log_det", x, z_event_shape)
     if draw.domain is None:
-        z = draw.values(draw.key(7), z_event_shape)
+        z = draw.values(z_event_shape)
     else:  # the latents of x are the only ones known to be valid; each half reversed, to be other examples
         z = jnp.asarray(inverse["out"]).reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
-    forward = measure("forward_and_log_det", z, draw.x_event_shape, draw.key(8))
+    forward = measure("forward_and_log_det", z, x_event_shape)
     ordinary = None if context is None else context[:NUM_EXAMPLES]
     narrow = {
         dtype: _narrow_round_trip(bijector, *(cast(t, dtype) for t in (variables, x[:NUM_EXAMPLES], ordinary)))
         for dtype in ("float32", "bfloat16")
     }
+    one = None if context is None else context[:1]
     shapes = {
-        method: jax.eval_shape(
-            functools.partial(bijector.apply, method=method),
-            variables,
-            values[:1],
-            None if context is None else context[:1],
-        )
+        method: jax.eval_shape(functools.partial(bijector.apply, method=method), variables, values[:1], one)
         for method, values in (("inverse_and_log_det", x), ("forward_and_log_det", z))
     }
-    return properties.Measured(variables, inverse, forward, narrow, shapes, draw.x_event_shape, z_event_shape)
+    return properties.Measured(variables, inverse, forward, narrow, shapes, x_event_shape, z_event_shape)
 
 
 @functools.partial(jax.jit, static_argnames=("bijector", "method"))

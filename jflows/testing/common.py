@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.errors import JflowsError
-from jflows.typing import Key, PyTree, Variables
+from jflows.typing import PyTree, Variables
 
 
 class CheckError(JflowsError, AssertionError):
@@ -49,12 +49,17 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)
 
 
-def perturb(variables: Variables, key: Key, noise: float, dtype: Any = None) -> Variables:
-    """Adds N(0, noise^2) to every inexact leaf of "params": zero-initialised layers hide most mistakes."""
-    leaves, treedef = jax.tree.flatten(variables.get("params", {}))
-    for index, leaf in enumerate(leaves):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            leaves[index] = leaf + noise * jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
-    params = {"params": jax.tree.unflatten(treedef, leaves)} if leaves else {}
+def perturb(variables: Variables, seed: int, noise: float, dtype: Any = None) -> Variables:
+    """Adds N(0, noise^2) to every inexact leaf of "params": zero-initialised layers hide most mistakes.
+
+    The noise comes from NumPy: `jax.random` would compile a program for every shape.
+    """
+    random = np.random.default_rng(seed)
+
+    def shifted(leaf):
+        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return leaf + jnp.asarray(noise * random.standard_normal(leaf.shape), leaf.dtype) if inexact else leaf
+
+    params = {"params": jax.tree.map(shifted, variables["params"])} if "params" in variables else {}
     perturbed = {**variables, **params}
     return perturbed if dtype is None else cast(perturbed, dtype)

@@ -47,7 +47,7 @@ def check_flow(
         x = jnp.asarray(x)
         x = x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
         context = None if context is None else jnp.asarray(context)
-        variables = perturb(flow.init(key, x, context), key, noise, jnp.float64)
+        variables = perturb(flow.init(key, x, context), seed, noise, jnp.float64)
         found = jax.tree.map(np.asarray, _measure(flow, variables, x, context, key))
     rule = "must equal the base's log_prob of `encode`'s latent plus its log_det"
     require_close(where, "log_prob", rule, found["log_prob"], found["assembled"], tol)

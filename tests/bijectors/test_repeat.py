@@ -34,7 +34,7 @@ def example():
     x, context = jax.random.normal(keys[0], (6, DIM)), jax.random.normal(keys[1], (6, CONTEXT_DIM))
     variables = repeat("standard").init(keys[2], x, context, method=METHODS[0])
     weights = jax.random.normal(keys[3], (6, DIM)), jax.random.normal(keys[4], (6,))
-    return perturb(variables, keys[4], 0.1, jnp.float64), x, context, weights
+    return perturb(variables, 1, 0.1, jnp.float64), x, context, weights
 
 
 @functools.partial(jax.jit, static_argnames=("bijector", "method"))
@@ -87,7 +87,7 @@ def test_float32_gradients_of_eight_glow_steps():
     x = jax.random.normal(jax.random.key(0), (4, 4, 4, 4), jnp.float32)
     layer = glow_step(b.Affine(), width=8)
     variables = b.Repeat(layer, 8).init(jax.random.key(1), x, method=METHODS[0])
-    variables = perturb(variables, jax.random.key(2), 0.05, jnp.float32)
+    variables = perturb(variables, 1, 0.05, jnp.float32)
 
     def loss(backprop, params):
         z, log_det = b.Repeat(layer, 8, backprop).apply({**variables, "params": params}, x, method=METHODS[0])

@@ -139,6 +139,8 @@ def test_run_directory_of_a_process_at_work(jflows, tmp_path):
 def test_resume_with_other_settings(jflows, trained):
     line = message(jflows(*DIGITS, "--out", trained, "--resume", "--width", 16))
     assert "`config` must equal that of the run; got width: 4 -> 16" in line
+    line = message(jflows("train", "glow_mnist", "--out", trained, "--resume"))
+    assert "got config: 'glow_digits' -> 'glow_mnist'" in line
 
 
 def damage_config(run):

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from jflows.cli.info import abstract_variables, rows
 from jflows.train import read_metrics
 from jflows.train.checkpoint import Checkpoints
 
+ROOT = Path(__file__).resolve().parents[2]
 PICTURES = {"learning_curve.png", "samples.png", "interpolation.png", "reconstruction.png"} | {
     f"samples_T{temperature}.png" for temperature in ("0.00", "0.25", "0.60", "0.70", "0.80", "0.90", "1.00")
 }
@@ -124,8 +126,9 @@ def test_info_of_the_published_glow_has_44_million_parameters():
 
 
 def test_configs_and_version(jflows):
-    shown = jflows("configs").output
-    assert shown.splitlines()[0].startswith("glow_digits") and "smallest real run" in shown
+    lines = jflows("configs").output.splitlines()
+    (line,) = [line for line in lines if line.startswith("glow_digits ")]
+    assert "smallest real run" in line and len(lines) == len(list((ROOT / "experiments" / "configs").glob("[!_]*.py")))
     assert jflows("--version").output == f"jflows {__version__}\n"
     assert all(command in jflows().output for command in ("train", "evaluate", "sample", "info", "configs"))
 

@@ -52,7 +52,7 @@ def test_every_option(options):
 def two_levels():
     flow = glow((8, 8, 1), 2, (2, 1), width=4)
     x = jax.random.randint(KEY, (64, 8, 8, 1), 0, 256)
-    return flow, perturb(jax.jit(flow.init)(KEY, x), KEY, 0.1), x
+    return flow, perturb(jax.jit(flow.init)(KEY, x), 1, 0.1), x
 
 
 def test_latents_come_by_level_standardised_or_raw():

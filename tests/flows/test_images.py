@@ -104,7 +104,7 @@ def test_wrong_keys_are_refused(key, error, message):
 def small_glow():
     flow = glow((4, 4, 1), 1, 2, width=4, num_bits=3, padding=2)
     x = jax.random.randint(KEY, (32, 4, 4, 1), 0, 8)
-    return flow, perturb(flow.init(KEY, x), KEY, 0.1), x
+    return flow, perturb(flow.init(KEY, x), 1, 0.1), x
 
 
 def test_more_draws_give_a_tighter_bound():
