@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from tests.cases import CASES
 
 import jflows
 from jflows import bijectors as b
 from jflows.errors import InvalidTypeError, RunError
 from jflows.ops import zero_log_det
+from tests.cases import CASES
 
 
 def through_json(module):
@@ -47,7 +47,9 @@ class Mine(b.Bijector):
 
 def test_a_class_of_your_own_takes_part_after_register():
     spec = {"format": 1, "flow": {"class": "Mine", "fields": {"numbers": [1, 2.5]}}}
-    with pytest.raises(InvalidTypeError, match=r"to_spec: `Chain.layers\[1\]` must be of a registered class; got Mine. .*"):
+    with pytest.raises(
+        InvalidTypeError, match=r"to_spec: `Chain.layers\[1\]` must be of a registered class; got Mine. .*"
+    ):
         jflows.to_spec(b.Chain((b.Reverse(), Mine())))
     fix = r"Import the code that defines it and call jflows.register\(Mine\) before loading."
     with pytest.raises(RunError, match=f"from_spec: `class` must be registered; got 'Mine'. {fix}"):
@@ -84,7 +86,10 @@ def test_only_plain_values_are_written(value):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"format": 2, "flow": None}, "`spec` must be of format 1; got format 2. Use the jflows version that wrote it."),
+        (
+            {"format": 2, "flow": None},
+            "`spec` must be of format 1; got format 2. Use the jflows version that wrote it.",
+        ),
         ([], "`spec` must be of format 1; got list"),
         ({"format": 1}, r"`spec` must have an entry 'flow'; got entries \['format'\]"),
         ({"format": 1, "flow": {"class": "os.system", "fields": {}}}, "`class` must be registered; got 'os.system'"),

@@ -199,7 +199,9 @@ def test_broken_bijectors_are_refused_with_the_property(cls, shape, name):
     assert caught.value.argument == name
 
 
-@pytest.mark.parametrize(("cls", "wrong"), [(LogDetPerElement, r"shape \(12, 3\)"), (LogDetOfWholeBatch, r"shape \(\)")])
+@pytest.mark.parametrize(
+    ("cls", "wrong"), [(LogDetPerElement, r"shape \(12, 3\)"), (LogDetOfWholeBatch, r"shape \(\)")]
+)
 def test_a_log_det_that_is_not_per_example_is_refused_by_the_base_class(cls, wrong):
     rule = r"`_inverse_and_log_det` must return a log_det of batch shape \(1\d,\), float32 or wider; got shape"
     with pytest.raises(InvalidValueError, match=rule):
@@ -223,7 +225,9 @@ def test_ignored_context_is_refused():
 
 def test_wrong_jacobian_pattern_is_refused():
     pattern = jnp.tril(jnp.ones((3, 3), bool))
-    with pytest.raises(CheckError, match="`jacobian` must have dz_i/dx_j = 0 where the pattern is False; got .* i=0, j="):
+    with pytest.raises(
+        CheckError, match="`jacobian` must have dz_i/dx_j = 0 where the pattern is False; got .* i=0, j="
+    ):
         check_bijector(b.InvertibleLinear(), VECTOR, jacobian_pattern=pattern)
     with pytest.raises(InvalidValueError, match=r"`jacobian_pattern` must be of shape \(3, 3\); got \(3,\)"):
         check_bijector(Scaled(), VECTOR, jacobian_pattern=pattern[0])

@@ -14,5 +14,6 @@ class GlowDigits(GlowConfig):
     width: int = 32
     batch_size: int = 32
     steps: int = 600
+    warmup_steps: int = 20
     log_every: int = 20
     checkpoint_every: int = 200

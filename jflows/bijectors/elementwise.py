@@ -153,5 +153,3 @@ class LogitPixels(Bijector):
 def _check_num_bits(where: str, num_bits: int) -> None:
     if not 1 <= num_bits <= 16:
         raise InvalidValueError(where, "num_bits", "must be 1 to 16", repr(num_bits))
-
-

@@ -124,5 +124,3 @@ class MultiScale(Bijector):
 def _num_kept(channels: int) -> int:
     """The kept half is the larger one, as in `Coupling`."""
     return channels - channels // 2
-
-

@@ -38,9 +38,9 @@ class Repeat(Bijector):
     | "remat" | the step's input | the step twice |
     | "invertible" | nothing | the step twice and its inverse once |
 
-    "invertible" (Gomez et al. 2017, arXiv:1707.04585, section 3.2) rebuilds activations from the output; rounding errors
-    grow with the condition number of the stack, so use bounded scales, watch the `reconstruction_error` that training
-    reports, and set `anchor_every=k` to store every k-th activation if it grows. It is reverse-mode only.
+    "invertible" (Gomez et al. 2017, arXiv:1707.04585, section 3.2) rebuilds activations from the output. Rounding
+    errors grow with the condition number of the stack, so use bounded scales, watch the `reconstruction_error` that
+    training reports, and set `anchor_every=k` to store every k-th activation if it grows. It is reverse-mode only.
 
     Args:
       layer: the step; x and z have the same shape.

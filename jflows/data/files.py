@@ -106,7 +106,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
         fix = "Save plain arrays of integers with np.savez(path, x=images)."
-        raise DataError("load", str(path), "must be a whole .npz file without pickles", str(error), fix) from error
+        got = f"a file that numpy cannot read as one ({type(error).__name__})"
+        raise DataError("load", str(path), "must be a whole .npz file without pickles", got, fix) from error
 
 
 def _first(arrays: dict[str, np.ndarray], *keys: str) -> np.ndarray | None:

@@ -20,6 +20,7 @@ import numpy as np
 from jflows.data import ImageData, TrainBatches, eval_batches
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval.bits import evaluate, example_keys
+from jflows.eval.latent import reconstruct
 from jflows.flows import Flow
 from jflows.train.config import TrainConfig
 from jflows.train.losses import negative_log_likelihood
@@ -30,6 +31,7 @@ from jflows.train.step import Loss, TrainState, init_state, make_train_step
 from jflows.typing import Batch, Variables
 
 RECONSTRUCTION_EXAMPLES = 16
+_reconstruct = jax.jit(reconstruct, static_argnames="flow")
 
 
 class FitResult(NamedTuple):
@@ -195,7 +197,7 @@ class _Monitor:
 
     def _reconstruction_error(self, step: int, state: TrainState) -> float:
         batch = self._example_batch(step)
-        error = float(_reconstruction_error(self.flow, state.variables, batch.x, batch.context))
+        error = float(jnp.max(_reconstruct(self.flow, state.variables, jnp.asarray(batch.x), batch.context)[1]))
         if not error <= self.config.max_reconstruction_error:
             rule = f"must rebuild x within max_reconstruction_error={self.config.max_reconstruction_error}"
             fix = "Set anchor_every, lower max_log_scale, or use backprop='remat'."
@@ -212,15 +214,9 @@ class _Monitor:
             f"last finite mean loss {entry['loss']:.5g}, gradient norm {entry['grad_norm']:.3g}, "
             f"largest activation {float(np.max(sizes[worst])):.3g} in {worst}"
         )
-        return RunError(f"fit, step {step}", "loss", rule, got, "Lower learning_rate or max_log_scale, or set clip_norm.")
-
-
-@functools.partial(jax.jit, static_argnames="flow")
-def _reconstruction_error(flow: Flow, variables: Variables, x, context):
-    z, _ = flow.encode(variables, x, context)
-    rebuilt, _ = flow.decode(variables, z, context)
-    centres = flow.dequantize.crop(flow.dequantize.dequantize(x, None)) if flow.dequantize is not None else x
-    return jnp.max(jnp.abs(rebuilt - centres))
+        return RunError(
+            f"fit, step {step}", "loss", rule, got, "Lower learning_rate or max_log_scale, or set clip_norm."
+        )
 
 
 def _mean(values: np.ndarray) -> float:

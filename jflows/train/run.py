@@ -1,8 +1,8 @@
 """The run directory: everything needed to evaluate, sample from, or resume a training run.
 
-    <run>/config.json          the settings and the name of the config class
-          metrics.jsonl        one line per logging interval
-          checkpoints/<step>/  arrays by Orbax, with the flow's structure as JSON
+<run>/config.json          the settings and the name of the config class
+      metrics.jsonl        one line per logging interval
+      checkpoints/<step>/  arrays by Orbax, with the flow's structure as JSON
 """
 
 import json
@@ -52,7 +52,9 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, directory: str | Path, flow: Flow, config: dict[str, Any], may_differ: tuple[str, ...] = ()) -> "Run":
+    def resume(
+        cls, directory: str | Path, flow: Flow, config: dict[str, Any], may_differ: tuple[str, ...] = ()
+    ) -> "Run":
         """Continues a run with the same flow and settings; without a checkpoint yet, starts it again.
 
         Raises:
@@ -161,7 +163,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         fix = "Train one: `jflows train glow_mnist`."
         raise RunError("read_config", "run", "must be a run directory with a config.json", str(run), fix) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        fix = "Restore the file; the same settings are in checkpoints/<step>/meta."
+        fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
         raise RunError("read_config", "run", "must have a readable config.json", f"{path} ({error})", fix) from error
 
 

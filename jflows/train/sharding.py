@@ -101,4 +101,6 @@ class Runner:
 
 def _mean_over_devices(axis: str, tree: PyTree) -> PyTree:
     """`pmean` of the floats; integers (permutations in `constants`) are equal on all devices already."""
-    return jax.tree.map(lambda leaf: lax.pmean(leaf, axis) if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact) else leaf, tree)
+    return jax.tree.map(
+        lambda leaf: lax.pmean(leaf, axis) if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact) else leaf, tree
+    )

@@ -32,8 +32,8 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         (lambda: b.Squeeze(1), "Squeeze: `factor` must be at least 2; got 1"),
         (
             lambda: b.Chain((b.Squeeze(), b.ActNorm())),
-            r"Chain: `layers` must agree on event_ndims; got Squeeze \(position 0\) with x_event_ndims=3 before ActNorm "
-            r"\(position 1\) with z_event_ndims=1. Set event_ndims alike.",
+            r"Chain: `layers` must agree on event_ndims; got Squeeze \(position 0\) with x_event_ndims=3 before "
+            r"ActNorm \(position 1\) with z_event_ndims=1. Set event_ndims alike.",
         ),
         (
             lambda: b.MultiScale((4, 4, 1), (b.Squeeze(),), (b.ActNorm(3), b.ActNorm(3))),
@@ -77,12 +77,17 @@ def test_one_instance_listed_twice_is_refused():
     [
         (b.ActNorm(3), (4, 4), "inverse_and_log_det", r"ActNorm: `x` must have at least 3 axes \(its event_ndims\)"),
         (b.ActNorm(3), (4,), "forward_and_log_det", r"ActNorm: `z` must have at least 3 axes .* got shape \(4,\)"),
-        (mlp_coupling(), (5, 1), "inverse_and_log_det", r"Coupling: `x` must have at least 2 channels; got shape \(1,\)"),
+        (
+            mlp_coupling(),
+            (5, 1),
+            "inverse_and_log_det",
+            r"Coupling: `x` must have at least 2 channels; got shape \(1,\)",
+        ),
         (
             b.Squeeze(),
             (2, 5, 4, 1),
             "inverse_and_log_det",
-            r"Squeeze: `x` must have a height and width that are multiples of 2; got event shape \(5, 4, 1\). Pad or crop",
+            r"Squeeze: `x` must have a height and width that are multiples of 2; got event shape \(5, 4, 1\). Pad or",
         ),
         (
             b.Squeeze(),

@@ -102,9 +102,13 @@ def test_affine_coupling_equals_distrax():
 
     reference = distrax.SplitCoupling(2, 1, conditioner, inner)
     got = coupling.apply(variables, x, method=INVERSE)
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x))
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x)
+    )
     got = coupling.apply(variables, x, method=FORWARD)
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.inverse_and_log_det(x))
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.inverse_and_log_det(x)
+    )
 
 
 def test_chain_of_affine_maps_equals_distrax():
@@ -127,7 +131,9 @@ def test_chain_of_affine_maps_equals_distrax():
     )
     reference = distrax.Chain([affine("layers_0"), reverse, affine("layers_2")])  # distrax applies the last first
     got = chain.apply(variables, x, method=INVERSE)
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x))
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), got, reference.forward_and_log_det(x)
+    )
 
 
 def test_multiscale_cuts_and_joins_latents():

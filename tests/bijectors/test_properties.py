@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 from flax import linen
-from tests.cases import CASES, exported_bijectors
 
 from jflows.testing import check_bijector
+from tests.cases import CASES, exported_bijectors
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from jflows import bijectors as b
 from jflows import nn as networks
@@ -78,25 +79,29 @@ def test_integer_context_has_no_gradient_and_keys_are_handed_on():
         out, log_det = bijector.apply({**variables, "params": params}, x, labels, method=METHODS[0])
         return jnp.sum(weights[0] * out) + jnp.sum(log_det)
 
-    wanted, got = (jax.jit(jax.grad(functools.partial(loss, repeat(m))))(variables["params"]) for m in ("standard", "invertible"))
+    wanted, got = (
+        jax.jit(jax.grad(functools.partial(loss, repeat(m))))(variables["params"]) for m in ("standard", "invertible")
+    )
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), got, wanted)
 
 
 def test_float32_gradients_of_eight_glow_steps():
-    """Bound: 1e-3 of the largest gradient of a leaf, at bounded scales."""
+    """Bound: 1e-4 of the largest gradient of a leaf, with latents of the size of the data."""
     x = jax.random.normal(jax.random.key(0), (4, 4, 4, 4), jnp.float32)
     layer = glow_step(b.Affine(), width=8)
     variables = b.Repeat(layer, 8).init(jax.random.key(1), x, method=METHODS[0])
-    variables = perturb(variables, 1, 0.05, jnp.float32)
+    variables = perturb(variables, 1, 0.01, jnp.float32)
 
     def loss(backprop, params):
         z, log_det = b.Repeat(layer, 8, backprop).apply({**variables, "params": params}, x, method=METHODS[0])
         return jnp.mean(0.5 * jnp.sum(z**2, axis=(1, 2, 3)) - log_det)
 
-    wanted, got = (jax.jit(jax.grad(functools.partial(loss, m)))(variables["params"]) for m in ("standard", "invertible"))
+    wanted, got = (
+        jax.jit(jax.grad(functools.partial(loss, m)))(variables["params"]) for m in ("standard", "invertible")
+    )
     for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         assert a.dtype == jnp.float32
-        assert np.max(np.abs(a - e)) <= 1e-3 * np.max(np.abs(e))
+        assert np.max(np.abs(a - e)) <= 1e-4 * np.max(np.abs(e))
 
 
 IMAGES = (16, 16, 16, 4)  # activations much larger than parameters
@@ -104,7 +109,9 @@ IMAGES = (16, 16, 16, 4)  # activations much larger than parameters
 
 @functools.cache
 def planned_bytes(backprop: str, num_layers: int) -> int:
-    bijector = b.Repeat(glow_step(b.Affine(), width=4, norm="bias"), num_layers, backprop)
+    coupling = b.Coupling(networks.ZeroConv(), b.Affine(), event_ndims=3)
+    layer = b.Chain((coupling, b.InvertibleLinear(3), b.ActNorm(3)))
+    bijector = b.Repeat(layer, num_layers, backprop)
     x = jax.ShapeDtypeStruct(IMAGES, jnp.float32)
     init = functools.partial(bijector.init, method=METHODS[0])
     variables = jax.eval_shape(init, jax.random.key(0), x)
@@ -151,7 +158,7 @@ def test_tracing_does_not_grow_with_depth():
 
 @pytest.mark.parametrize("backprop", b.repeat.BACKPROP_MODES)
 def test_the_gradient_program_has_one_size_for_all_depths(backprop):
-    def num_lines(num_layers: int) -> int:
+    def count(num_layers: int) -> int:
         bijector = b.Repeat(step(), num_layers, backprop)
         x = jnp.ones((2, DIM))
         variables = jax.eval_shape(functools.partial(bijector.init, method=METHODS[0]), jax.random.key(0), x)
@@ -159,10 +166,14 @@ def test_the_gradient_program_has_one_size_for_all_depths(backprop):
         def loss(variables, x):
             return jnp.sum(bijector.apply(variables, x, method=METHODS[0])[1])
 
-        jaxpr = jax.make_jaxpr(jax.grad(loss, allow_int=True))(variables, x)
-        return str(jaxpr).count("\n")
+        return count_equations(jax.make_jaxpr(jax.grad(loss, allow_int=True))(variables, x).jaxpr)
 
-    assert num_lines(4) == num_lines(32)
+    assert count(4) == count(32) > 100
+
+
+def count_equations(jaxpr) -> int:
+    """Equations of a program, those of the programs inside it included."""
+    return sum(1 + sum(map(count_equations, jaxprs_in_params(eqn.params))) for eqn in jaxpr.eqns)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -211,7 +222,8 @@ class Numerical(Bijector):
 )
 def test_a_layer_that_cannot_be_replayed_is_refused(wrap):
     layer = wrap(Numerical())
-    rule = f"Repeat: `layer` must be replayable for backprop='invertible'; got {type(layer).__name__}. Use backprop='remat'."
+    kind = type(layer).__name__
+    rule = f"Repeat: `layer` must be replayable for backprop='invertible'; got {kind}. Use backprop='remat'."
     with pytest.raises(InvalidValueError, match=f"^{rule}$"):
         b.Repeat(layer, 2, "invertible")
     assert b.Repeat(layer, 2, "remat").num_layers == 2

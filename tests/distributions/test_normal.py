@@ -10,7 +10,10 @@ from jflows.distributions import Base, DiagonalNormal, StandardNormal
 KEY = jax.random.key(0)
 SHAPE = (2, 3)
 PARAMS = {"mean": jnp.arange(6.0).reshape(SHAPE), "log_std": jnp.linspace(-1, 1, 6).reshape(SHAPE)}
-BASES = [(StandardNormal(SHAPE), {}, 0.0, 1.0), (DiagonalNormal(SHAPE), {"params": PARAMS}, PARAMS["mean"], jnp.exp(PARAMS["log_std"]))]
+BASES = [
+    (StandardNormal(SHAPE), {}, 0.0, 1.0),
+    (DiagonalNormal(SHAPE), {"params": PARAMS}, PARAMS["mean"], jnp.exp(PARAMS["log_std"])),
+]
 IDS = ["standard", "diagonal"]
 
 

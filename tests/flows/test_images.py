@@ -92,8 +92,16 @@ def test_noise_of_an_example_does_not_depend_on_its_batch():
 @pytest.mark.parametrize(
     ("key", "error", "message"),
     [
-        (jax.random.PRNGKey(0), InvalidTypeError, r"`key` must be a typed key; got uint32 of shape \(2,\). Use jax.random"),
-        (jax.random.split(KEY, 3), InvalidValueError, r"must be one key, or one per example of shape \(2,\); got shape \(3,\)"),
+        (
+            jax.random.PRNGKey(0),
+            InvalidTypeError,
+            r"`key` must be a typed key; got uint32 of shape \(2,\). Use jax.random",
+        ),
+        (
+            jax.random.split(KEY, 3),
+            InvalidValueError,
+            r"must be one key, or one per example of shape \(2,\); got shape \(3,\)",
+        ),
     ],
 )
 def test_wrong_keys_are_refused(key, error, message):
@@ -109,7 +117,9 @@ def small_glow():
 
 def test_more_draws_give_a_tighter_bound():
     flow, variables, x = small_glow()
-    one, many = (jax.jit(flow.bits_per_dim, static_argnames="num_draws")(variables, x, key=KEY, num_draws=m) for m in (1, 20))
+    one, many = (
+        jax.jit(flow.bits_per_dim, static_argnames="num_draws")(variables, x, key=KEY, num_draws=m) for m in (1, 20)
+    )
     assert np.mean(many) < np.mean(one)
     each = jax.random.split(KEY, 32)
     per_example = flow.bits_per_dim(variables, x, key=each, num_draws=2)

@@ -37,7 +37,8 @@ def test_squeeze_orders_channels_as_the_published_code():
 
 
 @pytest.mark.parametrize(
-    ("kind", "low", "high", "at_zero"), [("tanh", -2, 2, 0), ("sigmoid", -np.inf, 0, np.log(0.8807970779778823)), ("exp", -1e3, 1e3, 0)]
+    ("kind", "low", "high", "at_zero"),
+    [("tanh", -2, 2, 0), ("sigmoid", -np.inf, 0, np.log(0.8807970779778823)), ("exp", -1e3, 1e3, 0)],
 )
 def test_log_scales_stay_in_their_interval(kind, low, high, at_zero):
     raw = jnp.array([-1e3, -3.0, 0.0, 3.0, 1e3])
