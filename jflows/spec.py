@@ -30,7 +30,7 @@ def register(cls: ClassT) -> ClassT:
     Raises:
       InvalidTypeError: if it is not a dataclass, or the name is taken by another class.
     """
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+    if not (isinstance(cls, type) and hasattr(cls, "__dataclass_fields__")):
         raise InvalidTypeError("register", "cls", "must be a dataclass or a Linen module class", repr(cls))
     known = _REGISTRY.get(cls.__name__)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):

@@ -126,7 +126,8 @@ class Bijector(nn.Module, abc.ABC):
             got = f"shape {shape}, {dtype}"
             raise InvalidValueError(type(self).__name__, hook, rule, got, "Sum it with jflows.ops.sum_event.")
         # Recorded only when a caller makes "intermediates" mutable, as the report on a non-finite loss does.
-        self.sow("intermediates", "max_abs", jnp.max(jnp.abs(value), initial=0.0), reduce_fn=lambda _, new: new)
+        largest = jnp.max(jnp.abs(value), initial=0.0)
+        self.sow("intermediates", "max_abs", largest, lambda _, new: new, init_fn=lambda: jnp.zeros(()))
         return value, log_det
 
 

@@ -49,7 +49,9 @@ class Coupling(Bijector):
             raise InvalidValueError("Coupling", "x", "must have at least 2 channels", f"shape {x_event_shape}", fix)
         return tuple(x_event_shape)
 
-    x_event_shape = z_event_shape
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
 
     def _split(self, values: Array, context: Array | None) -> tuple[Array, Array, Array]:
         num_changed = values.shape[-1] // 2

@@ -81,7 +81,7 @@ class CentredPixels(Bijector):
 
     num_bits: int = 8
 
-    x_event_ndims = z_event_ndims = 3
+    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
         _check_num_bits("CentredPixels", self.num_bits)
@@ -122,7 +122,7 @@ class LogitPixels(Bijector):
     num_bits: int = 8
     alpha: float = 0.05
 
-    x_event_ndims = z_event_ndims = 3
+    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
         _check_num_bits("LogitPixels", self.num_bits)

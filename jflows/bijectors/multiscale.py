@@ -41,8 +41,8 @@ class MultiScale(Bijector):
     levels: tuple[Bijector, ...]
     priors: tuple[Bijector, ...]
 
-    x_event_ndims = 3
-    z_event_ndims = 1
+    x_event_ndims = 3  # pyright: ignore[reportAssignmentType]
+    z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
         object.__setattr__(self, "image_shape", tuple(self.image_shape))

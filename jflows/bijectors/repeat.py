@@ -6,6 +6,7 @@ memory independent of depth too: the backward pass recomputes every step's input
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +95,9 @@ class Repeat(Bijector):
             raise InvalidValueError("Repeat", "layer", "must keep the event shape", got, "Put that layer in a Chain.")
         return z_event_shape
 
-    x_event_shape = z_event_shape
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run("forward_and_log_det", z, context)
@@ -109,6 +112,7 @@ class Repeat(Bijector):
         if self.is_initializing() and not self.has_variable("params", "layers"):
             for collection, stacked in steps.init(self.make_rng("params"), keys, values, context).items():
                 self.put_variable(collection, "layers", stacked)
+        assert self.scope is not None
         variables = {c: tree["layers"] for c, tree in self.scope.variables().items() if "layers" in tree}
         mutable = [c for c in (*variables, "intermediates") if c != "params" and self.is_mutable_collection(c)]
         if mutable and not self.is_initializing():
@@ -139,7 +143,7 @@ class _Steps:
         """Variables are stored in the order of `forward`, so the inverse scans them backwards."""
         return self.method == "inverse_and_log_det"
 
-    def apply(self, method, variables, context, keys, index, values, mutable=False):
+    def apply(self, method, variables, context, keys, index, values, mutable=False) -> Any:
         rngs = {name: jax.random.fold_in(key, index) for name, key in keys.items()}
         return self.layer.apply(variables, values, context, method=method, rngs=rngs, mutable=mutable)
 
@@ -188,7 +192,7 @@ def _anchored(steps: _Steps, anchor_every: int, variables, context, keys, values
         return _invertible_scan(chunk, variables, context, keys, jnp.asarray(0), values)
     variables = jax.tree.map(lambda leaf: leaf.reshape(num_chunks, anchor_every, *leaf.shape[1:]), variables)
 
-    def body(values, per_chunk):
+    def body(values, per_chunk) -> Any:
         chunk_variables, offset = per_chunk
         return _invertible_scan(chunk, chunk_variables, context, keys, offset, values)
 

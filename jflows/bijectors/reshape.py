@@ -22,7 +22,7 @@ class Squeeze(Bijector):
 
     factor: int = 2
 
-    x_event_ndims = z_event_ndims = 3
+    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
         if self.factor < 2:

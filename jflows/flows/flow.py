@@ -6,6 +6,7 @@ Read next: `jflows/flows/presets.py` for complete flows, `jflows/bijectors/base.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ class _FlowModule(nn.Module):
         context = jnp.asarray(context)  # a label may come as a plain int
         leading = context.shape[: context.ndim - context_ndims]
         if self.embed is not None:
-            context = self.embed(context)
+            context = jnp.asarray(self.embed(context))
         return jnp.broadcast_to(context, (*batch_shape, *context.shape[len(leading) :]))
 
     def encode(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, Array]:
@@ -201,8 +202,8 @@ class Flow:
             mutable = tuple(name for name in ("batch_stats",) if name in variables)
         args = (x, context, self._context_ndims, len(self.event_shape), key)
         if not mutable:
-            return self._module.apply(variables, *args, method="log_prob"), {}
-        return self._module.apply(variables, *args, method="log_prob", mutable=list(mutable))
+            return self._apply(variables, *args, method="log_prob"), {}
+        return self._apply(variables, *args, method="log_prob", mutable=list(mutable))
 
     def bits_per_dim(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, num_draws: int = 1
@@ -274,7 +275,7 @@ class Flow:
         shape = (*sample_shape, *batch_shape)
         self._check_context(context, shape)
         args = (key, shape, context, self._context_ndims, temperature)
-        x, log_prob = self._module.apply(variables, *args, method="sample")
+        x, log_prob = self._apply(variables, *args, method="sample")
         return x if self.dequantize is None else self.dequantize.quantize(x), log_prob
 
     def encode(
@@ -283,7 +284,7 @@ class Flow:
         """Data to latent: z [*batch, *latent_shape] and log|det dz/dx| [*batch]. `decode` is its inverse."""
         self._check_context(context, self._check_x(x))
         args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._module.apply(variables, *args, method="encode_with_context")
+        return self._apply(variables, *args, method="encode_with_context")
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Latent to data: x [*batch, *event_shape] and log|det dx/dz| [*batch].
@@ -292,7 +293,7 @@ class Flow:
         """
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         self._check_context(context, z.shape[: z.ndim - len(self.latent_shape)])
-        return self._module.apply(variables, z, context, self._context_ndims, method="decode_with_context")
+        return self._apply(variables, z, context, self._context_ndims, method="decode_with_context")
 
     def quantize(self, x: Array) -> Array:
         """Continuous data to data as they come: integers if the flow dequantizes, else x itself."""
@@ -321,7 +322,7 @@ class Flow:
             return self.bijector.split_latent(self.encode(variables, x, context, key)[0])
         self._check_context(context, self._check_x(x))
         args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._module.apply(variables, *args, method="raw_latents")
+        return self._apply(variables, *args, method="raw_latents")
 
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
@@ -330,6 +331,9 @@ class Flow:
         _, recorded = self.apply_loss(variables, x, context, key, mutable=("intermediates",))
         flat, _ = jax.tree_util.tree_flatten_with_path(recorded["intermediates"])
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+    def _apply(self, variables: Variables, *args: Any, method: str, mutable: Any = False) -> Any:
+        return self._module.apply(variables, *args, method=method, mutable=mutable)
 
     @property
     def _module(self) -> _FlowModule:

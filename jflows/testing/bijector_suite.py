@@ -139,7 +139,8 @@ class _Draw:
     def extreme(self, *shape: int) -> Array:
         """Magnitudes from 1e-8 to the largest, or distances from the ends of the domain down to 1e-8 of its width."""
         largest = self.max_magnitude if self.domain is None else 0.5
-        size = 10 ** self.random.uniform(math.log10(SMALLEST), math.log10(largest), shape)
+        ladder = np.geomspace(SMALLEST, largest, math.prod(shape))  # both ends are always among them
+        size = self.random.permutation(ladder).reshape(shape)
         side = self.random.random(shape) < 0.5
         if self.domain is None:
             return jnp.asarray(np.where(side, size, -size))

@@ -68,7 +68,7 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
     z, log_det = continuous.encode(variables, continuous_x, context)
     back, back_log_det = continuous.decode(variables, z, context)
     embedded = flow._module.apply(variables, context, x.shape[:1], flow._context_ndims, method="embedded")
-    base_log_prob = flow.base.apply(_part(variables, "base"), z, embedded, method="log_prob")
+    base_log_prob: Any = flow.base.apply(_part(variables, "base"), z, embedded, method="log_prob")
     sample_shape = x.shape[:1] if context is None else ()
     sample, sample_log_prob = continuous.sample_and_log_prob(variables, key, sample_shape, context)
 

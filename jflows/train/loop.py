@@ -161,7 +161,7 @@ class _Monitor:
             "loss": _mean(metrics["loss"][good]),
             "bits_per_dim": _mean(metrics["bits_per_dim"][good]),
             "grad_norm": _mean(metrics["grad_norm"][np.isfinite(metrics["grad_norm"])]),
-            "learning_rate": float(self.rate(step)),
+            "learning_rate": float(np.asarray(self.rate(step))),
             "skipped": int(metrics["skipped"][-1]),
             "examples_per_second": round((step - self.last_step) * self.config.batch_size / (now - self.last_time), 1),
         }

@@ -12,6 +12,7 @@ All four give the same numbers up to rounding; a test holds that under SGD.
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -45,7 +46,7 @@ class Runner:
         make_step: Callable[..., Step],
         parallel: str,
         batch_size: int,
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         check_choice("Runner", "parallel", parallel, PARALLEL_MODES)
         devices = list(devices or jax.devices())[: 1 if parallel == "none" else None]
@@ -63,8 +64,9 @@ class Runner:
             self._run = jax.pmap(many, axis_name=AXIS, devices=devices, donate_argnums=0)
         elif parallel == "shard_map":
             # check_vma=True would sum the gradients over devices before `pmean`: N times too large, without an error.
-            specs = dict(in_specs=(PartitionSpec(), PartitionSpec(None, AXIS)), out_specs=PartitionSpec())
-            self._run = jax.jit(jax.shard_map(many, mesh=mesh, check_vma=False, **specs), donate_argnums=0)
+            in_specs = (PartitionSpec(), PartitionSpec(None, AXIS))
+            mapped = jax.shard_map(many, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False)
+            self._run = jax.jit(mapped, donate_argnums=0)
         else:
             self._run = jax.jit(many, donate_argnums=0)
 
