@@ -14,8 +14,8 @@ class GlowMnist(GlowConfig):
     preprocess: str = "logit"
     alpha: float = 1e-5
     batch_size: int = 32
-    steps: int = 2000
+    steps: int = 6000
     learning_rate: float = 2e-3
     clip_norm: float = 2000.0
     log_every: int = 50
-    checkpoint_every: int = 500
+    checkpoint_every: int = 1000

@@ -152,13 +152,14 @@ def test_runs_inside_flax_nnx():
     bijector = b.Chain((b.Coupling(networks.MLP((4,)), b.Affine()), b.InvertibleLinear(), b.ActNorm()))
     model = flax.nnx.bridge.ToNNX(bijector, rngs=flax.nnx.Rngs(0))
     model.lazy_init(x, method=INVERSE)
-    z, log_det = model(x, method=INVERSE)
-    back, back_log_det = model(z, method=FORWARD)
+    run = flax.nnx.jit(lambda model, values, method: model(values, method=method), static_argnames="method")
+    z, log_det = run(model, x, INVERSE)
+    back, back_log_det = run(model, z, FORWARD)
     np.testing.assert_allclose(back, x, atol=1e-9)
     np.testing.assert_allclose(back_log_det, -log_det, atol=1e-9)
 
     def loss(model):
         return jnp.sum(model(x, method=INVERSE)[1])
 
-    gradients = jax.tree.leaves(flax.nnx.grad(loss)(model))
+    gradients = jax.tree.leaves(flax.nnx.jit(flax.nnx.grad(loss))(model))
     assert any(np.any(leaf) for leaf in gradients)
