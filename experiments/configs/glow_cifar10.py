@@ -14,7 +14,7 @@ class GlowCifar10(GlowConfig):
     width: int = 64
     preprocess: str = "centred"
     batch_size: int = 32
-    steps: int = 2000
+    steps: int = 1500
     learning_rate: float = 2e-3
     clip_norm: float = 10000.0
     log_every: int = 50

@@ -43,7 +43,7 @@ def check_flow(
         raise InvalidTypeError("check_flow", "flow", "must be a jflows.Flow", type(flow).__name__)
     where = "check_flow"
     with jax.enable_x64(True):
-        key = jax.random.key(seed)
+        key = jax.random.key(seed, impl="unsafe_rbg")  # threefry, the default, takes seconds to compile
         x = jnp.asarray(x)
         x = x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
         context = None if context is None else jnp.asarray(context)
