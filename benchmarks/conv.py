@@ -103,6 +103,7 @@ def measure(functions: dict, args: tuple, rounds: int) -> dict:
 
 
 def main() -> None:
+    """Reads the command line and prints the rows."""
     parser = argparse.ArgumentParser(description="Speed of the convolutions of a Glow conditioner.")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)

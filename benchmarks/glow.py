@@ -31,11 +31,13 @@ MODES = ("standard", "remat", "invertible")
 
 
 def example_batch() -> Batch:
+    """16 random images."""
     x = jax.random.randint(jax.random.key(0), (BATCH, *IMAGE), 0, 256).astype(jnp.uint8)
     return Batch(x, None, jnp.ones(BATCH), jnp.arange(BATCH, dtype=jnp.uint32))
 
 
 def milliseconds(call: Callable[[], object]) -> float:
+    """Wall time of one call, its result awaited."""
     start = time.perf_counter()
     jax.block_until_ready(call())
     return 1e3 * (time.perf_counter() - start)
@@ -69,6 +71,7 @@ def depth_row(num_steps: int, backprop: str, calls: int) -> dict:
 
 
 def jflows_calls() -> dict[str, Callable[[], object]]:
+    """The three things timed, compiled on their first call."""
     flow = jflows.glow(IMAGE, LEVELS, num_steps=8, width=128)
     batch = example_batch()
     variables = flow.init(jax.random.key(1), batch.x)
@@ -106,6 +109,7 @@ class Normflows:
 
 
 def versus_rows(python: str, calls: int) -> list[dict]:
+    """Medians of interleaved calls, and the median ratio of the pairs."""
     other, rows = Normflows(python), []
     for name, call in jflows_calls().items():
         for _ in range(3):
@@ -130,6 +134,7 @@ def versus_rows(python: str, calls: int) -> list[dict]:
 
 
 def main() -> None:
+    """Reads the command line and prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("depth", "versus"))
     parser.add_argument("--other-python", help="python of an environment with torch and normflows")

@@ -14,6 +14,7 @@ LEVELS, STEPS, WIDTH, BATCH, IMAGE = 3, 8, 128, 16, (3, 32, 32)
 
 
 def build() -> nf.MultiscaleFlow:
+    """Glow as in the examples of normflows, with the sizes of the comparison."""
     bases, merges, flows = [], [], []
     for level in range(LEVELS):  # the coarsest comes first
         channels = IMAGE[0] * 2 ** (LEVELS + 1 - level)
@@ -28,6 +29,7 @@ def build() -> nf.MultiscaleFlow:
 
 
 def main() -> None:
+    """Answers requests until the input ends."""
     torch.manual_seed(0)
     model = build()
     x = torch.rand(BATCH, *IMAGE)

@@ -7,6 +7,8 @@ from jflows.train import GlowConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GlowCifar10(GlowConfig):
+    """Expected: 3.895 test bits/dim at 8 bits after 1,500 steps (6 minutes), one epoch."""
+
     data: str = "cifar10"
     mirror: bool = True
     num_levels: int = 3

@@ -7,6 +7,8 @@ from jflows.train import GlowConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GlowDigits(GlowConfig):
+    """Expected: about 2.47 test bits/dim of 4-bit pixels, in well under a minute of training."""
+
     data: str = "digits"
     num_bits: int = 4
     num_levels: int = 2

@@ -7,6 +7,8 @@ from jflows.train import GlowConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GlowMnist(GlowConfig):
+    """Expected: 1.163 test bits/dim after 6,000 steps (5.4 minutes); 1.130 after 20,000."""
+
     data: str = "mnist"
     num_levels: int = 2
     num_steps: tuple[int, ...] = (8,)

@@ -10,10 +10,15 @@ from jflows.typing import Array, Key, Shape
 class Base(nn.Module, abc.ABC):
     """The density that a flow starts from, over events of shape `event_shape`.
 
-    A concrete base is a Linen module with a field `event_shape`, so it may own parameters. `context` arrives with the
+    A concrete base is a Linen module, so it may own parameters. `context` arrives with the
     batch axes in front, or as None. Temperature multiplies the deviation of a sample from the mean; `log_prob` is
     always that of the untempered distribution.
+
+    Args:
+      event_shape: of z.
     """
+
+    event_shape: Shape
 
     @abc.abstractmethod
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:

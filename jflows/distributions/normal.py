@@ -21,8 +21,6 @@ class StandardNormal(Base):
       z: [*batch, *event_shape], log_prob: [*batch].
     """
 
-    event_shape: Shape
-
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """temperature * N(0, I): -> [*shape, *event_shape]."""
         return temperature * jax.random.normal(key, (*shape, *self.event_shape))
@@ -40,8 +38,6 @@ class DiagonalNormal(Base):
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `params`: mean and log_std, both [*event_shape].
     """
-
-    event_shape: Shape
 
     def setup(self):
         zeros = nn.initializers.zeros

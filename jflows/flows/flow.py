@@ -80,7 +80,8 @@ class _FlowModule(nn.Module):
 
     def raw_latents(self, x, context, context_ndims, event_ndims, key):
         context = self.embedded(context, x.shape[: x.ndim - event_ndims], context_ndims)
-        return self.bijector.raw_latents(self.to_model_space(x, key)[0], context)  # type: ignore[attr-defined]
+        assert isinstance(self.bijector, MultiScale)
+        return self.bijector.raw_latents(self.to_model_space(x, key)[0], context)
 
 
 @register
@@ -141,9 +142,9 @@ class Flow:
                 got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
                 raise InvalidValueError("Flow", argument, rule, got, f"Set event_ndims={len(shape)}.")
         latent_shape = self.bijector.z_event_shape(shape)
-        if latent_shape != tuple(self.base.event_shape):  # type: ignore[attr-defined]
+        if latent_shape != tuple(self.base.event_shape):
             rule = f"must have event_shape {latent_shape}, the bijector's latent shape for {self.event_shape}"
-            raise InvalidValueError("Flow", "base", rule, f"{self.base.event_shape}")  # type: ignore[attr-defined]
+            raise InvalidValueError("Flow", "base", rule, f"{self.base.event_shape}")
 
     @property
     def needs_key(self) -> bool:
@@ -158,7 +159,7 @@ class Flow:
     @property
     def latent_shape(self) -> Shape:
         """Event shape of z."""
-        return tuple(self.base.event_shape)  # type: ignore[attr-defined]
+        return tuple(self.base.event_shape)
 
     def init(self, key: Key, x: Array | None = None, context: Array | None = None) -> Variables:
         """Creates the variables, with data-dependent initialisation from a batch.

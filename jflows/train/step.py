@@ -124,9 +124,7 @@ def make_train_step(
         in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
         new = TrainState(state.step, params, extra, ema, opt_state, state.key, state.skipped, in_a_row)
         old = state._replace(skipped=state.skipped + 1, skipped_in_a_row=in_a_row)
-        # The key is not selected: it is the same in both, and typed keys are not numbers.
-        selected = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new._replace(key=None), old._replace(key=None))
-        state = selected._replace(step=state.step + 1, key=state.key)
+        state = _select(finite, new, old)._replace(step=state.step + 1)
         metrics = {
             "loss": mean_loss,
             "bits_per_dim": flow.to_bits_per_dim(-mean_loss),
@@ -137,6 +135,12 @@ def make_train_step(
         return state, metrics
 
     return step
+
+
+def _select(condition: Array, new: TrainState, old: TrainState) -> TrainState:
+    """`new` if the condition holds, else `old`; but for the key, which is the same in both and not a number."""
+    chosen = jax.tree.map(lambda a, b: jnp.where(condition, a, b), new._replace(key=None), old._replace(key=None))
+    return chosen._replace(key=new.key)
 
 
 def _parts(batch: Batch, accumulate: int) -> Batch:
