@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Iterator
 
 import jax.numpy as jnp
+from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
+from jflows.bijectors.inner import InnerMap
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
 from jflows.typing import Array, Shape
 
@@ -138,7 +140,7 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
         raise InvalidTypeError(where, argument, "must be a non-empty tuple of bijectors", f"{kinds}")
     owners: dict[int, int] = {}
     for position, layer in enumerate(layers):
-        for part in _bijectors_in(layer):
+        for part in _modules_in(layer):
             earlier = owners.setdefault(id(part), position)
             if earlier != position:
                 got = f"{type(part).__name__} at positions {earlier} and {position}"
@@ -147,13 +149,13 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
     return tuple(layers)
 
 
-def _bijectors_in(value) -> Iterator[Bijector]:
-    """A bijector and all that are nested in its fields."""
+def _modules_in(value) -> Iterator[nn.Module]:
+    """All modules in a bijector, itself and conditioners included; inner maps own no parameters and may be shared."""
     if isinstance(value, (tuple, list)):
         for item in value:
-            yield from _bijectors_in(item)
-    elif isinstance(value, Bijector):
+            yield from _modules_in(item)
+    elif isinstance(value, nn.Module) and not isinstance(value, InnerMap):
         yield value
         for field in dataclasses.fields(value):
             if field.name not in ("parent", "name"):
-                yield from _bijectors_in(getattr(value, field.name))
+                yield from _modules_in(getattr(value, field.name))

@@ -67,6 +67,9 @@ def test_one_instance_listed_twice_is_refused():
     b.Chain((layer, b.Reverse(), layer.clone()))
     with pytest.raises(InvalidValueError, match="must not list one instance twice; got ActNorm at positions 0 and 1"):
         b.Chain((layer, b.Inverse(layer)))
+    conditioner, inner = networks.MLP((4,)), b.Affine()
+    with pytest.raises(InvalidValueError, match="must not list one instance twice; got MLP at positions 0 and 2"):
+        b.Chain((b.Coupling(conditioner, inner), b.Reverse(), b.Coupling(conditioner, inner)))
     image = b.ActNorm(3)
     with pytest.raises(InvalidValueError, match="MultiScale: `levels, priors` must not list one instance twice"):
         b.MultiScale((4, 4, 1), (b.Chain((image, b.Squeeze())),), (image,))
