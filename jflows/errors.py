@@ -9,6 +9,9 @@ from a defect (a traceback). Read next: `jflows/bijectors/base.py`, where most s
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+import jax
 
 
 class JflowsError(Exception):
@@ -50,6 +53,14 @@ def check_positive(where: str, argument: str, value: float) -> None:
     """Raises `InvalidValueError` unless `value` > 0."""
     if not value > 0:
         raise InvalidValueError(where, argument, "must be positive", repr(value))
+
+
+def check_key(where: str, key: Any) -> None:
+    """Raises `InvalidTypeError` unless `key` is a typed key, or an array of them."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        got = type(key).__name__ if dtype is None else f"{dtype} of shape {key.shape}"
+        raise InvalidTypeError(where, "key", "must be a typed key", got, "Use jax.random.key(seed).")
 
 
 def check_event_shape(where: str, argument: str, shape: tuple[int, ...], event_shape: tuple[int, ...], fix: str = ""):

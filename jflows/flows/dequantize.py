@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, check_key
 from jflows.typing import Array, Key, Shape
 
 BIN_CENTRE = 0.5
@@ -70,9 +70,7 @@ class UniformDequantize(nn.Module):
 
 
 def _uniform(key: Key, shape: Shape, dtype) -> Array:
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        got = f"{key.dtype} of shape {key.shape}"
-        raise InvalidTypeError("UniformDequantize", "key", "must be a typed key", got, "Use jax.random.key(seed).")
+    check_key("UniformDequantize", key)
     if key.ndim == 0:
         return jax.random.uniform(key, shape, dtype)
     if key.shape != shape[: len(shape) - 3]:

@@ -6,6 +6,7 @@ Read next: `jflows/flows/presets.py` for complete flows, `jflows/bijectors/base.
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive
 from jflows.flows.dequantize import UniformDequantize
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -95,7 +96,8 @@ class Flow:
     only "params" is trained) and is pure: `jax.jit(flow.log_prob)`, `jax.grad` and `jax.vmap` apply directly.
 
     Data are floats, or, with `dequantize`, integers 0..2^num_bits - 1. Integers scored with a key get fresh noise (a
-    lower bound on log P(x)); without a key they are taken at bin centres (smooth, but not a bound).
+    lower bound on log P(x)); without a key they are taken at bin centres (smooth, but not a bound). Floats are taken as
+    dequantized already. Values are not checked here, so that tracing works: `jflows.data` checks their range.
 
     Args:
       bijector: maps z to (preprocessed) x.
@@ -199,6 +201,8 @@ class Flow:
           log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
         """
         self._check_context(context, self._check_x(x))
+        if key is not None:
+            check_key("Flow", key)
         if mutable is None:
             mutable = tuple(name for name in ("batch_stats",) if name in variables)
         args = (x, context, self._context_ndims, len(self.event_shape), key)
@@ -272,6 +276,12 @@ class Flow:
         Returns:
           x: [*sample_shape, *batch, *event_shape], log_prob: [*sample_shape, *batch] in nats.
         """
+        check_key("Flow.sample", key)
+        if not isinstance(sample_shape, tuple | list):
+            got, fix = repr(sample_shape), f"Write ({sample_shape},)."
+            raise InvalidTypeError("Flow.sample", "sample_shape", "must be a tuple of ints", got, fix)
+        if isinstance(temperature, int | float) and not temperature >= 0:
+            raise InvalidValueError("Flow.sample", "temperature", "must be at least 0", repr(temperature))
         batch_shape = () if context is None else self._context_batch(context)
         shape = (*sample_shape, *batch_shape)
         self._check_context(context, shape)
@@ -334,6 +344,10 @@ class Flow:
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
     def _apply(self, variables: Variables, *args: Any, method: str, mutable: Any = False) -> Any:
+        if not isinstance(variables, Mapping) or {"bijector", "base", "embed"} & set(variables):
+            got = f"entries {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
+            rule, fix = "must hold the collections that `init` returned", "Pass {**variables, 'params': params}."
+            raise InvalidTypeError("Flow", "variables", rule, got, fix)
         return self._module.apply(variables, *args, method=method, mutable=mutable)
 
     @property
@@ -348,6 +362,8 @@ class Flow:
         return jnp.shape(context)[: jnp.ndim(context) - self._context_ndims]
 
     def _check_x(self, x: Array) -> Shape:
+        if not hasattr(x, "shape"):
+            raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
         check_event_shape("Flow", "x", jnp.shape(x), self.event_shape, f"Reshape x to [*batch, *{self.event_shape}].")
         return jnp.shape(x)[: jnp.ndim(x) - len(self.event_shape)]
 

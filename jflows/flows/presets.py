@@ -19,7 +19,7 @@ from jflows.bijectors import (
     Squeeze,
 )
 from jflows.distributions import DiagonalNormal, StandardNormal
-from jflows.errors import InvalidValueError, check_choice
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice
 from jflows.flows.dequantize import UniformDequantize
 from jflows.flows.flow import Flow
 from jflows.nn import ClassEmbed, ConvNet, ZeroConv
@@ -91,6 +91,14 @@ def glow(
     if num_levels < 1 or len(steps_per_level) != num_levels:
         got = f"num_levels={num_levels}, num_steps={num_steps}"
         raise InvalidValueError("glow", "num_steps", "must be an int or have one entry per level", got)
+
+    shape = (event_shape[0] + 2 * padding, event_shape[1] + 2 * padding)
+    if any(side % 2**num_levels for side in shape):
+        rule = f"must leave a height and width, {shape} with padding, that are multiples of 2^num_levels"
+        fix = "Use fewer levels, or pad or crop the images."
+        raise InvalidValueError("glow", "num_levels", rule, repr(num_levels), fix)
+    if not isinstance(width, int):
+        raise InvalidTypeError("glow", "width", "must be an int", repr(width))
 
     inner = Affine(scale, max_log_scale) if coupling == "affine" else Shift()
     levels, priors = [], []

@@ -43,7 +43,7 @@ def message(result, code: int = 2) -> str:
         ([*DIGITS, "--optimizer", "sgd"], ["`optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
         ([*DIGITS, "--num-bits", "8"], ["`--num-bits` must be at most the 4 bits of 'digits'; got 8", "--num-bits 4"]),
         ([*DIGITS, "--data", "mnsit"], ["`--data` must be one of digits, mnist", "'mnsit'", "Did you mean mnist?"]),
-        ([*DIGITS, "--num-levels", "4", "--num-steps", "1"], ["multiples of 2", "Pad or crop"]),
+        ([*DIGITS, "--num-levels", "4", "--num-steps", "1"], ["`num_levels`", "multiples of 2", "Use fewer levels"]),
         ([*DIGITS, "--num-steps", "1,2,3"], ["`num_steps`", "one entry per level", "num_levels=2"]),
         ([*DIGITS, "--out", "absent", "--resume"], ["must be a run directory", "absent", "Train one"]),
         (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
@@ -87,7 +87,7 @@ NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
         (BLANK + 0.5, ["must hold integers in 0..255", "float64", "Convert it"]),
         (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
         (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
-        (BLANK[:, :7], ["Squeeze", "height and width that are multiples of 2", "(7, 8, 1)", "Pad or crop"]),
+        (BLANK[:, :7], ["`num_levels`", "multiples of 2^num_levels", "(7, 8)", "pad or crop"]),
     ],
     ids=["nan", "float", "rank", "range", "odd height"],
 )

@@ -196,6 +196,24 @@ def test_parts_of_the_wrong_type_are_refused():
         Flow(networks.MLP(), StandardNormal((3,)), (3,))
 
 
+def test_arguments_of_the_wrong_type_are_refused():
+    flow = vector_flow()
+    variables, x = prepared(flow)
+    checks = [
+        (lambda: flow.log_prob(variables["params"], x), r"`variables` must hold the collections that `init` returned"),
+        (lambda: flow.log_prob(KEY, x), r"`variables` must hold the collections"),
+        (lambda: flow.log_prob(variables, x.tolist()), r"Flow: `x` must be an array; got list. Wrap it in jnp.asarray"),
+        (lambda: flow.log_prob(variables, x, key=0), r"Flow: `key` must be a typed key; got int. Use jax.random.key"),
+        (lambda: flow.sample(variables, jax.random.PRNGKey(0)), r"Flow.sample: `key` must be a typed key; got uint32"),
+        (lambda: flow.sample(variables, KEY, 2), r"`sample_shape` must be a tuple of ints; got 2. Write \(2,\)."),
+    ]
+    for call, message in checks:
+        with pytest.raises(InvalidTypeError, match=message):
+            call()
+    with pytest.raises(InvalidValueError, match="`temperature` must be at least 0; got -1.0"):
+        flow.sample(variables, KEY, (2,), temperature=-1.0)
+
+
 def test_arguments_of_the_wrong_shape_are_refused():
     flow, conditional = vector_flow(), vector_flow(context_shape=(2,))
     variables, x = prepared(flow)

@@ -103,7 +103,7 @@ def test_levels_may_differ_in_depth():
         (
             ((6, 6, 1), 2, 2),
             {},
-            r"Squeeze: `x` must have a height and width that are multiples of 2; got event shape \(3, 3, 2\). Pad or",
+            r"glow: `num_levels` must leave a height and width, \(6, 6\) with padding, that are multiples of 2\^num",
         ),
     ],
 )
