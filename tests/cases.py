@@ -14,12 +14,16 @@ from jflows.flows import glow_step
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A bijector and what is promised of it; `options` go to `check_bijector` (domain, tolerances, context_shape)."""
+    """A bijector and what is promised of it; `options` go to `check_bijector` (domain, tolerances, context_shape).
+
+    `slow` cases repeat, in another combination, what faster cases hold already; they run with `-m slow`.
+    """
 
     name: str
     make: Callable[[], Bijector]
     x_event_shape: tuple[int, ...]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    slow: bool = False
 
 
 def mlp_coupling(inner: b.InnerMap) -> Bijector:
@@ -101,15 +105,15 @@ CASES = (
         {"float32_tol": 2e-5} | CONTEXT,
     ),
     Case("chain", vector_step, (5,), {"float32_tol": 2e-5}),
-    Case("chain_image", lambda: b.Chain((image_step(), b.Squeeze())), (4, 4, 1), {"float32_tol": 5e-5}),
+    Case("chain_image", lambda: b.Chain((image_step(), b.Squeeze())), (4, 4, 1), {"float32_tol": 5e-5}, slow=True),
     Case("inverse", lambda: b.Inverse(vector_step()), (5,), {"float32_tol": 2e-5} | CONTEXT),
     Case("inverse_squeeze", lambda: b.Inverse(b.Squeeze()), (2, 2, 8), EXACT),
     Case("repeat", lambda: b.Repeat(vector_step(), 3), (4,), CONTEXT),
-    Case("repeat_remat", lambda: b.Repeat(vector_step(), 3, "remat"), (4,), CONTEXT),
+    Case("repeat_remat", lambda: b.Repeat(vector_step(), 3, "remat"), (4,), CONTEXT, slow=True),
     Case("repeat_invertible", lambda: b.Repeat(vector_step(), 3, "invertible"), (4,), CONTEXT),
-    Case("repeat_anchored", lambda: b.Repeat(vector_step(), 4, "invertible", anchor_every=2), (4,), CONTEXT),
+    Case("repeat_anchored", lambda: b.Repeat(vector_step(), 4, "invertible", anchor_every=2), (4,), CONTEXT, slow=True),
     Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
-    Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,)),
+    Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
     Case("multiscale", multiscale, (4, 4, 2), CONTEXT),
 )
 

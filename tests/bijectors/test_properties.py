@@ -9,7 +9,11 @@ from jflows.testing import check_bijector
 from tests.cases import CASES, exported_bijectors
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def parameter(case):
+    return pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else [])
+
+
+@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
 def test_keeps_the_contract(case):
     check_bijector(case.make(), case.x_event_shape, **case.options)
 
