@@ -170,7 +170,14 @@ def _info_run_command(name: str) -> click.Command:
     return click.Command(name, callback=callback, help=f"Describe the flow of {name}.")
 
 
-main.add_command(_Configs("train", make=_train_command, help="Train a flow, evaluate it, and draw its pictures."))
+main.add_command(
+    _Configs(
+        "train",
+        make=_train_command,
+        help="Train a flow, evaluate it, and draw its pictures. Every setting is an option: "
+        "`jflows train CONFIG --help` lists them, with --out and --resume.",
+    )
+)
 main.add_command(
     _Configs(
         "info",
@@ -202,8 +209,18 @@ def _data_options(command: Callable) -> Callable:
     return data(split(command))
 
 
+class _PngPath(click.Path):
+    """The path of a picture to write."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if Path(path).suffix.lower() != ".png":
+            self.fail(f"must end in .png; got {str(path)!r}.", param, ctx)
+        return path
+
+
 def _png(default: str) -> Callable:
-    path = click.Path(dir_okay=False, path_type=Path)
+    path = _PngPath(dir_okay=False, path_type=Path)
     return click.option("--out", type=path, metavar="PNG", help=f"Picture to write. [RUN/{default}]")
 
 

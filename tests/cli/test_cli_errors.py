@@ -49,6 +49,7 @@ def message(result, code: int = 2) -> str:
         (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
         (["evaluate", "absent"], ["`run` must be a run directory", "absent", "Train one"]),
         (["sample", "absent", "--num", "0"], ["'--num'", "0 is not in the range"]),
+        (["sample", "absent", "--out", "grid.gif"], ["'--out'", "must end in .png; got 'grid.gif'"]),
         (["sample", "absent", "--tempreature", "1"], ["--tempreature", "--temperature"]),
         (["evaluate", "absent", "--checkpoint", "newest"], ["'newest' must be latest, best or a step"]),
     ],
