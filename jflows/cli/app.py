@@ -213,7 +213,7 @@ class _PngPath(click.Path):
     """The path of a picture to write."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+        path: Any = super().convert(value, param, ctx)
         if Path(path).suffix.lower() != ".png":
             self.fail(f"must end in .png; got {str(path)!r}.", param, ctx)
         return path
