@@ -5,7 +5,8 @@ Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
 """
 
 import abc
-import math
+import dataclasses
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -65,8 +66,16 @@ class Bijector(nn.Module, abc.ABC):
 
     @property
     def allows_invertible_backprop(self) -> bool:
-        """False for maps whose steps cannot be replayed from their output: mutable state or a numerical inverse."""
-        return True
+        """False for maps that cannot be replayed from their output: mutable state or a numerical inverse, in any part.
+
+        A map made of others follows its parts; a map that is such itself overrides this by `False`.
+        """
+        return all(getattr(part, "allows_invertible_backprop", True) for part in _parts(self))
+
+    @property
+    def needs_key(self) -> bool:
+        """True if the log-det is estimated with noise from the Linen stream "noise", in any part."""
+        return any(getattr(part, "needs_key", False) for part in _parts(self))
 
     def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Maps latent z to data x.
@@ -131,6 +140,10 @@ class Bijector(nn.Module, abc.ABC):
         return value, log_det
 
 
-def event_size(shape: Shape) -> int:
-    """Number of dimensions of an event."""
-    return math.prod(shape)
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules in the fields of a module."""
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, nn.Module) and field.name not in ("parent", "name"):
+                yield item

@@ -48,11 +48,6 @@ class Chain(Bijector):
     def z_event_ndims(self) -> int:
         return self.layers[0].z_event_ndims
 
-    @property
-    def allows_invertible_backprop(self) -> bool:
-        """True if every layer allows it."""
-        return all(layer.allows_invertible_backprop for layer in self.layers)
-
     def x_event_shape(self, z_event_shape: Shape) -> Shape:
         """Walks the shape through the layers; an error names the layer that refuses it."""
         for position, layer in enumerate(self.layers):
@@ -109,11 +104,6 @@ class Inverse(Bijector):
     @property
     def z_event_ndims(self) -> int:
         return self.bijector.x_event_ndims
-
-    @property
-    def allows_invertible_backprop(self) -> bool:
-        """As the bijector."""
-        return self.bijector.allows_invertible_backprop
 
     def x_event_shape(self, z_event_shape: Shape) -> Shape:
         """The bijector's z_event_shape."""

@@ -22,6 +22,8 @@ class InnerMap(nn.Module, abc.ABC):
       spline runs over a contiguous axis.
     """
 
+    allows_invertible_backprop = True  # False where one of the directions is solved numerically
+
     @property
     @abc.abstractmethod
     def num_params(self) -> int:

@@ -54,11 +54,6 @@ class MultiScale(Bijector):
             raise InvalidValueError("MultiScale", "priors", "must have one entry per level", got)
         super().__post_init__()
 
-    @property
-    def allows_invertible_backprop(self) -> bool:
-        """True if every level and prior allows it."""
-        return all(part.allows_invertible_backprop for part in (*self.levels, *self.priors))
-
     def latent_shapes(self) -> tuple[Shape, ...]:
         """Event shape of every level's latent, finest first."""
         shape, shapes = self.image_shape, []

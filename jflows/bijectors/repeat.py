@@ -82,11 +82,6 @@ class Repeat(Bijector):
     def z_event_ndims(self) -> int:
         return self.layer.z_event_ndims
 
-    @property
-    def allows_invertible_backprop(self) -> bool:
-        """As the layer."""
-        return self.layer.allows_invertible_backprop
-
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape, if the layer keeps it."""
         z_event_shape = self.layer.z_event_shape(x_event_shape)

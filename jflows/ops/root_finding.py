@@ -1,0 +1,95 @@
+"""Numerical inverses with exact derivatives: the solver is hidden from autodiff by the implicit function theorem.
+
+Autodiff through the iterations of a solver is slow, and through a bisection it is silently zero. Here x(y) is
+differentiated as the solution of f(x) = y: dx = (dy - df at fixed x) / f'(x), in forward and reverse mode.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jflows.typing import Array
+
+MAX_DOUBLINGS = 1100  # from 1 past the largest float64
+MAX_ITERATIONS = 200  # a bisection of [-1e4, 1e4] to the last bit of float64 takes about 70
+
+
+def invert_increasing(f: Callable[[Array], Array], y: Array, lower: Array | float, upper: Array | float) -> Array:
+    """Solves f(x) = y elementwise for a strictly increasing f, by Newton's method kept inside a shrinking bracket.
+
+    Newton steps that leave the bracket, or do not halve it, are replaced by its midpoint (Press et al. 2007, Numerical
+    Recipes, section 9.4), so it converges for every increasing f, kinks and plateaus included. An element stops when
+    its bracket or its step is within rounding, whatever the others do: results do not depend on the batch.
+
+    Args:
+      f: elementwise, differentiable almost everywhere; what it closes over gets exact derivatives too.
+      y: any shape.
+      lower: where the search begins, below `upper`; the bracket [lower, upper] grows by doubling until it holds the
+        solution.
+      upper: see `lower`.
+    Shapes:
+      y: [...] -> x: [...].
+    Numerics: |x error| about 4 ulp of x plus 1 ulp of y / f'(x). Not finite where y is NaN or out of reach of f.
+    """
+    lower, upper = (jnp.broadcast_to(jnp.asarray(end, y.dtype), y.shape) for end in (lower, upper))
+    initial = 0.5 * (lower + upper)
+
+    def solve(residual: Callable[[Array], Array], _: Array) -> Array:
+        return _safeguarded_newton(residual, *_bracket(residual, lower, upper))
+
+    def tangent_solve(linear: Callable[[Array], Array], rhs: Array) -> Array:
+        return rhs / linear(jnp.ones_like(rhs))  # the derivative of an elementwise map is diagonal
+
+    return lax.custom_root(lambda x: f(x) - y, initial, solve, tangent_solve)
+
+
+def _bracket(residual: Callable[[Array], Array], lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Doubles the width on the failing side until residual(lower) <= 0 <= residual(upper)."""
+
+    def unbracketed(state) -> Array:
+        lower, upper, doublings = state
+        too_high, too_low = residual(lower) > 0, residual(upper) < 0
+        return jnp.any(too_high | too_low) & (doublings < MAX_DOUBLINGS)
+
+    def widen(state):
+        lower, upper, doublings = state
+        width = upper - lower
+        lower, upper = (
+            jnp.where(residual(lower) > 0, lower - width, lower),
+            jnp.where(residual(upper) < 0, upper + width, upper),
+        )
+        return lower, upper, doublings + 1
+
+    return lax.while_loop(unbracketed, widen, (lower, upper, 0))[:2]
+
+
+def _safeguarded_newton(residual: Callable[[Array], Array], lower: Array, upper: Array) -> Array:
+    tolerance = 2 * jnp.finfo(lower.dtype).eps
+
+    def value_and_slope(x: Array) -> tuple[Array, Array]:
+        return jax.jvp(residual, (x,), (jnp.ones_like(x),))
+
+    def running(state) -> Array:
+        *_, done, iteration = state
+        return jnp.any(~done) & (iteration < MAX_ITERATIONS)
+
+    def step(state):
+        x, lower, upper, last_step, done, iteration = state
+        value, slope = value_and_slope(x)
+        lower, upper = jnp.where(value <= 0, x, lower), jnp.where(value >= 0, x, upper)
+        newton = x - value / slope
+        # NaN and infinity compare as False, so a zero slope ends up at the midpoint.
+        usable = (newton >= lower) & (newton <= upper) & (2 * jnp.abs(newton - x) <= last_step)
+        proposal = jnp.where(usable, newton, 0.5 * lower + 0.5 * upper)
+        proposal = jnp.where(value == 0, x, proposal)
+        size = jnp.abs(proposal - x)
+        next_x = jnp.where(done, x, proposal)
+        next_done = done | (size <= tolerance * jnp.abs(proposal)) | jnp.isnan(value)
+        return next_x, lower, upper, jnp.where(done, last_step, size), next_done, iteration + 1
+
+    middle = 0.5 * lower + 0.5 * upper
+    state = (middle, lower, upper, upper - lower, jnp.zeros(lower.shape, bool), 0)
+    x = lax.while_loop(running, step, state)[0]
+    return jnp.where(jnp.isnan(residual(x)), jnp.nan, x)
