@@ -48,7 +48,7 @@ def multiscale() -> Bijector:
 
     steps = b.Repeat(b.Chain((coupling(), b.Reverse(3), b.ActNorm(3))), 2, "invertible")
     levels = (b.Chain((steps, b.Squeeze())), b.Chain((b.InvertibleLinear(3), b.Squeeze())))
-    return b.MultiScale((4, 4, 2), levels, (coupling(), b.ChannelAffine(event_ndims=3)))
+    return b.MultiScale((4, 4, 2), levels, (coupling(), b.Elementwise(b.Affine(), event_ndims=3)))
 
 
 def block_pattern(num_kept: int, dim: int) -> np.ndarray:
@@ -68,11 +68,19 @@ PIXELS = {"domain": (0.0, 256.0), "jacobian_pattern": np.eye(12, dtype=bool), "l
 CASES = (
     Case("actnorm", lambda: b.ActNorm(), (6,), EXACT | DIAGONAL),
     Case("actnorm_image", lambda: b.ActNorm(event_ndims=3), IMAGE, EXACT | {"float32_tol": 1e-5}),
-    Case("channel_affine", lambda: b.ChannelAffine(), (6,), EXACT | DIAGONAL),
-    Case("channel_affine_image", lambda: b.ChannelAffine(event_ndims=3), IMAGE, EXACT | {"float32_tol": 1e-5}),
-    Case("channel_affine_context", lambda: b.ChannelAffine(), (6,), EXACT | DIAGONAL | CONTEXT),
+    Case("elementwise_affine", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL),
     Case(
-        "channel_affine_image_context", lambda: b.ChannelAffine(event_ndims=3), IMAGE, {"float32_tol": 2e-5} | CONTEXT
+        "elementwise_affine_image",
+        lambda: b.Elementwise(b.Affine(), event_ndims=3),
+        IMAGE,
+        EXACT | {"float32_tol": 1e-5},
+    ),
+    Case("elementwise_affine_context", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL | CONTEXT),
+    Case(
+        "elementwise_affine_image_context",
+        lambda: b.Elementwise(b.Affine(), event_ndims=3),
+        IMAGE,
+        {"float32_tol": 2e-5} | CONTEXT,
     ),
     Case("centred_pixels", lambda: b.CentredPixels(), (2, 2, 3), PIXELS | EXACT),
     Case("centred_pixels_5_bits", lambda: b.CentredPixels(5), (2, 2, 3), PIXELS | EXACT | {"domain": (0.0, 32.0)}),

@@ -4,29 +4,41 @@ from jflows.bijectors.actnorm import ActNorm
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.compose import Chain, Inverse
 from jflows.bijectors.coupling import Coupling
-from jflows.bijectors.elementwise import CentredPixels, ChannelAffine, LogitPixels
+from jflows.bijectors.elementwise import Elementwise
 from jflows.bijectors.inner import Affine, InnerMap, Shift
 from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
 from jflows.bijectors.multiscale import MultiScale
+from jflows.bijectors.pixels import CentredPixels, LogitPixels
+from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Squeeze
 
 __all__ = [
+    "ELU",
     "ActNorm",
     "Affine",
     "Bijector",
     "CentredPixels",
     "Chain",
-    "ChannelAffine",
     "Coupling",
+    "Elementwise",
+    "Exp",
+    "Identity",
     "InnerMap",
     "Inverse",
     "InvertibleLinear",
+    "LeakyReLU",
+    "Logit",
     "LogitPixels",
     "MultiScale",
+    "Power",
     "RandomPermutation",
     "Repeat",
     "Reverse",
     "Shift",
+    "Sigmoid",
+    "Softplus",
+    "Softsign",
     "Squeeze",
+    "Tanh",
 ]

@@ -6,8 +6,8 @@ from jflows.bijectors import (
     Bijector,
     CentredPixels,
     Chain,
-    ChannelAffine,
     Coupling,
+    Elementwise,
     InnerMap,
     InvertibleLinear,
     LogitPixels,
@@ -107,7 +107,7 @@ def glow(
         levels.append(Chain((Repeat(step, steps, backprop, anchor_every), Squeeze())))
         top = level == num_levels - 1
         prior = Affine("tanh", PRIOR_MAX_LOG_SCALE)
-        priors.append(ChannelAffine(event_ndims=3) if top else Coupling(ZeroConv(), prior, event_ndims=3))
+        priors.append(Elementwise(prior, event_ndims=3) if top else Coupling(ZeroConv(), prior, event_ndims=3))
     dequantize = UniformDequantize(num_bits, padding)
     bijector = MultiScale(dequantize.padded_shape(event_shape), tuple(levels), tuple(priors))
     latent_shape = bijector.z_event_shape(bijector.image_shape)

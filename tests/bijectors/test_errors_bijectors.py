@@ -25,7 +25,6 @@ def encode(bijector, shape, method="inverse_and_log_det"):
     [
         (lambda: b.Affine("linear"), "Affine: `scale` must be one of 'tanh', 'sigmoid', 'exp'; got 'linear'"),
         (lambda: b.Affine(max_log_scale=0), "Affine: `max_log_scale` must be positive; got 0"),
-        (lambda: b.ChannelAffine(max_log_scale=-1), "ChannelAffine: `max_log_scale` must be positive; got -1"),
         (lambda: b.CentredPixels(0), "CentredPixels: `num_bits` must be 1 to 16; got 0"),
         (lambda: b.LogitPixels(17), "LogitPixels: `num_bits` must be 1 to 16; got 17"),
         (lambda: b.LogitPixels(alpha=0.5), r"LogitPixels: `alpha` must lie in \(0, 0.5\); got 0.5"),

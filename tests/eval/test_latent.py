@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jflows import Flow, InvalidValueError, glow
-from jflows.bijectors import ChannelAffine
+from jflows.bijectors import Affine, Elementwise
 from jflows.distributions import StandardNormal
 from jflows.eval.latent import interpolate, reconstruct
 
@@ -33,7 +33,7 @@ def fitted():
 @pytest.fixture(scope="module")
 def line():
     """The identity on vectors of length 2: its parameters begin at zero."""
-    flow = Flow(ChannelAffine(), StandardNormal((2,)), (2,))
+    flow = Flow(Elementwise(Affine()), StandardNormal((2,)), (2,))
     return flow, flow.init(jax.random.key(0), jnp.ones((1, 2)))
 
 
