@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 
@@ -11,7 +12,7 @@ import pytest
 
 import jflows
 from jflows.data import ImageData
-from jflows.train import GlowConfig, Run, fit, load, read_metrics
+from jflows.train import GlowConfig, Run, Runner, fit, load, read_metrics
 
 CONFIG = GlowConfig(
     num_levels=1,
@@ -58,6 +59,7 @@ def test_fit_learns_and_records(finished):
     assert lines == result.history
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["validation_bits_per_dim"] > 0
+    assert ["compile_seconds" in line for line in lines] == [True, False, False]
     assert lines[0]["epoch"] == pytest.approx(4 * 8 / 37, abs=1e-4)
 
 
@@ -89,6 +91,26 @@ def test_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
     for obtained, wanted in zip(leaves(second.state), leaves(finished[1].state), strict=True):
         np.testing.assert_array_equal(obtained, wanted)
     assert [line["step"] for line in read_metrics(tmp_path)] == [4, 8, 12]
+
+
+def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
+    """The first line's `examples_per_second` is that of training: no call of the runner compiles."""
+    compiled = []
+    run = Runner.run
+
+    def watched(*args):
+        with jax.log_compiles(), caplog.at_level(logging.WARNING):
+            caplog.clear()
+            result = run(*args)
+            compiled.extend(text for text in caplog.messages if "Finished XLA compilation" in text)
+        return result
+
+    monkeypatch.setattr(Runner, "run", watched)
+    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    assert compiled == []
+    monkeypatch.setattr(Runner, "compile", lambda *_: 0.0)
+    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    assert len(compiled) == 1  # this is what the test would see
 
 
 def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
@@ -156,7 +178,7 @@ def test_chunk_divides_every_interval():
     [
         (dict(steps=0), "`steps` must be positive; got 0"),
         (dict(parallel="ddp"), "`parallel` must be one of"),
-        (dict(warmup_steps=13), "`warmup_steps` must be at most steps=12; got 13"),
+        (dict(warmup_steps=-1), "`warmup_steps` must be at least 0; got -1"),
         (dict(accumulate=3), "`accumulate` must divide batch_size=8; got 3"),
         (dict(clip_norm=-1.0), "`clip_norm` must be at least 0; got -1.0"),
     ],
