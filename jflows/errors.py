@@ -8,7 +8,8 @@ All types derive from `JflowsError`, which is how the command line tells a mista
 from a defect (a traceback). Read next: `jflows/bijectors/base.py`, where most shapes are checked.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -40,6 +41,12 @@ class DataError(JflowsError, ValueError):
 
 class RunError(JflowsError, RuntimeError):
     """A run directory is missing, in use or damaged, or a training run cannot go on."""
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """A hint such as "Did you mean glow_mnist? ", or the empty string; `prefix` is shown before each name."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
+    return f"Did you mean {' or '.join(prefix + name for name in close)}? " if close else ""
 
 
 def check_choice(where: str, argument: str, value: object, choices: Sequence[object]) -> None:

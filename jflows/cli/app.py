@@ -20,7 +20,7 @@ import click
 
 from jflows._version import __version__
 from jflows.cli import configs
-from jflows.errors import JflowsError
+from jflows.errors import JflowsError, did_you_mean
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
@@ -43,7 +43,7 @@ class _Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if self.get_command(ctx, args[0]) is None:
-            hint = configs.did_you_mean(args[0], self.list_commands(ctx))
+            hint = did_you_mean(args[0], self.list_commands(ctx))
             known = ", ".join(self.list_commands(ctx))
             ctx.fail(f"`{self.noun}` must be one of {known}; got {args[0]!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
@@ -317,8 +317,15 @@ def _quiet() -> Iterator[None]:
     if not jax.config.values.get("jax_compilation_cache_dir") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_COMPILE_SECONDS)
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:  # the three splits of a folder have the same to say
+            shown.add(str(message))
+            click.echo(f"jflows: {message}", err=True)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", module=r"jflows\.")
-        warnings.showwarning = lambda message, *_, **__: click.echo(f"jflows: {message}", err=True)
+        warnings.showwarning = show
         yield

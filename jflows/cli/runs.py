@@ -8,10 +8,9 @@ import jax
 import numpy as np
 
 from jflows.cli import pictures
-from jflows.cli.configs import did_you_mean
 from jflows.cli.progress import counting
 from jflows.data import SOURCES, ImageData, eval_batches, load
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import evaluate as evaluate_flow
 from jflows.flows import Flow
 from jflows.train import load as load_run

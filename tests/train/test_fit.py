@@ -12,7 +12,7 @@ import pytest
 
 import jflows
 from jflows.data import ImageData
-from jflows.train import GlowConfig, Run, Runner, fit, load, read_metrics
+from jflows.train import GlowConfig, Run, Runner, fit, load, read_config, read_metrics
 
 CONFIG = GlowConfig(
     num_levels=1,
@@ -127,6 +127,20 @@ def test_resume_refuses_other_settings(finished):
     with pytest.raises(jflows.RunError, match="must equal that of the run; got learning_rate: 0.01 -> 0.1"):
         Run.resume(directory, flow, dataclasses.replace(CONFIG, learning_rate=0.1).to_json())
     assert Run.resume(directory, flow, dataclasses.replace(CONFIG, steps=12).to_json(), may_differ=("steps",))
+
+
+def test_a_run_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(jflows.RunError, match="must be a run directory; got .*Train one: `jflows train glow_mnist`"):
+        load(tmp_path / "absent" / "mine")
+    for index in range(9):
+        (tmp_path / f"glow_{index}").mkdir()
+        (tmp_path / f"glow_{index}" / "config.json").write_text("{}")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(jflows.RunError, match=rf"Runs there: {tmp_path}/glow_0, .*/glow_7 and 1 more\.$"):
+        load(tmp_path / "mine")
+    with pytest.raises(jflows.RunError, match=rf"Did you mean {tmp_path}/glow_8 or ") as error:
+        read_config(tmp_path / "glw_8")
+    assert "other" not in str(error.value)
 
 
 def test_a_used_directory_is_refused(finished):
