@@ -12,8 +12,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
-
 
 class JflowsError(Exception):
     """Base of all errors raised on purpose by jflows; its text is one line that ends with the fix."""
@@ -64,6 +62,8 @@ def check_positive(where: str, argument: str, value: float) -> None:
 
 def check_key(where: str, key: Any) -> None:
     """Raises `InvalidTypeError` unless `key` is a typed key, or an array of them."""
+    import jax  # here, so that `import jflows` is fast
+
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"{dtype} of shape {key.shape}"
