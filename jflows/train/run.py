@@ -66,9 +66,9 @@ class Run:
         plain = json.loads(json.dumps(config))
         changed = [key for key in keys if stored.get(key) != plain.get(key) and key not in may_differ]
         if changed:
-            got = ", ".join(f"{key}: {stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
+            got = ", ".join(f"{stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
             fix = "Use the settings of the run, or train into another directory."
-            raise RunError("Run.resume", "config", "must equal that of the run", got, fix)
+            raise RunError("Run.resume", ", ".join(changed), "must be as in the run", got, fix)
         run = cls(directory, flow, config, resuming=True)
         run._write("config.json", json.dumps(config, indent=2) + "\n")
         return run
@@ -184,7 +184,7 @@ def read_metrics(run: str | Path) -> list[dict[str, float]]:
 
 def _existing_runs(run: str | Path) -> str:
     """The fix for a run that is not there: the nearest of its neighbours, all of them, or how to train one."""
-    found = [path.parent for path in sorted(Path(run).parent.glob("*/config.json"))]
+    found = [path.parent for path in sorted(Path(run).parent.glob("*/checkpoints"))]
     if not found:
         return "Train one: `jflows train glow_mnist`."
     near = did_you_mean(Path(run).name, [path.name for path in found], str(found[0]).removesuffix(found[0].name))

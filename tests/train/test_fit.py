@@ -124,7 +124,7 @@ def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
 def test_resume_refuses_other_settings(finished):
     directory, _ = finished
     flow = CONFIG.build((4, 4, 1), 3)
-    with pytest.raises(jflows.RunError, match="must equal that of the run; got learning_rate: 0.01 -> 0.1"):
+    with pytest.raises(jflows.RunError, match="`learning_rate` must be as in the run; got 0.01 -> 0.1"):
         Run.resume(directory, flow, dataclasses.replace(CONFIG, learning_rate=0.1).to_json())
     assert Run.resume(directory, flow, dataclasses.replace(CONFIG, steps=12).to_json(), may_differ=("steps",))
 
@@ -133,8 +133,7 @@ def test_a_run_that_is_not_there_names_those_that_are(tmp_path):
     with pytest.raises(jflows.RunError, match="must be a run directory; got .*Train one: `jflows train glow_mnist`"):
         load(tmp_path / "absent" / "mine")
     for index in range(9):
-        (tmp_path / f"glow_{index}").mkdir()
-        (tmp_path / f"glow_{index}" / "config.json").write_text("{}")
+        (tmp_path / f"glow_{index}" / "checkpoints").mkdir(parents=True)
     (tmp_path / "other").mkdir()
     with pytest.raises(jflows.RunError, match=rf"Runs there: {tmp_path}/glow_0, .*/glow_7 and 1 more\.$"):
         load(tmp_path / "mine")
