@@ -229,7 +229,8 @@ class Flow:
           InvalidValueError: if the flow dequantizes and no key is given.
         """
         if self.needs_key and key is None:
-            raise InvalidValueError("Flow.bits_per_dim", "key", "must be given, as this flow dequantizes", None)
+            rule, fix = "must be given, as this flow dequantizes", "Pass key=jax.random.key(seed)."
+            raise InvalidValueError("Flow.bits_per_dim", "key", rule, None, fix)
         check_positive("Flow.bits_per_dim", "num_draws", num_draws)
         if num_draws == 1 or key is None:
             return self.to_bits_per_dim(self.log_prob(variables, x, context, key))

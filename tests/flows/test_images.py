@@ -133,7 +133,8 @@ def test_more_draws_give_a_tighter_bound():
 def test_bits_per_dim_needs_a_key_where_the_flow_dequantizes():
     flow, variables, x = uniform_flow((2, 2, 1)), {}, jnp.zeros((3, 2, 2, 1), int)
     assert flow.needs_key
-    with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `key` must be given, as this flow dequantizes"):
+    expected = r"Flow.bits_per_dim: `key` must be given, as this flow dequantizes\. Pass key=jax\.random\.key\(seed\)\."
+    with pytest.raises(InvalidValueError, match=expected):
         flow.bits_per_dim(variables, x)
     with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `num_draws` must be positive; got 0"):
         flow.bits_per_dim(variables, x, key=KEY, num_draws=0)
