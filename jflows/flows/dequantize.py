@@ -1,4 +1,4 @@
-"""From integers to the continuous values that a density needs, and back: `UniformDequantize`, `VariationalDequantize`."""
+"""From integers to the continuous values that a density needs, and back, with uniform or learned noise."""
 
 import abc
 from collections.abc import Callable
