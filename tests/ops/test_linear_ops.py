@@ -48,8 +48,7 @@ def reflections(vectors):
     return product
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
-@pytest.mark.parametrize("num_rows", [2, 40])  # the thin factors serve few rows, the matrix many
+@pytest.mark.parametrize(("count", "num_rows"), [(2, 2), (7, 40)])  # thin factors serve few rows, the matrix many
 def test_householder_equals_the_product_of_reflections(count, num_rows):
     vectors, x = RANDOM.standard_normal((count, 5)), RANDOM.standard_normal((num_rows, 5))
     wanted = reflections(vectors)
@@ -60,14 +59,14 @@ def test_householder_equals_the_product_of_reflections(count, num_rows):
 
 def test_householder_survives_vectors_of_any_length_and_equal_ones():
     directions = jnp.asarray(RANDOM.standard_normal((4, 6)), jnp.float32)
-    lengths = jnp.array([[0.0], [1e-36], [1e-20], [3e37]], jnp.float32)
+    lengths = jnp.array([[0.0], [1e-30], [1e-20], [3e37]], jnp.float32)
     wanted = reflections(np.asarray(directions[1:], np.float64))
     np.testing.assert_allclose(ops.householder_matrix(directions * lengths), wanted, atol=1e-6)
-    gradient = jax.grad(lambda v: jnp.sum(jnp.cos(ops.householder_matrix(v))))(directions * lengths)
-    assert np.isfinite(gradient[0]).all()
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(jnp.cos(ops.householder_matrix(v)))))(directions * lengths)
+    assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[0], 0)
-    many_equal = jnp.tile(directions[:1], (64, 1))
-    np.testing.assert_allclose(ops.householder_matrix(many_equal), np.eye(6), atol=1e-5)
+    equal = jnp.tile(directions[:1], (4, 1))
+    np.testing.assert_allclose(ops.householder_matrix(equal), np.eye(6), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
