@@ -1,7 +1,8 @@
 """Settings of the whole suite: float64, eight CPU devices, one compilation cache shared by workers and child processes.
 
 What a child process (the `jflows` command, a doctest) must see as a user does stays out of the environment: there,
-precision and device count keep their defaults. Eight devices cost nothing measurable on programs that use one.
+precision and device count keep their defaults; machine code is optimised less everywhere, which changes roundings
+only. Eight devices cost nothing measurable on programs that use one.
 """
 
 import os
@@ -11,6 +12,7 @@ for name, value in {
     "JAX_PLATFORMS": "cpu",
     "MPLBACKEND": "agg",
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).resolve().parents[1] / ".cache" / "jax"),
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # nearly all time goes into compiling programs that run once
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the default, 1 s, skips nearly everything compiled here
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }.items():

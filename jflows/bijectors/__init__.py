@@ -7,14 +7,16 @@ from jflows.bijectors.compose import Chain, Conditioned, Inverse
 from jflows.bijectors.coupling import Coupling
 from jflows.bijectors.elementwise import Elementwise
 from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
-from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
+from jflows.bijectors.linear import DiagonalLinear, InvertibleLinear, LinearMap, LowRankLinear, TriangularLinear
 from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
 from jflows.bijectors.multiscale import MultiScale
+from jflows.bijectors.orthogonal import Householder, Orthogonal, QRLinear, SVDLinear
 from jflows.bijectors.parts import Masked, Split, Stack, Vmap
+from jflows.bijectors.permutation import Permute, RandomPermutation, Reverse, SwapHalves
 from jflows.bijectors.pixels import CentredPixels, LogitPixels
 from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
 from jflows.bijectors.repeat import Repeat
-from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
 
 __all__ = [
     "ELU",
@@ -26,24 +28,34 @@ __all__ = [
     "Chain",
     "Conditioned",
     "Coupling",
+    "DiagonalLinear",
     "Elementwise",
     "Exp",
     "Gaussianize",
+    "Haar",
+    "Householder",
     "Identity",
     "InnerMap",
     "Inverse",
     "InvertibleLinear",
     "LeakyReLU",
+    "LinearMap",
     "LogisticMixture",
     "Logit",
     "LogitPixels",
+    "LowRankLinear",
     "Masked",
     "MultiScale",
+    "Orthogonal",
     "PReLU",
+    "Permute",
     "Power",
+    "QRLinear",
     "RandomPermutation",
     "Repeat",
+    "Reshape",
     "Reverse",
+    "SVDLinear",
     "Shift",
     "Sigmoid",
     "Softplus",
@@ -52,6 +64,9 @@ __all__ = [
     "Squeeze",
     "Stack",
     "Standardize",
+    "SwapHalves",
     "Tanh",
+    "Transpose",
+    "TriangularLinear",
     "Vmap",
 ]

@@ -2,23 +2,60 @@
 
 from jflows.ops.affine import bounded_log_scale, whitening
 from jflows.ops.conv import conv2d
-from jflows.ops.linear import plu_inverse_matrix, plu_matrix, plu_pack, random_rotation
+from jflows.ops.linear import (
+    cayley,
+    fill_triangular,
+    householder_matrix,
+    householder_matvec,
+    low_rank_log_det,
+    low_rank_matvec,
+    low_rank_solve,
+    matvec,
+    plu_inverse_matrix,
+    plu_matrix,
+    plu_pack,
+    qr_inverse_matrix,
+    qr_matrix,
+    random_rotation,
+    skew_exp,
+    skew_matrix,
+    svd_matrix,
+    triangular_inverse,
+    triangular_log_diagonal,
+)
 from jflows.ops.masks import MASK_KINDS, make_mask
 from jflows.ops.numerics import constant_log_det, sum_event, zero_log_det
-from jflows.ops.reshape import squeeze, unsqueeze
+from jflows.ops.reshape import haar, inverse_haar, squeeze, unsqueeze
 
 __all__ = [
     "MASK_KINDS",
     "bounded_log_scale",
+    "cayley",
     "constant_log_det",
     "conv2d",
+    "fill_triangular",
+    "haar",
+    "householder_matrix",
+    "householder_matvec",
+    "inverse_haar",
+    "low_rank_log_det",
+    "low_rank_matvec",
+    "low_rank_solve",
     "make_mask",
+    "matvec",
     "plu_inverse_matrix",
     "plu_matrix",
     "plu_pack",
+    "qr_inverse_matrix",
+    "qr_matrix",
     "random_rotation",
+    "skew_exp",
+    "skew_matrix",
     "squeeze",
     "sum_event",
+    "svd_matrix",
+    "triangular_inverse",
+    "triangular_log_diagonal",
     "unsqueeze",
     "whitening",
     "zero_log_det",

@@ -28,6 +28,25 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         (lambda: b.CentredPixels(0), "CentredPixels: `num_bits` must be 1 to 16; got 0"),
         (lambda: b.LogitPixels(17), "LogitPixels: `num_bits` must be 1 to 16; got 17"),
         (lambda: b.LogitPixels(alpha=0.5), r"LogitPixels: `alpha` must lie in \(0, 0.5\); got 0.5"),
+        (lambda: b.Reverse(0), "Reverse: `event_ndims` must be positive; got 0"),
+        (lambda: b.LowRankLinear(0), "LowRankLinear: `rank` must be positive; got 0"),
+        (lambda: b.Householder(0), "Householder: `num_reflections` must be positive; got 0"),
+        (lambda: b.QRLinear(-1), "QRLinear: `num_reflections` must be positive; got -1"),
+        (lambda: b.SVDLinear(0), "SVDLinear: `num_reflections` must be positive; got 0"),
+        (lambda: b.Orthogonal("expm"), "Orthogonal: `parametrisation` must be one of 'cayley', 'exp'; got 'expm'"),
+        (lambda: b.Permute((1, 2)), r"Permute: `order` must hold every number from 0 to 1 once; got \(1, 2\)"),
+        (lambda: b.Permute(()), r"Permute: `order` must hold every number from 0 to 0 once; got \(\)"),
+        (lambda: b.Transpose((0, 0)), r"Transpose: `axes` must hold every number from 0 to 1 once; got \(0, 0\)"),
+        (lambda: b.Reshape((0,), (0, 2)), r"Reshape: `x_shape` must have positive entries; got \(0,\)"),
+        (
+            lambda: b.Reshape((2, 3), (5,)),
+            r"Reshape: `z_shape` must have as many elements as x_shape \(2, 3\), 6; got \(5,\) with 5",
+        ),
+        (lambda: b.Squeeze(order="tf"), "Squeeze: `order` must be one of 'glow', 'realnvp'; got 'tf'"),
+        (
+            lambda: b.Squeeze(3, "realnvp"),
+            'Squeeze: `factor` must be 2 with order="realnvp"; got 3. Use order="glow".',
+        ),
         (lambda: b.Squeeze(1), "Squeeze: `factor` must be at least 2; got 1"),
         (
             lambda: b.Chain((b.Squeeze(), b.ActNorm())),
@@ -51,6 +70,16 @@ def test_chain_takes_bijectors_only(wrong):
         b.Chain(wrong)
     with pytest.raises(InvalidTypeError, match="MultiScale: `levels` must be a non-empty tuple of bijectors; got"):
         b.MultiScale((4, 4, 1), wrong, (b.ActNorm(3),))
+
+
+@pytest.mark.parametrize("wrong", [[1, 0], (1.0, 0.0), (True, False), 2])
+def test_orders_and_shapes_are_tuples_of_int(wrong):
+    with pytest.raises(InvalidTypeError, match="Permute: `order` must be a tuple of int; got"):
+        b.Permute(wrong)
+    with pytest.raises(InvalidTypeError, match="Transpose: `axes` must be a tuple of int; got"):
+        b.Transpose(wrong)
+    with pytest.raises(InvalidTypeError, match="Reshape: `z_shape` must be a tuple of int; got"):
+        b.Reshape((2,), wrong)
 
 
 def test_inverse_takes_a_bijector_only():
@@ -85,6 +114,27 @@ def test_one_instance_listed_twice_is_refused():
             "inverse_and_log_det",
             r"Coupling: `x` must have at least 2 channels; got shape \(1,\)",
         ),
+        (
+            b.LowRankLinear(4),
+            (5, 3),
+            "inverse_and_log_det",
+            "LowRankLinear: `rank` must be at most the number of channels, 3; got 4. Lower it, or use TriangularLinear",
+        ),
+        (
+            b.Permute((1, 0, 2)),
+            (5, 4),
+            "forward_and_log_det",
+            r"Permute: `x` must have 3 channels, one for each entry of `order`; got shape \(4,\)",
+        ),
+        (
+            b.Reshape((2, 3), (6,)),
+            (5, 3, 2),
+            "inverse_and_log_det",
+            r"Reshape: `x` must have event shape \(2, 3\); got shape \(3, 2\)",
+        ),
+        (b.Reshape((2, 3), (6,)), (5, 7), "forward_and_log_det", r"Reshape: `z` must have event shape \(6,\); got"),
+        (b.Haar(), (4, 5, 1), "inverse_and_log_det", "Haar: `x` must have a height and width that are multiples of 2"),
+        (b.Haar(), (2, 2, 6), "forward_and_log_det", "Haar: `z` must have a multiple of 4 channels"),
         (
             b.Squeeze(),
             (2, 5, 4, 1),

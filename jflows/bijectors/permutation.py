@@ -1,0 +1,142 @@
+"""Permutations of the channels: linear maps that only move numbers."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jflows.bijectors.linear import VolumePreservingMap
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.typing import Array, Shape
+
+
+class Reverse(VolumePreservingMap):
+    """Reverses the order of the channels; log_det = 0.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 3.5; the "reverse" option of Glow.
+
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the last axis is reversed.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    """
+
+    event_ndims: int = 1
+
+    def _weights(self, channels: int, dtype: Any) -> None:
+        return None
+
+    def _multiply(self, weights: Any, x: Array) -> Array:
+        return x[..., ::-1]
+
+    def _divide(self, weights: Any, z: Array) -> Array:
+        return z[..., ::-1]
+
+
+class SwapHalves(VolumePreservingMap):
+    """Swaps the two halves of the channels; log_det = 0.
+
+        x = [a, b]  <->  z = [b, a],   with n - n // 2 channels in a and n // 2 in b
+
+    The cut is that of `Coupling`, which changes b. For an even number n of channels, the map undoes itself, and two
+    couplings with a swap between them change every channel. For an odd n, `forward` turns the channels the other way
+    than `inverse`, and it takes a third coupling: the last channel of a stays on the kept side of the second. A single
+    channel stays where it is.
+
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the halves are those of the last axis.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    """
+
+    event_ndims: int = 1
+
+    def _weights(self, channels: int, dtype: Any) -> int:
+        return channels // 2
+
+    def _multiply(self, weights: Any, x: Array) -> Array:
+        return jnp.roll(x, weights, axis=-1)
+
+    def _divide(self, weights: Any, z: Array) -> Array:
+        return jnp.roll(z, -weights, axis=-1)
+
+
+class Permute(VolumePreservingMap):
+    """A given order of the channels; log_det = 0.
+
+        z_c = x_order[c]
+
+    Args:
+      order: every number from 0 to channels - 1 once, as a tuple.
+      event_ndims: 1 for vectors, 3 for images; the last axis is permuted.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    Raises:
+      InvalidTypeError: if order is not a tuple of int.
+      InvalidValueError: if order is not a permutation, or x has another number of channels.
+    """
+
+    order: tuple[int, ...]
+    event_ndims: int = 1
+
+    def __post_init__(self):
+        check_permutation("Permute", "order", self.order)
+        super().__post_init__()
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The same shape; the last axis must be as long as `order`."""
+        if x_event_shape[-1] != len(self.order):
+            rule = f"must have {len(self.order)} channels, one for each entry of `order`"
+            raise InvalidValueError("Permute", "x", rule, f"shape {tuple(x_event_shape)}")
+        return tuple(x_event_shape)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
+
+    def _weights(self, channels: int, dtype: Any) -> np.ndarray:
+        return np.asarray(self.order)
+
+    def _multiply(self, weights: Any, x: Array) -> Array:
+        return x[..., weights]
+
+    def _divide(self, weights: Any, z: Array) -> Array:
+        return z[..., np.argsort(weights)]
+
+
+class RandomPermutation(VolumePreservingMap):
+    """A permutation of the channels, drawn once in `init` and kept in `constants`; log_det = 0.
+
+    Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.2 (the "shuffle" option).
+
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the last axis is permuted.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: permutation int32 [channels].
+    """
+
+    event_ndims: int = 1
+
+    @nn.compact
+    def _weights(self, channels: int, dtype: Any) -> Array:
+        def draw() -> Array:
+            return jax.random.permutation(self.make_rng("params"), channels).astype(jnp.int32)
+
+        return self.variable("constants", "permutation", draw).value
+
+    def _multiply(self, weights: Any, x: Array) -> Array:
+        return x[..., weights]
+
+    def _divide(self, weights: Any, z: Array) -> Array:
+        return z[..., jnp.argsort(weights)]
+
+
+def check_permutation(where: str, argument: str, order: Any) -> None:
+    """Raises unless `order` is a tuple that holds every number from 0 to its length - 1 once."""
+    if not isinstance(order, tuple) or not all(type(index) is int for index in order):
+        raise InvalidTypeError(where, argument, "must be a tuple of int", repr(order))
+    if not order or sorted(order) != list(range(len(order))):
+        rule = f"must hold every number from 0 to {max(len(order), 1) - 1} once"
+        raise InvalidValueError(where, argument, rule, repr(order))
