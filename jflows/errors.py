@@ -1,4 +1,4 @@
-"""Every error of jflows: four types and the one sentence they all share.
+"""Every error of jflows: five types and the one sentence they all share.
 
 A message names the place, the argument, the rule, the value received and the fix:
 
@@ -40,6 +40,10 @@ class DataError(JflowsError, ValueError):
 
 class RunError(JflowsError, RuntimeError):
     """A run directory is missing, in use or damaged, or a training run cannot go on."""
+
+
+class MissingPackageError(JflowsError, ImportError):
+    """An optional package is absent, or does not import."""
 
 
 def check_choice(where: str, argument: str, value: object, choices: Sequence[object]) -> None:
