@@ -67,7 +67,7 @@ class StudentT(StandardBase):
     A Lipschitz flow of a light-tailed base has light tails, whatever it learns; so heavy-tailed data need such a base.
     Temperature multiplies the deviation from 0, which is the mean where v > 1; elsewhere there is no mean.
 
-    Source: Jaini et al. 2020, arXiv:1907.04481, section 5 (learned degrees of freedom).
+    Source: Jaini et al. 2020, arXiv:1907.04481 (learned degrees of freedom).
 
     Args:
       event_shape: of z.

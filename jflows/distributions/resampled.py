@@ -27,7 +27,7 @@ class ResampledNormal(Base):
     An `acceptance` that starts at zero, as every conditioner does, starts at N(0, I). The gradient reaches it by
     `log_prob` alone: samples are not differentiable in it. The context is not used.
 
-    Source: Bauer and Mnih 2019, arXiv:1810.11428, section 2.1 (the truncated density); Stimper et al. 2022,
+    Source: Bauer and Mnih 2019, arXiv:1810.11428 (the truncated density); Stimper et al. 2022,
     arXiv:2110.15828 (as the base of a flow). Differs: stored and fresh points instead of a moving average of Z.
 
     Args:

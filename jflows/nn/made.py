@@ -39,7 +39,7 @@ class MADE(nn.Module):
     at zero. Hidden units are sorted by degree: see `jflows.ops.autoregressive`, and `degrees`, which an incremental
     inverse needs. With one input the parameters depend on the context and the biases alone.
 
-    Source: Germain et al. 2015, arXiv:1502.03509, section 3; `residual`: Nash and Durkan 2019, arXiv:1904.05626
+    Source: Germain et al. 2015, arXiv:1502.03509, section 4; `residual`: Nash and Durkan 2019, arXiv:1904.05626
     (ResMADE).
 
     Args:

@@ -57,8 +57,8 @@ class ResidualMLP(nn.Module):
     A context vector is mapped linearly (from zero) and added to h_0 and inside each block; with `gated`, it multiplies
     each block instead, by sigmoid(V_k context + v_k).
 
-    Source: Durkan et al. 2019, arXiv:1906.04032, appendix B.1 (after He et al. 2016, arXiv:1603.05027), and its
-    published code for the gate. Differs: the output starts at zero, and there is no batch norm or dropout.
+    Source: He et al. 2016, arXiv:1603.05027 (the blocks), as Durkan et al. 2019, arXiv:1906.04032, use them; the gate
+    is of their published code. Differs: the output starts at zero, and there is no batch norm or dropout.
 
     Args:
       width: features of every h_k.

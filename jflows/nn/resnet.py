@@ -24,7 +24,7 @@ class WeightNormConv(nn.Module):
 
     On the first batch g and bias are set so that every output channel has mean 0 and deviation 1.
 
-    Source: Salimans and Kingma 2016, arXiv:1602.07868, eqs. 2 and 5-6.
+    Source: Salimans and Kingma 2016, arXiv:1602.07868, sections 2 and 3.
 
     Args:
       width: output channels.
@@ -60,7 +60,7 @@ class ResidualConvNet(nn.Module):
 
     A context vector is mapped linearly (from zero) and added before the activations of h_0 and inside each block.
 
-    Source: Dinh et al. 2017, arXiv:1605.08803, section 4.1. Differs: no batch norm inside the blocks; weight norm is
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 4. Differs: no batch norm inside the blocks; weight norm is
     initialised from data instead.
 
     Args:
@@ -106,7 +106,7 @@ class GatedConvNet(nn.Module):
     where gate(h) = a * sigmoid(b) with [a, b] a linear map of h, and `norm` is layer norm over the channels. The
     positions are learned per pixel, so a network serves one image size.
 
-    Source: Ho et al. 2019, arXiv:1902.00275, section 3.3. Differs: no dropout.
+    Source: Ho et al. 2019, arXiv:1902.00275 (expressive conditioning architectures). Differs: no dropout.
 
     Args:
       width: channels of h, a multiple of num_heads.

@@ -25,7 +25,7 @@ def made_degrees(
     Hidden degrees run from 1, or from 0 if `conditional`, to D - 1. Units of degree 0 see the context alone, which is
     how the parameters of the first input come to depend on it; without a context they would be wasted.
 
-    Source: Germain et al. 2015, arXiv:1502.03509, section 3. Differs: hidden degrees are not drawn but spread, and may
+    Source: Germain et al. 2015, arXiv:1502.03509, section 4. Differs: hidden degrees are not drawn but spread, and may
     be 0.
 
     Args:
