@@ -1,4 +1,4 @@
-"""Every error of jflows: four types and the one sentence they all share.
+"""Every error of jflows: five types and the one sentence they all share.
 
 A message names the place, the argument, the rule, the value received and the fix:
 
@@ -39,6 +39,10 @@ class DataError(JflowsError, ValueError):
 
 class RunError(JflowsError, RuntimeError):
     """A run directory is missing, in use or damaged, or a training run cannot go on."""
+
+
+class MissingPackageError(JflowsError, ImportError):
+    """An optional package is absent, or does not import."""
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -20,6 +20,7 @@ def test_a_message_names_place_argument_rule_value_and_fix():
         (errors.InvalidTypeError, TypeError),
         (errors.DataError, ValueError),
         (errors.RunError, RuntimeError),
+        (errors.MissingPackageError, ImportError),
     ],
 )
 def test_errors_are_builtin_ones_too_and_cross_processes(cls, builtin):

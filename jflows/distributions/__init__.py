@@ -1,6 +1,22 @@
 """Base distributions: the densities that flows start from."""
 
 from jflows.distributions.base import Base
-from jflows.distributions.normal import DiagonalNormal, StandardNormal
+from jflows.distributions.heavy_tailed import Laplace, StandardLogistic, StudentT
+from jflows.distributions.mixture import NormalMixture
+from jflows.distributions.normal import ClassConditionalNormal, DiagonalNormal, FullNormal, StandardNormal
+from jflows.distributions.resampled import ResampledNormal
+from jflows.distributions.uniform import Uniform
 
-__all__ = ["Base", "DiagonalNormal", "StandardNormal"]
+__all__ = [
+    "Base",
+    "ClassConditionalNormal",
+    "DiagonalNormal",
+    "FullNormal",
+    "Laplace",
+    "NormalMixture",
+    "ResampledNormal",
+    "StandardLogistic",
+    "StandardNormal",
+    "StudentT",
+    "Uniform",
+]

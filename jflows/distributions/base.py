@@ -2,8 +2,10 @@
 
 import abc
 
+import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.errors import InvalidValueError
 from jflows.typing import Array, Key, Shape
 
 
@@ -12,13 +14,23 @@ class Base(nn.Module, abc.ABC):
 
     A concrete base is a Linen module, so it may own parameters. `context` arrives with the
     batch axes in front, or as None. Temperature multiplies the deviation of a sample from the mean; `log_prob` is
-    always that of the untempered distribution.
+    always that of the untempered distribution. Data-dependent initialisation happens in `log_prob`, which is what
+    `Flow.init` runs on data; `mean` and `mode` are optional.
 
     Args:
       event_shape: of z.
     """
 
     event_shape: Shape
+
+    def __post_init__(self):
+        object.__setattr__(self, "event_shape", tuple(self.event_shape))
+        super().__post_init__()
+
+    @property
+    def needs_key(self) -> bool:
+        """True if `log_prob` should be given noise in training, as the random stream "noise"."""
+        return False
 
     @abc.abstractmethod
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
@@ -27,3 +39,23 @@ class Base(nn.Module, abc.ABC):
     @abc.abstractmethod
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """log density in nats: [*batch, *event_shape] -> [*batch], float32 or wider. It may exceed 0."""
+
+    def mean(self, context: Array | None = None) -> Array:
+        """What samples at temperature 0 are: -> [*event_shape], with the batch axes of the context in front."""
+        raise InvalidValueError(type(self).__name__, "mean", "has no closed form", None, "Average samples.")
+
+    def mode(self, context: Array | None = None) -> Array:
+        """Where the density is largest: shapes as `mean`."""
+        raise InvalidValueError(
+            type(self).__name__, "mode", "is not unique or has no closed form", None, "Compare log_prob of samples."
+        )
+
+
+class StandardBase(Base):
+    """A base that is symmetric about 0 and densest there: what its mean and its mode are."""
+
+    def mean(self, context: Array | None = None) -> Array:
+        return jnp.zeros(self.event_shape)
+
+    def mode(self, context: Array | None = None) -> Array:
+        return jnp.zeros(self.event_shape)

@@ -2,7 +2,26 @@
 
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.convnet import ConvNet, ZeroConv
-from jflows.nn.embed import ClassEmbed, ContextTerm
-from jflows.nn.mlp import MLP
+from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
+from jflows.nn.made import MADE
+from jflows.nn.mlp import MLP, ResidualMLP
+from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
+from jflows.nn.transformer import Transformer
+from jflows.nn.zero import zero_dense
 
-__all__ = ["ACTIVATIONS", "MLP", "ClassEmbed", "ContextTerm", "ConvNet", "ZeroConv"]
+__all__ = [
+    "ACTIVATIONS",
+    "MADE",
+    "MLP",
+    "ClassEmbed",
+    "ContextEmbed",
+    "ContextTerm",
+    "ConvNet",
+    "GatedConvNet",
+    "ResidualConvNet",
+    "ResidualMLP",
+    "Transformer",
+    "WeightNormConv",
+    "ZeroConv",
+    "zero_dense",
+]

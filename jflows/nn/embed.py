@@ -1,9 +1,11 @@
-"""How a context reaches a network: class labels become vectors, vectors become an added term."""
+"""How a context reaches a network: labels or vectors are embedded once, then added to hidden layers."""
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
+from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.nn.zero import zero_dense
 from jflows.typing import Array
 
 
@@ -33,6 +35,46 @@ class ClassEmbed(nn.Module):
         return jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
 
 
+class ContextEmbed(nn.Module):
+    """A context vector through dense layers, once for the whole flow: the `embed` of a `Flow`.
+
+    Its output does not start at zero: the `ContextTerm`s that read it do, and two zeros in a row would never learn.
+
+    Args:
+      features: of the embedding, at least 1.
+      hidden_sizes: widths of the hidden layers; () for a linear map.
+      activation: a name in `jflows.nn.ACTIVATIONS`.
+    Shapes:
+      context: [*batch, context_dim] -> [*batch, features].
+    Raises:
+      InvalidValueError: for an unknown activation or a size below 1.
+      InvalidTypeError: if the context is not of a floating type.
+    """
+
+    features: int
+    hidden_sizes: tuple[int, ...] = (64,)
+    activation: str = "silu"
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        for argument, size in (("features", self.features), *(("hidden_sizes", size) for size in self.hidden_sizes)):
+            check_positive("ContextEmbed", argument, size)
+        check_activation("ContextEmbed", self.activation)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, context: Array) -> Array:
+        """Context vectors -> embedded vectors of the same dtype."""
+        dtype = context.dtype
+        if not jnp.issubdtype(dtype, jnp.floating):
+            rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
+            raise InvalidTypeError("ContextEmbed", "context", rule, f"{dtype}", fix)
+        for index, size in enumerate(self.hidden_sizes):
+            context = nn.Dense(size, param_dtype=dtype, name=f"hidden_{index}")(context)
+            context = ACTIVATIONS[self.activation](context)
+        return nn.Dense(self.features, param_dtype=dtype, name="output")(context)
+
+
 class ContextTerm(nn.Module):
     """A linear map of the context, from zero, to be added to a hidden layer.
 
@@ -42,6 +84,6 @@ class ContextTerm(nn.Module):
 
     @nn.compact
     def __call__(self, context: Array, like: Array) -> Array:
-        dense = nn.Dense(like.shape[-1], use_bias=False, kernel_init=nn.initializers.zeros, param_dtype=like.dtype)
+        dense = zero_dense(like.shape[-1], like.dtype, "Dense_0", use_bias=False)
         term = dense(context.astype(like.dtype))
         return term.reshape(*term.shape[:-1], *(1,) * (like.ndim - term.ndim), like.shape[-1])

@@ -1,6 +1,8 @@
 """Pure functions on arrays: the mathematics under the bijectors, without Flax."""
 
 from jflows.ops.affine import bounded_log_scale, whitening
+from jflows.ops.attention import self_attention
+from jflows.ops.autoregressive import made_degrees, made_masks
 from jflows.ops.conv import conv2d
 from jflows.ops.linear import (
     cayley,
@@ -43,6 +45,8 @@ __all__ = [
     "low_rank_solve",
     "make_mask",
     "matvec",
+    "made_degrees",
+    "made_masks",
     "plu_inverse_matrix",
     "plu_matrix",
     "plu_pack",
@@ -51,6 +55,7 @@ __all__ = [
     "random_rotation",
     "skew_exp",
     "skew_matrix",
+    "self_attention",
     "squeeze",
     "sum_event",
     "svd_matrix",

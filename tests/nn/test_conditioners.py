@@ -1,35 +1,111 @@
 """Conditioners: shapes, what they start as, context, and their messages."""
 
+import functools
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jflows
 from jflows import nn as networks
+from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.nn import MLP, ClassEmbed, ConvNet, ZeroConv
+from jflows.nn import (
+    MADE,
+    MLP,
+    ClassEmbed,
+    ContextEmbed,
+    ConvNet,
+    GatedConvNet,
+    ResidualConvNet,
+    ResidualMLP,
+    Transformer,
+    WeightNormConv,
+    ZeroConv,
+)
+from jflows.ops import conv2d
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
-CASES = [(MLP((8,)), (5,)), (ConvNet(4), (4, 4, 2)), (ConvNet(4, norm="bias"), (4, 4, 2)), (ZeroConv(), (4, 4, 2))]
+QUICK = {"xla_backend_optimization_level": 0}  # these programs run once: compiling them is all that they cost
+CASES = [
+    (MLP((8,)), (5,)),
+    (ResidualMLP(8, 1, gated=True), (5,)),
+    (MADE((8, 8), residual=True, order="random"), (3,)),
+    (ConvNet(4), (4, 4, 2)),
+    (ZeroConv(), (4, 4, 2)),
+    (ResidualConvNet(4, 1), (4, 4, 2)),
+    (GatedConvNet(4, 1, 2), (4, 4, 2)),
+    (Transformer(4, 1, 2, event_ndims=3, patch_size=2), (4, 4, 2)),
+]
+VARIANTS = [
+    (ResidualMLP(8, 1), (5,)),
+    (MADE((8, 8)), (3,)),
+    (ConvNet(4, norm="bias"), (4, 4, 2)),
+    (GatedConvNet(4, 1, 0), (4, 4, 2)),
+    (Transformer(4, 1, 2), (3, 2)),
+    (Transformer(4, 1, 2, event_ndims=1), (3,)),
+    (Transformer(4, 1, 2, event_ndims=1, causal=True), (3,)),
+]
+named = {"argnames": ("network", "shape"), "ids": lambda value: type(value).__name__}
 
 
-@pytest.mark.parametrize("with_context", [False, True])
-@pytest.mark.parametrize(("network", "shape"), CASES, ids=lambda value: type(value).__name__)
-def test_starts_at_zero_and_keeps_batch_axes_and_dtype(network, shape, with_context):
+def test_every_exported_conditioner_has_a_case():
+    classes = [value for name in networks.__all__ if isinstance(value := getattr(networks, name), type)]
+    conditioners = {cls for cls in classes if "num_features" in inspect.signature(cls.__call__).parameters}
+    assert conditioners == {type(network) for network, _ in CASES}
+
+
+@pytest.mark.parametrize(**named, argvalues=CASES + VARIANTS)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_keeps_batch_axes_and_dtype_without_context(network, shape, dtype):
+    x = jax.ShapeDtypeStruct((2, 3, *shape), dtype)
+    y, variables = jax.eval_shape(lambda x: network.init_with_output(KEY, x, 6), x)
+    assert (y.shape, y.dtype) == ((2, 3, *shape[:-1], 6), dtype)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(**named, argvalues=CASES)
+def test_starts_at_zero_and_learns_from_every_parameter_and_the_context(network, shape):
     x = jax.random.normal(KEY, (2, 3, *shape), jnp.float32)
-    context = jnp.ones((2, 3, 2)) if with_context else None
-    y, variables = jax.jit(network.init_with_output, static_argnums=2)(KEY, x, 6, context)
-    assert y.shape == (2, 3, *shape[:-1], 6)
-    assert y.dtype == jnp.float32
-    assert not np.any(y)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
+    context = jnp.ones((2, 3, 2))
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def measure(x, context):
+        start, variables = network.init_with_output(KEY, x, 6, context)
+        moved = jax.tree.map(
+            lambda a: a + 0.3 * jnp.sin(1 + jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape), variables
+        )
+
+        def loss(variables, context):
+            y = network.apply(variables, x, 6, context)
+            return jnp.sum(y**2), y
+
+        gradients, y = jax.grad(loss, argnums=(0, 1), has_aux=True)(moved, context)
+        return start, y, gradients
+
+    start, y, (gradients, of_context) = measure(x, context)
+    assert start.shape == y.shape == (2, 3, *shape[:-1], 6)
+    assert start.dtype == y.dtype == jnp.float32
+    assert not np.any(start)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {np.dtype("float32")}
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.all(np.isfinite(gradient)), path
+        assert np.any(gradient), path
+    assert np.all(np.any(of_context, axis=-1))
+
+
+@pytest.mark.parametrize(**named, argvalues=CASES + VARIANTS)
+def test_survives_json(network, shape):
+    assert jflows.from_spec(jflows.to_spec(network)) == network
 
 
 def test_convnet_whitens_its_hidden_layers_on_the_first_batch():
     x = 5 + 3 * jax.random.normal(KEY, (8, 4, 4, 2))
     network = ConvNet(4)
     params = jax.jit(network.init, static_argnums=2)(KEY, x, 2)["params"]
-    first = networks.convnet.conv2d(x, params["conv_in_kernel"])
+    first = conv2d(x, params["conv_in_kernel"])
     first = (first + params["conv_in_shift"]) * jnp.exp(params["conv_in_log_scale"])
     np.testing.assert_allclose(np.mean(first, axis=(0, 1, 2)), 0, atol=1e-9)
     np.testing.assert_allclose(np.std(first, axis=(0, 1, 2)), 1, atol=1e-9)
@@ -40,6 +116,45 @@ def test_zero_conv_multiplies_by_the_learned_scale():
     params = {"kernel": jnp.zeros((3, 3, 1, 2)).at[1, 1].set(1.0), "bias": jnp.ones(2), "log_scale": jnp.full(2, 0.5)}
     y = ZeroConv().apply({"params": params}, x, 2)
     np.testing.assert_allclose(y[..., 1], (x[..., 0] + 1) * np.exp(1.5), rtol=1e-12)
+
+
+def test_weight_norm_is_a_direction_times_a_length():
+    keys = jax.random.split(KEY, 4)
+    x = 5 + 3 * jax.random.normal(keys[0], (8, 4, 4, 2))
+    v = jax.random.normal(keys[1], (3, 3, 2, 5))
+    g, bias = jax.random.normal(keys[2], (2, 5))
+    y = WeightNormConv(5).apply({"params": {"v": v, "g": g, "bias": bias}}, x)
+    kernel = g * v / np.sqrt(np.sum(np.square(v), axis=(0, 1, 2)))
+    np.testing.assert_allclose(y, conv2d(x, kernel) + bias, rtol=1e-10)
+    y, variables = jax.jit(WeightNormConv(5).init_with_output)(KEY, x)
+    np.testing.assert_allclose(np.mean(y, axis=(0, 1, 2)), 0, atol=1e-9)
+    np.testing.assert_allclose(np.std(y, axis=(0, 1, 2)), 1, atol=1e-9)
+    np.testing.assert_allclose(WeightNormConv(5).apply(variables, x), y, atol=1e-12)
+
+
+def test_a_gate_of_zero_switches_a_block_off():
+    x, context = jnp.ones((1, 3)), jnp.ones((1, 2))
+    network = ResidualMLP(4, 1, gated=True)
+    shapes = jax.eval_shape(lambda: network.init(KEY, x, 2, context))
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape), shapes)["params"]
+    params["block_0_gate"]["bias"] -= 1e3
+    closed = network.apply({"params": params}, x, 2, context)
+    h = 3 + 1 + 2  # inputs, bias, context
+    np.testing.assert_allclose(closed, np.full((1, 2), 4 * h + 1), rtol=1e-12)
+
+
+def test_a_flow_embeds_its_context_once():
+    coupling = jflows.bijectors.Coupling(MLP((4,)), jflows.bijectors.Shift())
+    flow = jflows.Flow(coupling, StandardNormal((2,)), (2,), embed=ContextEmbed(3, (4,)), context_shape=(5,))
+    x, context = jnp.ones((2, 2)), jnp.ones((2, 5))
+    params = jax.eval_shape(flow.init, KEY, x, context)["params"]
+    assert params["embed"]["hidden_0"]["kernel"].shape == (5, 4)
+    assert params["bijector"]["conditioner"]["context_0"]["Dense_0"]["kernel"].shape == (3, 4)
+    embedded, _ = ContextEmbed(3, ()).init_with_output(KEY, context)
+    assert embedded.shape == (2, 3)
+    assert np.any(embedded)
+    with pytest.raises(InvalidTypeError, match="ContextEmbed: `context` must hold floating .*; got int64. Use ClassE"):
+        ContextEmbed(3).init(KEY, jnp.ones((2, 5), int))
 
 
 def test_activations_by_name():
@@ -64,6 +179,27 @@ def test_labels_become_one_hot_vectors():
         (lambda: ConvNet(0), "ConvNet: `width` must be positive; got 0"),
         (lambda: ConvNet(4, norm="batch"), "ConvNet: `norm` must be one of 'actnorm', 'bias'; got 'batch'"),
         (lambda: ConvNet(4, activation="x"), "ConvNet: `activation` must be one of 'elu', .*; got 'x'"),
+        (lambda: ResidualMLP(0), "ResidualMLP: `width` must be positive; got 0"),
+        (lambda: ResidualMLP(4, 0), "ResidualMLP: `num_blocks` must be positive; got 0"),
+        (lambda: ResidualMLP(4, activation="x"), "ResidualMLP: `activation` must be one of .*; got 'x'"),
+        (lambda: MADE(()), r"MADE: `hidden_sizes` must hold at least one positive size; got \(\)"),
+        (lambda: MADE((4,), "x"), "MADE: `activation` must be one of .*; got 'x'"),
+        (lambda: MADE((4,), order="x"), "MADE: `order` must be one of 'natural', 'reversed', 'random'; got 'x'"),
+        (lambda: MADE((4, 5), residual=True), r"MADE: `hidden_sizes` must be equal with resid.*; got \(4, 5\)"),
+        (lambda: ResidualConvNet(0), "ResidualConvNet: `width` must be positive; got 0"),
+        (lambda: ResidualConvNet(4, 0), "ResidualConvNet: `num_blocks` must be positive; got 0"),
+        (lambda: ResidualConvNet(4, activation="x"), "ResidualConvNet: `activation` must be one of .*; got 'x'"),
+        (lambda: GatedConvNet(0), "GatedConvNet: `width` must be positive; got 0"),
+        (lambda: GatedConvNet(4, 0), "GatedConvNet: `num_blocks` must be positive; got 0"),
+        (lambda: GatedConvNet(6, 1, 4), "GatedConvNet: `num_heads` must divide width=6; got 4"),
+        (lambda: Transformer(6, num_heads=4), "Transformer: `num_heads` must divide width=6; got 4"),
+        (lambda: Transformer(4, num_heads=0), "Transformer: `num_heads` must be positive; got 0"),
+        (lambda: Transformer(4, 0), "Transformer: `depth` must be positive; got 0"),
+        (lambda: Transformer(4, event_ndims=4), "Transformer: `event_ndims` must be one of 1, 2, 3; got 4"),
+        (lambda: Transformer(4, activation="x"), "Transformer: `activation` must be one of .*; got 'x'"),
+        (lambda: ContextEmbed(0), "ContextEmbed: `features` must be positive; got 0"),
+        (lambda: ContextEmbed(4, (0,)), "ContextEmbed: `hidden_sizes` must be positive; got 0"),
+        (lambda: ContextEmbed(4, activation="x"), "ContextEmbed: `activation` must be one of .*; got 'x'"),
         (lambda: ClassEmbed(1), "ClassEmbed: `num_classes` must be at least 2; got 1"),
     ],
 )

@@ -1,0 +1,52 @@
+"""The uniform base, for flows on an interval."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jflows.distributions.base import Base
+from jflows.errors import InvalidValueError
+from jflows.ops.numerics import sum_event
+from jflows.typing import Array, Key, Shape
+
+
+class Uniform(Base):
+    """The uniform density on [low, high] in every dimension; there is no mode.
+
+        log p(z) = -D log(high - low) inside, -inf outside           [nats per event; D dimensions]
+
+    Use it under maps whose latent stays inside, such as a spline on the same interval: outside, a loss is infinite.
+
+    Args:
+      event_shape: of z.
+      low: lower end.
+      high: upper end, above low.
+    Shapes:
+      z: [*batch, *event_shape], log_prob: [*batch].
+    Raises:
+      InvalidValueError: unless low < high, both finite.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self):
+        if not -math.inf < self.low < self.high < math.inf:
+            raise InvalidValueError("Uniform", "low, high", "must be finite with low < high", (self.low, self.high))
+        super().__post_init__()
+
+    def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
+        """The centre + temperature * the deviation from it: -> [*shape, *event_shape]."""
+        half = (self.high - self.low) / 2
+        return self.mean() + temperature * half * jax.random.uniform(key, (*shape, *self.event_shape), minval=-1)
+
+    def log_prob(self, z: Array, context: Array | None = None) -> Array:
+        """-> [*batch], nats."""
+        outside = jnp.where(jnp.isnan(z), z, -jnp.inf)
+        inside = jnp.asarray(-math.log(self.high - self.low), z.dtype)
+        values = jnp.where((self.low <= z) & (z <= self.high), inside, outside)
+        return sum_event(values, len(self.event_shape))
+
+    def mean(self, context: Array | None = None) -> Array:
+        return jnp.full(self.event_shape, (self.low + self.high) / 2)

@@ -1,0 +1,1 @@
+"""Bridges to other libraries, one module each. A module imports its library; `import jflows` imports none of them."""

@@ -1,0 +1,220 @@
+"""Bridges to distrax, in both directions.
+
+`from_distrax` makes a distrax (or TFP) distribution the base of a flow. `as_distrax` and `as_distrax_bijector` give
+distrax what was trained here: the result holds its variables, is a pytree, and so can be an argument of `jax.jit`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jflows.bijectors import Bijector
+from jflows.distributions import Base
+from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError
+from jflows.flows import Flow
+from jflows.spec import register
+from jflows.typing import Array, Key, Shape, Variables
+
+try:
+    import distrax
+except (ImportError, AttributeError) as error:  # TensorFlow Probability, under distrax, fails with either
+    got = f"{type(error).__name__}: {error}"
+    fix = "Run `pip install --force-reinstall --no-deps tfp-nightly`: another release of TFP may lie over it."
+    raise MissingPackageError("jflows.interop.distrax", "distrax", "must be importable", got, fix) from error
+
+
+class HeldDistribution:
+    """A distribution behind an identity hash, so that it can be a field of a module and an argument known to jit."""
+
+    def __init__(self, distribution: Any):
+        self.value = distribution
+
+
+@register
+class DistraxBase(Base):
+    """A distrax distribution as a base; made by `from_distrax`.
+
+    Its arrays are constants: they are not trained, and neither a spec nor a checkpoint can hold them, so `to_spec`
+    refuses a flow with this base.
+
+    Shapes:
+      z: [*batch, *event_shape], log_prob: [*batch].
+    """
+
+    distribution: HeldDistribution
+
+    def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
+        """The mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
+        draw = self.distribution.value.sample(seed=key, sample_shape=shape)
+        if isinstance(temperature, int | float) and temperature == 1:
+            return draw
+        mean = self.mean()
+        return mean + temperature * (draw - mean)
+
+    def log_prob(self, z: Array, context: Array | None = None) -> Array:
+        """-> [*batch], nats."""
+        log_prob = self.distribution.value.log_prob(z)
+        return log_prob.astype(jnp.promote_types(log_prob.dtype, jnp.float32))
+
+    def mean(self, context: Array | None = None) -> Array:
+        return self._statistic("mean") if self._has("mean") else super().mean()
+
+    def mode(self, context: Array | None = None) -> Array:
+        return self._statistic("mode") if self._has("mode") else super().mode()
+
+    def _statistic(self, name: str) -> Array:
+        return getattr(self.distribution.value, name)()
+
+    def _has(self, name: str) -> bool:
+        try:
+            jax.eval_shape(lambda: self._statistic(name))
+        except (NotImplementedError, AttributeError):
+            return False
+        return True
+
+
+def from_distrax(distribution: Any) -> DistraxBase:
+    """A distrax or TFP distribution as the base of a flow.
+
+    Args:
+      distribution: without batch axes: `distrax.Independent` turns those into event axes.
+    Raises:
+      InvalidTypeError: if it is not a distribution.
+      InvalidValueError: if it has batch axes.
+    """
+    try:
+        distribution = distrax.as_distribution(distribution)
+    except TypeError as error:
+        got = type(distribution).__name__
+        raise InvalidTypeError("from_distrax", "distribution", "must be a distribution", got) from error
+    if distribution.batch_shape:
+        rule, got = "must have no batch axes", f"batch_shape {distribution.batch_shape}"
+        fix = f"Use distrax.Independent(distribution, {len(distribution.batch_shape)})."
+        raise InvalidValueError("from_distrax", "distribution", rule, got, fix)
+    return DistraxBase(distribution.event_shape, HeldDistribution(distribution))
+
+
+class DistraxDensity(distrax.Distribution):
+    """A flow or a base, with its variables, as a distrax distribution; made by `as_distrax`.
+
+    Shapes:
+      batch_shape: the batch axes of the context, () without one. Values broadcast to it.
+    """
+
+    def __init__(self, model: Flow | Base, variables: Variables, context: Array | None, context_ndims: int):
+        self._model, self._variables, self._context = model, dict(variables), context
+        self._batch_shape = () if context is None else context.shape[: context.ndim - context_ndims]
+
+    @property
+    def event_shape(self) -> Shape:
+        return self._model.event_shape
+
+    @property
+    def batch_shape(self) -> Shape:
+        return self._batch_shape
+
+    def _sample_n(self, key: Any, n: int) -> Array:
+        key = key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+        if isinstance(self._model, Flow):
+            return self._model.sample(self._variables, key, (n,), self._context)
+        shape = (n, *self.batch_shape)
+        return self._of_base(key, shape, self._wide_context(shape), method="sample")
+
+    def _of_base(self, *args: Any, method: str) -> Any:
+        assert isinstance(self._model, Base)
+        return self._model.apply(self._variables, *args, method=method)
+
+    def _wide_context(self, shape: Shape) -> Array | None:
+        context = self._context
+        return None if context is None else jnp.broadcast_to(context, (*shape, context.shape[-1]))
+
+    def log_prob(self, value: Array) -> Array:
+        value = jnp.asarray(value)
+        batch_shape = value.shape[: value.ndim - len(self.event_shape)]
+        shape = jnp.broadcast_shapes(batch_shape, self.batch_shape)
+        value = jnp.broadcast_to(value, (*shape, *self.event_shape))
+        if isinstance(self._model, Flow):
+            return self._model.log_prob(self._variables, value, self._context)
+        return self._of_base(value, self._wide_context(shape), method="log_prob")
+
+    def mean(self) -> Array:
+        return self._statistic("mean")
+
+    def mode(self) -> Array:
+        return self._statistic("mode")
+
+    def _statistic(self, name: str) -> Array:
+        if isinstance(self._model, Flow):
+            return getattr(super(), name)()
+        statistic = self._of_base(self._context, method=name)
+        return jnp.broadcast_to(statistic, (*self.batch_shape, *self.event_shape))
+
+
+def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) -> DistraxDensity:
+    """A flow or a base as a distrax distribution: log_prob, sample, sample_and_log_prob, and a base's mean and mode.
+
+    Args:
+      model: a `Flow` without dequantization (whose samples are not where its density is taken), or a base.
+      variables: of `model`.
+      context: what `model` takes: [*batch, *context_shape] for a flow, [*batch, context_dim] for a base.
+    Raises:
+      InvalidTypeError: if `model` is neither.
+      InvalidValueError: if the flow dequantizes.
+    Example:
+      >>> import jax, jflows
+      >>> from jflows.interop.distrax import as_distrax
+      >>> base = jflows.distributions.StandardNormal((2,))
+      >>> as_distrax(base, {}).sample(seed=0, sample_shape=(3,)).shape
+      (3, 2)
+    """
+    if not isinstance(model, Flow | Base):
+        raise InvalidTypeError("as_distrax", "model", "must be a Flow or a Base", type(model).__name__)
+    context = None if context is None else jnp.asarray(context)
+    if isinstance(model, Base):
+        return DistraxDensity(model, variables, context, 1)
+    if model.dequantize is not None:
+        fix = "Build the flow with dequantize=None, over dequantized data."
+        raise InvalidValueError("as_distrax", "model", "must not dequantize", type(model.dequantize).__name__, fix)
+    return DistraxDensity(model, variables, context, len(model.context_shape or ()))
+
+
+class DistraxBijector(distrax.Bijector):
+    """A bijector, with its variables, as one of distrax; made by `as_distrax_bijector`."""
+
+    def __init__(self, bijector: Bijector, variables: Variables, context: Array | None):
+        super().__init__(bijector.z_event_ndims, bijector.x_event_ndims)
+        self._bijector, self._variables, self._context = bijector, dict(variables), context
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        self._check_forward_input_shape(x)
+        return self._apply("forward_and_log_det", x, self.event_ndims_in)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        self._check_inverse_input_shape(y)
+        return self._apply("inverse_and_log_det", y, self.event_ndims_out)
+
+    def _apply(self, method: str, value: Array, event_ndims: int) -> Any:
+        context = self._context
+        if context is not None:
+            batch_ndims = value.ndim - event_ndims
+            shape = jnp.broadcast_shapes(value.shape[:batch_ndims], context.shape[:-1])
+            value = jnp.broadcast_to(value, (*shape, *value.shape[batch_ndims:]))
+            context = jnp.broadcast_to(context, (*shape, context.shape[-1]))
+        return self._bijector.apply(self._variables, value, context, method=method)
+
+
+def as_distrax_bijector(bijector: Bijector, variables: Variables, context: Any = None) -> DistraxBijector:
+    """A bijector as one of distrax, in the same direction: `forward` maps latent to data in both libraries.
+
+    Args:
+      bijector: any of jflows.
+      variables: of `bijector`; of a flow, they are `{name: tree["bijector"] for name, tree in variables.items()}`.
+      context: [*batch, context_dim], already embedded, or None; it and the values broadcast to each other.
+    Raises:
+      InvalidTypeError: if `bijector` is not one.
+    """
+    if not isinstance(bijector, Bijector):
+        got = type(bijector).__name__
+        raise InvalidTypeError("as_distrax_bijector", "bijector", "must be a jflows bijector", got)
+    return DistraxBijector(bijector, variables, None if context is None else jnp.asarray(context))

@@ -1,0 +1,169 @@
+"""Deeper convolutional conditioners: weight-normalised residual blocks (RealNVP), gates and attention (Flow++)."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import check_positive
+from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.nn.convnet import KERNEL_STD, ZeroConv
+from jflows.nn.embed import ContextTerm
+from jflows.nn.transformer import POSITION_STD, check_heads
+from jflows.ops import affine
+from jflows.ops.attention import self_attention
+from jflows.ops.conv import conv2d
+from jflows.typing import Array
+
+MIN_NORM = 1e-12  # of a kernel that is all zeros
+
+
+class WeightNormConv(nn.Module):
+    """A convolution whose kernel is a direction times a learned length, per output channel.
+
+        y = conv(x, g v / |v|) + bias
+
+    On the first batch g and bias are set so that every output channel has mean 0 and deviation 1.
+
+    Source: Salimans and Kingma 2016, arXiv:1602.07868, sections 2 and 3.
+
+    Args:
+      width: output channels.
+      kernel_size: odd.
+    Shapes:
+      x: [*batch, height, width, channels] -> [*batch, height, width, self.width].
+      `params`: v [k, k, channels, self.width], g and bias [self.width].
+    """
+
+    width: int
+    kernel_size: int = 3
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape, dtype = (self.kernel_size, self.kernel_size, x.shape[-1], self.width), x.dtype
+        v = self.param("v", nn.initializers.normal(KERNEL_STD), shape, dtype)
+        direction = v / jnp.maximum(jnp.sqrt(jnp.sum(v**2, axis=(0, 1, 2))), MIN_NORM)
+        if self.is_initializing():
+            shift, log_scale = affine.whitening(conv2d(x, direction))
+        else:
+            shift = log_scale = jnp.zeros((self.width,), dtype)  # shapes only, for Linen's check
+        g = self.param("g", lambda _: jnp.exp(log_scale))
+        bias = self.param("bias", lambda _: shift * jnp.exp(log_scale))
+        return conv2d(x, direction * g) + bias
+
+
+class ResidualConvNet(nn.Module):
+    """RealNVP's conditioner: residual blocks of weight-normalised convolutions, with the activation before each.
+
+        h_0 = conv_3x3(x)
+        h_k = h_{k-1} + conv_3x3(act(conv_3x3(act(h_{k-1}))))          k = 1..num_blocks
+        y   = conv_1x1(act(h_last)), from zero
+
+    A context vector is mapped linearly (from zero) and added before the activations of h_0 and inside each block.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 4. Differs: no batch norm inside the blocks; weight norm is
+    initialised from data instead.
+
+    Args:
+      width: channels of every h_k.
+      num_blocks: at least 1.
+      activation: a name in `jflows.nn.ACTIVATIONS`.
+    Shapes:
+      x: [*batch, height, width, channels], context: [*batch, context_dim] or None
+        -> [*batch, height, width, num_features].
+    Raises:
+      InvalidValueError: for an unknown activation, or a width or number of blocks below 1.
+    """
+
+    width: int = 64
+    num_blocks: int = 4
+    activation: str = "relu"
+
+    def __post_init__(self):
+        check_positive("ResidualConvNet", "width", self.width)
+        check_positive("ResidualConvNet", "num_blocks", self.num_blocks)
+        check_activation("ResidualConvNet", self.activation)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        act = ACTIVATIONS[self.activation]
+        h = _add_context("context", WeightNormConv(self.width, name="conv_in")(x), context)
+        for index in range(self.num_blocks):
+            r = WeightNormConv(self.width, name=f"block_{index}_in")(act(h))
+            r = _add_context(f"block_{index}_context", r, context)
+            h = h + WeightNormConv(self.width, name=f"block_{index}_out")(act(r))
+        return ZeroConv(1, name="conv_out")(act(h), num_features)
+
+
+class GatedConvNet(nn.Module):
+    """Flow++'s conditioner: gated convolutions and self-attention over the pixels, each with a residual and a norm.
+
+        h = conv_3x3(x)
+        h = norm(h + gate(act(conv_3x3(act(h)) + context)))            act(h) = elu([h, -h])
+        h = norm(h + gate(attention(h + position)))                    [both, num_blocks times]
+        y = conv_3x3(h), from zero
+
+    where gate(h) = a * sigmoid(b) with [a, b] a linear map of h, and `norm` is layer norm over the channels. The
+    positions are learned per pixel, so a network serves one image size.
+
+    Source: Ho et al. 2019, arXiv:1902.00275 (expressive conditioning architectures). Differs: no dropout.
+
+    Args:
+      width: channels of h, a multiple of num_heads.
+      num_blocks: at least 1.
+      num_heads: of the attention; 0 leaves the attention out.
+    Shapes:
+      x: [*batch, height, width, channels], context: [*batch, context_dim] or None
+        -> [*batch, height, width, num_features]. Attention takes (height * width)^2 numbers per head.
+    Raises:
+      InvalidValueError: for a width or number of blocks below 1, or heads that do not divide the width.
+    """
+
+    width: int = 96
+    num_blocks: int = 10
+    num_heads: int = 4
+
+    def __post_init__(self):
+        check_positive("GatedConvNet", "width", self.width)
+        check_positive("GatedConvNet", "num_blocks", self.num_blocks)
+        if self.num_heads:
+            check_heads("GatedConvNet", self.num_heads, self.width)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        h = self._conv("conv_in", x)
+        for index in range(self.num_blocks):
+            r = self._conv(f"block_{index}_conv", _concat_elu(h))
+            r = _add_context(f"block_{index}_context", r, context)
+            h = self._join(f"block_{index}_gate", h, _concat_elu(r))
+            if self.num_heads:
+                h = self._join(f"block_{index}_attention_gate", h, self._attend(f"block_{index}", h))
+        return ZeroConv(name="conv_out")(h, num_features)
+
+    def _conv(self, name: str, x: Array) -> Array:
+        init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], self.width), x.dtype)
+        return conv2d(x, kernel) + self.param(f"{name}_bias", zeros, (self.width,), x.dtype)
+
+    def _join(self, name: str, h: Array, branch: Array) -> Array:
+        """The residual connection: h plus the gated branch, normalised."""
+        both = nn.Dense(2 * self.width, param_dtype=h.dtype, name=name)(branch)
+        return nn.LayerNorm(param_dtype=h.dtype, name=f"{name}_norm")(h + jax.nn.glu(both))
+
+    def _attend(self, name: str, h: Array) -> Array:
+        *batch, height, width, channels = h.shape
+        tokens = h.reshape(*batch, height * width, channels)
+        normal = nn.initializers.normal(POSITION_STD)
+        position = self.param(f"{name}_position", normal, (height * width, channels), h.dtype)
+        qkv = nn.Dense(3 * channels, use_bias=False, param_dtype=h.dtype, name=f"{name}_qkv")(tokens + position)
+        return self_attention(qkv, self.num_heads).reshape(h.shape)
+
+
+def _concat_elu(x: Array) -> Array:
+    """elu([x, -x]): twice the channels, so that neither sign is lost."""
+    return jax.nn.elu(jnp.concatenate([x, -x], axis=-1))
+
+
+def _add_context(name: str, h: Array, context: Array | None) -> Array:
+    return h if context is None else h + ContextTerm(name=name)(context, h)

@@ -1,0 +1,126 @@
+"""The transformer as a conditioner: for couplings over tokens, vectors and images, and causal for autoregressions."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.nn.embed import ContextTerm
+from jflows.nn.zero import zero_dense
+from jflows.ops.attention import self_attention
+from jflows.ops.reshape import squeeze, unsqueeze
+from jflows.typing import Array
+
+POSITION_STD = 0.02  # of learned positions, as of the weights in most transformers
+
+
+class Transformer(nn.Module):
+    """Pre-norm transformer blocks over tokens with learned positions; the last layer starts at zero.
+
+        h = W x + position + context term
+        h = h + V attention(norm(h));  h = h + MLP(norm(h))                    [depth times]
+        y = W_out norm(h)
+
+    What a token is depends on `event_ndims`, and so does the shape of the output:
+
+    | event_ndims | x | a token | output |
+    |---|---|---|---|
+    | 1 | [*batch, dim] | one number | [*batch, num_features] |
+    | 2 | [*batch, tokens, features] | one row | [*batch, tokens, num_features] |
+    | 3 | [*batch, height, width, channels] | a patch, in raster order | [*batch, height, width, num_features] |
+
+    With `causal`, the output of token i depends only on tokens before i: the sequence is shifted by one. Over vectors
+    num_features is then num_params * dim, laid out as `MADE` does; without, the output layer reads all tokens at once.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; as a coupling's conditioner, Kolesnikov et al. 2024,
+    arXiv:2412.15129 (Jet); causal, Zhai et al. 2024, arXiv:2412.06329 (TarFlow).
+
+    Args:
+      width: features of a token inside, a multiple of num_heads.
+      depth: blocks, at least 1.
+      num_heads: of the attention.
+      event_ndims: 1, 2 or 3.
+      causal: whether the output of a token sees only the tokens before it.
+      patch_size: side of the square patches of images; 1 for single pixels.
+      mlp_ratio: hidden features of a block's MLP, in units of width.
+      activation: of that MLP, a name in `jflows.nn.ACTIVATIONS`.
+    Shapes:
+      x and output: as above; context: [*batch, context_dim] or None. The number of tokens is fixed at `init`.
+    Raises:
+      InvalidValueError: for an unknown activation or event_ndims, sizes below 1, heads that do not divide the width,
+        patches that do not divide the image, or (causal, event_ndims=1) num_features that is not a multiple of dim.
+    """
+
+    width: int = 128
+    depth: int = 2
+    num_heads: int = 4
+    event_ndims: int = 2
+    causal: bool = False
+    patch_size: int = 1
+    mlp_ratio: int = 4
+    activation: str = "gelu"
+
+    def __post_init__(self):
+        for argument in ("depth", "patch_size", "mlp_ratio"):
+            check_positive("Transformer", argument, getattr(self, argument))
+        check_heads("Transformer", self.num_heads, self.width)
+        check_choice("Transformer", "event_ndims", self.event_ndims, (1, 2, 3))
+        check_activation("Transformer", self.activation)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        if self.event_ndims == 1:
+            return self._vector(x, num_features, context)
+        if self.event_ndims == 2:
+            return zero_dense(num_features, x.dtype, "output")(self._hidden(x, context))
+        if any(side % self.patch_size for side in x.shape[-3:-1]):
+            rule = f"must have a height and width that are multiples of patch_size={self.patch_size}"
+            raise InvalidValueError("Transformer", "x", rule, f"shape {x.shape}")
+        patches = squeeze(x, self.patch_size)
+        h = self._hidden(patches.reshape(*patches.shape[:-3], -1, patches.shape[-1]), context)
+        y = zero_dense(num_features * self.patch_size**2, x.dtype, "output")(h)
+        return unsqueeze(y.reshape(*patches.shape[:-1], -1), self.patch_size)
+
+    def _vector(self, x: Array, num_features: int, context: Array | None) -> Array:
+        dim = x.shape[-1]
+        h = self._hidden(x[..., None], context)
+        if not self.causal:
+            return zero_dense(num_features, x.dtype, "output")(h.reshape(*x.shape[:-1], -1))
+        if num_features % dim:
+            rule = f"must be a multiple of the {dim} inputs"
+            raise InvalidValueError("Transformer", "num_features", rule, repr(num_features))
+        y = zero_dense(num_features // dim, x.dtype, "output")(h)
+        return y.swapaxes(-1, -2).reshape(*x.shape[:-1], num_features)
+
+    def _hidden(self, tokens: Array, context: Array | None) -> Array:
+        """[*batch, tokens, features] -> [*batch, tokens, width]."""
+        dtype = tokens.dtype
+        h = nn.Dense(self.width, param_dtype=dtype, name="input")(tokens)
+        if self.causal:  # shifted before the positions are added, which tell the first token where it stands
+            h = jnp.concatenate([jnp.zeros_like(h[..., :1, :]), h[..., :-1, :]], axis=-2)
+        h = h + self.param("position", nn.initializers.normal(POSITION_STD), h.shape[-2:], dtype)
+        if context is not None:
+            h = h + ContextTerm(name="context")(context, h)
+        for index in range(self.depth):
+            h = self._block(f"block_{index}", h)
+        return nn.LayerNorm(param_dtype=dtype, name="norm")(h)
+
+    def _block(self, name: str, h: Array) -> Array:
+        dtype = h.dtype
+
+        def dense(features: int, part: str) -> nn.Dense:
+            return nn.Dense(features, param_dtype=dtype, name=f"{name}_{part}")
+
+        qkv = dense(3 * self.width, "qkv")(nn.LayerNorm(param_dtype=dtype, name=f"{name}_attention_norm")(h))
+        h = h + dense(self.width, "attention")(self_attention(qkv, self.num_heads, self.causal))
+        r = dense(self.mlp_ratio * self.width, "mlp_in")(nn.LayerNorm(param_dtype=dtype, name=f"{name}_mlp_norm")(h))
+        return h + dense(self.width, "mlp_out")(ACTIVATIONS[self.activation](r))
+
+
+def check_heads(where: str, num_heads: int, width: int) -> None:
+    """Raises `InvalidValueError` unless `num_heads` >= 1 divides `width` >= 1."""
+    check_positive(where, "width", width)
+    check_positive(where, "num_heads", num_heads)
+    if width % num_heads:
+        raise InvalidValueError(where, "num_heads", f"must divide width={width}", repr(num_heads))
