@@ -123,6 +123,14 @@ CASES = (
     Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
     Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
     Case("multiscale", multiscale, (4, 4, 2), CONTEXT),
+    Case("planar", lambda: b.Planar(), (3,), EXACT),
+    Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
+    Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),
+    Case("radial", lambda: b.Radial(), (3,), EXACT),
+    Case("radial_context", lambda: b.Radial(), (3,), CONTEXT | EXACT, slow=True),
+    Case("sylvester", lambda: b.Sylvester(2, num_reflections=2), (3,), EXACT),
+    Case("sylvester_qr", lambda: b.Sylvester(2, "qr"), (3,), EXACT, slow=True),
+    Case("sylvester_context", lambda: b.Sylvester(2, "qr"), (3,), CONTEXT | EXACT),
 )
 
 

@@ -9,9 +9,11 @@ from jflows.bijectors.inner import Affine, InnerMap, Shift
 from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.pixels import CentredPixels, LogitPixels
+from jflows.bijectors.planar import Planar, Radial
 from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ELU",
@@ -31,7 +33,9 @@ __all__ = [
     "Logit",
     "LogitPixels",
     "MultiScale",
+    "Planar",
     "Power",
+    "Radial",
     "RandomPermutation",
     "Repeat",
     "Reverse",
@@ -40,5 +44,6 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Squeeze",
+    "Sylvester",
     "Tanh",
 ]
