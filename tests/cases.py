@@ -30,6 +30,10 @@ def mlp_coupling(inner: b.InnerMap) -> Bijector:
     return b.Coupling(nn.MLP((8,), activation="tanh"), inner)
 
 
+def integral() -> b.InnerMap:
+    return b.MonotoneIntegral(2, (3,), num_nodes=5)
+
+
 def conv_coupling(inner: b.InnerMap, width: int = 4, norm: str = "actnorm") -> Bijector:
     return b.Coupling(nn.ConvNet(width, norm=norm, activation="gelu"), inner, event_ndims=3)
 
@@ -61,6 +65,7 @@ def block_pattern(num_kept: int, dim: int) -> np.ndarray:
 IMAGE = (4, 4, 3)
 CONTEXT = {"context_shape": (2,)}
 DIAGONAL = {"jacobian_pattern": np.eye(6, dtype=bool)}
+TRIANGULAR = {"jacobian_pattern": np.tri(3, dtype=bool)}
 EXACT = {"float32_tol": 2e-6}
 UNBOUNDED = {"max_magnitude": 10.0, "float32_tol": 2e-5}  # exp(conditioner) overflows at 1e4, as documented
 PIXELS = {"domain": (0.0, 256.0), "jacobian_pattern": np.eye(12, dtype=bool), "log_det_tol": 1e-9}
@@ -126,6 +131,18 @@ CASES = (
     Case("planar", lambda: b.Planar(), (3,), EXACT),
     Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
     Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),
+    Case("block_autoregressive", lambda: b.BlockNeuralAutoregressive(2), (3,), TRIANGULAR),
+    Case("block_autoregressive_context", lambda: b.BlockNeuralAutoregressive(2, 2), (2,), CONTEXT, slow=True),
+    Case("block_autoregressive_add", lambda: b.BlockNeuralAutoregressive(2, residual="add"), (2,), slow=True),
+    Case(
+        "block_autoregressive_none",
+        lambda: b.BlockNeuralAutoregressive(2, residual="none"),
+        (2,),
+        {"domain": (-2.0, 2.0)},
+        slow=True,
+    ),
+    Case("integral", lambda: b.Elementwise(integral()), (3,), {"jacobian_pattern": np.eye(3, dtype=bool)}),
+    Case("integral_coupling", lambda: mlp_coupling(integral()), (3,), CONTEXT),
     Case("radial", lambda: b.Radial(), (3,), EXACT),
     Case("radial_context", lambda: b.Radial(), (3,), CONTEXT | EXACT, slow=True),
     Case("sylvester", lambda: b.Sylvester(2, num_reflections=2), (3,), EXACT),

@@ -2,10 +2,12 @@
 
 from jflows.bijectors.actnorm import ActNorm
 from jflows.bijectors.base import Bijector
+from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
 from jflows.bijectors.compose import Chain, Inverse
 from jflows.bijectors.coupling import Coupling
 from jflows.bijectors.elementwise import Elementwise
 from jflows.bijectors.inner import Affine, InnerMap, Shift
+from jflows.bijectors.integral import MonotoneIntegral
 from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.pixels import CentredPixels, LogitPixels
@@ -20,6 +22,7 @@ __all__ = [
     "ActNorm",
     "Affine",
     "Bijector",
+    "BlockNeuralAutoregressive",
     "CentredPixels",
     "Chain",
     "Coupling",
@@ -32,6 +35,7 @@ __all__ = [
     "LeakyReLU",
     "Logit",
     "LogitPixels",
+    "MonotoneIntegral",
     "MultiScale",
     "Planar",
     "Power",
