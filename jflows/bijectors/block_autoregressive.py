@@ -1,5 +1,7 @@
 """The block neural autoregressive flow: a monotone network per coordinate, all of them in one triangular network."""
 
+from itertools import pairwise
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -55,7 +57,7 @@ class BlockNeuralAutoregressive(Bijector):
         dim, dtype, zeros = values.shape[-1], values.dtype, nn.initializers.zeros
         sizes = (1, *(self.hidden_per_dim,) * self.num_layers, 1)
         weights, norms, biases = [], [], {}
-        for k, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for k, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             normal = nn.initializers.normal((dim * fan_in) ** -0.5)
             weights.append(self.param(f"weight_{k}", normal, (dim, fan_out, dim, fan_in), dtype))
             norms.append(self.param(f"norm_{k}", zeros, (dim, fan_out), dtype))
@@ -64,7 +66,9 @@ class BlockNeuralAutoregressive(Bijector):
             biases[f"bias_{k}"] = self.param(f"bias_{k}", bias_init, (dim, fan_out), dtype)
         gate = self.param("gate", zeros, (), dtype) if self.residual == "gate" else None
         moved = moved_by_context(biases, context)
-        layers = [ops.block_layer(w, norm, moved[f"bias_{k}"]) for k, (w, norm) in enumerate(zip(weights, norms))]
+        layers = [
+            ops.block_layer(w, norm, moved[f"bias_{k}"]) for k, (w, norm) in enumerate(zip(weights, norms, strict=True))
+        ]
         return layers, self.residual, gate
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:

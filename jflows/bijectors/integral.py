@@ -16,8 +16,8 @@ class MonotoneIntegral(InnerMap):
         f(t; h) = positive(MLP(t, h))                        on [-bound, bound], constant beyond
 
     The conditioner gives bias and h; the network's weights are parameters of this map. h = 0 and the last layer start
-    at zero: the identity. The network is evaluated at fixed nodes, once per element, in both directions; the integral of
-    what is linear between the nodes is exact, and its inverse closed.
+    at zero: the identity. The network is evaluated at fixed nodes, once per element, in both directions; the
+    integral of what is linear between the nodes is exact, and its inverse closed.
 
     Source: Wehenkel and Louppe 2019, arXiv:1908.05164, eqs. 1 and 7. Differs: the trapezoidal rule on fixed nodes takes
     the place of Clenshaw-Curtis nodes scaled to x, so that z and its log-det are exactly consistent and z is increasing
@@ -67,7 +67,7 @@ class MonotoneIntegral(InnerMap):
     def _integrand(self, embedding: Array) -> Array:
         """f at the nodes: [..., embedding_size, dim] -> [..., num_nodes, dim]."""
         dtype, normal = embedding.dtype, nn.initializers.normal(1.0)
-        nodes = quadrature_nodes(self.num_nodes, self.bound, dtype)[:, None, None]
+        nodes = jnp.asarray(quadrature_nodes(self.num_nodes, self.bound)[:, None, None], dtype)
         # The first layer of MLP([t, h]) as a sum: its two products are smaller than the one of all pairs.
         first = nn.Dense(self.hidden_sizes[0], param_dtype=dtype, bias_init=normal, name="hidden_0")
         from_embedding = first(jnp.swapaxes(embedding, -1, -2))[..., None, :, :]

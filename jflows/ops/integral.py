@@ -7,20 +7,18 @@ not: its derivative differs from the integrand, and may be negative where the ru
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from jflows.typing import Array
 
 
-def quadrature_nodes(num_nodes: int, bound: float, dtype=jnp.float32) -> Array:
+def quadrature_nodes(num_nodes: int, bound: float) -> np.ndarray:
     """Evenly spaced nodes on [-bound, bound]; with an odd number of them, 0 is one."""
-    return jnp.linspace(-bound, bound, num_nodes, dtype=dtype)
+    return np.linspace(-bound, bound, num_nodes)
 
 
 def integral(x: Array, integrand: Array, bound: float) -> tuple[Array, Array]:
     """int_0^x f(t) dt and f(x).
-
-    Written as a sum over the nodes, each with the hat function that is 1 there and 0 at the other nodes; the first and
-    the last hat stay 1 beyond. So nothing is searched or gathered.
 
     Args:
       x: upper limits.
@@ -29,12 +27,15 @@ def integral(x: Array, integrand: Array, bound: float) -> tuple[Array, Array]:
     Shapes:
       x: [..., dim], integrand: [..., num_nodes, dim], with or without the leading axes -> both [..., dim].
     """
-    num_nodes = integrand.shape[-2]
-    nodes = quadrature_nodes(num_nodes, bound, x.dtype)[:, None]
-    width = 2 * bound / (num_nodes - 1)
-    areas, hats = _hats((x[..., None, :] - nodes) / width)
-    areas_at_0, _ = _hats(-nodes / width)
-    return width * jnp.sum(integrand * (areas - areas_at_0), axis=-2), jnp.sum(integrand * hats, axis=-2)
+    nodes, width, left, right, areas = _panels(x, integrand, bound)
+    share = jnp.clip((x[..., None, :] - nodes[:-1]) / width, 0, 1)  # of each panel, how much lies below x
+    area = width * jnp.sum(share * (left * (1 - 0.5 * share) + right * (0.5 * share)), axis=-2)
+    below = jnp.minimum(x + bound, 0) * integrand[..., 0, :]
+    above = jnp.maximum(x - bound, 0) * integrand[..., -1, :]
+    # Weights of the nodes around x, all positive: adding up differences of f would lose the digits of a small f(x).
+    before = jnp.concatenate([jnp.ones_like(share[..., :1, :]), share], axis=-2)
+    after = jnp.concatenate([share, jnp.zeros_like(share[..., :1, :])], axis=-2)
+    return area - _at_0(areas) + below + above, jnp.sum(integrand * before * (1 - after), axis=-2)
 
 
 def integral_inverse(z: Array, integrand: Array, bound: float) -> Array:
@@ -43,14 +44,10 @@ def integral_inverse(z: Array, integrand: Array, bound: float) -> Array:
     Shapes:
       z: [..., dim], integrand: [..., num_nodes, dim], with or without the leading axes -> x: [..., dim].
     """
-    num_nodes = integrand.shape[-2]
-    nodes = quadrature_nodes(num_nodes, bound, z.dtype)[:, None]
-    width = 2 * bound / (num_nodes - 1)
-    left, right = integrand[..., :-1, :], integrand[..., 1:, :]
-    from_first = jnp.cumsum(0.5 * width * (left + right), axis=-2)
-    at_0 = from_first[..., num_nodes // 2 - 1, :]  # the middle node is 0
-    low, high = -at_0, from_first[..., -1, :] - at_0
-    starts = jnp.concatenate([jnp.zeros_like(left[..., :1, :]), from_first[..., :-1, :]], axis=-2) - at_0[..., None, :]
+    nodes, width, left, right, areas = _panels(z, integrand, bound)
+    at_0, zeros = _at_0(areas), jnp.zeros_like(areas[..., :1, :])
+    low, high = -at_0, areas[..., -1, :] - at_0
+    starts = jnp.concatenate([zeros, areas[..., :-1, :]], axis=-2) - at_0[..., None, :]
 
     inside = jnp.clip(z, low, high)
     reached = inside[..., None, :] >= starts
@@ -65,11 +62,16 @@ def integral_inverse(z: Array, integrand: Array, bound: float) -> Array:
     return node + 2 * rest / (f_left + f) + beyond
 
 
-def _hats(offset: Array) -> tuple[Array, Array]:
-    """The hat functions' integrals, up to constants, and values; offset [..., num_nodes, dim] in units of the width."""
-    index = jnp.arange(offset.shape[-2])[:, None]
-    is_first, is_last = index == 0, index == offset.shape[-2] - 1
-    rising, falling = jnp.clip(1 + offset, 0, 1), 1 - jnp.clip(offset, 0, 1)
-    area_left = jnp.where(is_first, jnp.minimum(offset, 0), 0.5 * rising**2)
-    area_right = jnp.where(is_last, jnp.maximum(offset, 0), -0.5 * falling**2)
-    return area_left + area_right, jnp.where(is_first, 1, rising) * jnp.where(is_last, 1, falling)
+def _panels(like: Array, integrand: Array, bound: float) -> tuple[Array, float, Array, Array, Array]:
+    """Nodes, their distance, f at the left and right end of every panel, and the integral up to its right end."""
+    num_nodes = integrand.shape[-2]
+    nodes, width = quadrature_nodes(num_nodes, bound), 2 * bound / (num_nodes - 1)
+    left, right = integrand[..., :-1, :], integrand[..., 1:, :]
+    # As a product: XLA's cumulative sum is slow on a CPU, and slow to compile.
+    up_to = jnp.tri(num_nodes - 1, dtype=integrand.dtype)
+    areas = jnp.einsum("kj,...jd->...kd", up_to, 0.5 * width * (left + right), precision="highest")
+    return jnp.asarray(nodes[:, None], like.dtype), width, left, right, areas
+
+
+def _at_0(areas: Array) -> Array:
+    return areas[..., areas.shape[-2] // 2 - 1, :]  # the middle node is 0

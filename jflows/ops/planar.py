@@ -30,9 +30,12 @@ def tanh_shear(p: Array, slope: Array) -> Array:
 
 
 def tanh_shear_log_slope(p: Array, slope: Array) -> Array:
-    """log dq/dp of `tanh_shear`; a sum of positive terms, as 1 + (slope - 1) tanh'(p) would cancel for small slopes."""
-    squared = jnp.tanh(p) ** 2
-    return jnp.log(squared + slope * (1 - squared))
+    """log dq/dp of `tanh_shear`, without cancellation for small slopes nor for large ones.
+
+    With t = exp(-2 |p|): tanh^2 = (1 - t)^2 / (1 + t)^2 and tanh' = 4 t / (1 + t)^2; dq/dp = tanh^2 + slope tanh'.
+    """
+    t = jnp.exp(-2 * jnp.abs(p))
+    return jnp.log((1 - t) ** 2 + 4 * slope * t) - 2 * jnp.log1p(t)
 
 
 def tanh_shear_inverse(q: Array, slope: Array) -> Array:
