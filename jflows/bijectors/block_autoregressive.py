@@ -53,7 +53,7 @@ class BlockNeuralAutoregressive(Bijector):
         super().__post_init__()
 
     @nn.compact
-    def _network(self, values: Array, context: Array | None) -> tuple[list[ops.BlockLayer], str, Array | None]:
+    def _network(self, values: Array, context: Array | None) -> tuple[list[ops.BlockLayer], tuple[Array, Array]]:
         dim, dtype, zeros = values.shape[-1], values.dtype, nn.initializers.zeros
         sizes = (1, *(self.hidden_per_dim,) * self.num_layers, 1)
         weights, norms, biases = [], [], {}
@@ -69,7 +69,7 @@ class BlockNeuralAutoregressive(Bijector):
         layers = [
             ops.block_layer(w, norm, moved[f"bias_{k}"]) for k, (w, norm) in enumerate(zip(weights, norms, strict=True))
         ]
-        return layers, self.residual, gate
+        return layers, ops.log_shares(self.residual, gate)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         network = self._network(z, context)

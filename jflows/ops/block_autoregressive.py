@@ -57,21 +57,37 @@ def block_layer(raw: Array, raw_norm: Array, bias: Array) -> BlockLayer:
     return BlockLayer(lower * jnp.exp(log_scale)[..., None, None], log_diagonal + log_scale[..., None], bias)
 
 
-def block_autoregressive(
-    x: Array, layers: Sequence[BlockLayer], residual: str, raw_gate: Array | None
-) -> tuple[Array, Array]:
-    """The network x -> z, with tanh between the layers, and log dz_i/dx_i.
+def log_shares(residual: str, raw_gate: Array | None) -> tuple[Array, Array]:
+    """The logarithms of the shares that x and the network have in z.
 
-    | residual | z | slope |
+    | residual | z | dz_i/dx_i |
     |---|---|---|
     | "gate" | g x + (1 - g) network(x), g = MIN_GATE + (1 - MIN_GATE) sigmoid(raw_gate) | above MIN_GATE |
     | "add" | x + network(x) | above 1 |
     | "none" | network(x), which is bounded | above 0 |
 
-    Source: De Cao et al. 2019, arXiv:1904.04676, section 3; the residual forms are those of the published code.
+    Source: the published code of De Cao et al. 2019, arXiv:1904.04676.
 
     Shapes:
-      x: [*batch, dim] -> z: [*batch, dim], log_slope: [*batch, dim]; raw_gate: [].
+      raw_gate: [] -> [], []; None unless there is a gate.
+    """
+    if raw_gate is None:
+        return jnp.asarray(0.0 if residual == "add" else -jnp.inf), jnp.asarray(0.0)
+    share = MIN_GATE + (1 - MIN_GATE) * jax.nn.sigmoid(raw_gate)
+    return jnp.log(share), math.log1p(-MIN_GATE) + jax.nn.log_sigmoid(-raw_gate)
+
+
+def block_autoregressive(x: Array, layers: Sequence[BlockLayer], shares: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The network x -> z, with tanh between the layers, and log dz_i/dx_i.
+
+    Source: De Cao et al. 2019, arXiv:1904.04676, section 3.
+
+    Args:
+      x: any points.
+      layers: first to last, the last with one unit per coordinate.
+      shares: of `log_shares`.
+    Shapes:
+      x: [*batch, dim] -> z: [*batch, dim], log_slope: [*batch, dim].
     """
     hidden = x[..., None]
     log_slope = jnp.zeros_like(hidden)
@@ -81,13 +97,12 @@ def block_autoregressive(
             hidden = jnp.tanh(hidden)
         log_slope = logsumexp(layer.log_diagonal + log_slope[..., None, :], axis=-1)
         hidden = _product(_full(layer), hidden) + layer.bias
-    z = _with_residual(x, hidden[..., 0], residual, raw_gate)
-    return z, _residual_log_slope(log_slope[..., 0], residual, raw_gate)
+    log_x, log_network = (share.astype(x.dtype) for share in shares)
+    z = jnp.exp(log_x) * x + jnp.exp(log_network) * hidden[..., 0]
+    return z, jnp.logaddexp(log_x, log_network + log_slope[..., 0])
 
 
-def block_autoregressive_inverse(
-    z: Array, layers: Sequence[BlockLayer], residual: str, raw_gate: Array | None
-) -> Array:
+def block_autoregressive_inverse(z: Array, layers: Sequence[BlockLayer], shares: tuple[Array, Array]) -> Array:
     """Solves `block_autoregressive`(x) = z, one coordinate after the other.
 
     What earlier coordinates contribute to a block is computed once, before the search; a step of the search then costs
@@ -98,6 +113,7 @@ def block_autoregressive_inverse(
       z: [*batch, dim] -> x: the same. NaN or infinite where z is out of reach, which only "none" allows.
     """
     dim = z.shape[-1]
+    x_share, network_share = (jnp.exp(share).astype(z.dtype) for share in shares)
 
     def solve_one(known: list[Array], row: tuple) -> tuple[list[Array], Array]:
         i, target, weights = row
@@ -116,7 +132,7 @@ def block_autoregressive_inverse(
             return inputs, value[..., 0]
 
         def increasing(x_i: Array) -> Array:
-            return _with_residual(x_i, own_units(x_i)[1], residual, raw_gate)
+            return x_share * x_i + network_share * own_units(x_i)[1]
 
         x_i = invert_increasing(increasing, target, -10.0, 10.0)
         put = lambda units, new: lax.dynamic_update_index_in_dim(units, new, i, units.ndim - 2)
@@ -146,28 +162,3 @@ def _product(weight: Array, hidden: Array) -> Array:
 def _log_tanh_slope(values: Array) -> Array:
     """log(1 - tanh^2), which would round to log 0 beyond 19."""
     return 2 * (math.log(2) - values - softplus(-2 * values))
-
-
-def _with_residual(x: Array, network: Array, residual: str, raw_gate: Array | None) -> Array:
-    if residual == "none":
-        return network
-    if residual == "add":
-        return x + network
-    log_gate, log_rest = _log_gate(raw_gate)
-    return jnp.exp(log_gate) * x + jnp.exp(log_rest) * network
-
-
-def _residual_log_slope(log_slope: Array, residual: str, raw_gate: Array | None) -> Array:
-    if residual == "none":
-        return log_slope
-    if residual == "add":
-        return jnp.logaddexp(0.0, log_slope)
-    log_gate, log_rest = _log_gate(raw_gate)
-    return jnp.logaddexp(log_gate, log_rest + log_slope)
-
-
-def _log_gate(raw_gate: Array | None) -> tuple[Array, Array]:
-    """log g and log(1 - g)."""
-    assert raw_gate is not None
-    share = MIN_GATE + (1 - MIN_GATE) * jax.nn.sigmoid(raw_gate)
-    return jnp.log(share), jnp.log1p(-MIN_GATE) + jax.nn.log_sigmoid(-raw_gate)

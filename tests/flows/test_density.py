@@ -24,11 +24,15 @@ NUM_STEPS = 50
 
 
 class Family(NamedTuple):
-    """A constructor, the dimensions to try, the tolerance of the integral, and whether `-m slow` alone runs it."""
+    """A constructor, the dimensions to try, the tolerance of the integral over +-bound, and whether it is slow.
+
+    Where 1-D and 2-D are tried, the former is slow. A density with kinks needs a wider tolerance on this grid.
+    """
 
     make: Callable[[int], Bijector]
     dims: tuple[int, ...] = (1, 2)
     tol: float = 1e-3
+    bound: float = 12.0
     slow: bool = False
 
 
@@ -42,23 +46,26 @@ def coupling(inner: b.InnerMap) -> Bijector:
 
 FAMILIES = {
     "elementwise_affine": Family(lambda dim: b.Elementwise(b.Affine()), (1,)),
-    "coupling_affine": Family(lambda dim: in_layers(lambda: coupling(b.Affine()), b.InvertibleLinear, b.ActNorm), (2,)),
+    "coupling_affine": Family(
+        lambda dim: in_layers(lambda: coupling(b.Affine()), b.InvertibleLinear, b.ActNorm), (2,), bound=24.0
+    ),
     "planar": Family(lambda dim: b.Inverse(in_layers(b.Planar, b.Planar))),
     "planar_numerical": Family(lambda dim: b.Planar(), (2,), slow=True),
-    "radial": Family(lambda dim: in_layers(b.Radial, b.Radial)),
+    "radial": Family(lambda dim: in_layers(b.Radial, b.Radial), tol=2e-3),
     "sylvester": Family(lambda dim: b.Inverse(b.Sylvester(dim, num_reflections=dim))),
     "sylvester_numerical": Family(lambda dim: b.Sylvester(dim, "qr"), (2,), slow=True),
     "block_autoregressive": Family(lambda dim: b.BlockNeuralAutoregressive(4)),
     "block_autoregressive_add": Family(lambda dim: b.BlockNeuralAutoregressive(4, residual="add"), (2,), slow=True),
-    "integral": Family(lambda dim: b.Elementwise(b.MonotoneIntegral(2, (8,), num_nodes=17)), (1,)),
-    "integral_coupling": Family(lambda dim: coupling(b.MonotoneIntegral(2, (8,), num_nodes=17)), (2,)),
+    "integral": Family(lambda dim: b.Elementwise(b.MonotoneIntegral(2, (8,), num_nodes=17)), (1,), 2e-3),
+    "integral_coupling": Family(lambda dim: coupling(b.MonotoneIntegral(2, (8,), num_nodes=17)), (2,), 2e-3, slow=True),
 }
 
 
 def parameters():
     for name, family in FAMILIES.items():
         for dim in family.dims:
-            yield pytest.param(family, dim, id=f"{name}_{dim}d", marks=[pytest.mark.slow] if family.slow else [])
+            slow = family.slow or dim < max(family.dims)
+            yield pytest.param(family, dim, id=f"{name}_{dim}d", marks=[pytest.mark.slow] if slow else [])
 
 
 def data(dim: int) -> np.ndarray:
@@ -70,7 +77,7 @@ def data(dim: int) -> np.ndarray:
     return x @ np.diag([1.0, 0.3]) + np.stack([np.zeros(128), x[:, 0] ** 2 - 1], axis=-1)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 def fit(flow: jflows.Flow, key: jax.Array, x: jax.Array):
     """-> variables of `init`, those after training, and the loss of every step."""
     variables = flow.init(key, x)
@@ -90,11 +97,11 @@ def fit(flow: jflows.Flow, key: jax.Array, x: jax.Array):
     return variables, {**variables, "params": params}, losses
 
 
-@pytest.mark.parametrize(("family", "dim"), parameters())
+@pytest.mark.parametrize(("family", "dim"), list(parameters()))
 def test_integrates_to_one(family, dim):
     flow = jflows.Flow(family.make(dim), jflows.distributions.StandardNormal((dim,)), (dim,))
     variables, trained, losses = fit(flow, jax.random.key(0, impl="unsafe_rbg"), jnp.asarray(data(dim)))
     assert losses[-1] < losses[0] - 0.01
     for values in (perturb(variables, 1, 0.3), trained):
-        total = integrate_density(flow, values, bound=12.0, num_points=201)
+        total = integrate_density(flow, values, bound=family.bound, num_points=201)
         np.testing.assert_allclose(total, 1.0, atol=family.tol)
