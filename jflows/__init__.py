@@ -1,11 +1,19 @@
-"""jflows: normalizing flows in JAX and Flax. Start at `jflows.Flow` and `jflows.glow`."""
+"""jflows: normalizing flows in JAX and Flax. Start at `jflows.Flow` and `jflows.glow`.
 
-from jflows import bijectors, data, distributions, nn, ops
+Names are imported when they are first used, so that `jflows --help` does not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jflows._version import __version__
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, RunError
-from jflows.flows import Flow, UniformDequantize, glow
-from jflows.spec import from_spec, register, to_spec
-from jflows.train import fit, load
+
+if TYPE_CHECKING:
+    from jflows import bijectors, data, distributions, nn, ops
+    from jflows.flows import Flow, UniformDequantize, glow
+    from jflows.spec import from_spec, register, to_spec
+    from jflows.train import fit, load
 
 __all__ = [
     "DataError",
@@ -28,3 +36,23 @@ __all__ = [
     "register",
     "to_spec",
 ]
+
+_MODULES = ("bijectors", "data", "distributions", "eval", "flows", "nn", "ops", "spec", "train", "typing")
+_HOME = {
+    **dict.fromkeys(("Flow", "UniformDequantize", "glow"), "jflows.flows"),
+    **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
+    **dict.fromkeys(("fit", "load"), "jflows.train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"jflows.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'jflows' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

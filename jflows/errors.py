@@ -8,10 +8,9 @@ All types derive from `JflowsError`, which is how the command line tells a mista
 from a defect (a traceback). Read next: `jflows/bijectors/base.py`, where most shapes are checked.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import jax
 
 
 class JflowsError(Exception):
@@ -42,6 +41,12 @@ class RunError(JflowsError, RuntimeError):
     """A run directory is missing, in use or damaged, or a training run cannot go on."""
 
 
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """A hint such as "Did you mean glow_mnist? ", or the empty string; `prefix` is shown before each name."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
+    return f"Did you mean {' or '.join(prefix + name for name in close)}? " if close else ""
+
+
 def check_choice(where: str, argument: str, value: object, choices: Sequence[object]) -> None:
     """Raises `InvalidValueError` unless `value` is one of `choices`."""
     if value not in choices:
@@ -57,6 +62,8 @@ def check_positive(where: str, argument: str, value: float) -> None:
 
 def check_key(where: str, key: Any) -> None:
     """Raises `InvalidTypeError` unless `key` is a typed key, or an array of them."""
+    import jax  # here, so that `import jflows` is fast
+
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"{dtype} of shape {key.shape}"

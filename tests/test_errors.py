@@ -30,6 +30,13 @@ def test_errors_are_builtin_ones_too_and_cross_processes(cls, builtin):
     assert (type(copy), str(copy), copy.fix) == (cls, str(error), "Fix it.")
 
 
+def test_did_you_mean():
+    known = ["glow_mnist", "glow_digits", "nsf"]
+    assert errors.did_you_mean("glow_mnits", known).startswith("Did you mean glow_mnist")
+    assert errors.did_you_mean("nfs", known, "runs/") == "Did you mean runs/nsf? "
+    assert errors.did_you_mean("absent", known) == ""
+
+
 def test_checks():
     with pytest.raises(errors.InvalidValueError, match=r"^here: `kind` must be one of 'a', 'b'; got 'c'\.$"):
         errors.check_choice("here", "kind", "c", ("a", "b"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import jflows
+
 PACKAGE = Path(__file__).resolve().parents[1] / "jflows"
 BASE = {"_version", "typing", "errors"}
 LAYERS = BASE | {"ops"}
@@ -47,7 +49,33 @@ def test_lower_layers_never_import_higher_ones(path):
     assert not above, f"jflows.{part} may not import {sorted(above)}; it sits above it or beside it"
 
 
+def loaded(code: str, names: tuple[str, ...]) -> list[str]:
+    """Which modules are loaded when `code` is done, in a new process that must say nothing else."""
+    report = f"import atexit, sys; atexit.register(lambda: print('loaded', *[n for n in {names} if n in sys.modules]))"
+    command = [sys.executable, "-W", "error", "-c", f"{report}\n{code}"]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (child.returncode, child.stderr) == (0, "")
+    return child.stdout.splitlines()[-1].split()[1:]
+
+
 def test_import_is_light_and_silent():
-    code = f"import jflows, sys; print(*[name for name in {LAZY} if name in sys.modules])"
-    child = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
-    assert (child.returncode, child.stdout.strip(), child.stderr) == (0, "", "")
+    assert loaded("from jflows import *", (*LAZY, "jax")) == ["jax"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import jflows"]
+    + [f"from jflows.cli import main; main({args})" for args in (["--help"], ["configs"], ["evaluate", "--help"])],
+)
+def test_import_and_help_do_not_wait_for_jax(code):
+    assert loaded(code, ("jax", "numpy")) == []
+
+
+def test_names_of_the_package_are_found_when_used():
+    code = "import jflows; jflows.train.fit, jflows.eval.evaluate, jflows.bijectors.Chain, jflows.typing.Batch"
+    assert loaded(code, ("jax",)) == ["jax"]
+    assert jflows.glow is jflows.flows.glow and jflows.load is jflows.train.load  # not `jflows.data.load`
+    assert set(jflows.__all__) <= set(dir(jflows))
+    assert all(getattr(jflows, name) is not None for name in jflows.__all__)
+    with pytest.raises(AttributeError, match="module 'jflows' has no attribute 'glwo'"):
+        jflows.glwo  # noqa: B018

@@ -1,15 +1,18 @@
 """Bijectors: invertible maps with a log-det. The contract is `Bijector`; a stack of steps is `Repeat`."""
 
-from jflows.bijectors.actnorm import ActNorm
+from jflows.bijectors.actnorm import ActNorm, Standardize
 from jflows.bijectors.base import Bijector
+from jflows.bijectors.batchnorm import BatchNorm
 from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
-from jflows.bijectors.compose import Chain, Inverse
+from jflows.bijectors.compose import Chain, Conditioned, Inverse
 from jflows.bijectors.coupling import Coupling
 from jflows.bijectors.elementwise import Elementwise
-from jflows.bijectors.inner import Affine, InnerMap, Shift
+from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
 from jflows.bijectors.integral import MonotoneIntegral
 from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
+from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
 from jflows.bijectors.multiscale import MultiScale
+from jflows.bijectors.parts import Masked, Split, Stack, Vmap
 from jflows.bijectors.pixels import CentredPixels, LogitPixels
 from jflows.bijectors.planar import Planar, Radial
 from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
@@ -21,22 +24,28 @@ __all__ = [
     "ELU",
     "ActNorm",
     "Affine",
+    "BatchNorm",
     "Bijector",
     "BlockNeuralAutoregressive",
     "CentredPixels",
     "Chain",
+    "Conditioned",
     "Coupling",
     "Elementwise",
     "Exp",
+    "Gaussianize",
     "Identity",
     "InnerMap",
     "Inverse",
     "InvertibleLinear",
     "LeakyReLU",
+    "LogisticMixture",
     "Logit",
     "LogitPixels",
+    "Masked",
     "MonotoneIntegral",
     "MultiScale",
+    "PReLU",
     "Planar",
     "Power",
     "Radial",
@@ -47,7 +56,11 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Softsign",
+    "Split",
     "Squeeze",
+    "Stack",
+    "Standardize",
     "Sylvester",
     "Tanh",
+    "Vmap",
 ]

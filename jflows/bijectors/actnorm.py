@@ -1,6 +1,8 @@
-"""ActNorm: a scale and a shift per channel, set from the first batch."""
+"""A scale and a shift per channel, set from the first batch: learned on (`ActNorm`) or fixed (`Standardize`)."""
 
+import abc
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,8 +13,46 @@ from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.typing import Array
 
 
-class ActNorm(Bijector):
-    """Per-channel affine map, initialised from data so that its output has mean 0 and deviation 1.
+class _Whitening(Bijector):
+    """Per-channel affine map, initialised from data; a subclass says where the statistics are kept."""
+
+    event_ndims: int = 1
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.event_ndims
+
+    z_event_ndims = x_event_ndims
+
+    @abc.abstractmethod
+    def _stored(self, name: str, init: Callable[[], Array]) -> Array:
+        """The variable of this name, created by `init`."""
+
+    @nn.compact
+    def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        if self.is_initializing():
+            shift, log_scale = affine.whitening(values)
+            if forward:  # x = z exp(-log_scale) - shift: whiten x instead of z
+                shift, log_scale = -shift * jnp.exp(log_scale), -log_scale
+        else:
+            shift = log_scale = jnp.zeros(values.shape[-1:], values.dtype)  # shapes only, for Linen's check
+        return self._stored("shift", lambda: shift), self._stored("log_scale", lambda: log_scale)
+
+    def _log_det(self, values: Array, log_scale: Array) -> Array:
+        positions = math.prod(values.shape[-self.event_ndims : -1])
+        return constant_log_det(values, self.event_ndims, positions * sum_event(log_scale, 1))
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        shift, log_scale = self._shift_and_log_scale(z, forward=True)
+        return z * jnp.exp(-log_scale) - shift, -self._log_det(z, log_scale)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        shift, log_scale = self._shift_and_log_scale(x, forward=False)
+        return (x + shift) * jnp.exp(log_scale), self._log_det(x, log_scale)
+
+
+class ActNorm(_Whitening):
+    """Per-channel affine map, initialised from data so that its output has mean 0 and deviation 1, then learned.
 
         z = (x + shift) * exp(log_scale)
         log_det = positions * sum_c log_scale_c              [nats per event; positions = event size / channels]
@@ -30,32 +70,23 @@ class ActNorm(Bijector):
     Numerics: float32 round trip about 1e-6.
     """
 
-    event_ndims: int = 1
+    def _stored(self, name: str, init: Callable[[], Array]) -> Array:
+        return self.param(name, lambda _: init())
 
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
 
-    z_event_ndims = x_event_ndims
+class Standardize(_Whitening):
+    """`ActNorm` whose statistics stay those of the data that `init` saw: they are `constants`, never trained.
 
-    @nn.compact
-    def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        if self.is_initializing():
-            shift, log_scale = affine.whitening(values)
-            if forward:  # x = z exp(-log_scale) - shift: whiten x instead of z
-                shift, log_scale = -shift * jnp.exp(log_scale), -log_scale
-        else:
-            shift = log_scale = jnp.zeros(values.shape[-1:], values.dtype)  # shapes only, for Linen's check
-        return self.param("shift", lambda _: shift), self.param("log_scale", lambda _: log_scale)
+        z = (x - mean) / std = (x + shift) * exp(log_scale)
 
-    def _log_det(self, values: Array, log_scale: Array) -> Array:
-        positions = math.prod(values.shape[-self.event_ndims : -1])
-        return constant_log_det(values, self.event_ndims, positions * sum_event(log_scale, 1))
+    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data.
 
-    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        shift, log_scale = self._shift_and_log_scale(z, forward=True)
-        return z * jnp.exp(-log_scale) - shift, -self._log_det(z, log_scale)
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: shift [channels], log_scale [channels].
+    Numerics: a constant column is scaled by 1e6, not by infinity.
+    """
 
-    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        shift, log_scale = self._shift_and_log_scale(x, forward=False)
-        return (x + shift) * jnp.exp(log_scale), self._log_det(x, log_scale)
+    def _stored(self, name: str, init: Callable[[], Array]) -> Array:
+        return self.variable("constants", name, init).value

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.experimental import checkify
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.typing import Array, Shape
@@ -134,6 +135,9 @@ class Bijector(nn.Module, abc.ABC):
             rule = f"must return a log_det of batch shape {batch_shape}, float32 or wider"
             got = f"shape {shape}, {dtype}"
             raise InvalidValueError(type(self).__name__, hook, rule, got, "Sum it with jflows.ops.sum_event.")
+        # Seen only under `checkify.checkify`, as `jflows.testing.find_non_finite` applies it; else not in the program.
+        finite = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(log_det))
+        checkify.debug_check(finite, f"{'/'.join((*self.path, type(self).__name__))}.{hook[1:]}")
         # Recorded only when a caller makes "intermediates" mutable, as the report on a non-finite loss does.
         largest = jnp.max(jnp.abs(value), initial=0.0)
         self.sow("intermediates", "max_abs", largest, lambda _, new: new, init_fn=lambda: jnp.zeros(()))

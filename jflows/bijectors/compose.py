@@ -1,7 +1,8 @@
-"""Bijectors made of bijectors: `Chain` and `Inverse`. A scanned stack is `Repeat`, in `repeat.py`."""
+"""Bijectors made of bijectors: `Chain`, `Inverse` and `Conditioned`. A scanned stack is `Repeat`, in `repeat.py`."""
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -118,6 +119,58 @@ class Inverse(Bijector):
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self.bijector.forward_and_log_det(x, context)
+
+
+class Conditioned(Bijector):
+    """Gives a bijector its context through a network, such as an MLP on a raw covariate.
+
+        x = f(z; embed(context))
+
+    `Flow.embed` does this once for the whole flow; this is for one part of it.
+
+    Args:
+      bijector: any bijector that takes a context.
+      embed: a network with `__call__(context)`.
+    Shapes:
+      x and z are those of `bijector`; context: [*batch, ...], as `embed` takes it; log_det: [*batch].
+    Raises:
+      InvalidValueError: at trace time, without a context.
+    """
+
+    bijector: Bijector
+    embed: nn.Module
+
+    def __post_init__(self):
+        check_layers("Conditioned", "bijector", (self.bijector,))
+        super().__post_init__()
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.bijector.x_event_ndims
+
+    @property
+    def z_event_ndims(self) -> int:
+        return self.bijector.z_event_ndims
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """The bijector's x_event_shape."""
+        return self.bijector.x_event_shape(z_event_shape)
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The bijector's z_event_shape."""
+        return self.bijector.z_event_shape(x_event_shape)
+
+    def _embedded(self, context: Array | None) -> Any:
+        if context is None:
+            fix = "Pass context, or build the flow with a context_shape."
+            raise InvalidValueError("Conditioned", "context", "must be given", "None", fix)
+        return self.embed(context)
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        return self.bijector.forward_and_log_det(z, self._embedded(context))
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        return self.bijector.inverse_and_log_det(x, self._embedded(context))
 
 
 def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:

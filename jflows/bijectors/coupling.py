@@ -1,40 +1,53 @@
-"""Coupling: one half of the channels, unchanged, decides how the other half is mapped."""
+"""Coupling: one part of an event, unchanged, decides how the other part is mapped."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.inner import InnerMap
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidValueError, check_choice
+from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Shape
 
 
 class Coupling(Bijector):
-    """Maps the second half of the channels elementwise, with parameters computed from the first half.
+    """Maps one part of an event elementwise, with parameters computed from the other part.
 
         z_kept = x_kept
         z_changed = g(x_changed; conditioner(x_kept, context))
         log_det = sum_i log|dg/dx_i|                         [nats per event]
 
-    The conditioner runs once, and only the changed half is computed; both directions cost the same. To let every
-    channel change, alternate couplings with `InvertibleLinear`, `Reverse` or `RandomPermutation`.
+    The conditioner runs once, and only the changed part is mapped; both directions cost the same. It sees the kept
+    channels alone, or, where a mask is made of single pixels ("checkerboard"), the whole image with zeros in place of
+    the changed pixels. To let every element change, alternate `flip`, or put a permutation between couplings.
 
-    Source: Dinh et al. 2017, arXiv:1605.08803, section 3.2.
+    Source: Dinh et al. 2014, arXiv:1410.8516, section 3.2; Dinh et al. 2017, arXiv:1605.08803, sections 3.2 and 3.4.
 
     Args:
       conditioner: a network with `__call__(x_kept, num_features, context)`, such as `jflows.nn.ConvNet`.
-      inner: the elementwise map g, such as `Affine()` or `Shift()`.
-      event_ndims: 1 for vectors, 3 for images; the last axis, of size n, is cut into n - n // 2 and n // 2.
+      inner: the elementwise map g, such as `Affine()` or `RationalQuadraticSpline()`.
+      event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
+      mask: what is kept, as in `jflows.ops.make_mask`; "channel" is the first n - n // 2 channels.
+      flip: swap the two parts.
+      seed: of the mask "random".
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
-      InvalidValueError: if the last axis has size 1: there is nothing to condition on.
+      InvalidValueError: if the last axis has size 1 (there is nothing to condition on), or the mask does not fit.
     """
 
     conditioner: nn.Module
     inner: InnerMap
     event_ndims: int = 1
+    mask: str = "channel"
+    flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        check_choice("Coupling", "mask", self.mask, MASK_KINDS)
+        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:
@@ -43,29 +56,40 @@ class Coupling(Bijector):
     z_event_ndims = x_event_ndims
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
-        """The same shape; the last axis must have at least two channels."""
-        if x_event_shape[-1] < 2:
-            fix = "Squeeze first, or use an elementwise bijector."
+        """The same shape, if the mask divides it."""
+        if self.mask == "channel" and x_event_shape[-1] < 2:
+            fix = "Squeeze images first; for vectors of size 1 use Elementwise(inner)."
             raise InvalidValueError("Coupling", "x", "must have at least 2 channels", f"shape {x_event_shape}", fix)
+        self._mask(x_event_shape)
         return tuple(x_event_shape)
 
     def x_event_shape(self, z_event_shape: Shape) -> Shape:
         """As `z_event_shape`."""
         return self.z_event_shape(z_event_shape)
 
-    def _split(self, values: Array, context: Array | None) -> tuple[Array, Array, Array]:
-        num_changed = values.shape[-1] // 2
-        kept, changed = values[..., :-num_changed], values[..., -num_changed:]
-        num_params = self.inner.num_params
-        raw = self.conditioner(kept, num_params * num_changed, context)
-        return kept, changed, raw.reshape(*raw.shape[:-1], num_params, num_changed)
+    def _mask(self, event_shape: Shape) -> np.ndarray:
+        """Over whole channels, [channels], or over single elements, [*event]."""
+        masked_shape = event_shape[-1:] if self.mask == "channel" else event_shape
+        return make_mask(self.mask, masked_shape, self.flip, self.seed)
+
+    def _couple(self, values: Array, context: Array | None, forward: bool) -> tuple[Array, Array]:
+        batch_ndims, num_params = values.ndim - self.event_ndims, self.inner.num_params
+        mask = self._mask(values.shape[batch_ndims:])
+        kept, changed = cut(values, mask)
+        if mask.ndim == 1:
+            raw = self.conditioner(kept, num_params * changed.shape[-1], context)
+            params = raw.reshape(*raw.shape[:-1], num_params, changed.shape[-1])
+        else:
+            channels = values.shape[-1]
+            raw = self.conditioner(jnp.where(mask, values, 0), num_params * channels, context)
+            raw = raw.reshape(*raw.shape[:-1], num_params, channels)
+            params = cut(jnp.moveaxis(raw, -2, batch_ndims), mask)[1]
+        run = self.inner.forward_and_log_det if forward else self.inner.inverse_and_log_det
+        changed, log_slope = run(changed, params)
+        return join(kept, changed, mask), sum_event(log_slope, log_slope.ndim - batch_ndims)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        z_kept, z_changed, params = self._split(z, context)
-        x_changed, log_det = self.inner.forward_and_log_det(z_changed, params)
-        return jnp.concatenate([z_kept, x_changed], axis=-1), sum_event(log_det, self.event_ndims)
+        return self._couple(z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        x_kept, x_changed, params = self._split(x, context)
-        z_changed, log_det = self.inner.inverse_and_log_det(x_changed, params)
-        return jnp.concatenate([x_kept, z_changed], axis=-1), sum_event(log_det, self.event_ndims)
+        return self._couple(x, context, forward=False)

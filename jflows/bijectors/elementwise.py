@@ -25,7 +25,8 @@ class Elementwise(Bijector):
       inner: the elementwise map g. Its parameters start at zero, and so does W.
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
     Shapes:
-      x: [*batch, *event] <-> z: the same; log_det: [*batch]; context: [*batch, context_dim] or None.
+      x: [*batch, *event] <-> z: the same; log_det: [*batch]; context: [*batch, context_dim], an image of
+      the event's height and width, or None.
       `params`: raw [num_params * channels].
     """
 
@@ -46,7 +47,7 @@ class Elementwise(Bijector):
         if context is not None:
             dense = nn.Dense(size, use_bias=False, kernel_init=zeros, param_dtype=values.dtype)
             raw = raw + dense(context.astype(values.dtype))
-            raw = raw.reshape(*raw.shape[:-1], *(1,) * (self.event_ndims - 1), size)
+            raw = raw.reshape(*raw.shape[:-1], *(1,) * (values.ndim - raw.ndim), size)
         return raw.reshape(*raw.shape[:-1], self.inner.num_params, values.shape[-1])
 
     def _log_det(self, values: Array, log_slope: Array) -> Array:

@@ -88,3 +88,24 @@ class Affine(InnerMap):
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         log_scale = bounded_log_scale(params[..., 1, :], self.scale, self.max_log_scale)
         return (x + params[..., 0, :]) * jnp.exp(log_scale), log_scale
+
+
+class PReLU(InnerMap):
+    """z = x for x >= 0, slope * x below, with slope = exp(raw) learned and always positive; the identity at zero.
+
+    Source: He et al. 2015, arXiv:1502.01852, eq. 1, with the slope kept positive so that the map is invertible.
+    """
+
+    @property
+    def num_params(self) -> int:
+        return 1
+
+    def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
+        return self._bend(z, -params[..., 0, :])
+
+    def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        return self._bend(x, params[..., 0, :])
+
+    def _bend(self, values: Array, log_slope: Array) -> tuple[Array, Array]:
+        log_slope = jnp.where(values < 0, log_slope, 0)
+        return values * jnp.exp(log_slope), log_slope

@@ -8,7 +8,7 @@ import abc
 import math
 
 import jax.numpy as jnp
-from jax.nn import log_sigmoid, softplus
+from jax.nn import log_sigmoid, sigmoid, softplus
 
 from jflows.bijectors.base import Bijector
 from jflows.errors import InvalidValueError, check_positive
@@ -16,7 +16,7 @@ from jflows.ops.numerics import sum_event
 from jflows.typing import Array
 
 
-class Pointwise(Bijector):
+class Pointwise(Bijector, kw_only=True):
     """A fixed increasing function of one number, applied to every element of an event.
 
         x_i = f(z_i)
@@ -97,7 +97,7 @@ class Sigmoid(Pointwise):
     """
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
-        return 0.5 * (jnp.tanh(0.5 * z) + 1), log_sigmoid(z) + log_sigmoid(-z)
+        return sigmoid(z), log_sigmoid(z) + log_sigmoid(-z)
 
     def _inverse(self, x: Array) -> tuple[Array, Array]:
         log_x, log_not_x = jnp.log(x), jnp.log1p(-x)

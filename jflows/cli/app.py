@@ -20,7 +20,8 @@ import click
 
 from jflows._version import __version__
 from jflows.cli import configs
-from jflows.errors import JflowsError
+from jflows.cli.wording import in_words_of
+from jflows.errors import JflowsError, did_you_mean
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
@@ -43,10 +44,20 @@ class _Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if self.get_command(ctx, args[0]) is None:
-            hint = configs.did_you_mean(args[0], self.list_commands(ctx))
+            hint = did_you_mean(args[0], self.list_commands(ctx))
             known = ", ".join(self.list_commands(ctx))
             ctx.fail(f"`{self.noun}` must be one of {known}; got {args[0]!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
+
+
+class _FlowCommand(click.Command):
+    """A command that works with flows: JAX is loaded when it runs, not for its help."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, with errors in the words of this command."""
+        _keep_compiled_programs()
+        with in_words_of(ctx):
+            return super().invoke(ctx)
 
 
 class _App(_Commands):
@@ -100,8 +111,9 @@ class _Configs(_Commands):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if self.make_run is not None and Path(cmd_name).is_dir():
             return self.make_run(cmd_name)
-        cls = configs.load_config(cmd_name)
-        return self.make(cmd_name, cls, configs.field_options(cls))
+        with in_words_of(ctx):
+            cls = configs.load_config(cmd_name)
+            return self.make(cmd_name, cls, configs.field_options(cls))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:
@@ -147,7 +159,7 @@ def _train_command(name: str, cls: type, options: list[click.Option]) -> click.C
         click.Option(["--resume"], is_flag=True, help="Go on from its last checkpoint, with its settings."),
     ]
     text = f"Train {stem}: {configs.list_configs().get(name, cls.__name__)}"
-    return click.Command(name, callback=callback, params=[*own, *options], help=text, context_settings=SETTINGS)
+    return _FlowCommand(name, callback=callback, params=[*own, *options], help=text, context_settings=SETTINGS)
 
 
 def _info_command(name: str, cls: type, options: list[click.Option]) -> click.Command:
@@ -156,9 +168,7 @@ def _info_command(name: str, cls: type, options: list[click.Option]) -> click.Co
 
         describe_config(cls(**{k: v for k, v in overrides.items() if v is not None}))
 
-    return click.Command(
-        name, callback=callback, params=[*options], help=f"Describe {name}.", context_settings=SETTINGS
-    )
+    return _FlowCommand(name, callback=callback, params=[*options], help=f"Describe {name}.", context_settings=SETTINGS)
 
 
 def _info_run_command(name: str) -> click.Command:
@@ -167,7 +177,7 @@ def _info_run_command(name: str) -> click.Command:
 
         describe_run(Path(name))
 
-    return click.Command(name, callback=callback, help=f"Describe the flow of {name}.")
+    return _FlowCommand(name, callback=callback, help=f"Describe the flow of {name}.")
 
 
 main.add_command(
@@ -246,7 +256,7 @@ def _command(function: Callable) -> Callable:
 
         getattr(runs, function.__name__)(**options)
 
-    return main.command(function.__name__)(callback)
+    return main.command(function.__name__, cls=_FlowCommand)(callback)
 
 
 @_command
@@ -304,21 +314,33 @@ def _fail(message: str, code: int = USAGE_ERROR) -> NoReturn:
     sys.exit(code)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Warnings of jflows in one line each, nothing from the libraries, and compiled programs kept on disk."""
+def _keep_compiled_programs() -> None:
+    """Lets JAX keep compiled programs on disk, unless the user has chosen a place."""
     import jax
-    from absl import logging as absl_logging
 
     from jflows.data.archives import cache_dir
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    logging.getLogger("jax").setLevel(logging.ERROR)
     if not jax.config.values.get("jax_compilation_cache_dir") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_COMPILE_SECONDS)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings of jflows in one line each, and nothing from the libraries."""
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:  # the three splits of a folder have the same to say
+            shown.add(str(message))
+            click.echo(f"jflows: {message}", err=True)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", module=r"jflows\.")
-        warnings.showwarning = lambda message, *_, **__: click.echo(f"jflows: {message}", err=True)
+        warnings.showwarning = show
         yield

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import difflib
 import importlib.util
 import inspect
 import itertools
@@ -15,7 +14,7 @@ from typing import Any
 
 import click
 
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_you_mean
 
 if typing.TYPE_CHECKING:  # `jflows configs` and `--help` answer without loading the trainer
     from jflows.train import TrainConfig
@@ -94,12 +93,6 @@ def field_options(cls: "type[TrainConfig]") -> list[click.Option]:
             kind = _param_type(cls, field.name, hints[field.name])
             options.append(click.Option([f"--{flag}", field.name], type=kind, default=None, help=help))
     return options
-
-
-def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
-    """A hint such as "Did you mean glow_mnist?", or the empty string."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
-    return f"Did you mean {' or '.join(close)}? " if close else ""
 
 
 def from_stored(cls: "type[TrainConfig]", stored: dict[str, Any], overrides: dict[str, Any]) -> "TrainConfig":

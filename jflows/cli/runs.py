@@ -8,10 +8,9 @@ import jax
 import numpy as np
 
 from jflows.cli import pictures
-from jflows.cli.configs import did_you_mean
 from jflows.cli.progress import counting
 from jflows.data import SOURCES, ImageData, eval_batches, load
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import evaluate as evaluate_flow
 from jflows.flows import Flow
 from jflows.train import load as load_run
@@ -129,7 +128,7 @@ def load_images(config: dict[str, Any], split: str, size: tuple[int, int] | None
     name = config["data"]
     if name not in SOURCES and not Path(name).expanduser().exists():
         rule = f"must be one of {', '.join(SOURCES)}, or the path of a folder of images or an .npz file"
-        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, SOURCES)}Or check the path.")
+        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, SOURCES)}Check the path.")
     resize = size if config.get("image_size") and Path(name).expanduser().is_dir() else None
     return load(name, split, num_validation=config.get("num_validation", 0), size=resize)
 

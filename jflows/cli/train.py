@@ -137,10 +137,13 @@ def _draw_all(
 def _result(
     score: Evaluation, fitted: FitResult, metrics: list[dict[str, float]], settings: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """The content of result.json. `train_seconds` adds up all parts of a run that was stopped and resumed."""
+    """The content of result.json. `train_seconds` adds up all parts of a run that was stopped and resumed, each with
+    its compilation.
+    """
     steps = np.diff([0, *(entry["step"] for entry in metrics)])
     rates = [entry["examples_per_second"] for entry in metrics]
     spent = sum(n * settings["batch_size"] / rate for n, rate in zip(steps, rates, strict=True) if rate)
+    spent += sum(entry.get("compile_seconds", 0) for entry in metrics)
     device = jax.devices()[0]
     return {
         "test_bits_per_dim": score.bits_per_dim,

@@ -12,7 +12,7 @@ import numpy as np
 
 from jflows.data.archives import cache_dir
 from jflows.data.sources import SOURCES
-from jflows.errors import DataError, InvalidValueError, check_choice
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice
 
 SPLITS = ("train", "validation", "test")
 
@@ -86,12 +86,16 @@ def load(
       size: of folders only: height and width (one int for both) to which images are centre-cropped and resized.
     Raises:
       DataError: if the data are unknown, missing, damaged, of unequal shapes or out of range.
+      InvalidTypeError: if `name_or_path` is neither a str nor a path.
       InvalidValueError: if `split`, `num_validation` or `size` breaks its rule.
     Example:
       >>> data = load("digits", "test")  # doctest: +SKIP
       >>> data.x.shape, data.num_bits  # doctest: +SKIP
       ((360, 8, 8, 1), 4)
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        fix = "Pass a name such as 'mnist' or a path; wrap arrays in ImageData(name, x)."
+        raise InvalidTypeError("load", "name_or_path", "must be a str or a path", type(name_or_path).__name__, fix)
     check_choice("load", "split", split, SPLITS)
     name = os.fspath(name_or_path)
     if name in SOURCES:

@@ -6,6 +6,7 @@ or `train` and `test` with `train_label` and `test_label`, or `x_train`, `y_trai
 Without a test part, a seeded tenth of the rows is held out for testing. Read next: `jflows/data/dataset.py`.
 """
 
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def load_folder(
 
     Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
     images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are passed
-    over, and so are files that are not images by their suffix.
+    over, and so are files that are not images by their suffix; of these a warning gives the number.
 
     Args:
       folder: see the head of this module.
@@ -44,14 +45,19 @@ def load_folder(
     target = _target_size(size)
     train_dir, test_dir = folder / "train", folder / "test"
     if train_dir.is_dir() and test_dir.is_dir():
-        classes = _class_names(train_dir)
+        parts, classes = (train_dir, test_dir), _class_names(train_dir)
         listed = _list_images(train_dir, classes)
         chosen = _list_images(test_dir, classes) if split == "test" else _shuffled(listed)
     else:
-        classes = _class_names(folder)
+        parts, classes = (folder,), _class_names(folder)
         listed = _list_images(folder, classes)
         train, test = _hold_out(len(listed), str(folder))
         chosen = [listed[row] for row in (test if split == "test" else train)]
+    others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
+    if others:
+        count = "1 file" if len(others) == 1 else f"{len(others)} files"
+        text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
+        warnings.warn(text, stacklevel=3)
     if split != "test":
         start, stop = split_rows(split, len(chosen), num_validation)
         chosen = chosen[start:stop]
@@ -138,6 +144,12 @@ def _images_in(folder: Path) -> list[Path]:
     return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
+def _others(folders: list[Path]) -> list[Path]:
+    """The visible files of these folders, where they exist, that are not images by their suffix."""
+    found = [path for folder in folders if folder.is_dir() for path in _visible(folder)]
+    return [path for path in found if path.suffix.lower() not in SUFFIXES and path.is_file()]
+
+
 def _class_names(folder: Path) -> list[str]:
     """Names of the subfolders that hold images, in order; the empty list if the images lie in the folder itself."""
     names = [path.name for path in _visible(folder) if path.is_dir() and _images_in(path)]
@@ -179,7 +191,7 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -
         image = _read_image(path, size)
         if image.shape != shape:
             rule = f"must have the shape of {model.name}, {shape}"
-            fix = "Give size=(height, width) to crop and resize all images."
+            fix = "Crop or resize them to one shape, or set `size`."
             if image.shape[-1] != shape[-1]:
                 fix = "Convert all images to gray or all to colour."
             raise DataError("load", str(path), rule, f"shape {image.shape}", fix)

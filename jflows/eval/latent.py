@@ -77,7 +77,7 @@ def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | Non
     rebuilt, _ = flow.decode(variables, z, context)
     start = x
     if flow.dequantize is not None:
-        start = flow.dequantize.crop(flow.dequantize.dequantize(x, None))
+        start = flow.dequantize.crop(flow.dequantize.dequantize(x, None)[0])
     error = jnp.abs(rebuilt - start)
     return x + (rebuilt - start), error
 

@@ -1,10 +1,11 @@
 """Flows: the `Flow` facade and the presets."""
 
-from jflows.flows.dequantize import UniformDequantize
+from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.presets import glow, glow_step
 from jflows.spec import register
 
-register(UniformDequantize)
+for _cls in (UniformDequantize, VariationalDequantize):
+    register(_cls)
 
-__all__ = ["Flow", "UniformDequantize", "glow", "glow_step"]
+__all__ = ["Dequantize", "Flow", "UniformDequantize", "VariationalDequantize", "glow", "glow_step"]

@@ -1,25 +1,29 @@
-"""From integers to the continuous values that a density needs, and back."""
+"""From integers to the continuous values that a density needs, and back, with uniform or learned noise."""
+
+import abc
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.scipy.stats import norm
 
+from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key
+from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, Shape
 
 BIN_CENTRE = 0.5
 
 
-class UniformDequantize(nn.Module):
-    """Adds noise u ~ U[0, 1) to integer images, and pads them with zeros before that if asked.
+class Dequantize(nn.Module, abc.ABC):
+    """Adds noise u in [0, 1) to integer images, and pads them with zeros before that if asked.
 
-        v = pad(x) + u,    log P(x) >= E_u log p(v)           [nats per event; equality for p constant on each bin]
+        v = pad(x) + u,  u ~ q(u | x);   log P(x) >= E_q [log p(v) - log q(u | x)]      [nats per event]
 
-    Padding pixels get the same noise, so the bound holds for the unpadded image, and dimensions are counted before
-    padding. Without a key, integers are put at the centres of their bins: a smooth score, but not a bound. Float
-    input is taken to be dequantized already.
-
-    Source: Theis et al. 2016, arXiv:1511.01844, section 3.1.
+    Padding pixels get noise too, so the bound holds for the unpadded image, and dimensions are counted before padding.
+    Without a key, integers are put at the centres of their bins: a smooth score, but not a bound. Float input is taken
+    to be dequantized already. A subclass writes `_noise`.
 
     Args:
       num_bits: integers are 0..2^num_bits - 1; v lies in [0, 2^num_bits).
@@ -34,29 +38,38 @@ class UniformDequantize(nn.Module):
     padding: int = 0
 
     def __post_init__(self):
+        where = type(self).__name__
         if not 1 <= self.num_bits <= 16:
-            raise InvalidValueError("UniformDequantize", "num_bits", "must be 1 to 16", repr(self.num_bits))
+            raise InvalidValueError(where, "num_bits", "must be 1 to 16", repr(self.num_bits))
         if self.padding < 0:
-            raise InvalidValueError("UniformDequantize", "padding", "must be at least 0", repr(self.padding))
+            raise InvalidValueError(where, "padding", "must be at least 0", repr(self.padding))
         super().__post_init__()
+
+    @abc.abstractmethod
+    def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
+        """Padded integers as floats -> u of the same shape, and log q(u | x) [*batch] in nats."""
 
     def padded_shape(self, event_shape: Shape) -> Shape:
         """Event shape of v, given that of x."""
         height, width, channels = event_shape
         return (height + 2 * self.padding, width + 2 * self.padding, channels)
 
-    def dequantize(self, x: Array, key: Key | None) -> Array:
-        """x -> v. `key` is one key for the whole batch, or one key per example: [*batch]."""
+    def dequantize(self, x: Array, key: Key | None) -> tuple[Array, Array]:
+        """x -> v and -log q(u | x) [*batch]. `key` is one key for the whole batch, or one per example: [*batch]."""
         integers = jnp.issubdtype(x.dtype, jnp.integer)
         if not integers and not jnp.issubdtype(x.dtype, jnp.floating):
-            raise InvalidTypeError("UniformDequantize", "x", "must hold integers or floats", f"{x.dtype}")
+            raise InvalidTypeError(type(self).__name__, "x", "must hold integers or floats", f"{x.dtype}")
         fill = 0 if integers else BIN_CENTRE
         width = [(0, 0)] * (x.ndim - 3) + [(self.padding, self.padding)] * 2 + [(0, 0)]
-        x = jnp.pad(x, width, constant_values=fill)
+        v = jnp.pad(x, width, constant_values=fill)
         if not integers:
-            return x
-        v = x.astype(jnp.result_type(float))
-        return v + (BIN_CENTRE if key is None else _uniform(key, v.shape, v.dtype))
+            return v, jnp.zeros(())
+        v = v.astype(jnp.result_type(float))
+        if key is None:
+            return v + BIN_CENTRE, jnp.zeros(())
+        _check_keys(type(self).__name__, key, v.shape[:-3])
+        u, log_q = self._noise(v, key)
+        return v + u, -log_q
 
     def crop(self, v: Array) -> Array:
         """Removes the padding: [*batch, padded height, padded width, channels] -> [*batch, height, width, channels]."""
@@ -69,13 +82,65 @@ class UniformDequantize(nn.Module):
         return levels.astype(jnp.uint8 if self.num_bits <= 8 else jnp.uint16)
 
 
-def _uniform(key: Key, shape: Shape, dtype) -> Array:
-    check_key("UniformDequantize", key)
+class UniformDequantize(Dequantize):
+    """Uniform noise: q(u | x) = 1. The bound is tight for p constant on each bin.
+
+    Source: Theis et al. 2016, arXiv:1511.01844, section 3.1.
+
+    Args:
+      num_bits: see `Dequantize`.
+      padding: see `Dequantize`.
+    """
+
+    def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
+        return _draw(jax.random.uniform, key, x), jnp.zeros(())
+
+
+class VariationalDequantize(Dequantize):
+    """Noise from a flow of its own, conditioned on the image: a tighter bound than uniform noise gives.
+
+        u = f(e; x),  e ~ N(0, I);   log q(u | x) = log N(e) - log|det du/de|
+
+    It is trained with the rest, by the bound itself. It starts from whatever `bijector` does to normal noise: end it
+    with a `Sigmoid(event_ndims=3)`, so that u lies in (0, 1).
+
+    Source: Ho et al. 2019, arXiv:1902.00275, section 3.1, eqs. 7-9.
+
+    Args:
+      bijector: maps e to u, images of the padded shape; its context is the image, centred: [*batch, height, width,
+        channels].
+      num_bits: see `Dequantize`.
+      padding: see `Dequantize`.
+    Raises:
+      InvalidValueError: if the bijector is not one of images.
+    """
+
+    bijector: Bijector | None = None  # required; after fields with defaults it cannot be so by position
+
+    def __post_init__(self):
+        if self.bijector is None or (self.bijector.z_event_ndims, self.bijector.x_event_ndims) != (3, 3):
+            got = "None" if self.bijector is None else f"x_event_ndims={self.bijector.x_event_ndims}"
+            fix = "Give one such as Chain((Coupling(...), Sigmoid(event_ndims=3)))."
+            raise InvalidValueError("VariationalDequantize", "bijector", "must map images to images", got, fix)
+        super().__post_init__()
+
+    def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
+        assert self.bijector is not None
+        e = _draw(jax.random.normal, key, x)
+        u, log_det = self.bijector.forward_and_log_det(e, x / 2**self.num_bits - 0.5)
+        return u, sum_event(norm.logpdf(e), 3) - log_det
+
+
+def _check_keys(where: str, key: Key, batch_shape: Shape) -> None:
+    check_key(where, key)
+    if key.ndim and key.shape != batch_shape:
+        rule = f"must be one key, or one per example of shape {batch_shape}"
+        raise InvalidValueError(where, "key", rule, f"shape {key.shape}")
+
+
+def _draw(sampler: Callable, key: Key, like: Array) -> Array:
+    """Noise of the shape of `like`, from one key or from one per example."""
     if key.ndim == 0:
-        return jax.random.uniform(key, shape, dtype)
-    if key.shape != shape[: len(shape) - 3]:
-        rule = f"must be one key, or one per example of shape {shape[: len(shape) - 3]}"
-        raise InvalidValueError("UniformDequantize", "key", rule, f"shape {key.shape}")
-    event_shape = shape[key.ndim :]
-    noise = jax.vmap(lambda k: jax.random.uniform(k, event_shape, dtype))(key.reshape(-1))
-    return noise.reshape(shape)
+        return sampler(key, like.shape, like.dtype)
+    noise = jax.vmap(lambda k: sampler(k, like.shape[key.ndim :], like.dtype))(key.reshape(-1))
+    return noise.reshape(like.shape)

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive
-from jflows.flows.dequantize import UniformDequantize
+from jflows.flows.dequantize import Dequantize
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -28,7 +28,7 @@ class _FlowModule(nn.Module):
 
     bijector: Bijector
     base: Base
-    dequantize: UniformDequantize | None
+    dequantize: Dequantize | None
     preprocess: Bijector | None
     embed: nn.Module | None
 
@@ -48,10 +48,12 @@ class _FlowModule(nn.Module):
         return z, log_det + bijector_log_det
 
     def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
-        v = x if self.dequantize is None else self.dequantize.dequantize(x, key)
+        """Dequantized and preprocessed x, with the log-det of that and -log q of the noise."""
+        v, log_det = (x, jnp.zeros(())) if self.dequantize is None else self.dequantize.dequantize(x, key)
         if self.preprocess is None:
-            return v, jnp.zeros(())
-        return self.preprocess.inverse_and_log_det(v)
+            return v, log_det
+        v, preprocess_log_det = self.preprocess.inverse_and_log_det(v)
+        return v, log_det + preprocess_log_det
 
     def decode(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         x, log_det = self.bijector.forward_and_log_det(z, context)
@@ -125,7 +127,7 @@ class Flow:
     bijector: Bijector
     base: Base
     event_shape: Shape
-    dequantize: UniformDequantize | None = None
+    dequantize: Dequantize | None = None
     preprocess: Bijector | None = None
     embed: nn.Module | None = None
     context_shape: Shape | None = None
@@ -227,7 +229,8 @@ class Flow:
           InvalidValueError: if the flow dequantizes and no key is given.
         """
         if self.needs_key and key is None:
-            raise InvalidValueError("Flow.bits_per_dim", "key", "must be given, as this flow dequantizes", None)
+            rule, fix = "must be given, as this flow dequantizes", "Pass key=jax.random.key(seed)."
+            raise InvalidValueError("Flow.bits_per_dim", "key", rule, None, fix)
         check_positive("Flow.bits_per_dim", "num_draws", num_draws)
         if num_draws == 1 or key is None:
             return self.to_bits_per_dim(self.log_prob(variables, x, context, key))

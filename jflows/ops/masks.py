@@ -2,10 +2,11 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from jflows.errors import InvalidValueError, check_choice
-from jflows.typing import Shape
+from jflows.typing import Array, Shape
 
 MASK_KINDS = ("half", "alternate", "checkerboard", "channel", "random")
 
@@ -52,6 +53,35 @@ def make_mask(kind: str, event_shape: Shape, flip: bool = False, seed: int = 0) 
             "make_mask", "event_shape", rule, f"{shape}", "Use another kind, or an elementwise map."
         )
     return ~kept if flip else kept
+
+
+def cut(values: Array, mask: np.ndarray) -> tuple[Array, Array]:
+    """Takes an event apart: the elements where the mask is True, then those where it is False, each row by row.
+
+    Shapes:
+      values: [*batch, *event], mask: [*event] -> [*batch, num_true], [*batch, num_false].
+    """
+    flat = values.reshape(*values.shape[: values.ndim - mask.ndim], mask.size)
+    return _take(flat, np.flatnonzero(mask)), _take(flat, np.flatnonzero(~mask))
+
+
+def join(kept: Array, changed: Array, mask: np.ndarray) -> Array:
+    """The inverse of `cut`.
+
+    Shapes:
+      kept: [*batch, num_true], changed: [*batch, num_false] -> [*batch, *event].
+    """
+    if not mask.flat[0]:  # what comes first goes first: a mask of two runs then needs no gather
+        kept, changed, mask = changed, kept, ~mask
+    order = np.argsort(np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]))
+    joined = _take(jnp.concatenate([kept, changed], axis=-1), order)
+    return joined.reshape(*joined.shape[:-1], *mask.shape)
+
+
+def _take(flat: Array, index: np.ndarray) -> Array:
+    """flat[..., index]; as a slice where the index is a run, since slices are cheaper than gathers."""
+    start, stop = int(index[0]), int(index[-1]) + 1
+    return flat[..., start:stop] if stop - start == len(index) and np.all(np.diff(index) == 1) else flat[..., index]
 
 
 def _kept(kind: str, shape: Shape, seed: int) -> np.ndarray:

@@ -48,28 +48,20 @@ def invert_increasing(f: Callable[[Array], Array], y: Array, lower: Array | floa
 def _bracket(residual: Callable[[Array], Array], lower: Array, upper: Array) -> tuple[Array, Array]:
     """Doubles the width on the failing side until residual(lower) <= 0 <= residual(upper)."""
 
-    def unbracketed(state) -> Array:
-        lower, upper, doublings = state
-        too_high, too_low = residual(lower) > 0, residual(upper) < 0
-        return jnp.any(too_high | too_low) & (doublings < MAX_DOUBLINGS)
-
     def widen(state):
-        lower, upper, doublings = state
-        width = upper - lower
-        lower, upper = (
-            jnp.where(residual(lower) > 0, lower - width, lower),
-            jnp.where(residual(upper) < 0, upper + width, upper),
-        )
-        return lower, upper, doublings + 1
+        lower, upper, _, doublings = state
+        # One call for both ends: a copy of f in the program for each would double its compile time.
+        at_lower, at_upper = jax.vmap(residual)(jnp.stack([lower, upper]))
+        too_high, too_low, width = at_lower > 0, at_upper < 0, upper - lower
+        ends = jnp.where(too_high, lower - width, lower), jnp.where(too_low, upper + width, upper)
+        return *ends, jnp.any(too_high | too_low), doublings + 1
 
-    return lax.while_loop(unbracketed, widen, (lower, upper, 0))[:2]
+    state = (lower, upper, jnp.asarray(True), 0)
+    return lax.while_loop(lambda state: state[2] & (state[3] < MAX_DOUBLINGS), widen, state)[:2]
 
 
 def _safeguarded_newton(residual: Callable[[Array], Array], lower: Array, upper: Array) -> Array:
     tolerance = 2 * jnp.finfo(lower.dtype).eps
-
-    def value_and_slope(x: Array) -> tuple[Array, Array]:
-        return jax.jvp(residual, (x,), (jnp.ones_like(x),))
 
     def running(state) -> Array:
         *_, done, iteration = state
@@ -77,19 +69,19 @@ def _safeguarded_newton(residual: Callable[[Array], Array], lower: Array, upper:
 
     def step(state):
         x, lower, upper, last_step, done, iteration = state
-        value, slope = value_and_slope(x)
+        value, slope = jax.jvp(residual, (x,), (jnp.ones_like(x),))
         lower, upper = jnp.where(value <= 0, x, lower), jnp.where(value >= 0, x, upper)
         newton = x - value / slope
         # NaN and infinity compare as False, so a zero slope ends up at the midpoint.
         usable = (newton >= lower) & (newton <= upper) & (2 * jnp.abs(newton - x) <= last_step)
         proposal = jnp.where(usable, newton, 0.5 * lower + 0.5 * upper)
         proposal = jnp.where(value == 0, x, proposal)
+        proposal = jnp.where(jnp.isnan(value), jnp.nan, proposal)
         size = jnp.abs(proposal - x)
         next_x = jnp.where(done, x, proposal)
-        next_done = done | (size <= tolerance * jnp.abs(proposal)) | jnp.isnan(value)
+        next_done = done | ~(size > tolerance * jnp.abs(proposal))  # NaN ends the search too
         return next_x, lower, upper, jnp.where(done, last_step, size), next_done, iteration + 1
 
     middle = 0.5 * lower + 0.5 * upper
     state = (middle, lower, upper, upper - lower, jnp.zeros(lower.shape, bool), 0)
-    x = lax.while_loop(running, step, state)[0]
-    return jnp.where(jnp.isnan(residual(x)), jnp.nan, x)
+    return lax.while_loop(running, step, state)[0]

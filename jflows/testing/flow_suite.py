@@ -60,11 +60,12 @@ def check_flow(
 
 @functools.partial(jax.jit, static_argnames=("flow",))
 def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, key: Array) -> dict:
-    continuous_x, continuous = x, flow
+    continuous_x, continuous, log_weight = x, flow, 0.0
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(flow.event_shape)
         continuous = dataclasses.replace(flow, dequantize=None, event_shape=shape)
-        continuous_x = flow.dequantize.dequantize(x, key)
+        dequantizer = flow.dequantize.bind(_part(variables, "dequantize"))
+        continuous_x, log_weight = dequantizer.dequantize(x, key)
     z, log_det = continuous.encode(variables, continuous_x, context)
     back, back_log_det = continuous.decode(variables, z, context)
     embedded = flow._module.apply(variables, context, x.shape[:1], flow._context_ndims, method="embedded")
@@ -77,7 +78,7 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
 
     return {
         "log_prob": flow.log_prob(variables, x, context, key),
-        "assembled": base_log_prob + log_det,
+        "assembled": base_log_prob + log_det + log_weight,
         "continuous": continuous_x,
         "back": back,
         "log_det": log_det,

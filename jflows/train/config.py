@@ -40,7 +40,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     warmup_steps: int = 100
-    """Linear warm-up from 0."""
+    """Linear warm-up from 0; at most the whole run."""
     schedule: str = "cosine"
     """constant or cosine (down to 0 at the last step)."""
     weight_decay: float = 0.0
@@ -84,9 +84,6 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "clip_norm", "eval_every", "num_validation", "image_size", "seed"):
             if getattr(self, name) < 0:
                 raise InvalidValueError(where, name, "must be at least 0", repr(getattr(self, name)))
-        if self.warmup_steps > self.steps:
-            rule, fix = f"must be at most steps={self.steps}", "Lower it, or train longer."
-            raise InvalidValueError(where, "warmup_steps", rule, repr(self.warmup_steps), fix)
         if self.batch_size % self.accumulate:
             rule = f"must divide batch_size={self.batch_size}"
             raise InvalidValueError(where, "accumulate", rule, repr(self.accumulate))

@@ -94,7 +94,9 @@ def fit(
         rule, fix = f"must be a multiple of {config.chunk} (from the intervals)", "Use the intervals of the run."
         raise InvalidValueError("fit", "step", rule, f"{step} in the checkpoint", fix)
     with _stop_signal() as stopped:
-        monitor.start(step)
+        if step < config.steps:
+            seconds = runner.compile(state, batches.at(step, config.chunk))
+            monitor.start(step, compile_seconds=round(seconds, 2))
         while step < config.steps and not stopped.is_set():
             state, metrics = runner.run(state, batches.at(step, config.chunk))
             step += config.chunk
@@ -144,8 +146,9 @@ class _Monitor:
             config.steps, config.learning_rate, config.warmup_steps, config.schedule, final_fraction=0.0
         )
 
-    def start(self, step: int) -> None:
-        self.last_step, self.last_time = step, time.perf_counter()
+    def start(self, step: int, **once: float) -> None:
+        """Begins an interval; `once` goes into its line of metrics."""
+        self.last_step, self.last_time, self.once = step, time.perf_counter(), once
 
     def collect(self, metrics) -> None:
         self.pending.append(metrics)
@@ -164,6 +167,7 @@ class _Monitor:
             "learning_rate": float(np.asarray(self.rate(step))),
             "skipped": int(metrics["skipped"][-1]),
             "examples_per_second": round((step - self.last_step) * self.config.batch_size / (now - self.last_time), 1),
+            **self.once,
         }
         if metrics["skipped_in_a_row"][-1] >= self.config.max_skipped:
             raise self._non_finite_error(step, state, entry)

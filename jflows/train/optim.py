@@ -29,7 +29,7 @@ def make_optimizer(
       steps: length of the schedule.
       learning_rate: peak value.
       optimizer: "adam", or "adamw" with decoupled decay on weights only (leaves named `*kernel`).
-      warmup_steps: linear from 0.
+      warmup_steps: linear from 0; more than `steps` counts as `steps`.
       schedule: "constant", or "cosine" down to `final_fraction * learning_rate` at `steps`.
       clip_norm: largest global norm of the gradient (of the loss in nats per event); 0 for none.
       b2: decay of the second moment.
@@ -54,8 +54,9 @@ def make_schedule(
 ) -> optax.Schedule:
     """The learning rate as a function of the step."""
     check_choice("make_schedule", "schedule", schedule, SCHEDULES)
-    if not 0 <= warmup_steps <= steps:
-        raise InvalidValueError("make_schedule", "warmup_steps", f"must be 0 to steps={steps}", repr(warmup_steps))
+    if warmup_steps < 0:
+        raise InvalidValueError("make_schedule", "warmup_steps", "must be at least 0", repr(warmup_steps))
+    warmup_steps = min(warmup_steps, steps)
     if schedule == "constant":
         after = optax.constant_schedule(learning_rate)
     else:

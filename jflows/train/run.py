@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jflows.errors import RunError, check_choice
+from jflows.errors import RunError, check_choice, did_you_mean
 from jflows.flows import Flow
 from jflows.spec import from_spec, to_spec
 from jflows.train.checkpoint import Checkpoints, check_unused
@@ -22,6 +22,7 @@ from jflows.typing import PyTree, Variables
 
 WEIGHTS = ("ema", "params")
 CHECKPOINTS = ("latest", "best")
+LISTED_RUNS = 8  # in an error message
 
 
 class Run:
@@ -65,9 +66,9 @@ class Run:
         plain = json.loads(json.dumps(config))
         changed = [key for key in keys if stored.get(key) != plain.get(key) and key not in may_differ]
         if changed:
-            got = ", ".join(f"{key}: {stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
+            got = ", ".join(f"{stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
             fix = "Use the settings of the run, or train into another directory."
-            raise RunError("Run.resume", "config", "must equal that of the run", got, fix)
+            raise RunError("Run.resume", ", ".join(changed), "must be as in the run", got, fix)
         run = cls(directory, flow, config, resuming=True)
         run._write("config.json", json.dumps(config, indent=2) + "\n")
         return run
@@ -137,7 +138,7 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "late
     if isinstance(checkpoint, str):
         check_choice("load", "checkpoint", checkpoint, CHECKPOINTS)
     if not Path(run).is_dir():
-        raise RunError("load", "run", "must be a run directory", str(run), "Train one: `jflows train glow_mnist`.")
+        raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(run))
     step = checkpoint if isinstance(checkpoint, int) else None
     if checkpoint == "best":
         step = checkpoints.best_step()
@@ -160,8 +161,8 @@ def read_config(run: str | Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        fix = "Train one: `jflows train glow_mnist`."
-        raise RunError("read_config", "run", "must be a run directory with a config.json", str(run), fix) from None
+        rule, fix = "must be a run directory with a config.json", _existing_runs(run)
+        raise RunError("read_config", "run", rule, str(run), fix) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
         raise RunError("read_config", "run", "must have a readable config.json", f"{path} ({error})", fix) from error
@@ -179,6 +180,16 @@ def read_metrics(run: str | Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return entries
+
+
+def _existing_runs(run: str | Path) -> str:
+    """The fix for a run that is not there: the nearest of its neighbours, all of them, or how to train one."""
+    found = [path.parent for path in sorted(Path(run).parent.glob("*/checkpoints"))]
+    if not found:
+        return "Train one: `jflows train glow_mnist`."
+    near = did_you_mean(Path(run).name, [path.name for path in found], str(found[0]).removesuffix(found[0].name))
+    more = f" and {len(found) - LISTED_RUNS} more" if len(found) > LISTED_RUNS else ""
+    return near.strip() or f"Runs there: {', '.join(map(str, found[:LISTED_RUNS]))}{more}."
 
 
 def _collections(state: TrainState) -> tuple[dict[str, PyTree], dict[str, PyTree]]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jflows.cli.app import INTERRUPTED
+from jflows.cli.wording import with_options
 from jflows.errors import JflowsError
 
 DIGITS = ("train", "glow_digits")
@@ -39,15 +40,20 @@ def message(result, code: int = 2) -> str:
         ([*DIGITS, "--widht", "3"], ["--widht", "--width", "jflows train glow_digits --help"]),
         ([*DIGITS, "--width", "wide"], ["'--width'", "'wide' is not a valid integer", "--help"]),
         ([*DIGITS, "--num-steps", "4,x"], ["'--num-steps'", "'4,x' must be whole numbers separated by commas"]),
-        ([*DIGITS, "--batch-size", "-1"], ["`batch_size` must be positive; got -1"]),
-        ([*DIGITS, "--optimizer", "sgd"], ["`optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
+        ([*DIGITS, "--batch-size", "-1"], ["jflows: train: `--batch-size` must be positive; got -1"]),
+        ([*DIGITS, "--accumulate", "3"], ["`--accumulate` must divide --batch-size=32; got 3"]),
+        (["info", "glow_digits", "--width", "0"], ["jflows: info: `--width` must be positive; got 0"]),
+        ([*DIGITS, "--optimizer", "sgd"], ["jflows: train: `--optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
         ([*DIGITS, "--num-bits", "8"], ["`--num-bits` must be at most the 4 bits of 'digits'; got 8", "--num-bits 4"]),
         ([*DIGITS, "--data", "mnsit"], ["`--data` must be one of digits, mnist", "'mnsit'", "Did you mean mnist?"]),
-        ([*DIGITS, "--num-levels", "4", "--num-steps", "1"], ["`num_levels`", "multiples of 2", "Use fewer levels"]),
-        ([*DIGITS, "--num-steps", "1,2,3"], ["`num_steps`", "one entry per level", "num_levels=2"]),
-        ([*DIGITS, "--out", "absent", "--resume"], ["must be a run directory", "absent", "Train one"]),
+        (
+            [*DIGITS, "--num-levels", "4", "--num-steps", "1"],
+            ["train: `--num-levels`", "multiples of 2^num_levels", "Use fewer levels"],
+        ),
+        ([*DIGITS, "--num-steps", "1,2,3"], ["train: `--num-steps`", "one entry per level", "num_levels=2"]),
+        ([*DIGITS, "--out", "absent", "--resume"], ["train: `--out` must be a run directory", "absent", "Train one"]),
         (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
-        (["evaluate", "absent"], ["`run` must be a run directory", "absent", "Train one"]),
+        (["evaluate", "absent"], ["jflows: evaluate: `RUN` must be a run directory", "absent", "Train one"]),
         (["sample", "absent", "--num", "0"], ["'--num'", "0 is not in the range"]),
         (["sample", "absent", "--out", "grid.gif"], ["'--out'", "must end in .png; got 'grid.gif'"]),
         (["sample", "absent", "--tempreature", "1"], ["--tempreature", "--temperature"]),
@@ -84,11 +90,11 @@ NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
 @pytest.mark.parametrize(
     ("x", "parts"),
     [
-        (NAN, ["must be finite integers", "NaN in row 3", "Remove these rows"]),
+        (NAN, ["train: 'data.npz': `x` must be finite integers", "NaN in row 3", "Remove these rows"]),
         (BLANK + 0.5, ["must hold integers in 0..255", "float64", "Convert it"]),
         (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
         (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
-        (BLANK[:, :7], ["`num_levels`", "multiples of 2^num_levels", "(7, 8)", "pad or crop"]),
+        (BLANK[:, :7], ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "pad or crop"]),
     ],
     ids=["nan", "float", "rank", "range", "odd height"],
 )
@@ -97,6 +103,45 @@ def test_bad_data(jflows, tmp_path, x, parts):
     line = message(jflows(*DIGITS, "--data", tmp_path / "data.npz", "--out", tmp_path / "run"))
     assert all(part in line for part in parts)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of images without one size, a file that is no image, and a hidden one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(20):
+        Image.new("L", (8, 9 if index == 0 else 8)).save(folder / f"{index}.png")
+    (folder / "notes.txt").touch()
+    (folder / ".hidden").touch()
+    return folder
+
+
+def test_images_of_mixed_sizes_and_other_files(jflows, pictures, tmp_path):
+    shown = jflows(*DIGITS, "--data", pictures, "--out", tmp_path / "run")
+    assert shown.exit_code == 2
+    warning, error = shown.stderr.splitlines()
+    assert warning.endswith("pictures: passed over 1 file without the suffix of an image, such as notes.txt.")
+    assert error.startswith("jflows: train: `") and error.endswith("to one shape, or set `--image-size`.")
+    shown = jflows("info", "glow_digits", "--data", pictures, "--image-size", 8, "--steps", 3)
+    assert shown.exit_code == 0, shown.stderr  # and 3 steps are fewer than the warm-up of the config
+    assert shown.stderr.splitlines() == [warning]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("must be 0 with width='a b'.", "must be 0 with --width='a b'."),
+        ("Set `size`, or width=4.", "Set `--image-size`, or --width=4."),
+        ("Lower learning_rate or set class_conditional=False.", "Lower --learning-rate or set --no-class-conditional."),
+        ("With class_conditional=True, x_learning_rate.", "With --class-conditional, x_learning_rate."),
+        ("the width of runs/learning_rate, 2^learning_rate, `--width`", None),
+        ("'learning_rate' or learning_rate/3 or learning_rate.npz", None),
+    ],
+)
+def test_settings_are_spelt_as_options(text, expected):
+    names = {name: f"--{name.replace('_', '-')}" for name in ("width", "learning_rate", "class_conditional")}
+    assert with_options(text, {**names, "size": "--image-size", "run": "RUN"}) == (expected or text)
 
 
 def test_data_that_do_not_fit_the_run(jflows, trained, tmp_path):
@@ -115,6 +160,11 @@ def test_data_of_a_run_that_are_gone(jflows, trained, tmp_path):
     assert shown.exit_code == 0 and (run / "reconstruction.png").is_file()
 
 
+def test_the_nearest_run_is_named(jflows, trained):
+    line = message(jflows("evaluate", trained.parent / "trianed"))
+    assert "evaluate: `RUN` must be a run directory; got " in line and line.endswith(f"Did you mean {trained}?")
+
+
 def test_label_without_a_class_conditional_flow(jflows, trained):
     line = message(jflows("sample", trained, "--label", 3))
     assert "`--label` needs a class-conditional flow; got 3" in line and "--class-conditional" in line
@@ -123,7 +173,7 @@ def test_label_without_a_class_conditional_flow(jflows, trained):
 def test_used_run_directory_is_left_alone(jflows, trained):
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     line = message(jflows(*DIGITS, "--out", trained))
-    assert "must not hold checkpoints of another run" in line and "--resume" in line and "--out" in line
+    assert "train: `--out` must not hold checkpoints of another run" in line and "--resume" in line and "--out" in line
     assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
 
 
@@ -139,9 +189,9 @@ def test_run_directory_of_a_process_at_work(jflows, tmp_path):
 
 def test_resume_with_other_settings(jflows, trained):
     line = message(jflows(*DIGITS, "--out", trained, "--resume", "--width", 16))
-    assert "`config` must equal that of the run; got width: 4 -> 16" in line
+    assert "train: `--width` must be as in the run; got 4 -> 16" in line
     line = message(jflows("train", "glow_mnist", "--out", trained, "--resume"))
-    assert "got config: 'glow_digits' -> 'glow_mnist'" in line
+    assert "train: `CONFIG` must be as in the run; got 'glow_digits' -> 'glow_mnist'" in line
 
 
 def damage_config(run):
@@ -219,4 +269,4 @@ def test_interruption_and_defects(jflows, trained, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         jflows("sample", trained)
     monkeypatch.setattr(pictures, "draw", raise_(JflowsError("a", "b", "c\nd")))
-    assert message(jflows("sample", trained)) == "jflows: a: `b` c d."
+    assert message(jflows("sample", trained)) == "jflows: sample: `b` c d."

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jflows.data import ImageData, dataset, load, reduce_bits
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 
 def images(num=4, dtype=np.uint8):
@@ -97,6 +97,10 @@ def test_unknown_name_lists_what_works():
 
 
 def test_bad_arguments_of_load():
+    for value in (5, np.zeros((2, 2, 2, 1), np.uint8)):
+        expected = f"`name_or_path` must be a str or a path; got {type(value).__name__}. Pass a name such as 'mnist'"
+        with pytest.raises(InvalidTypeError, match=expected):
+            load(value)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidValueError, match="`split` must be one of 'train', 'validation', 'test'; got 'valid'"):
         load("digits", "valid")
     with pytest.raises(InvalidValueError, match="`size` is for folders of images, not for 'digits'"):

@@ -22,8 +22,8 @@ def values(data):
 def test_flat_folder_is_split_once_and_reproducibly(tmp_path):
     for i in range(30):
         save(tmp_path / f"{i:02d}.{'png' if i % 2 else 'BMP'}", i)
-    (tmp_path / "notes.txt").write_text("passed over")
     (tmp_path / ".hidden.png").write_text("passed over")
+    (tmp_path / ".hidden.txt").write_text("passed over")
     train, test = load(tmp_path, num_validation=4), load(tmp_path, "test")
     validation = load(tmp_path, "validation", num_validation=4)
     assert (len(train), len(validation), len(test)) == (23, 4, 3)
@@ -56,6 +56,22 @@ def test_train_and_test_folders_are_the_splits(tmp_path):
         load(tmp_path, "test")
 
 
+@pytest.mark.parametrize("parts", [("train", "test"), ("",)])
+def test_files_that_are_not_images_are_passed_over_with_one_warning(tmp_path, parts):
+    for part in parts:
+        for i in range(4):
+            save(tmp_path / part / "ab"[i % 2] / f"{i}.png", i)
+    (tmp_path / parts[0] / "a" / "labels.csv").write_text("")
+    with pytest.warns(UserWarning, match="passed over 1 file without the suffix of an image, such as labels.csv"):
+        before = values(load(tmp_path))
+    (tmp_path / parts[-1] / "notes.txt").write_text("")
+    for split in ("train", "test"):
+        with pytest.warns(UserWarning, match=r"passed over 2 files .*, such as (labels\.csv|notes\.txt)\.") as caught:
+            data = load(tmp_path, split)
+        assert len(caught) == 1 and caught[0].filename == __file__
+        assert split == "test" or values(data) == before
+
+
 def test_size_crops_the_centre_and_resizes(tmp_path):
     wide = np.zeros((4, 12, 3), np.uint8)
     wide[:, 4:8] = 200  # the centre square
@@ -83,7 +99,7 @@ def test_bad_images_are_named(tmp_path):
         save(tmp_path / f"{i}.png", i)
     save(tmp_path / "4.png", 4, (4, 6, 3))
     with pytest.raises(
-        DataError, match=r"4\.png` must have the shape of 0\.png, \(4, 5, 3\); got shape \(4, 6, 3\).*size="
+        DataError, match=r"4\.png` must have the shape of 0\.png, \(4, 5, 3\); got shape \(4, 6, 3\).*or set `size`"
     ):
         load(tmp_path), load(tmp_path, "test")
     save(tmp_path / "4.png", 4, (4, 5, 1))

@@ -56,14 +56,14 @@ def test_padding_is_paid_for_but_only_real_dimensions_are_counted():
 def test_integers_survive_dequantizing(num_bits):
     dequantize = UniformDequantize(num_bits, padding=1)
     x = jnp.tile(jnp.arange(2**num_bits, dtype=jnp.uint8)[:, None, None, None], (1, 3, 2, 1))
-    v = dequantize.dequantize(x, KEY)
+    v, _ = dequantize.dequantize(x, KEY)
     assert v.shape == (2**num_bits, 5, 4, 1)
     assert np.all((v >= 0) & (v < 2**num_bits))
     cropped = dequantize.crop(v)
     np.testing.assert_array_equal(dequantize.quantize(cropped), x)
     noise = np.asarray(cropped - x)
     assert np.all((noise >= 0) & (noise < 1))
-    np.testing.assert_allclose(dequantize.crop(dequantize.dequantize(x, None)), x + 0.5)
+    np.testing.assert_allclose(dequantize.crop(dequantize.dequantize(x, None)[0]), x + 0.5)
     assert dequantize.quantize(cropped).dtype == jnp.uint8
 
 
@@ -75,7 +75,7 @@ def test_quantize_clips_and_widens():
 
 def test_floats_are_taken_as_they_are_and_other_types_refused():
     x = jnp.full((1, 2, 2, 1), 3.25)
-    padded = UniformDequantize(8, 1).dequantize(x, KEY)
+    padded, _ = UniformDequantize(8, 1).dequantize(x, KEY)
     np.testing.assert_array_equal(padded[:, 1:-1, 1:-1], x)
     assert padded[0, 0, 0, 0] == 0.5
     with pytest.raises(InvalidTypeError, match="UniformDequantize: `x` must hold integers or floats; got bool"):
@@ -85,11 +85,11 @@ def test_floats_are_taken_as_they_are_and_other_types_refused():
 def test_noise_of_an_example_does_not_depend_on_its_batch():
     dequantize, keys = UniformDequantize(), jax.random.split(KEY, 6)
     x = jax.random.randint(KEY, (6, 4, 4, 1), 0, 256)
-    whole = dequantize.dequantize(x, keys)
-    np.testing.assert_array_equal(dequantize.dequantize(x[2:4], keys[2:4]), whole[2:4])
-    grid = dequantize.dequantize(x.reshape(2, 3, 4, 4, 1), keys.reshape(2, 3))
+    whole, _ = dequantize.dequantize(x, keys)
+    np.testing.assert_array_equal(dequantize.dequantize(x[2:4], keys[2:4])[0], whole[2:4])
+    grid, _ = dequantize.dequantize(x.reshape(2, 3, 4, 4, 1), keys.reshape(2, 3))
     np.testing.assert_array_equal(grid.reshape(whole.shape), whole)
-    assert np.any(dequantize.dequantize(x, KEY) != whole)
+    assert np.any(dequantize.dequantize(x, KEY)[0] != whole)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,8 @@ def test_more_draws_give_a_tighter_bound():
 def test_bits_per_dim_needs_a_key_where_the_flow_dequantizes():
     flow, variables, x = uniform_flow((2, 2, 1)), {}, jnp.zeros((3, 2, 2, 1), int)
     assert flow.needs_key
-    with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `key` must be given, as this flow dequantizes"):
+    expected = r"Flow.bits_per_dim: `key` must be given, as this flow dequantizes\. Pass key=jax\.random\.key\(seed\)\."
+    with pytest.raises(InvalidValueError, match=expected):
         flow.bits_per_dim(variables, x)
     with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `num_draws` must be positive; got 0"):
         flow.bits_per_dim(variables, x, key=KEY, num_draws=0)

@@ -1,10 +1,16 @@
 """Masks of couplings: the pattern of every kind, what they share, and their messages."""
 
+import math
+
+import jax
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from jflows.errors import InvalidValueError
 from jflows.ops import MASK_KINDS, make_mask
+from jflows.ops.masks import cut, join
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,27 @@ def test_random_masks_are_balanced_and_named_by_their_seed():
 def test_impossible_masks_are_refused(arguments, message):
     with pytest.raises(InvalidValueError, match=message):
         make_mask(*arguments)
+
+
+@given(
+    shape=st.sampled_from([(2,), (5,), (4, 4, 1), (3, 4, 2), (2, 6)]),
+    kind=st.sampled_from(["half", "alternate", "channel", "random"]),
+    flip=st.booleans(),
+    batch=st.sampled_from([(), (1,), (2, 3)]),
+)
+def test_join_puts_back_what_cut_took_apart(shape, kind, flip, batch):
+    assume(kind != "channel" or shape[-1] > 1)
+    mask = make_mask(kind, shape, flip, seed=1)
+    values = np.arange(math.prod((*batch, *shape)), dtype=float).reshape(*batch, *shape)
+    kept, changed = cut(values, mask)
+    np.testing.assert_array_equal(kept, values[..., mask])
+    np.testing.assert_array_equal(changed, values[..., ~mask])
+    np.testing.assert_array_equal(join(kept, changed, mask), values)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_masks_of_two_runs_are_slices(flip):
+    """Gathers are slow; the halves of ordinary couplings must not become any."""
+    mask = make_mask("half", (6,), flip)
+    text = str(jax.make_jaxpr(lambda values: join(*cut(values, mask), mask))(np.ones((2, 6))))
+    assert "gather" not in text

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 
@@ -11,7 +12,7 @@ import pytest
 
 import jflows
 from jflows.data import ImageData
-from jflows.train import GlowConfig, Run, fit, load, read_metrics
+from jflows.train import GlowConfig, Run, Runner, fit, load, read_config, read_metrics
 
 CONFIG = GlowConfig(
     num_levels=1,
@@ -58,6 +59,7 @@ def test_fit_learns_and_records(finished):
     assert lines == result.history
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["validation_bits_per_dim"] > 0
+    assert ["compile_seconds" in line for line in lines] == [True, False, False]
     assert lines[0]["epoch"] == pytest.approx(4 * 8 / 37, abs=1e-4)
 
 
@@ -91,6 +93,26 @@ def test_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path)] == [4, 8, 12]
 
 
+def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
+    """The first line's `examples_per_second` is that of training: no call of the runner compiles."""
+    compiled = []
+    run = Runner.run
+
+    def watched(*args):
+        with jax.log_compiles(), caplog.at_level(logging.WARNING):
+            caplog.clear()
+            result = run(*args)
+            compiled.extend(text for text in caplog.messages if "Finished XLA compilation" in text)
+        return result
+
+    monkeypatch.setattr(Runner, "run", watched)
+    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    assert compiled == []
+    monkeypatch.setattr(Runner, "compile", lambda *_: 0.0)
+    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    assert len(compiled) == 1  # this is what the test would see
+
+
 def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
     train(tmp_path, dataclasses.replace(CONFIG, steps=8))
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -102,9 +124,22 @@ def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
 def test_resume_refuses_other_settings(finished):
     directory, _ = finished
     flow = CONFIG.build((4, 4, 1), 3)
-    with pytest.raises(jflows.RunError, match="must equal that of the run; got learning_rate: 0.01 -> 0.1"):
+    with pytest.raises(jflows.RunError, match="`learning_rate` must be as in the run; got 0.01 -> 0.1"):
         Run.resume(directory, flow, dataclasses.replace(CONFIG, learning_rate=0.1).to_json())
     assert Run.resume(directory, flow, dataclasses.replace(CONFIG, steps=12).to_json(), may_differ=("steps",))
+
+
+def test_a_run_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(jflows.RunError, match="must be a run directory; got .*Train one: `jflows train glow_mnist`"):
+        load(tmp_path / "absent" / "mine")
+    for index in range(9):
+        (tmp_path / f"glow_{index}" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(jflows.RunError, match=rf"Runs there: {tmp_path}/glow_0, .*/glow_7 and 1 more\.$"):
+        load(tmp_path / "mine")
+    with pytest.raises(jflows.RunError, match=rf"Did you mean {tmp_path}/glow_8 or ") as error:
+        read_config(tmp_path / "glw_8")
+    assert "other" not in str(error.value)
 
 
 def test_a_used_directory_is_refused(finished):
@@ -156,7 +191,7 @@ def test_chunk_divides_every_interval():
     [
         (dict(steps=0), "`steps` must be positive; got 0"),
         (dict(parallel="ddp"), "`parallel` must be one of"),
-        (dict(warmup_steps=13), "`warmup_steps` must be at most steps=12; got 13"),
+        (dict(warmup_steps=-1), "`warmup_steps` must be at least 0; got -1"),
         (dict(accumulate=3), "`accumulate` must divide batch_size=8; got 3"),
         (dict(clip_norm=-1.0), "`clip_norm` must be at least 0; got -1.0"),
     ],

@@ -122,6 +122,13 @@ def test_schedule_warms_up_linearly(schedule, end):
     assert float(rate(100)) == pytest.approx(end, abs=1e-12)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_warm_up_is_at_most_the_whole_run(schedule):
+    """A run shorter than its config's warm-up still reaches the learning rate."""
+    rate = make_schedule(50, 2e-3, 100, schedule, 0.0)
+    assert [float(rate(step)) for step in (0, 25, 50)] == pytest.approx([0, 1e-3, 2e-3])
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -129,7 +136,7 @@ def test_schedule_warms_up_linearly(schedule, end):
         (dict(learning_rate=0.0), "`learning_rate` must be positive; got 0.0"),
         (dict(weight_decay=0.1), "`weight_decay` must be 0 with optimizer='adam'; got 0.1"),
         (dict(schedule="step"), "`schedule` must be one of 'constant', 'cosine'; got 'step'"),
-        (dict(warmup_steps=20), "`warmup_steps` must be 0 to steps=10; got 20"),
+        (dict(warmup_steps=-1), "`warmup_steps` must be at least 0; got -1"),
     ],
 )
 def test_optimizer_settings_are_checked(options, message):

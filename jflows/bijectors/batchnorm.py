@@ -1,0 +1,90 @@
+"""Batch normalisation as a bijector: the statistics of the batch in training, running ones at all other times."""
+
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from jflows.bijectors.base import Bijector
+from jflows.errors import InvalidValueError, check_positive
+from jflows.ops.numerics import constant_log_det, sum_event
+from jflows.typing import Array
+
+
+class BatchNorm(Bijector):
+    """Normalises every channel by a mean and a variance, on the way from x to z.
+
+        z = (x - mean) / sqrt(variance + epsilon)
+        log_det = -positions / 2 sum_c log(variance_c + epsilon)   [nats per event]
+
+    While "batch_stats" is mutable (`Flow.apply_loss`, as in training), x -> z takes mean and variance of the batch and
+    updates the running ones; then examples are mixed, and log_det is exact for the statistics as they are. Otherwise,
+    and always for z -> x, the running ones serve and the map is an ordinary affine one. `init` starts them at those of
+    its batch. A learned scale and shift, as in MAF, is `Chain((Elementwise(Affine("exp")), BatchNorm()))`.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 3.7; Papamakarios et al. 2017, arXiv:1705.07057, section B.
+
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
+      momentum: of the running statistics, in [0, 1): new = momentum * old + (1 - momentum) * batch.
+      epsilon: added to the variance, positive.
+      axis_name: of `jax.pmap` or `jax.shard_map`, over which the statistics are averaged; None for one device and for
+        `jax.jit` over a mesh, where means are global anyway.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch]. `batch_stats`: mean [channels], variance [channels].
+    Raises:
+      InvalidValueError: if momentum or epsilon is out of range.
+    """
+
+    event_ndims: int = 1
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+
+    allows_invertible_backprop = False  # in training an output does not determine the statistics that made it
+
+    def __post_init__(self):
+        if not 0 <= self.momentum < 1:
+            raise InvalidValueError("BatchNorm", "momentum", "must lie in [0, 1)", repr(self.momentum))
+        check_positive("BatchNorm", "epsilon", self.epsilon)
+        super().__post_init__()
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.event_ndims
+
+    z_event_ndims = x_event_ndims
+
+    @nn.compact
+    def _statistics(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        def average(summand: Array) -> Array:
+            mean = jnp.mean(summand, axis=tuple(range(summand.ndim - 1)))
+            return mean if self.axis_name is None or self.is_initializing() else lax.pmean(mean, self.axis_name)
+
+        def of_batch() -> tuple[Array, Array]:
+            mean = average(values)
+            return mean, average((values - mean) ** 2)
+
+        mean = self.variable("batch_stats", "mean", lambda: of_batch()[0])
+        variance = self.variable("batch_stats", "variance", lambda: of_batch()[1])
+        if forward or self.is_initializing() or not self.is_mutable_collection("batch_stats"):
+            return mean.value, variance.value
+        batch_mean, batch_variance = of_batch()
+        mean.value = self.momentum * mean.value + (1 - self.momentum) * lax.stop_gradient(batch_mean)
+        variance.value = self.momentum * variance.value + (1 - self.momentum) * lax.stop_gradient(batch_variance)
+        return batch_mean, batch_variance
+
+    def _log_det(self, values: Array, scale: Array) -> Array:
+        positions = math.prod(values.shape[-self.event_ndims : -1])
+        return constant_log_det(values, self.event_ndims, -positions * sum_event(jnp.log(scale), 1))
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        mean, variance = self._statistics(z, forward=True)
+        scale = jnp.sqrt(variance + self.epsilon)
+        return z * scale + mean, -self._log_det(z, scale)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        mean, variance = self._statistics(x, forward=False)
+        scale = jnp.sqrt(variance + self.epsilon)
+        return (x - mean) / scale, self._log_det(x, scale)

@@ -1,0 +1,274 @@
+"""Bijectors that treat the parts of an event differently: `Masked`, `Stack`, `Split`; and copies of one: `Vmap`."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jflows.bijectors.base import Bijector
+from jflows.bijectors.compose import check_layers
+from jflows.errors import InvalidValueError, check_choice
+from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
+from jflows.typing import Array, Shape
+
+
+class Masked(Bijector):
+    """Applies a bijector to the elements of a vector where a mask is False; the others stay as they are.
+
+        z = x where the mask is True;   z_rest = f^-1(x_rest)
+        log_det = log_det of the bijector                    [nats per event]
+
+    Args:
+      bijector: of vectors; it sees the masked-out elements as a vector of their own.
+      mask: what stays, as in `jflows.ops.make_mask`.
+      flip: swap the two parts.
+      seed: of the mask "random".
+    Shapes:
+      x: [*batch, dim] <-> z: the same; log_det: [*batch].
+    Raises:
+      InvalidValueError: if the mask cannot divide the event, or the bijector is not one of vectors.
+    """
+
+    bijector: Bijector
+    mask: str = "half"
+    flip: bool = False
+    seed: int = 0
+
+    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self):
+        _check_vectors("Masked", "bijector", check_layers("Masked", "bijector", (self.bijector,)))
+        check_choice("Masked", "mask", self.mask, MASK_KINDS)
+        super().__post_init__()
+
+    def _mask(self, event_shape: Shape) -> np.ndarray:
+        return make_mask(self.mask, event_shape, self.flip, self.seed)
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The same shape, if the mask divides it and the bijector takes its part."""
+        _check_same("Masked", self.bijector, (int(np.sum(~self._mask(x_event_shape))),))
+        return tuple(x_event_shape)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
+
+    def _run(self, method: Callable, values: Array, context: Array | None) -> tuple[Array, Array]:
+        mask = self._mask(values.shape[-1:])
+        kept, rest = cut(values, mask)
+        rest, log_det = method(rest, context)
+        return join(kept, rest, mask), log_det
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        return self._run(self.bijector.forward_and_log_det, z, context)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        return self._run(self.bijector.inverse_and_log_det, x, context)
+
+
+class Stack(Bijector):
+    """Cuts a vector into consecutive parts and gives each to a bijector of its own.
+
+        x = (f_1(z_1), ..., f_n(z_n))
+        log_det = sum_k log_det_k                            [nats per event]
+
+    For tables whose columns live on different domains: `Stack((Exp(), Sigmoid(), Identity()), sizes=(2, 1, 5))`.
+
+    Args:
+      bijectors: of vectors, one for each part.
+      sizes: number of elements of each part, in order.
+    Shapes:
+      x: [*batch, sum(sizes)] <-> z: the same; log_det: [*batch].
+    Raises:
+      InvalidValueError: if numbers or sizes do not fit.
+    """
+
+    bijectors: tuple[Bijector, ...]
+    sizes: tuple[int, ...]
+
+    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self):
+        object.__setattr__(self, "bijectors", check_layers("Stack", "bijectors", self.bijectors))
+        object.__setattr__(self, "sizes", tuple(self.sizes))
+        _check_vectors("Stack", "bijectors", self.bijectors)
+        if len(self.sizes) != len(self.bijectors) or min(self.sizes, default=0) < 1:
+            rule = f"must hold one positive size for each of {len(self.bijectors)} bijectors"
+            raise InvalidValueError("Stack", "sizes", rule, repr(self.sizes))
+        super().__post_init__()
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The same shape; its size is that of all parts together."""
+        if x_event_shape[-1] != sum(self.sizes):
+            rule = f"must have {sum(self.sizes)} features (the sum of sizes)"
+            raise InvalidValueError("Stack", "x", rule, f"shape {tuple(x_event_shape)}", "Correct sizes.")
+        for bijector, size in zip(self.bijectors, self.sizes, strict=True):
+            _check_same("Stack", bijector, (size,))
+        return tuple(x_event_shape)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
+
+    def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
+        parts = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1)
+        mapped = [getattr(b, method)(part, context) for b, part in zip(self.bijectors, parts, strict=True)]
+        values, log_dets = zip(*mapped, strict=True)
+        return jnp.concatenate(values, axis=-1), sum(log_dets[1:], log_dets[0])
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        return self._run("forward_and_log_det", z, context)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        return self._run("inverse_and_log_det", x, context)
+
+
+class Split(Bijector):
+    """Factors out half of the channels, standardised by a prior learned from the other half, which goes on alone.
+
+        (h, y) = halves of the channels of prior^-1(x)
+        z = (f^-1(h), y)
+        log_det = sum of both log_dets                       [nats per event]
+
+    One level of a multi-scale flow that keeps the shape of its events: nest it for more levels. Where levels squeeze
+    images, use `MultiScale`.
+
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 3.6.
+
+    Args:
+      bijector: of what is kept, the first n - n // 2 channels.
+      prior: of whole events, such as a `Coupling`, which leaves the kept half alone and standardises the other.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    Raises:
+      InvalidValueError: if the two disagree on event_ndims, or the last axis has size 1.
+    """
+
+    bijector: Bijector
+    prior: Bijector
+
+    def __post_init__(self):
+        check_layers("Split", "bijector, prior", (self.bijector, self.prior))
+        ndims = {b_ndims for b in (self.bijector, self.prior) for b_ndims in (b.x_event_ndims, b.z_event_ndims)}
+        if len(ndims) > 1:
+            got = f"{self.bijector.x_event_ndims} and {self.prior.x_event_ndims}"
+            raise InvalidValueError("Split", "bijector, prior", "must agree on event_ndims", got, "Set them alike.")
+        super().__post_init__()
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.prior.x_event_ndims
+
+    z_event_ndims = x_event_ndims
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The same shape, if prior and bijector take theirs."""
+        _check_same("Split", self.prior, x_event_shape)
+        _check_same("Split", self.bijector, (*x_event_shape[:-1], _num_kept(x_event_shape[-1])))
+        return tuple(x_event_shape)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        standardised, prior_log_det = self.prior.inverse_and_log_det(x, context)
+        num_kept = _num_kept(x.shape[-1])
+        kept, log_det = self.bijector.inverse_and_log_det(standardised[..., :num_kept], context)
+        return jnp.concatenate([kept, standardised[..., num_kept:]], axis=-1), prior_log_det + log_det
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        num_kept = _num_kept(z.shape[-1])
+        kept, log_det = self.bijector.forward_and_log_det(z[..., :num_kept], context)
+        standardised = jnp.concatenate([kept, z[..., num_kept:]], axis=-1)
+        x, prior_log_det = self.prior.forward_and_log_det(standardised, context)
+        return x, log_det + prior_log_det
+
+
+class Vmap(Bijector):
+    """Independent copies of one bijector along a new leading event axis, each with its own parameters.
+
+        x[k] = f_k(z[k])
+        log_det = sum_k log_det_k                            [nats per event]
+
+    Variables are stacked, so compile time does not depend on the number of copies.
+
+    Args:
+      bijector: any bijector.
+      size: number of copies.
+    Shapes:
+      x: [*batch, size, *x_event of the bijector] <-> z likewise; log_det: [*batch]; the context is given to all.
+    Raises:
+      InvalidValueError: if size < 1, or the event axis has another size.
+    """
+
+    bijector: Bijector
+    size: int
+
+    def __post_init__(self):
+        check_layers("Vmap", "bijector", (self.bijector,))
+        if self.size < 1:
+            raise InvalidValueError("Vmap", "size", "must be at least 1", repr(self.size))
+        super().__post_init__()
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.bijector.x_event_ndims + 1
+
+    @property
+    def z_event_ndims(self) -> int:
+        return self.bijector.z_event_ndims + 1
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """(size, *z event of the bijector)."""
+        return (self._size(x_event_shape), *self.bijector.z_event_shape(tuple(x_event_shape[1:])))
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """(size, *x event of the bijector)."""
+        return (self._size(z_event_shape), *self.bijector.x_event_shape(tuple(z_event_shape[1:])))
+
+    def _size(self, event_shape: Shape) -> int:
+        if event_shape[0] != self.size:
+            rule = f"must have {self.size} along the first event axis"
+            raise InvalidValueError("Vmap", "x", rule, f"event shape {tuple(event_shape)}", "Correct size.")
+        return self.size
+
+    def _run(self, method: str, values: Array, context: Array | None, ndims: tuple[int, int]) -> tuple[Array, Array]:
+        ndims_in, ndims_out = ndims
+        run = nn.vmap(
+            lambda bijector, values, context: getattr(bijector, method)(values, context),
+            in_axes=(-1 - ndims_in, None),
+            out_axes=(-1 - ndims_out, -1),
+            variable_axes={True: 0},
+            split_rngs={True: True},
+            axis_size=self.size,
+        )
+        values, log_dets = run(self.bijector, values, context)
+        return values, jnp.sum(log_dets, axis=-1)
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        ndims = (self.bijector.z_event_ndims, self.bijector.x_event_ndims)
+        return self._run("forward_and_log_det", z, context, ndims)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        ndims = (self.bijector.x_event_ndims, self.bijector.z_event_ndims)
+        return self._run("inverse_and_log_det", x, context, ndims)
+
+
+def _num_kept(channels: int) -> int:
+    """The kept half is the larger one, as in `Coupling`."""
+    return channels - channels // 2
+
+
+def _check_vectors(where: str, argument: str, bijectors: tuple[Bijector, ...]) -> None:
+    for bijector in bijectors:
+        if (bijector.x_event_ndims, bijector.z_event_ndims) != (1, 1):
+            got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
+            raise InvalidValueError(where, argument, "must map vectors (event_ndims=1)", got)
+
+
+def _check_same(where: str, bijector: Bijector, shape: Shape) -> None:
+    if bijector.z_event_shape(tuple(shape)) != tuple(shape):
+        got = f"{type(bijector).__name__}: {tuple(shape)} -> {bijector.z_event_shape(tuple(shape))}"
+        raise InvalidValueError(where, "bijector", "must keep the event shape", got)

@@ -1,0 +1,43 @@
+"""Which layer is named when a value leaves the domain of a map."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jflows import bijectors as b
+from jflows import nn
+from jflows.distributions import StandardNormal
+from jflows.flows import Flow
+from jflows.testing import find_non_finite
+
+KEY = jax.random.key(0)
+
+
+def step() -> b.Bijector:
+    return b.Chain((b.Coupling(nn.MLP((4,)), b.Affine()), b.Reverse()))
+
+
+@pytest.mark.parametrize("backprop", ["standard", "remat", "invertible"])
+def test_names_the_layer_behind_a_scan(backprop):
+    flow = Flow(b.Chain((b.Repeat(step(), 2, backprop), b.Sigmoid())), StandardNormal((2,)), (2,))
+    x = jnp.full((3, 2), 0.5)
+    variables = flow.init(KEY, x)
+    assert find_non_finite(flow.log_prob, variables, x) is None
+    found = find_non_finite(flow.log_prob, variables, x + 1)  # the sigmoid's inverse is the logit of 1.5
+    assert found == "bijector/layers_1/Sigmoid.inverse_and_log_det"
+    assert jnp.isnan(flow.log_prob(variables, x + 1)).all()  # and NaN stays visible without it
+
+
+def test_names_a_step_inside_a_scan():
+    flow = Flow(b.Repeat(step(), 2), StandardNormal((2,)), (2,))
+    variables = flow.init(KEY, jnp.ones((3, 2)))
+    broken = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), variables)
+    assert find_non_finite(flow.log_prob, broken, jnp.ones((3, 2))) == "layers_0/Coupling.inverse_and_log_det"
+
+
+def test_costs_nothing_in_the_compiled_program():
+    layer = b.Exp()
+    text = (
+        jax.jit(lambda x: layer.apply({}, x, method="inverse_and_log_det")).lower(jnp.ones((2, 3))).compile().as_text()
+    )
+    assert "is-finite" not in text
