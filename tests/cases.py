@@ -39,6 +39,10 @@ def embed() -> linen.Module:
     return linen.Dense(2, param_dtype=np.float64)
 
 
+def integral() -> b.InnerMap:
+    return b.MonotoneIntegral(2, (3,), num_nodes=5)
+
+
 def vector_step() -> Bijector:
     return b.Chain((mlp_coupling(b.Affine()), b.InvertibleLinear(), b.ActNorm()))
 
@@ -70,6 +74,7 @@ def block_pattern(num_kept: int, dim: int) -> np.ndarray:
 IMAGE = (4, 4, 3)
 CONTEXT = {"context_shape": (2,)}
 DIAGONAL = {"jacobian_pattern": np.eye(6, dtype=bool)}
+TRIANGULAR = {"jacobian_pattern": np.tri(3, dtype=bool)}
 EXACT = {"float32_tol": 2e-6}
 BOUNDED = {"float32_tol": 2e-5}
 UNBOUNDED = {"max_magnitude": 10.0, "float32_tol": 2e-5}  # exp(conditioner) overflows at 1e4, as documented
@@ -238,6 +243,26 @@ CASES = (
     Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
     Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
     Case("multiscale", multiscale, (4, 4, 2), CONTEXT),
+    Case("planar", lambda: b.Planar(), (3,), EXACT, slow=True),
+    Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
+    Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),
+    Case("block_autoregressive", lambda: b.BlockNeuralAutoregressive(2), (3,), TRIANGULAR),
+    Case("block_autoregressive_context", lambda: b.BlockNeuralAutoregressive(2, 2), (2,), CONTEXT, slow=True),
+    Case("block_autoregressive_add", lambda: b.BlockNeuralAutoregressive(2, residual="add"), (2,), slow=True),
+    Case(
+        "block_autoregressive_none",
+        lambda: b.BlockNeuralAutoregressive(2, residual="none"),
+        (2,),
+        {"domain": (-2.0, 2.0)},
+        slow=True,
+    ),
+    Case("integral", lambda: b.Elementwise(integral()), (3,), {"jacobian_pattern": np.eye(3, dtype=bool)}, slow=True),
+    Case("integral_coupling", lambda: mlp_coupling(integral()), (3,), CONTEXT),
+    Case("radial", lambda: b.Radial(), (3,), EXACT, slow=True),
+    Case("radial_context", lambda: b.Radial(), (3,), CONTEXT | EXACT),
+    Case("sylvester", lambda: b.Sylvester(2, num_reflections=2), (3,), EXACT),
+    Case("sylvester_qr", lambda: b.Sylvester(2, "qr"), (3,), EXACT, slow=True),
+    Case("sylvester_context", lambda: b.Sylvester(2, "qr"), (3,), CONTEXT | EXACT, slow=True),
 )
 
 

@@ -3,20 +3,26 @@
 from jflows.bijectors.actnorm import ActNorm, Standardize
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.batchnorm import BatchNorm
+from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
 from jflows.bijectors.compose import Chain, Conditioned, Inverse
 from jflows.bijectors.coupling import Coupling
 from jflows.bijectors.elementwise import Elementwise
 from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
 from jflows.bijectors.linear import DiagonalLinear, InvertibleLinear, LinearMap, LowRankLinear, TriangularLinear
+from jflows.bijectors.integral import MonotoneIntegral
+from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
 from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.orthogonal import Householder, Orthogonal, QRLinear, SVDLinear
 from jflows.bijectors.parts import Masked, Split, Stack, Vmap
 from jflows.bijectors.permutation import Permute, RandomPermutation, Reverse, SwapHalves
 from jflows.bijectors.pixels import CentredPixels, LogitPixels
+from jflows.bijectors.planar import Planar, Radial
 from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
+from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ELU",
@@ -24,6 +30,7 @@ __all__ = [
     "Affine",
     "BatchNorm",
     "Bijector",
+    "BlockNeuralAutoregressive",
     "CentredPixels",
     "Chain",
     "Conditioned",
@@ -45,12 +52,16 @@ __all__ = [
     "LogitPixels",
     "LowRankLinear",
     "Masked",
+    "MonotoneIntegral",
     "MultiScale",
     "Orthogonal",
     "PReLU",
     "Permute",
     "Power",
     "QRLinear",
+    "Planar",
+    "Power",
+    "Radial",
     "RandomPermutation",
     "Repeat",
     "Reshape",
@@ -65,6 +76,7 @@ __all__ = [
     "Stack",
     "Standardize",
     "SwapHalves",
+    "Sylvester",
     "Tanh",
     "Transpose",
     "TriangularLinear",

@@ -193,12 +193,16 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
 
 
 def _modules_in(value) -> Iterator[nn.Module]:
-    """All modules in a bijector, itself and conditioners included; inner maps own no parameters and may be shared."""
+    """All modules in a bijector, itself and conditioners included, but for inner maps without parameters of their own.
+
+    Such an inner map is a description, and may be shared.
+    """
     if isinstance(value, (tuple, list)):
         for item in value:
             yield from _modules_in(item)
-    elif isinstance(value, nn.Module) and not isinstance(value, InnerMap):
-        yield value
+    elif isinstance(value, nn.Module):
+        if not isinstance(value, InnerMap) or value.owns_params:
+            yield value
         for field in dataclasses.fields(value):
             if field.name not in ("parent", "name"):
                 yield from _modules_in(getattr(value, field.name))

@@ -23,6 +23,7 @@ class InnerMap(nn.Module, abc.ABC):
     """
 
     allows_invertible_backprop = True  # False where one of the directions is solved numerically
+    owns_params = False  # True where it has Flax parameters beside `params`: one instance then serves one place only
 
     @property
     @abc.abstractmethod
