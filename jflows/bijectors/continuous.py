@@ -1,5 +1,6 @@
 """Continuous normalizing flows: x is where an ordinary differential equation carries z from time 0 to time 1."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -95,49 +96,66 @@ class Continuous(Bijector):
         return self._integrate(x, context, 1.0, 0.0)
 
     def _integrate(self, values: Array, context: Array | None, start: float, end: float) -> tuple[Array, Array]:
-        """From time `start` to `end`. The integral of the divergence changes sign with the direction, as it must."""
         if self.is_initializing():
             self.velocity(jnp.asarray(start, values.dtype), values, context)  # creates the parameters
         network, variables = self.network.unbind()
         batch_shape = values.shape[: values.ndim - self.event_ndims]
         flat = values.reshape(-1, *values.shape[len(batch_shape) :])
         flat = flat.astype(jnp.promote_types(values.dtype, jnp.float32))
-        noise = trace.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise) if self.needs_key else None
+        noise = (
+            trace.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise) if self.needs_key else None
+        )
         if context is not None:
             context = context.reshape(-1, *context.shape[len(batch_shape) :])
-
-        def one(value: Array, context: Array | None, noise: Array | None) -> tuple[Array, Array]:
-            def derivative(t: Array, state: tuple[Array, Array], _: None) -> tuple[Array, Array]:
-                v = functools.partial(_velocity, network, variables, t, context=context)
-                if noise is None:
-                    return trace.exact_trace(v, state[0], self.event_ndims)
-                return trace.hutchinson_trace(v, state[0], noise, self.event_ndims)
-
-            return self._solve(derivative, (value, jnp.zeros((), value.dtype)), start, end)
-
-        out, log_det = jax.vmap(one)(flat, context, noise)
+        path = _Path(network, self.solver, self.rtol, self.atol, self.max_steps, self.event_ndims)
+        times = jnp.asarray([start, end], flat.dtype)
+        # Through jit, so that tracing the solver, which takes seconds, is done once for both directions.
+        solve = jax.vmap(functools.partial(jax.jit(_solve, static_argnums=0), path, variables, times))
+        out, log_det = solve(flat, context, noise)
         return out.astype(values.dtype).reshape(values.shape), log_det.reshape(batch_shape)
 
-    def _solve(self, derivative: Any, state: tuple[Array, Array], start: float, end: float) -> tuple[Array, Array]:
-        diffrax = _import_diffrax()
-        least = ROUNDING * float(jnp.finfo(state[0].dtype).eps)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(derivative),
-            getattr(diffrax, SOLVERS[self.solver])(),
-            start,
-            end,
-            None,
-            state,
-            stepsize_controller=diffrax.PIDController(rtol=max(self.rtol, least), atol=max(self.atol, least)),
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        solved = solution.result == diffrax.RESULTS.successful
-        return jax.tree.map(lambda leaf: jnp.where(solved, leaf[0], jnp.nan), solution.ys)
+
+@dataclasses.dataclass(frozen=True)
+class _Path:
+    """What an integration depends on beside arrays; hashable, so it can be a static argument."""
+
+    network: nn.Module  # unbound
+    solver: str
+    rtol: float
+    atol: float
+    max_steps: int
+    event_ndims: int
 
 
-def _velocity(network: nn.Module, variables: Any, t: Array, x: Array, context: Array | None) -> Any:
-    return network.apply(variables, t, x, context)
+def _solve(path: _Path, variables: Any, times: Array, value: Array, context: Array | None, noise: Array | None):
+    """One example from times[0] to times[1]: where it arrives, and the integral of the divergence on its way.
+
+    Backwards in time the integral changes its sign, as the log-det must.
+    """
+    diffrax = _import_diffrax()
+
+    def derivative(t: Array, state: tuple[Array, Array], _: None) -> tuple[Array, Array]:
+        def velocity(x: Array) -> Any:
+            return path.network.apply(variables, t, x, context)
+
+        if noise is None:
+            return trace.exact_trace(velocity, state[0], path.event_ndims)
+        return trace.hutchinson_trace(velocity, state[0], noise, path.event_ndims)
+
+    least = ROUNDING * float(jnp.finfo(value.dtype).eps)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(derivative),
+        getattr(diffrax, SOLVERS[path.solver])(),
+        times[0],
+        times[1],
+        None,
+        (value, jnp.zeros((), value.dtype)),
+        stepsize_controller=diffrax.PIDController(rtol=max(path.rtol, least), atol=max(path.atol, least)),
+        max_steps=path.max_steps,
+        throw=False,
+    )
+    solved = solution.result == diffrax.RESULTS.successful
+    return jax.tree.map(lambda leaf: jnp.where(solved, leaf[0], jnp.nan), solution.ys)
 
 
 def _import_diffrax() -> Any:
@@ -145,5 +163,7 @@ def _import_diffrax() -> Any:
         import diffrax
     except ImportError as error:
         fix = "Run `pip install jflows-flax[ode]`."
-        raise JflowsError("Continuous", "diffrax", "must be installed to solve differential equations", None, fix) from error
+        raise JflowsError(
+            "Continuous", "diffrax", "must be installed to solve differential equations", None, fix
+        ) from error
     return diffrax

@@ -25,8 +25,8 @@ class Residual(Bijector):
     | estimator | log_det | products with J | key |
     |---|---|---|---|
     | "exact" | exact, by D^3 operations: for small events | D | no |
-    | "truncated" | num_terms of the series; biased by at most `jflows.ops.trace.truncation_bound` | num_terms | yes |
-    | "roulette" | unbiased: further terms, weighted, while a coin shows heads | num_terms + 1 / p - 1 in the mean | yes |
+    | "truncated" | num_terms of the series; |bias| <= `jflows.ops.trace.truncation_bound` | num_terms | yes |
+    | "roulette" | unbiased: further terms, weighted, while a coin shows heads | num_terms + 1 / p - 1 (mean) | yes |
 
     Traces of the last two are estimated with one noise vector per example (Hutchinson), and their derivatives by the
     Neumann series, which needs no memory for the terms. "roulette" has a finite variance if Lip(g)^2 < 1 - p, p being
@@ -36,7 +36,8 @@ class Residual(Bijector):
     Sampling solves a fixed point with derivatives by the implicit function theorem, and reports its largest
     |z - x - g(x)| as `inverse_residual` in the collection "intermediates". Wrap in `Inverse` to sample explicitly.
 
-    Source: Behrmann et al. 2019, arXiv:1811.00995, algorithm 1 and eq. 3; Chen et al. 2019, arXiv:1906.02735, eqs. 6, 8.
+    Source: Behrmann et al. 2019, arXiv:1811.00995, algorithm 1 and eq. 3; Chen et al. 2019, arXiv:1906.02735, eqs. 6
+    and 8.
 
     Args:
       network: g, with `__call__(x, num_features, context)`: `jflows.nn.LipschitzMLP` or `LipschitzConvNet`. Any other

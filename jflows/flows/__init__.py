@@ -2,9 +2,10 @@
 
 from jflows.flows.dequantize import UniformDequantize
 from jflows.flows.flow import Flow
+from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.presets import glow, glow_step
 from jflows.spec import register
 
 register(UniformDequantize)
 
-__all__ = ["Flow", "UniformDequantize", "glow", "glow_step"]
+__all__ = ["Flow", "UniformDequantize", "flow_matching_loss", "glow", "glow_step"]

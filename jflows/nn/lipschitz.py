@@ -44,7 +44,9 @@ class _BoundedLinear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int) -> Array:
-        shape = (*(self.kernel_size,) * 2, x.shape[-1], num_features) if self.kernel_size else (x.shape[-1], num_features)
+        shape = (
+            (*(self.kernel_size,) * 2, x.shape[-1], num_features) if self.kernel_size else (x.shape[-1], num_features)
+        )
         kernel = bounded_kernel(self.param("kernel", self.kernel_init, shape, x.dtype), self.bound)
         bias = self.param("bias", nn.initializers.zeros, (num_features,), x.dtype)
         if self.kernel_size:

@@ -134,7 +134,9 @@ def solve_fixed_point(
     return lax.custom_root(lambda x: x - f(x), initial, solve, tangent_solve)
 
 
-def _iterate(f: Callable[[Array], Array], start: Array, event_ndims: int, tolerance: float, absolute: float, limit: int):
+def _iterate(
+    f: Callable[[Array], Array], start: Array, event_ndims: int, tolerance: float, absolute: float, limit: int
+):
     axes = tuple(range(start.ndim - event_ndims, start.ndim))
 
     def largest(values: Array) -> Array:
