@@ -11,13 +11,15 @@ from jflows import bijectors as b
 from jflows import nn
 from jflows.bijectors import Bijector
 from jflows.flows import glow_step
+from jflows.ops.trace import truncation_bound
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A bijector and what is promised of it; `options` go to `check_bijector` (domain, tolerances, context_shape).
 
-    `slow` cases repeat, in another combination, what faster cases hold already; they run with `-m slow`.
+    `slow` cases repeat, in another combination, what faster cases or tests hold already; they run with `-m slow`.
+    `requires` names an optional package, without which the case is skipped.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Case:
     x_event_shape: tuple[int, ...]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     slow: bool = False
+    requires: str | None = None
 
 
 def mlp_coupling(inner: b.InnerMap, **options: Any) -> Bijector:
@@ -62,6 +65,18 @@ def multiscale() -> Bijector:
     steps = b.Repeat(b.Chain((coupling(), b.Reverse(3), b.ActNorm(3))), 2, "invertible")
     levels = (b.Chain((steps, b.Squeeze())), b.Chain((b.InvertibleLinear(3), b.Squeeze())))
     return b.MultiScale((4, 4, 2), levels, (coupling(), b.Elementwise(b.Affine(), event_ndims=3)))
+
+
+def two_way() -> Bijector:
+    return b.AdditiveTwoWay(nn.MLP((8,), activation="tanh"), nn.MLP((8,), activation="tanh"))
+
+
+def residual(estimator: str, **fields) -> Bijector:
+    return b.Residual(nn.LipschitzMLP((8,), coefficient=0.8), estimator, **fields)
+
+
+def continuous(trace: str, solver: str) -> Bijector:
+    return b.Continuous(nn.TimeMLP((4,)), trace, solver, rtol=1e-10, atol=1e-10)
 
 
 def block_pattern(num_kept: int, dim: int) -> np.ndarray:
@@ -263,6 +278,27 @@ CASES = (
     Case("sylvester", lambda: b.Sylvester(2, num_reflections=2), (3,), EXACT),
     Case("sylvester_qr", lambda: b.Sylvester(2, "qr"), (3,), EXACT, slow=True),
     Case("sylvester_context", lambda: b.Sylvester(2, "qr"), (3,), CONTEXT | EXACT, slow=True),
+    Case("additive_two_way", two_way, (5,), EXACT | CONTEXT),
+    Case("additive_two_way_repeat", lambda: b.Repeat(two_way(), 3, "invertible"), (4,), CONTEXT, slow=True),
+    Case("residual_exact", lambda: residual("exact"), (4,), EXACT | CONTEXT),
+    Case("residual_roulette", lambda: residual("roulette"), (4,), EXACT),
+    Case(
+        "residual_truncated",
+        lambda: residual("truncated", num_terms=6, noise="normal"),
+        (3,),
+        EXACT | CONTEXT | {"log_det_bias": truncation_bound(0.8, 3, 6)},
+        slow=True,
+    ),
+    Case("residual_repeat", lambda: b.Repeat(b.Inverse(residual("roulette")), 2, "remat"), (3,), slow=True),
+    Case("residual_conv", lambda: b.Residual(nn.LipschitzConvNet(4), event_ndims=3), (2, 2, 3), CONTEXT, slow=True),
+    Case("continuous", lambda: continuous("exact", "tsit5"), (3,), CONTEXT, slow=True, requires="diffrax"),
+    Case(
+        "continuous_hutchinson",
+        lambda: continuous("hutchinson", "dopri5"),
+        (3,),
+        slow=True,
+        requires="diffrax",
+    ),
 )
 
 

@@ -22,7 +22,17 @@ MAY_IMPORT = {  # beside itself; a name that is absent (cli, the package's own _
     **dict.fromkeys(("testing", "eval", "interop"), FLOWS),
     "train": FLOWS | {"data", "eval"},  # the loop reports what eval computes, never the reverse
 }
-LAZY = ("distrax", "tensorflow_probability", "orbax", "tensorflow_datasets", "sklearn", "matplotlib", "grain")
+LAZY = (
+    "distrax",
+    "tensorflow_probability",
+    "orbax",
+    "tensorflow_datasets",
+    "sklearn",
+    "matplotlib",
+    "grain",
+    "diffrax",
+    "equinox",
+)
 
 
 def imported_parts(path: Path) -> set[str]:

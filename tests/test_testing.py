@@ -124,6 +124,26 @@ class SometimesInfinite(Scaled):
         return z + 0 * jnp.sqrt(jnp.abs(x) - 1e-7), log_det  # NaN below 1e-7, an infinite slope near it
 
 
+class Estimated(Scaled):
+    """A log-det with noise of mean 0: right in the mean."""
+
+    needs_key = True
+    deviation = 0.1
+    factor = 1.0
+
+    def log_det(self, values, log_scale):
+        noise = self.deviation * jax.random.normal(self._noise_key(), values.shape, values.dtype)
+        return self.factor * sum_event(log_scale * (1 + noise), self.event_ndims)
+
+
+class EstimatedTenPercentOff(Estimated):
+    factor = 1.1
+
+
+class EstimatedWithTooMuchNoise(Estimated):
+    deviation = 3.0
+
+
 class UnusedParameter(Scaled):
     @nn.compact
     def log_scale(self, values):
@@ -182,6 +202,7 @@ BROKEN = [
     (NarrowLogDet, VECTOR, "dtypes"),
     (LeaksBatchMean, VECTOR, "batch"),
     (SometimesInfinite, VECTOR, "finite"),
+    (EstimatedTenPercentOff, VECTOR, "log-det"),
     (UnusedParameter, VECTOR, "gradients"),
     (Reinitialising, VECTOR, "init"),
     (OverridesPublicMethod, VECTOR, "rank"),
@@ -211,6 +232,16 @@ def test_a_log_det_that_is_not_per_example_is_refused_by_the_base_class(cls, wro
 @pytest.mark.parametrize("shape", [VECTOR, IMAGE])
 def test_the_unbroken_bijector_passes(shape):
     check_bijector(Scaled(event_ndims=len(shape)), shape)
+
+
+def test_an_estimated_log_det_is_held_to_its_mean():
+    check_bijector(Estimated(), VECTOR)
+    biased = EstimatedTenPercentOff()
+    with pytest.raises(CheckError, match=r"by autodiff, in the mean over 1024 keys; got .* > 1e-09 beyond 0\.0"):
+        check_bijector(biased, VECTOR)
+    check_bijector(biased, VECTOR, log_det_bias=0.2)
+    with pytest.raises(CheckError, match=r"`log-det` must be known to 1% after 1024 keys; got a standard error of"):
+        check_bijector(EstimatedWithTooMuchNoise(), VECTOR)
 
 
 def test_leak_alone_is_found():

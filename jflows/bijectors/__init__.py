@@ -5,12 +5,20 @@ from jflows.bijectors.base import Bijector
 from jflows.bijectors.batchnorm import BatchNorm
 from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
 from jflows.bijectors.compose import Chain, Conditioned, Inverse
-from jflows.bijectors.coupling import Coupling
-from jflows.bijectors.elementwise import Elementwise
+from jflows.bijectors.continuous import Continuous
+from jflows.bijectors.coupling import AdditiveTwoWay, Coupling
+from jflows.bijectors.elementwise import CentredPixels, ChannelAffine, Elementwise, LogitPixels
 from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
-from jflows.bijectors.linear import DiagonalLinear, InvertibleLinear, LinearMap, LowRankLinear, TriangularLinear
 from jflows.bijectors.integral import MonotoneIntegral
-from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
+from jflows.bijectors.linear import (
+    DiagonalLinear,
+    InvertibleLinear,
+    LinearMap,
+    LowRankLinear,
+    RandomPermutation,
+    Reverse,
+    TriangularLinear,
+)
 from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.orthogonal import Householder, Orthogonal, QRLinear, SVDLinear
@@ -21,19 +29,22 @@ from jflows.bijectors.planar import Planar, Radial
 from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
-from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.residual import Residual
 from jflows.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ELU",
     "ActNorm",
+    "AdditiveTwoWay",
     "Affine",
     "BatchNorm",
     "Bijector",
     "BlockNeuralAutoregressive",
     "CentredPixels",
     "Chain",
+    "ChannelAffine",
     "Conditioned",
+    "Continuous",
     "Coupling",
     "DiagonalLinear",
     "Elementwise",
@@ -57,14 +68,14 @@ __all__ = [
     "Orthogonal",
     "PReLU",
     "Permute",
-    "Power",
-    "QRLinear",
     "Planar",
     "Power",
+    "QRLinear",
     "Radial",
     "RandomPermutation",
     "Repeat",
     "Reshape",
+    "Residual",
     "Reverse",
     "SVDLinear",
     "Shift",

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax.experimental import checkify
 
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.typing import Array, Shape
+from jflows.typing import Array, Key, Shape
 
 
 class Bijector(nn.Module, abc.ABC):
@@ -127,6 +127,13 @@ class Bijector(nn.Module, abc.ABC):
         event_shape = value.shape[len(batch_shape) :]
         (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
         return batch_shape
+
+    def _noise_key(self) -> Key:
+        """A key from the stream "noise"; for the hooks of maps that say `needs_key`."""
+        if not self.has_rng("noise") and not self.is_initializing():  # `init` falls back to the key of the parameters
+            rule, fix = "must hold the stream 'noise', as the log-det is estimated", "Pass rngs={'noise': key}."
+            raise InvalidValueError(type(self).__name__, "rngs", rule, None, fix)
+        return self.make_rng("noise")
 
     def _checked(self, hook: str, value: Array, log_det: Array, batch_shape: Shape) -> tuple[Array, Array]:
         """Holds a hook to the contract: this is where a log-det that is not per example is caught."""

@@ -8,7 +8,7 @@ from jflows.bijectors.base import Bijector
 from jflows.bijectors.inner import InnerMap
 from jflows.errors import InvalidValueError, check_choice
 from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
-from jflows.ops.numerics import sum_event
+from jflows.ops.numerics import sum_event, zero_log_det
 from jflows.typing import Array, Shape
 
 
@@ -57,9 +57,8 @@ class Coupling(Bijector):
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape, if the mask divides it."""
-        if self.mask == "channel" and x_event_shape[-1] < 2:
-            fix = "Squeeze images first; for vectors of size 1 use Elementwise(inner)."
-            raise InvalidValueError("Coupling", "x", "must have at least 2 channels", f"shape {x_event_shape}", fix)
+        if self.mask == "channel":
+            return _check_channels("Coupling", x_event_shape)
         self._mask(x_event_shape)
         return tuple(x_event_shape)
 
@@ -93,3 +92,68 @@ class Coupling(Bijector):
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self._couple(x, context, forward=False)
+
+
+class AdditiveTwoWay(Bijector):
+    """The reversible residual block of RevNets: each half is shifted by a network of the other; log_det = 0.
+
+        z_1 = x_1 + F(x_2, context)
+        z_2 = x_2 + G(z_1, context)
+
+    Two additive couplings in one, cut into the same halves for odd sizes too. Inside
+    `Repeat(..., backprop="invertible")` it trains without stored activations, as RevNets do.
+
+    Source: Gomez et al. 2017, arXiv:1707.04585, eq. 6.
+
+    Args:
+      first: F, a network with `__call__(x_2, num_features, context)`, such as `jflows.nn.MLP`.
+      second: G, likewise; another instance.
+      event_ndims: 1 for vectors, 3 for images; the last axis, of size n, is cut into n - n // 2 and n // 2.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    Raises:
+      InvalidValueError: if both networks are one instance, or if the last axis has size 1.
+    """
+
+    first: nn.Module
+    second: nn.Module
+    event_ndims: int = 1
+
+    def __post_init__(self):
+        if self.first is self.second:
+            rule, fix = "must be two instances; one would share its parameters", "Create one network per half."
+            raise InvalidValueError("AdditiveTwoWay", "first, second", rule, type(self.first).__name__, fix)
+        super().__post_init__()
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.event_ndims
+
+    z_event_ndims = x_event_ndims
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        """The same shape; the last axis must have at least two channels."""
+        return _check_channels("AdditiveTwoWay", x_event_shape)
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        z_1, z_2 = jnp.split(z, [z.shape[-1] - z.shape[-1] // 2], axis=-1)
+        x_2 = z_2 - self.second(z_1, z_2.shape[-1], context)
+        x_1 = z_1 - self.first(x_2, z_1.shape[-1], context)
+        return jnp.concatenate([x_1, x_2], axis=-1), zero_log_det(z, self.event_ndims)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        x_1, x_2 = jnp.split(x, [x.shape[-1] - x.shape[-1] // 2], axis=-1)
+        z_1 = x_1 + self.first(x_2, x_1.shape[-1], context)
+        z_2 = x_2 + self.second(z_1, x_2.shape[-1], context)
+        return jnp.concatenate([z_1, z_2], axis=-1), zero_log_det(x, self.event_ndims)
+
+
+def _check_channels(where: str, event_shape: Shape) -> Shape:
+    if event_shape[-1] < 2:
+        fix = "Squeeze images first; for vectors of size 1 use Elementwise(inner)."
+        raise InvalidValueError(where, "x", "must have at least 2 channels", f"shape {event_shape}", fix)
+    return tuple(event_shape)

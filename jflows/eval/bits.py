@@ -39,11 +39,12 @@ def evaluate(
 ) -> Evaluation:
     """Scores every example once; padding (weight 0) does not count.
 
-    The noise of example i is drawn from `fold_in(key, i)`, so the result does not depend on the batch size.
+    The noise of example i is drawn from `fold_in(key, i)`, so the result does not depend on the batch size, but for an
+    estimated log-det, whose noise is drawn for a batch at a time.
 
     Args:
       batches: of one size, as `jflows.data.eval_batches` gives them.
-      key: typed key; of the noise of flows that dequantize.
+      key: typed key; of the noise of flows that dequantize or estimate their log-det.
       num_draws: M > 1 gives the importance-weighted bound of `Flow.bits_per_dim`.
       on_batch: called with the number of examples done, for progress.
     Raises:

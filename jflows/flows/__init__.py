@@ -2,6 +2,7 @@
 
 from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
+from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.presets import glow, glow_step
 from jflows.spec import register
 
@@ -9,3 +10,4 @@ for _cls in (UniformDequantize, VariationalDequantize):
     register(_cls)
 
 __all__ = ["Dequantize", "Flow", "UniformDequantize", "VariationalDequantize", "glow", "glow_step"]
+__all__ = ["Flow", "UniformDequantize", "flow_matching_loss", "glow", "glow_step"]

@@ -17,74 +17,12 @@ from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive
 from jflows.flows.dequantize import Dequantize
+from jflows.flows.module import FlowModule
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
 INIT_SAMPLES = 256  # base samples that stand in for a batch when `init` gets no data
-
-
-class _FlowModule(nn.Module):
-    """The one Linen module under a `Flow`: it fixes the variable paths `bijector`, `base`, `embed`, `preprocess`."""
-
-    bijector: Bijector
-    base: Base
-    dequantize: Dequantize | None
-    preprocess: Bijector | None
-    embed: nn.Module | None
-
-    def embedded(self, context: Array | None, batch_shape: Shape, context_ndims: int) -> Array | None:
-        """The context as bijectors see it: embedded once, with the batch axes of the event."""
-        if context is None:
-            return None
-        context = jnp.asarray(context)  # a label may come as a plain int
-        leading = context.shape[: context.ndim - context_ndims]
-        if self.embed is not None:
-            context = jnp.asarray(self.embed(context))
-        return jnp.broadcast_to(context, (*batch_shape, *context.shape[len(leading) :]))
-
-    def encode(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, Array]:
-        x, log_det = self.to_model_space(x, key)
-        z, bijector_log_det = self.bijector.inverse_and_log_det(x, context)
-        return z, log_det + bijector_log_det
-
-    def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
-        """Dequantized and preprocessed x, with the log-det of that and -log q of the noise."""
-        v, log_det = (x, jnp.zeros(())) if self.dequantize is None else self.dequantize.dequantize(x, key)
-        if self.preprocess is None:
-            return v, log_det
-        v, preprocess_log_det = self.preprocess.inverse_and_log_det(v)
-        return v, log_det + preprocess_log_det
-
-    def decode(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        x, log_det = self.bijector.forward_and_log_det(z, context)
-        if self.preprocess is not None:
-            x, preprocess_log_det = self.preprocess.forward_and_log_det(x)
-            log_det = log_det + preprocess_log_det
-        return x if self.dequantize is None else self.dequantize.crop(x), log_det
-
-    def log_prob(self, x: Array, context: Array | None, context_ndims: int, event_ndims: int, key: Key | None) -> Array:
-        context = self.embedded(context, x.shape[: x.ndim - event_ndims], context_ndims)
-        z, log_det = self.encode(x, context, key)
-        return self.base.log_prob(z, context) + log_det
-
-    def sample(self, key, shape, context, context_ndims, temperature) -> tuple[Array, Array]:
-        context = self.embedded(context, shape, context_ndims)
-        z = self.base.sample(key, shape, context, temperature)
-        x, log_det = self.decode(z, context)
-        return x, self.base.log_prob(z, context) - log_det
-
-    def encode_with_context(self, x, context, context_ndims, event_ndims, key):
-        context = self.embedded(context, x.shape[: x.ndim - event_ndims], context_ndims)
-        return self.encode(x, context, key)
-
-    def decode_with_context(self, z, context, context_ndims):
-        batch_shape = z.shape[: z.ndim - self.bijector.z_event_ndims]
-        return self.decode(z, self.embedded(context, batch_shape, context_ndims))
-
-    def raw_latents(self, x, context, context_ndims, event_ndims, key):
-        context = self.embedded(context, x.shape[: x.ndim - event_ndims], context_ndims)
-        assert isinstance(self.bijector, MultiScale)
-        return self.bijector.raw_latents(self.to_model_space(x, key)[0], context)
+LOG_DET_STREAM = 0x6C6F6764  # folded into the key, so that noise of the log-det differs from that of dequantization
 
 
 @register
@@ -152,8 +90,8 @@ class Flow:
 
     @property
     def needs_key(self) -> bool:
-        """True if `log_prob` is a lower bound only with a key: the flow dequantizes."""
-        return self.dequantize is not None
+        """True if `log_prob` is a lower bound only with a key (the flow dequantizes), or needs one to be estimated."""
+        return self.dequantize is not None or self.bijector.needs_key
 
     @property
     def num_dims(self) -> int:
@@ -188,7 +126,8 @@ class Flow:
         Args:
           x: [*batch, *event_shape].
           context: [..., *context_shape] or None.
-          key: noise for dequantization: one key, or one per example of shape [*batch]. None: bin centres.
+          key: noise for dequantization: one key, or one per example of shape [*batch]. None: bin centres. Flows with
+            an estimated log-det need it; they take the first of many.
         Returns:
           [*batch], float32 or wider; a density, so it may exceed 0.
         """
@@ -203,14 +142,12 @@ class Flow:
           log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
         """
         self._check_context(context, self._check_x(x))
-        if key is not None:
-            check_key("Flow", key)
         if mutable is None:
             mutable = tuple(name for name in ("batch_stats",) if name in variables)
         args = (x, context, self._context_ndims, len(self.event_shape), key)
         if not mutable:
-            return self._apply(variables, *args, method="log_prob"), {}
-        return self._apply(variables, *args, method="log_prob", mutable=list(mutable))
+            return self._apply(variables, *args, method="log_prob", key=key), {}
+        return self._apply(variables, *args, method="log_prob", key=key, mutable=list(mutable))
 
     def bits_per_dim(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, num_draws: int = 1
@@ -221,17 +158,21 @@ class Flow:
 
         Args:
           x: [*batch, *event_shape].
-          key: required for flows that dequantize.
+          key: required for flows that dequantize, or whose log-det is estimated.
           num_draws: M noise draws give the importance-weighted bound log 1/M sum_m p(x + u_m), tighter than one draw.
         Returns:
           [*batch].
         Raises:
-          InvalidValueError: if the flow dequantizes and no key is given.
+          InvalidValueError: if a key is needed and not given, or if several draws meet an estimated log-det: the noise
+            of the estimate would raise the bound.
         """
-        if self.needs_key and key is None:
+        if self.dequantize is not None and key is None:
             rule, fix = "must be given, as this flow dequantizes", "Pass key=jax.random.key(seed)."
             raise InvalidValueError("Flow.bits_per_dim", "key", rule, None, fix)
         check_positive("Flow.bits_per_dim", "num_draws", num_draws)
+        if num_draws > 1 and self.bijector.needs_key:
+            rule, fix = "must be 1, as the log-det is estimated", "Use an exact estimator for this bound."
+            raise InvalidValueError("Flow.bits_per_dim", "num_draws", rule, repr(num_draws), fix)
         if num_draws == 1 or key is None:
             return self.to_bits_per_dim(self.log_prob(variables, x, context, key))
         fold = functools.partial(jax.random.fold_in, key) if key.ndim == 0 else None
@@ -289,7 +230,7 @@ class Flow:
         shape = (*sample_shape, *batch_shape)
         self._check_context(context, shape)
         args = (key, shape, context, self._context_ndims, temperature)
-        x, log_prob = self._apply(variables, *args, method="sample")
+        x, log_prob = self._apply(variables, *args, method="sample", key=key)
         return x if self.dequantize is None else self.dequantize.quantize(x), log_prob
 
     def encode(
@@ -298,16 +239,19 @@ class Flow:
         """Data to latent: z [*batch, *latent_shape] and log|det dz/dx| [*batch]. `decode` is its inverse."""
         self._check_context(context, self._check_x(x))
         args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._apply(variables, *args, method="encode_with_context")
+        return self._apply(variables, *args, method="encode_with_context", key=key)
 
-    def decode(self, variables: Variables, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def decode(
+        self, variables: Variables, z: Array, context: Array | None = None, key: Key | None = None
+    ) -> tuple[Array, Array]:
         """Latent to data: x [*batch, *event_shape] and log|det dx/dz| [*batch].
 
-        x is continuous, so that it inverts `encode`; `flow.quantize(x)` gives integers.
+        x is continuous, so that it inverts `encode`; `flow.quantize(x)` gives integers. Only an estimated log-det needs
+        a key.
         """
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         self._check_context(context, z.shape[: z.ndim - len(self.latent_shape)])
-        return self._apply(variables, z, context, self._context_ndims, method="decode_with_context")
+        return self._apply(variables, z, context, self._context_ndims, method="decode_with_context", key=key)
 
     def quantize(self, x: Array) -> Array:
         """Continuous data to data as they come: integers if the flow dequantizes, else x itself."""
@@ -336,7 +280,7 @@ class Flow:
             return self.bijector.split_latent(self.encode(variables, x, context, key)[0])
         self._check_context(context, self._check_x(x))
         args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._apply(variables, *args, method="raw_latents")
+        return self._apply(variables, *args, method="raw_latents", key=key)
 
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
@@ -346,16 +290,27 @@ class Flow:
         flat, _ = jax.tree_util.tree_flatten_with_path(recorded["intermediates"])
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
-    def _apply(self, variables: Variables, *args: Any, method: str, mutable: Any = False) -> Any:
+    def _apply(self, variables: Variables, *args: Any, method: Any, key: Key | None, mutable: Any = False) -> Any:
         if not isinstance(variables, Mapping) or {"bijector", "base", "embed"} & set(variables):
             got = f"entries {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
             rule, fix = "must hold the collections that `init` returned", "Pass {**variables, 'params': params}."
             raise InvalidTypeError("Flow", "variables", rule, got, fix)
-        return self._module.apply(variables, *args, method=method, mutable=mutable)
+        if key is not None:
+            check_key("Flow", key)
+        return self._module.apply(variables, *args, method=method, mutable=mutable, rngs=self._rngs(key))
+
+    def _rngs(self, key: Key | None) -> dict[str, Key]:
+        """The Linen streams that the bijector draws from."""
+        if not self.bijector.needs_key:
+            return {}
+        if key is None:
+            fix = "Pass key=jax.random.key(seed)."
+            raise InvalidValueError("Flow", "key", "must be given, as the log-det is estimated", None, fix)
+        return {"noise": jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM)}
 
     @property
-    def _module(self) -> _FlowModule:
-        return _FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
+    def _module(self) -> FlowModule:
+        return FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
 
     @property
     def _context_ndims(self) -> int:
@@ -392,8 +347,9 @@ class Flow:
 @functools.partial(jax.jit, static_argnames=("flow", "batch_shape"))
 def _init(flow: Flow, key: Key, x: Array | None, context: Array | None, batch_shape: Shape) -> Variables:
     params_key, noise_key = jax.random.split(key)
+    rngs = {"params": params_key} | flow._rngs(noise_key)
     module, ndims = flow._module, flow._context_ndims
     if x is None:
         args = (noise_key, batch_shape, context, ndims, 1.0)
-        return module.init(params_key, *args, method="sample")
-    return module.init(params_key, x, context, ndims, len(flow.event_shape), noise_key, method="log_prob")
+        return module.init(rngs, *args, method="sample")
+    return module.init(rngs, x, context, ndims, len(flow.event_shape), noise_key, method="log_prob")

@@ -24,4 +24,20 @@ __all__ = [
     "WeightNormConv",
     "ZeroConv",
     "zero_dense",
+from jflows.nn.embed import ClassEmbed, ContextTerm
+from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
+from jflows.nn.mlp import MLP
+from jflows.nn.time import TimeMLP
+
+__all__ = [
+    "ACTIVATIONS",
+    "LIPSCHITZ_ACTIVATIONS",
+    "MLP",
+    "ClassEmbed",
+    "ContextTerm",
+    "ConvNet",
+    "LipschitzConvNet",
+    "LipschitzMLP",
+    "TimeMLP",
+    "ZeroConv",
 ]

@@ -7,26 +7,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.errors import JflowsError
-from jflows.typing import PyTree, Variables
+from jflows.typing import Key, PyTree, Variables
 
 
 class CheckError(JflowsError, AssertionError):
     """A property of the contract does not hold; `argument` names it and `got` holds the numbers."""
 
 
-def require_close(where: str, name: str, rule: str, got: Any, wanted: Any, tol: float) -> None:
-    """Raises `CheckError` unless |got - wanted| <= tol (1 + |wanted|) everywhere; NaN never passes."""
+def require_close(where: str, name: str, rule: str, got: Any, wanted: Any, tol: float, slack: Any = 0.0) -> None:
+    """Raises `CheckError` unless |got - wanted| <= tol (1 + |wanted|) + slack everywhere; NaN never passes."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     if got.shape != wanted.shape:
         raise CheckError(where, name, rule, f"shape {got.shape} beside {wanted.shape}")
     if not got.size:
         return
     with np.errstate(invalid="ignore"):
-        error = np.abs(got - wanted) / (1 + np.abs(wanted))
+        error = np.maximum(np.abs(got - wanted) - slack, 0) / (1 + np.abs(wanted))
     error = np.where(np.isnan(error), np.inf, error)
     worst = np.unravel_index(np.argmax(error), error.shape)
     if not error[worst] <= tol:
         numbers = f"{got[worst]:.9g} beside {wanted[worst]:.9g}, relative error {error[worst]:.2g} > {tol:.2g}"
+        if np.any(slack):
+            numbers += f" beyond {np.broadcast_to(slack, error.shape)[worst]:.2g}"
         raise CheckError(where, name, rule, numbers)
 
 
@@ -42,6 +44,11 @@ def named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
     """The leaves with their paths as text."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in flat]
+
+
+def noise_rngs(bijector: Any, key: Key) -> dict[str, Key]:
+    """The random streams that a bijector wants in `apply`."""
+    return {"noise": key} if bijector.needs_key else {}
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

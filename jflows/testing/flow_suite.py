@@ -66,8 +66,9 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
         continuous = dataclasses.replace(flow, dequantize=None, event_shape=shape)
         dequantizer = flow.dequantize.bind(_part(variables, "dequantize"))
         continuous_x, log_weight = dequantizer.dequantize(x, key)
-    z, log_det = continuous.encode(variables, continuous_x, context)
-    back, back_log_det = continuous.decode(variables, z, context)
+    # One key throughout: an estimated log-det is the same number wherever it is estimated at the same point.
+    z, log_det = continuous.encode(variables, continuous_x, context, key)
+    back, back_log_det = continuous.decode(variables, z, context, key)
     embedded = flow._module.apply(variables, context, x.shape[:1], flow._context_ndims, method="embedded")
     base_log_prob: Any = flow.base.apply(_part(variables, "base"), z, embedded, method="log_prob")
     sample_shape = x.shape[:1] if context is None else ()
@@ -84,7 +85,7 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
         "log_det": log_det,
         "back_log_det": back_log_det,
         "sample_log_prob": sample_log_prob,
-        "log_prob_of_sample": continuous.log_prob(variables, sample, context),
+        "log_prob_of_sample": continuous.log_prob(variables, sample, context, key),
         "gradients": jax.grad(loss)(variables.get("params", {})),
     }
 

@@ -17,6 +17,8 @@ from jflows.testing.common import CheckError, named_leaves, require_close, requi
 from jflows.typing import Shape, Variables
 
 SAME = 1e-10  # float64 sums in another order
+STANDARD_ERRORS = 5  # by which the mean of an estimated log-det may be off
+MAX_STANDARD_ERROR = 0.01  # relative to 1 + |log_det|: a mean that is less certain would prove nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Limits:
     log_det: float
     float32: float
     jacobian_pattern: Any
+    log_det_bias: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,19 +168,38 @@ def _log_det(where, name, bijector, measured: Measured, limits) -> None:
     for _, derivative, numbers, _, _ in measured.directions():
         wanted = np.linalg.slogdet(numbers["jacobian"])[1]
         rule = f"must equal log|det {derivative}| by autodiff"
-        require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
+        if bijector.needs_key:
+            _mean_close(where, name, rule, numbers["log_dets"], wanted, limits.log_det, limits.log_det_bias)
+        else:
+            require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
 
 
 def _cancel(where, name, bijector, measured: Measured, limits) -> None:
     for title, _, numbers, _, _ in measured.directions():
         rule = f"must hold for the log-dets of {title} and back: their sum is 0"
-        wanted = -numbers["back_log_det"]
-        require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
+        if bijector.needs_key:
+            sums = numbers["log_dets"] + numbers["back_log_dets"]
+            _mean_close(where, name, rule, sums, np.zeros(sums.shape[1:]), limits.log_det, 2 * limits.log_det_bias)
+        else:
+            wanted = -numbers["back_log_det"]
+            require_close(where, name, rule, numbers["log_det"][: len(wanted)], wanted, limits.log_det)
+
+
+def _mean_close(where, name, rule, samples, wanted, tol, bias) -> None:
+    """Holds the mean over the first axis to a few of its standard errors, and those to a bound."""
+    error = np.std(samples, axis=0, ddof=1) / math.sqrt(len(samples))
+    largest = np.max(error / (1 + np.abs(wanted)))
+    if not largest <= MAX_STANDARD_ERROR:
+        certain = f"must be known to {MAX_STANDARD_ERROR:.0%} after {len(samples)} keys"
+        raise CheckError(where, name, certain, f"a standard error of {largest:.2%}", "Lower its variance.")
+    rule = f"{rule}, in the mean over {len(samples)} keys"
+    require_close(where, name, rule, np.mean(samples, axis=0), wanted, tol, STANDARD_ERRORS * error + bias)
 
 
 def _batch(where, name, bijector, measured: Measured, limits) -> None:
     for title, _, numbers, _, _ in measured.directions():
-        for index, part in enumerate(("value", "log_det")):
+        parts = ("value",) if bijector.needs_key else ("value", "log_det")  # noise is drawn for a batch
+        for index, part in enumerate(parts):
             one_by_one = numbers["one_by_one"][index]
             grid = numbers["grid"][index].reshape(one_by_one.shape)
             batch = (numbers["out"], numbers["log_det"])[index][: len(one_by_one)]
@@ -243,6 +265,8 @@ def _init(where, name, bijector, measured: Measured, limits) -> None:
 def _float32(where, name, bijector, measured: Measured, limits) -> None:
     numbers = measured.narrow["float32"]
     require_close(where, name, "must hold for x -> z -> x", numbers["back"], numbers["x"], limits.float32)
+    if bijector.needs_key:
+        return  # the noise of another dtype is other noise
     n = len(numbers["log_det"])
     wanted = measured.inverse["log_det"][:n]
     require_close(where, name, "must give the float64 log-det", numbers["log_det"], wanted, limits.float32)

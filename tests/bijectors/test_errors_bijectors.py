@@ -47,6 +47,19 @@ def encode(bijector, shape, method="inverse_and_log_det"):
             lambda: b.Squeeze(3, "realnvp"),
             'Squeeze: `factor` must be 2 with order="realnvp"; got 3. Use order="glow".',
         ),
+        (lambda: b.Residual(networks.LipschitzMLP(), "biased"), "Residual: `estimator` must be one of 'exact', 'trunc"),
+        (lambda: b.Residual(networks.LipschitzMLP(), noise="flat"), "Residual: `noise` must be one of 'rademacher', "),
+        (lambda: b.Residual(networks.LipschitzMLP(), num_terms=0), "Residual: `num_terms` must be positive; got 0"),
+        (lambda: b.Residual(networks.LipschitzMLP(), max_iterations=0), "Residual: `max_iterations` must be positive"),
+        (lambda: b.Residual(networks.LipschitzMLP(), tolerance=0.0), "Residual: `tolerance` must be positive; got 0.0"),
+        (
+            lambda: b.Residual(networks.LipschitzMLP(), stop_probability=1.0),
+            r"Residual: `stop_probability` must lie in \(0, 1\); got 1.0",
+        ),
+        (lambda: b.Continuous(networks.TimeMLP(), "none"), "Continuous: `trace` must be one of 'exact', 'hutchinson'"),
+        (lambda: b.Continuous(networks.TimeMLP(), solver="euler"), "Continuous: `solver` must be one of 'tsit5', 'dop"),
+        (lambda: b.Continuous(networks.TimeMLP(), noise="flat"), "Continuous: `noise` must be one of 'rademacher', "),
+        (lambda: b.Continuous(networks.TimeMLP(), rtol=0.0), "Continuous: `rtol` must be positive; got 0.0"),
         (lambda: b.Squeeze(1), "Squeeze: `factor` must be at least 2; got 1"),
         (
             lambda: b.Chain((b.Squeeze(), b.ActNorm())),
@@ -62,6 +75,21 @@ def encode(bijector, shape, method="inverse_and_log_det"):
 def test_bad_settings_are_refused(make, message):
     with pytest.raises(InvalidValueError, match=message):
         make()
+
+
+def test_two_ways_need_two_networks():
+    network = networks.MLP((4,))
+    with pytest.raises(InvalidValueError, match="AdditiveTwoWay: `first, second` must be two instances; .* got MLP"):
+        b.AdditiveTwoWay(network, network)
+
+
+def test_an_estimated_log_det_asks_for_its_stream():
+    bijector = b.Residual(networks.LipschitzMLP((4,)), "roulette")
+    x = jnp.ones((2, 3))
+    variables = bijector.init(KEY, x, method="inverse_and_log_det")
+    message = "Residual: `rngs` must hold the stream 'noise', as the log-det is estimated. Pass rngs={'noise': key}."
+    with pytest.raises(InvalidValueError, match=message):
+        bijector.apply(variables, x, method="inverse_and_log_det")
 
 
 @pytest.mark.parametrize("wrong", [(), None, (b.ActNorm(), "ActNorm"), b.ActNorm()])
@@ -135,6 +163,12 @@ def test_one_instance_listed_twice_is_refused():
         (b.Reshape((2, 3), (6,)), (5, 7), "forward_and_log_det", r"Reshape: `z` must have event shape \(6,\); got"),
         (b.Haar(), (4, 5, 1), "inverse_and_log_det", "Haar: `x` must have a height and width that are multiples of 2"),
         (b.Haar(), (2, 2, 6), "forward_and_log_det", "Haar: `z` must have a multiple of 4 channels"),
+        (
+            b.AdditiveTwoWay(networks.MLP((4,)), networks.MLP((4,))),
+            (5, 1),
+            "forward_and_log_det",
+            r"AdditiveTwoWay: `x` must have at least 2 channels; got shape \(1,\)",
+        ),
         (
             b.Squeeze(),
             (2, 5, 4, 1),

@@ -1,0 +1,91 @@
+"""Continuous flows against matrix exponentials; the whole suite on them is slow, as the solver compiles for long."""
+
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen
+from jax.scipy.linalg import expm
+
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.errors import JflowsError
+
+pytest.importorskip("diffrax", reason="continuous flows need the optional package diffrax")
+
+INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
+MATRIX = jnp.asarray([[0.3, -1.0, 0.2], [0.8, -0.2, 0.5], [0.1, 0.4, 0.6]])
+X = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 3)))
+
+
+class LinearField(linen.Module):
+    """dx/dt = A x + context: x(1) = exp(A) z for a context of 0, and the log-det is tr(A)."""
+
+    @linen.compact
+    def __call__(self, t, x, context=None):
+        matrix = self.param("matrix", lambda _: MATRIX.astype(x.dtype))
+        return x @ matrix.T + (0 if context is None else context)
+
+
+VARIABLES = {"params": {"network": {"matrix": MATRIX}}}
+
+
+def test_a_linear_field_gives_the_matrix_exponential():
+    bijector = b.Continuous(LinearField(), rtol=1e-10, atol=1e-10)
+
+    @jax.jit
+    def run(variables, z):
+        (x, log_det), vjp = jax.vjp(lambda v, z: bijector.apply(v, z, method=FORWARD), variables, z)
+        return x, log_det, vjp((jnp.ones_like(x), jnp.ones_like(log_det)))
+
+    x, log_det, (d_variables, dz) = run(VARIABLES, X)
+    np.testing.assert_allclose(x, X @ expm(MATRIX).T, rtol=1e-8)
+    np.testing.assert_allclose(log_det, np.full((2, 4), np.trace(MATRIX)), rtol=1e-10)
+    np.testing.assert_allclose(dz, np.broadcast_to(expm(MATRIX).sum(0), X.shape), rtol=1e-8)
+    wanted = jax.grad(lambda a: jnp.sum(X @ expm(a).T) + 8 * jnp.trace(a))(MATRIX)
+    np.testing.assert_allclose(d_variables["params"]["network"]["matrix"], wanted, rtol=1e-7)
+    z, inverse_log_det = jax.jit(functools.partial(bijector.apply, method=INVERSE))(VARIABLES, x)
+    np.testing.assert_allclose(z, X, atol=1e-8)
+    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-10)
+
+
+def test_hutchinson_trace_has_one_noise_for_the_whole_path():
+    bijector = b.Continuous(LinearField(), "hutchinson", solver="dopri5", noise="normal", rtol=1e-9, atol=1e-9)
+    assert bijector.needs_key
+
+    @jax.jit
+    def run(seed):
+        rngs = {"noise": jax.random.key(seed, impl="unsafe_rbg")}
+        x, log_det = bijector.apply(VARIABLES, X, method=FORWARD, rngs=rngs)
+        return x, log_det, bijector.apply(VARIABLES, x, method=INVERSE, rngs=rngs)[1]
+
+    x, log_det, back_log_det = run(0)
+    np.testing.assert_allclose(x, X @ expm(MATRIX).T, rtol=1e-7)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=1e-7)
+    draws = np.stack([run(seed)[1] for seed in range(200)]).reshape(200, -1)
+    error = np.std(draws) / np.sqrt(draws.size)
+    assert error < 0.06 and abs(np.mean(draws) - np.trace(MATRIX)) < 4 * error
+
+
+def test_a_path_that_takes_too_many_steps_is_nan():
+    bijector = b.Continuous(LinearField(), rtol=1e-10, atol=1e-10, max_steps=3)
+    x, log_det = jax.jit(functools.partial(bijector.apply, method=FORWARD))(VARIABLES, X[0])
+    assert np.isnan(x).all() and np.isnan(log_det).all()
+
+
+def test_velocity_is_public():
+    bijector = b.Continuous(LinearField())
+    np.testing.assert_allclose(
+        bijector.apply(VARIABLES, jnp.zeros((2, 4)), X, method="velocity"), X @ MATRIX.T, rtol=1e-12
+    )
+
+
+def test_without_diffrax_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffrax", None)
+    bijector = b.Continuous(networks.TimeMLP((4,)), max_steps=77)  # settings that nothing else has traced
+    message = r"Continuous: `diffrax` must be installed .* Run `pip install jflows-flax\[ode\]`."
+    with pytest.raises(JflowsError, match=message):
+        bijector.init(jax.random.key(0), jnp.ones((2, 3)), method=INVERSE)

@@ -1,0 +1,83 @@
+"""What the property suite cannot see of `Residual`: its reported residual, its solver's limits, and images."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows import bijectors as b
+from jflows import nn as networks
+from jflows.testing.common import perturb
+
+KEY = jax.random.key(0, impl="unsafe_rbg")
+INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
+
+
+def prepared(bijector, x):
+    return perturb(jax.jit(functools.partial(bijector.init, method=INVERSE))(KEY, x), 0, 1.0)
+
+
+def test_the_inverse_reports_its_residual():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)))
+    network = networks.LipschitzMLP((8,))
+    variables = prepared(b.Residual(network), x)
+
+    def run(**fields):
+        bijector = b.Residual(network, **fields)
+
+        @jax.jit
+        def there_back_and_there(x):
+            z, _ = bijector.apply(variables, x, method=INVERSE)
+            (back, _), recorded = bijector.apply(variables, z, method=FORWARD, mutable=["intermediates"])
+            again, _ = bijector.apply(variables, back, method=INVERSE)
+            return recorded["intermediates"]["inverse_residual"], jnp.max(jnp.abs(again - z))
+
+        return map(float, there_back_and_there(x))
+
+    reported, measured = run()
+    assert max(reported, measured) < 1e-13
+    reported, measured = run(max_iterations=2)
+    assert reported == pytest.approx(measured, rel=1e-9) and reported > 1e-4
+    reported, _ = run(tolerance=1e-3)
+    assert 1e-9 < reported < 1e-2
+
+
+def test_a_stack_reports_the_residual_of_each_step():
+    x = jnp.ones((4, 3))
+    stack = b.Repeat(b.Residual(networks.LipschitzMLP((4,))), 3)
+    variables = prepared(stack, x)
+    run = jax.jit(functools.partial(stack.apply, method=FORWARD, mutable=["intermediates"]))
+    _, recorded = run(variables, x)
+    residuals = recorded["intermediates"]["layers"]["inverse_residual"]
+    assert residuals.shape == (3,) and np.max(residuals) < 1e-13
+
+
+def test_estimates_are_reproducible_and_differ_between_keys():
+    x = jnp.ones((4, 3))
+    bijector = b.Residual(networks.LipschitzMLP((4,)), "roulette", noise="normal")
+    variables = prepared(bijector, x)
+    assert bijector.needs_key and not b.Residual(networks.LipschitzMLP((4,))).needs_key
+
+    @jax.jit
+    def run(seed):
+        return bijector.apply(variables, x, method=INVERSE, rngs={"noise": jax.random.key(seed)})
+
+    (z, log_det), (_, same), (other_z, other) = run(0), run(0), run(1)
+    np.testing.assert_array_equal(log_det, same)
+    np.testing.assert_array_equal(z, other_z)
+    assert np.all(log_det != other) and len(set(log_det.tolist())) == 4  # each example has noise of its own
+
+
+def test_images_of_any_size_share_one_network():
+    bijector = b.Residual(networks.LipschitzConvNet(4), "roulette", event_ndims=3)
+    small, large = jnp.ones((2, 3, 3, 2)), jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 5, 2)))
+    variables = prepared(bijector, small)
+    inverse, forward = (
+        jax.jit(functools.partial(bijector.apply, method=method, rngs={"noise": KEY})) for method in (INVERSE, FORWARD)
+    )
+    z, log_det = inverse(variables, large)
+    back, back_log_det = forward(variables, z)
+    np.testing.assert_allclose(back, large, atol=1e-13)
+    np.testing.assert_allclose(back_log_det, -log_det, rtol=1e-10)

@@ -1,0 +1,90 @@
+"""The Lipschitz bound of the networks at large random parameters, and the messages of all networks of this kind."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows import nn as networks
+from jflows.errors import InvalidValueError
+from jflows.testing.common import perturb
+
+KEY = jax.random.key(0)
+
+
+def jacobian_norms(network, event_shape, context=None):
+    x = 2 * jnp.asarray(np.random.default_rng(0).standard_normal((64, *event_shape)))
+    context = None if context is None else jnp.ones((64, context))
+    variables = perturb(network.init(KEY, x, event_shape[-1], context), 0, 3.0)
+
+    def one(x, context):
+        return network.apply(variables, x, x.shape[-1], context)
+
+    size = int(np.prod(event_shape))
+    jacobians = jax.jit(jax.vmap(jax.jacrev(one)))(x, context).reshape(64, size, size)
+    return np.linalg.norm(jacobians, 2, axis=(1, 2))
+
+
+@pytest.mark.parametrize("activation", networks.LIPSCHITZ_ACTIVATIONS)
+def test_mlp_is_a_contraction(activation):
+    norms = jacobian_norms(networks.LipschitzMLP((8, 8), coefficient=0.9, activation=activation), (3,), context=2)
+    assert 0.005 < np.max(norms) < 0.9
+
+
+@pytest.mark.parametrize("activation", networks.LIPSCHITZ_ACTIVATIONS)
+def test_the_bound_is_reached(activation):
+    """By equal axes through every layer: it is not bought by shrinking."""
+    network = networks.LipschitzMLP((2, 2), coefficient=0.9, activation=activation)
+    variables = network.init(KEY, jnp.ones(2), 2)
+    variables = jax.tree.map(lambda leaf: 100 * jnp.eye(2) if leaf.ndim == 2 else leaf, variables)
+    x = jnp.linspace(-20, 20, 161)[:, None] * jnp.ones(2)
+    norms = np.linalg.norm(jax.vmap(jax.jacrev(lambda v: network.apply(variables, v, 2)))(x), 2, axis=(1, 2))
+    assert 0.95 * 0.9 < np.max(norms) <= 0.9 * (1 + 1e-12)
+
+
+def test_convnet_is_a_contraction():
+    norms = jacobian_norms(networks.LipschitzConvNet(6, coefficient=0.9), (4, 3, 2), context=2)
+    assert 0.05 < np.max(norms) < 0.9
+
+
+def test_lipswish_has_slope_one_at_most():
+    swish = networks.lipschitz.LipSwish()
+    x = jnp.linspace(-100, 100, 20001)
+    for sharpness in (-3.0, 0.5, 4.0):
+        slope = jax.vmap(jax.grad(lambda v, s=sharpness: swish.apply({"params": {"sharpness": s}}, v)))(x)
+        assert 0.99 < np.max(np.abs(slope)) <= 1
+
+
+def test_networks_start_at_zero():
+    x = jnp.ones((2, 3))
+    mlp = networks.LipschitzMLP((4,))
+    np.testing.assert_array_equal(mlp.apply(mlp.init(KEY, x, 3), x, 3), 0)
+    field = networks.TimeMLP((4,))
+    np.testing.assert_array_equal(field.apply(field.init(KEY, 0.5, x), 0.5, x), 0)
+
+
+def test_time_is_one_number_or_one_per_example():
+    x, context = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3))), jnp.ones((5, 2))
+    field = networks.TimeMLP((4,))
+    variables = perturb(field.init(KEY, 0.5, x, context), 0, 0.5)
+    together = field.apply(variables, jnp.linspace(0, 1, 5), x, context)
+    alone = [field.apply(variables, t, x[i], context[i]) for i, t in enumerate(np.linspace(0, 1, 5))]
+    np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: networks.LipschitzMLP(()), r"LipschitzMLP: `hidden_sizes` must hold at least one positive size"),
+        (lambda: networks.LipschitzMLP(coefficient=1.0), r"`coefficient` must lie in \(0, 1\); got 1.0"),
+        (lambda: networks.LipschitzMLP(activation="gelu"), "`activation` must be one of 'lipswish', .*; got 'gelu'"),
+        (lambda: networks.LipschitzConvNet(0), "LipschitzConvNet: `width` must be positive; got 0"),
+        (lambda: networks.LipschitzConvNet(kernel_size=2), "LipschitzConvNet: `kernel_size` must be odd; got 2"),
+        (lambda: networks.LipschitzConvNet(coefficient=0.0), r"`coefficient` must lie in \(0, 1\); got 0.0"),
+        (lambda: networks.TimeMLP(()), "TimeMLP: `hidden_sizes` must hold at least one positive size"),
+        (lambda: networks.TimeMLP(activation="step"), "TimeMLP: `activation` must be one of .* got 'step'"),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make()
