@@ -153,7 +153,7 @@ CASES = (
     Case("masked", lambda: b.Masked(vector_step(), "alternate"), (5,), BOUNDED | CONTEXT),
     Case(
         "stack",
-        lambda: b.Stack((b.Exp(), b.Sigmoid(), vector_step()), (1, 1, 3)),
+        stacked,
         (5,),
         {"domain": (1e-4, 1.0)} | CONTEXT,
     ),
@@ -247,7 +247,6 @@ CASES = (
         {"float32_tol": 5e-5} | CONTEXT,
         slow=True,
     ),
-    Case("chain", vector_step, (5,), {"float32_tol": 2e-5}),
     Case("chain_image", lambda: b.Chain((image_step(), b.Squeeze())), (4, 4, 1), {"float32_tol": 5e-5}, slow=True),
     Case("inverse", lambda: b.Inverse(vector_step()), (5,), BOUNDED | CONTEXT),
     Case("inverse_squeeze", lambda: b.Inverse(b.Squeeze()), (2, 2, 8), EXACT),

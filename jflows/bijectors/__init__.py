@@ -7,18 +7,10 @@ from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
 from jflows.bijectors.compose import Chain, Conditioned, Inverse
 from jflows.bijectors.continuous import Continuous
 from jflows.bijectors.coupling import AdditiveTwoWay, Coupling
-from jflows.bijectors.elementwise import CentredPixels, ChannelAffine, Elementwise, LogitPixels
+from jflows.bijectors.elementwise import Elementwise
 from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
 from jflows.bijectors.integral import MonotoneIntegral
-from jflows.bijectors.linear import (
-    DiagonalLinear,
-    InvertibleLinear,
-    LinearMap,
-    LowRankLinear,
-    RandomPermutation,
-    Reverse,
-    TriangularLinear,
-)
+from jflows.bijectors.linear import DiagonalLinear, InvertibleLinear, LinearMap, LowRankLinear, TriangularLinear
 from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.orthogonal import Householder, Orthogonal, QRLinear, SVDLinear
@@ -42,7 +34,6 @@ __all__ = [
     "BlockNeuralAutoregressive",
     "CentredPixels",
     "Chain",
-    "ChannelAffine",
     "Conditioned",
     "Continuous",
     "Coupling",
