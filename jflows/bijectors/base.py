@@ -145,10 +145,17 @@ class Bijector(nn.Module, abc.ABC):
         # Seen only under `checkify.checkify`, as `jflows.testing.find_non_finite` applies it; else not in the program.
         finite = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(log_det))
         checkify.debug_check(finite, f"{'/'.join((*self.path, type(self).__name__))}.{hook[1:]}")
-        # Recorded only when a caller makes "intermediates" mutable, as the report on a non-finite loss does.
-        largest = jnp.max(jnp.abs(value), initial=0.0)
-        self.sow("intermediates", "max_abs", largest, lambda _, new: new, init_fn=lambda: jnp.zeros(()))
+        report_largest(self, "max_abs", value)
         return value, log_det
+
+
+def report_largest(module: nn.Module, name: str, values: Array) -> None:
+    """Records max|values| in "intermediates"; computed only if a caller makes that collection mutable.
+
+    `Flow.activations` reads them: "max_abs" of every output, "inverse_residual" of every numerical inverse.
+    """
+    largest = jnp.max(jnp.abs(values), initial=0.0)
+    module.sow("intermediates", name, largest, lambda _, new: new, init_fn=lambda: jnp.zeros(()))
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

@@ -2,10 +2,9 @@
 
 from itertools import pairwise
 
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import Bijector, report_largest
 from jflows.bijectors.context import moved_by_context
 from jflows.errors import check_choice, check_positive
 from jflows.ops import block_autoregressive as ops
@@ -75,7 +74,7 @@ class BlockNeuralAutoregressive(Bijector):
         network = self._network(z, context)
         x = ops.block_autoregressive_inverse(z, *network)
         reached, log_slope = ops.block_autoregressive(x, *network)
-        self.sow("intermediates", "inverse_residual", jnp.max(jnp.abs(reached - z), initial=0.0))
+        report_largest(self, "inverse_residual", reached - z)
         return x, -sum_event(log_slope, 1)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:

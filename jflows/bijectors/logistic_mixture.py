@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jflows.bijectors.base import report_largest
 from jflows.bijectors.inner import Affine, InnerMap
 from jflows.errors import InvalidValueError, check_positive
 from jflows.ops.affine import bounded_log_scale
@@ -54,7 +55,9 @@ class LogisticMixture(InnerMap):
         mixture, affine = self._parts(params)
         y, affine_log_slope = Affine(max_log_scale=self.max_log_scale, parent=None).forward_and_log_det(z, affine)
         x = invert_logit_cdf(y, *mixture)
-        return x, affine_log_slope - logit_cdf(x, *mixture)[1]
+        reached, mixture_log_slope = logit_cdf(x, *mixture)
+        report_largest(self, "inverse_residual", reached - y)
+        return x, affine_log_slope - mixture_log_slope
 
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         mixture, affine = self._parts(params)
@@ -97,12 +100,16 @@ class Gaussianize(InnerMap):
         mixture = _mixture(params, self.max_log_scale)
         y, log_slope = normal_logit_cdf(z)
         x = invert_logit_cdf(y, *mixture)
-        return x, log_slope - logit_cdf(x, *mixture)[1]
+        reached, mixture_log_slope = logit_cdf(x, *mixture)
+        report_largest(self, "inverse_residual", reached - y)
+        return x, log_slope - mixture_log_slope
 
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         y, log_slope = logit_cdf(x, *_mixture(params, self.max_log_scale))
         z = invert_normal_logit_cdf(y)
-        return z, log_slope - normal_logit_cdf(z)[1]
+        reached, normal_log_slope = normal_logit_cdf(z)
+        report_largest(self, "inverse_residual", reached - y)
+        return z, log_slope - normal_log_slope
 
 
 def _mixture(params: Array, max_log_scale: float) -> tuple[Array, Array, Array]:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import Bijector, report_largest
 from jflows.bijectors.context import moved_by_context
 from jflows.errors import InvalidValueError
 from jflows.ops import planar as ops
@@ -69,7 +69,7 @@ class Planar(Bijector):
         position = ops.tanh_shear_inverse(jnp.sum(w * x, axis=-1) + b, slope)
         z = x - u * jnp.tanh(position)[..., None]
         residual = z + u * jnp.tanh(jnp.sum(w * z, axis=-1) + b)[..., None] - x
-        self.sow("intermediates", "inverse_residual", jnp.max(jnp.abs(residual), initial=0.0))
+        report_largest(self, "inverse_residual", residual)
         return z, -_wide(ops.tanh_shear_log_slope(position, slope))
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import Bijector, report_largest
 from jflows.errors import InvalidValueError, check_choice, check_positive
 from jflows.ops import trace
 from jflows.ops.root_finding import solve_fixed_point
@@ -117,8 +116,7 @@ class Residual(Bijector):
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         g, params = self._g(z, context)
         x = solve_fixed_point(lambda x: z - g(params, x), z, self.event_ndims, self.tolerance, self.max_iterations)
-        residual = jnp.max(jnp.abs(z - x - g(params, x)), initial=0.0)
-        self.sow("intermediates", "inverse_residual", residual, lambda _, new: new, init_fn=lambda: jnp.zeros(()))
+        report_largest(self, "inverse_residual", z - x - g(params, x))
         return x, -self._log_det(g, params, x)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:

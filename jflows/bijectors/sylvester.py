@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import Bijector, report_largest
 from jflows.bijectors.context import moved_by_context
 from jflows.bijectors.planar import check_min_slope
 from jflows.errors import InvalidValueError, check_choice, check_positive
@@ -100,5 +100,5 @@ class Sylvester(Bijector):
         matrices = self._matrices(x, context)
         z, log_slopes = ops.sylvester_inverse(x, *matrices)
         residual = ops.sylvester_forward(z, *matrices)[0] - x
-        self.sow("intermediates", "inverse_residual", jnp.max(jnp.abs(residual), initial=0.0))
+        report_largest(self, "inverse_residual", residual)
         return z, sum_event(log_slopes, 1)

@@ -1,5 +1,6 @@
 """How a context reaches a network: labels or vectors are embedded once, then added to hidden layers."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -78,12 +79,19 @@ class ContextEmbed(nn.Module):
 class ContextTerm(nn.Module):
     """A linear map of the context, from zero, to be added to a hidden layer.
 
+    A context that is an image itself is resized to the layer's height and width, so that one image conditions all
+    levels of a multi-scale flow.
+
     Shapes:
-      context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features].
+      context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features];
+      context: [*batch, any height, any width, channels], like: [*batch, height, width, features] -> as `like`.
     """
 
     @nn.compact
     def __call__(self, context: Array, like: Array) -> Array:
+        if context.ndim == like.ndim and context.shape[:-1] != like.shape[:-1]:
+            size = (*context.shape[:-3], *like.shape[-3:-1], context.shape[-1])
+            context = jax.image.resize(context, size, "linear")
         dense = zero_dense(like.shape[-1], like.dtype, "Dense_0", use_bias=False)
         term = dense(context.astype(like.dtype))
         return term.reshape(*term.shape[:-1], *(1,) * (like.ndim - term.ndim), like.shape[-1])
