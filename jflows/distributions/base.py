@@ -41,7 +41,7 @@ class Base(nn.Module, abc.ABC):
         """log density in nats: [*batch, *event_shape] -> [*batch], float32 or wider. It may exceed 0."""
 
     def mean(self, context: Array | None = None) -> Array:
-        """What samples at temperature 0 are: -> [*event_shape], with the batch axes of the context in front."""
+        """What samples at temperature 0 are: [*event_shape], or [*batch, *event_shape] if it depends on the context."""
         raise InvalidValueError(type(self).__name__, "mean", "has no closed form", None, "Average samples.")
 
     def mode(self, context: Array | None = None) -> Array:

@@ -38,8 +38,11 @@ class Uniform(Base):
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """The centre + temperature * the deviation from it: -> [*shape, *event_shape]."""
-        half = (self.high - self.low) / 2
-        return self.mean() + temperature * half * jax.random.uniform(key, (*shape, *self.event_shape), minval=-1)
+        draw = jax.random.uniform(key, (*shape, *self.event_shape), minval=self.low, maxval=self.high)
+        # Rounding may leave the interval, where a sample of this base would get the density 0.
+        draw = jnp.clip(draw, self.low, self.high)
+        mean = self.mean()
+        return jnp.where(temperature == 1, draw, mean + temperature * (draw - mean))
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """-> [*batch], nats."""

@@ -203,6 +203,11 @@ def test_far_tails_and_nan_stay_what_they_are():
     ):
         log_prob = log_prob_of(base)({}, z)
         np.testing.assert_allclose(log_prob, [wanted, wanted, np.nan], rtol=1e-12)
+    base = d.Uniform((1,), 0.1, 0.7)  # 0.4 - 0.3 < 0.1 in float32
+    with jax.enable_x64(False):
+        samples = base.apply({}, jax.random.key(0), (4000,), method="sample")
+        edges = jnp.array([[0.1], [0.7]], jnp.float32)
+        assert np.all(np.isfinite(base.apply({}, jnp.concatenate([samples, edges]), method="log_prob")))
     ends = d.Uniform((1,), -1.0, 3.0).apply({}, jnp.array([[-1.0], [3.0], [3.001]]), method="log_prob")
     np.testing.assert_allclose(ends, [-np.log(4), -np.log(4), -np.inf])
 
