@@ -19,7 +19,7 @@ class MonotoneIntegral(InnerMap):
     at zero: the identity. The network is evaluated at fixed nodes, once per element, in both directions; the
     integral of what is linear between the nodes is exact, and its inverse closed.
 
-    Source: Wehenkel and Louppe 2019, arXiv:1908.05164, eqs. 1 and 7. Differs: the trapezoidal rule on fixed nodes takes
+    Source: Wehenkel and Louppe 2019, arXiv:1908.05164. Differs: the trapezoidal rule on fixed nodes takes
     the place of Clenshaw-Curtis nodes scaled to x, so that z and its log-det are exactly consistent and z is increasing
     for all weights; and the inverse needs no search.
 

@@ -25,12 +25,12 @@ class Sylvester(Bijector):
     other direction solves `num_units` scalar equations one after the other. With a context, all parameters are linear
     in it (amortised), and every example has matrices of its own. R starts at zero: the identity.
 
-    Source: van den Berg et al. 2018, arXiv:1803.05649, sections 3 and 4. Differs: r~_ii > 0, which loses nothing as
-    tanh is odd, and r_ii r~_ii is bounded from below only, not by +-1; Householder products are cut to `num_units`
-    columns.
+    Source: van den Berg et al. 2018, arXiv:1803.05649; "householder" is its H-SNF, "qr" stands for its O-SNF.
+    Differs: r~_ii > 0, which loses nothing as tanh is odd; r_ii r~_ii has a lower bound only; Householder products are
+    cut to `num_units` columns.
 
     Args:
-      num_units: M, the columns of Q; 1 is the planar flow.
+      num_units: M, the columns of Q; 1 is a planar flow with u along w.
       orthogonal: "householder" for a product of reflections, "qr" for the Q factor of a matrix.
       num_reflections: of "householder"; M of them reach every space that M columns can span.
       min_slope: in (0, 1): lengths shrink at most to this share.

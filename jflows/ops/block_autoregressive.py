@@ -41,11 +41,11 @@ def block_layer(raw: Array, raw_norm: Array, bias: Array) -> BlockLayer:
 
         w = exp(norm) v / |v|,   v = exp(raw) in a diagonal block, raw below it, 0 above it
 
-    Source: De Cao et al. 2019, arXiv:1904.04676, eqs. 9-11 and section 3.3 (weight normalisation). Differs: raw in the
-    diagonal blocks and norm are held in +-MAX_LOG_WEIGHT by a tanh.
+    Source: De Cao et al. 2019, arXiv:1904.04676, section 3, with its weight normalisation. Differs: raw in the diagonal
+    blocks and norm are held in +-MAX_LOG_WEIGHT by a tanh.
 
     Shapes:
-      raw: [dim, fan_out, dim, fan_in], raw_norm: [dim, fan_out].
+      raw: [dim, fan_out, dim, fan_in], raw_norm: [dim, fan_out], bias: [*batch or nothing, dim, fan_out].
     """
     dim = raw.shape[0]
     before = jnp.tril(jnp.ones((dim, dim), bool), -1)[:, None, :, None]
@@ -113,6 +113,7 @@ def block_autoregressive_inverse(z: Array, layers: Sequence[BlockLayer], shares:
       z: [*batch, dim] -> x: the same. NaN or infinite where z is out of reach, which only "none" allows.
     """
     dim = z.shape[-1]
+    z = z.astype(jnp.result_type(z, layers[0].lower))  # what is scanned keeps one dtype
     x_share, network_share = (jnp.exp(share).astype(z.dtype) for share in shares)
 
     def solve_one(known: list[Array], row: tuple) -> tuple[list[Array], Array]:

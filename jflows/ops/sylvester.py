@@ -13,7 +13,7 @@ from jflows.typing import Array
 def householder_columns(vectors: Array, num_columns: int) -> Array:
     """The first columns of a product of reflections H_1 H_2 ... H_n, H_i = I - 2 v_i v_i^T / |v_i|^2.
 
-    Source: van den Berg et al. 2018, arXiv:1803.05649, section 4. A zero vector reflects nothing.
+    Source: van den Berg et al. 2018, arXiv:1803.05649 (H-SNF). A zero vector reflects nothing.
 
     Shapes:
       vectors: [..., n, dim] -> [..., dim, num_columns], with orthonormal columns.
@@ -43,7 +43,7 @@ def qr_columns(matrix: Array) -> Array:
 def sylvester_forward(z: Array, q: Array, r: Array, r_tilde: Array, bias: Array, slope: Array) -> tuple[Array, Array]:
     """x = z + Q R tanh(s), s = R~ Q^T z + b, and the terms of log|det dx/dz| = sum_i log(1 + r_ii r~_ii tanh'(s_i)).
 
-    Source: van den Berg et al. 2018, arXiv:1803.05649, section 3.
+    Source: van den Berg et al. 2018, arXiv:1803.05649.
 
     Args:
       z: any points.
