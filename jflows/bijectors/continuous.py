@@ -102,15 +102,14 @@ class Continuous(Bijector):
         batch_shape = values.shape[: values.ndim - self.event_ndims]
         flat = values.reshape(-1, *values.shape[len(batch_shape) :])
         flat = flat.astype(jnp.promote_types(values.dtype, jnp.float32))
-        noise = (
-            trace.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise) if self.needs_key else None
-        )
+        noise = None
+        if self.needs_key:
+            noise = trace.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise)
         if context is not None:
             context = context.reshape(-1, *context.shape[len(batch_shape) :])
         path = _Path(network, self.solver, self.rtol, self.atol, self.max_steps, self.event_ndims)
         times = jnp.asarray([start, end], flat.dtype)
-        # Through jit, so that tracing the solver, which takes seconds, is done once for both directions.
-        solve = jax.vmap(functools.partial(jax.jit(_solve, static_argnums=0), path, variables, times))
+        solve = jax.vmap(functools.partial(_solve, path, variables, times))
         out, log_det = solve(flat, context, noise)
         return out.astype(values.dtype).reshape(values.shape), log_det.reshape(batch_shape)
 
@@ -127,6 +126,7 @@ class _Path:
     event_ndims: int
 
 
+@functools.partial(jax.jit, static_argnums=0)  # tracing the solver takes seconds: once for both directions
 def _solve(path: _Path, variables: Any, times: Array, value: Array, context: Array | None, noise: Array | None):
     """One example from times[0] to times[1]: where it arrives, and the integral of the divergence on its way.
 
@@ -162,8 +162,6 @@ def _import_diffrax() -> Any:
     try:
         import diffrax
     except ImportError as error:
-        fix = "Run `pip install jflows-flax[ode]`."
-        raise JflowsError(
-            "Continuous", "diffrax", "must be installed to solve differential equations", None, fix
-        ) from error
+        rule, fix = "must be installed to solve differential equations", "Run `pip install jflows-flax[ode]`."
+        raise JflowsError("Continuous", "diffrax", rule, None, fix) from error
     return diffrax

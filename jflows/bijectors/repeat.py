@@ -102,7 +102,9 @@ class Repeat(Bijector):
 
     def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
         layer = self.layer.clone(parent=None, name=None)
-        keys = {name: self.make_rng(name) for name in RANDOM_STREAMS if self.has_rng(name)}
+        # `init` may be given one key for all streams; the steps it runs still want their noise.
+        wanted = ("noise",) if self.is_initializing() and self.needs_key else ()
+        keys = {name: self.make_rng(name) for name in RANDOM_STREAMS if self.has_rng(name) or name in wanted}
         steps = _Steps(layer, method, self.num_layers)
         if self.is_initializing() and not self.has_variable("params", "layers"):
             for collection, stacked in steps.init(self.make_rng("params"), keys, values, context).items():

@@ -97,7 +97,7 @@ class Residual(Bijector):
 
         def g(params: PyTree, x: Array) -> Array:
             variables, context = params
-            return network.apply(variables, x, x.shape[-1], context)
+            return jnp.asarray(network.apply(variables, x, x.shape[-1], context))
 
         return g, (variables, context)
 
