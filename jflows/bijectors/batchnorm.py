@@ -42,7 +42,8 @@ class BatchNorm(Bijector):
     epsilon: float = 1e-5
     axis_name: str | None = None
 
-    allows_invertible_backprop = False  # in training an output does not determine the statistics that made it
+    # In training an output does not determine the statistics that made it.
+    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
         if not 0 <= self.momentum < 1:

@@ -1,6 +1,7 @@
 """Bijectors that treat the parts of an event differently: `Masked`, `Stack`, `Split`; and copies of one: `Vmap`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -114,8 +115,8 @@ class Stack(Bijector):
     def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
         parts = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1)
         mapped = [getattr(b, method)(part, context) for b, part in zip(self.bijectors, parts, strict=True)]
-        values, log_dets = zip(*mapped, strict=True)
-        return jnp.concatenate(values, axis=-1), sum(log_dets[1:], log_dets[0])
+        log_dets = jnp.stack([log_det for _, log_det in mapped])
+        return jnp.concatenate([part for part, _ in mapped], axis=-1), jnp.sum(log_dets, axis=0)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run("forward_and_log_det", z, context)
@@ -236,10 +237,10 @@ class Vmap(Bijector):
 
     def _run(self, method: str, values: Array, context: Array | None, ndims: tuple[int, int]) -> tuple[Array, Array]:
         ndims_in, ndims_out = ndims
+        axes: Any = {"in_axes": (-1 - ndims_in, None), "out_axes": (-1 - ndims_out, -1)}
         run = nn.vmap(
             lambda bijector, values, context: getattr(bijector, method)(values, context),
-            in_axes=(-1 - ndims_in, None),
-            out_axes=(-1 - ndims_out, -1),
+            **axes,
             variable_axes={True: 0},
             split_rngs={True: True},
             axis_size=self.size,
