@@ -37,7 +37,7 @@ def there_and_back(bijector, variables, z):
         (x, log_det), first = bijector.apply(variables, z, method=FORWARD, mutable="intermediates")
         (back, back_log_det), second = bijector.apply(variables, x, method=INVERSE, mutable="intermediates")
         residuals = {**first.get("intermediates", {}), **second.get("intermediates", {})}
-        return x, back, log_det, back_log_det, residuals.get("inverse_residual", (jnp.zeros(()),))[-1]
+        return x, back, log_det, back_log_det, residuals.get("inverse_residual", jnp.zeros(()))
 
     return jax.vmap(one)(variables)
 

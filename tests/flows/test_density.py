@@ -49,6 +49,14 @@ FAMILIES = {
     "coupling_affine": Family(
         lambda dim: in_layers(lambda: coupling(b.Affine()), b.InvertibleLinear, b.ActNorm), (2,), bound=24.0
     ),
+    "elementwise_prelu": Family(lambda dim: in_layers(lambda: b.Elementwise(b.PReLU()), b.ActNorm), (1,), 3e-3),
+    "logistic_mixture": Family(lambda dim: b.Elementwise(b.LogisticMixture(3)), (1,)),
+    "logistic_mixture_coupling": Family(lambda dim: coupling(b.LogisticMixture(2)), (2,), bound=24.0, slow=True),
+    "gaussianize": Family(lambda dim: b.Elementwise(b.Gaussianize(3)), (1,), slow=True),
+    "linear": Family(lambda dim: in_layers(b.QRLinear, lambda: b.LowRankLinear(1), b.TriangularLinear), (2,)),
+    "repeat": Family(lambda dim: b.Repeat(in_layers(lambda: coupling(b.Affine()), b.Householder), 3), (2,), bound=24.0),
+    "residual": Family(lambda dim: b.Residual(nn.LipschitzMLP((8,), coefficient=0.9)), (1, 2), slow=True),
+    "continuous": Family(lambda dim: b.Continuous(nn.TimeMLP((8,)), rtol=1e-6, atol=1e-6), (2,), slow=True),
     "planar": Family(lambda dim: b.Inverse(in_layers(b.Planar, b.Planar))),
     "planar_numerical": Family(lambda dim: b.Planar(), (2,), slow=True),
     "radial": Family(lambda dim: in_layers(b.Radial, b.Radial), tol=2e-3),
