@@ -102,6 +102,7 @@ def test_causal_patches_depend_on_those_before_them_in_raster_order():
     np.testing.assert_array_equal(of_x, patch[:, None] > patch)
 
 
+@pytest.mark.slow
 def test_without_causal_every_token_sees_all():
     assert dependence(Transformer(4, 1, 2, event_ndims=1), (3,), 2)[0].all()
 
