@@ -91,7 +91,7 @@ class Flow:
     @property
     def needs_key(self) -> bool:
         """True if `log_prob` is a lower bound only with a key (the flow dequantizes), or needs one to be estimated."""
-        return self.dequantize is not None or self.bijector.needs_key
+        return self.dequantize is not None or self.bijector.needs_key or self.base.needs_key
 
     @property
     def num_dims(self) -> int:
@@ -300,12 +300,12 @@ class Flow:
         return self._module.apply(variables, *args, method=method, mutable=mutable, rngs=self._rngs(key))
 
     def _rngs(self, key: Key | None) -> dict[str, Key]:
-        """The Linen streams that the bijector draws from."""
-        if not self.bijector.needs_key:
-            return {}
-        if key is None:
+        """The Linen streams that bijector and base draw from; without a key, a base uses what it has stored."""
+        if key is None and self.bijector.needs_key:
             fix = "Pass key=jax.random.key(seed)."
             raise InvalidValueError("Flow", "key", "must be given, as the log-det is estimated", None, fix)
+        if key is None or not (self.bijector.needs_key or self.base.needs_key):
+            return {}
         return {"noise": jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM)}
 
     @property

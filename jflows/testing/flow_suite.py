@@ -64,13 +64,14 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(flow.event_shape)
         continuous = dataclasses.replace(flow, dequantize=None, event_shape=shape)
-        dequantizer = flow.dequantize.bind(_part(variables, "dequantize"))
-        continuous_x, log_weight = dequantizer.dequantize(x, key)
+        of_noise = lambda module: module.dequantize.dequantize(x, key)
+        continuous_x, log_weight = flow._module.apply(variables, method=of_noise)
     # One key throughout: an estimated log-det is the same number wherever it is estimated at the same point.
     z, log_det = continuous.encode(variables, continuous_x, context, key)
     back, back_log_det = continuous.decode(variables, z, context, key)
     embedded = flow._module.apply(variables, context, x.shape[:1], flow._context_ndims, method="embedded")
-    base_log_prob: Any = flow.base.apply(_part(variables, "base"), z, embedded, method="log_prob")
+    of_base = lambda module: module.base.log_prob(z, embedded)  # within the flow, so that its noise is the same
+    base_log_prob: Any = flow._module.apply(variables, method=of_base, rngs=flow._rngs(key))
     sample_shape = x.shape[:1] if context is None else ()
     sample, sample_log_prob = continuous.sample_and_log_prob(variables, key, sample_shape, context)
 
@@ -88,10 +89,6 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
         "log_prob_of_sample": continuous.log_prob(variables, sample, context, key),
         "gradients": jax.grad(loss)(variables.get("params", {})),
     }
-
-
-def _part(variables: Variables, name: str) -> dict:
-    return {collection: tree[name] for collection, tree in variables.items() if name in tree}
 
 
 def integrate_density(
