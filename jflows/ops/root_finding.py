@@ -211,5 +211,5 @@ def _iterate(
         return jnp.where(done, x, proposal), done | small | ~finite, iteration + 1
 
     done = jnp.zeros(largest(start).shape, bool)
-    solution, _, iterations = lax.while_loop(running, step, (start, done, 0))
+    solution, _, iterations = lax.while_loop(running, step, (start, done, jnp.asarray(0)))
     return solution, iterations
