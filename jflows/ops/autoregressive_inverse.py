@@ -3,7 +3,7 @@
 If x_i = solve(z_i, params_i), and params_i depends on earlier inputs only, D passes of the network find x. Here it
 costs about one: an input is found as soon as the units that it needs are known, and a unit as soon as its inputs are.
 Inputs and units are cut into blocks of neighbouring degrees. What a finished block contributes to all later units is
-one large product per layer; inside a block, the small products of its own units are repeated for each of its inputs.
+one large product per layer; inside a block, small products lead from one degree to the next.
 
 The same algorithm on the transposed network, its activations replaced by their slopes, solves the triangular system of
 the implicit gradient.
@@ -12,7 +12,7 @@ the implicit gradient.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from jax import lax
 
 from jflows.ops.autoregressive import made_masks
 from jflows.typing import Array, PyTree
+
+WIDTH_UNIT = 8  # a product over 33 columns takes twice the time of one over 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,36 +87,57 @@ def transposed(network: MaskedNetwork, x: Array) -> MaskedNetwork:
 
 
 def block_size(dim: int) -> int:
-    """Inputs per block: with sqrt(dim), the products repeated inside of blocks cost about as much as the large ones."""
-    num_blocks = -(-dim // math.isqrt(dim))
-    return -(-dim // num_blocks)
+    """Inputs per block, about sqrt(dim): between many products over all later units and large ones inside blocks."""
+    size = math.isqrt(dim)
+    return size if size < WIDTH_UNIT else -(-size // WIDTH_UNIT) * WIDTH_UNIT
 
 
-class _Windows(NamedTuple):
-    """Where each block lies on an axis: windows of one width, which may reach into the neighbours.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """Where blocks, and the degrees in them, lie on an axis of inputs or units; in a scan, of one block.
+
+    Windows have one width for all, so they may reach into neighbours; `degree` tells what belongs where.
 
     Attributes:
-      start: int [num_blocks].
-      degree: int [num_blocks, width], one less than the degree for inputs: of the last units that they need.
-      inside: bool [num_blocks, width].
+      start: of each block's window, int [num_blocks].
+      degree: of what is in it, int [num_blocks, width]. An input's is that of the last units that it needs.
+      first: where in it each degree begins, int [num_blocks, size].
+      count: how many units of one degree there are at most.
     """
 
     start: Any
     degree: Any
-    inside: Any
+    first: Any
+    count: int = dataclasses.field(metadata={"static": True})
 
     def cut(self, values: Array, axis: int = -1) -> Array:
-        """The window of one block."""
+        """The window of a block."""
         return lax.dynamic_slice_in_dim(values, self.start, self.degree.shape[-1], axis % values.ndim)
 
+    def pick(self, values: Array, step: Array) -> Array:
+        """Of a window, on its last axis: one degree and perhaps some neighbours."""
+        return lax.dynamic_slice_in_dim(values, self.first[step], self.count, values.ndim - 1)
 
-def _windows(degrees: np.ndarray, size: int, num_blocks: int) -> _Windows:
-    block = degrees // size
-    spans = [np.flatnonzero(block == b) for b in range(num_blocks)]
-    width = max(1, *(len(span) for span in spans))
-    start = np.array([min(span[0], len(degrees) - width) if len(span) else 0 for span in spans])
-    places = start[:, None] + np.arange(width)
-    return _Windows(start, degrees[places], block[places] == np.arange(num_blocks)[:, None])
+    def put(self, values: Array, new: Array, step: Array, degree: Array) -> Array:
+        """The opposite of `pick`; leaves the neighbours alone."""
+        new = jnp.where(self.pick(self.degree, step) == degree, new, self.pick(values, step))
+        return lax.dynamic_update_slice_in_dim(values, new.astype(values.dtype), self.first[step], values.ndim - 1)
+
+
+def _axis(degrees: np.ndarray, size: int, num_blocks: int, unit: int = WIDTH_UNIT) -> _Axis:
+    def spans(groups: np.ndarray, number: int, unit: int) -> tuple[np.ndarray, int]:
+        """Where a window of each group begins, and their width: of the largest group, up to a multiple of unit."""
+        members = [np.flatnonzero(groups == group) for group in range(number)]
+        width = max(map(len, members))
+        width = min(len(groups), -(-width // unit) * unit)
+        return np.array([min(m[0], len(groups) - width) if len(m) else 0 for m in members]), width
+
+    start, width = spans(degrees // size, num_blocks, unit)
+    degree = degrees[start[:, None] + np.arange(width)]
+    first, count = spans(degrees, num_blocks * size, 1)
+    first = np.clip(first.reshape(num_blocks, size) - start[:, None], 0, width - count)
+    return _Axis(start, degree, first, count)
 
 
 def solve_in_order(
@@ -159,79 +182,71 @@ def solve_in_order(
 
 
 def _solve_blocks(solve, feed, inputs: PyTree, network: MaskedNetwork, size: int) -> Array:
-    """`solve_in_order` for ascending or descending inputs."""
+    """`solve_in_order` for ascending or descending inputs. What is not known yet is zero, which does for masks."""
     leaves, dim = jax.tree.leaves(inputs), len(network.degrees[0])
     batch = leaves[0].shape[:-1]
     dtype = jnp.result_type(*leaves, *network.kernels, *network.biases)
     num_blocks = -(-dim // size)
-    axes = [_windows(degrees, size, num_blocks) for degrees in (network.degrees[0] - 1, *network.degrees[1:])]
-    # Where in its window each block's inputs are, in order; a last block with fewer ends with some that are not its.
-    places = np.argsort(np.where(axes[0].inside, axes[0].degree, dim), axis=-1)
+    axes = [_axis(network.degrees[0] - 1, size, num_blocks, unit=1)]
+    axes += [_axis(degrees, size, num_blocks) for degrees in network.degrees[1:]]
 
     def solve_block(carry, per_block):
         x, sums = carry
-        (own, *hidden), places = per_block
+        (own, *hidden), lowest = per_block
         block = _Block(network, own, hidden, sums)
         own_inputs = jax.tree.map(own.cut, inputs)
 
-        def find_one(s, state):
-            x, _ = state
-            fed = block.advance(feed(own_inputs, x))
-            one = lambda values: lax.dynamic_slice_in_dim(values, places[s], 1, values.ndim - 1)
-            found = solve(jax.tree.map(one, own_inputs), block.params(fed[-1], one))
-            found = jnp.where(one(own.inside), found, 0).astype(dtype)
-            return lax.dynamic_update_slice_in_dim(x, found, places[s], x.ndim - 1), fed
+        def find_one(step, state):
+            x, fed = state
+            fed = block.advance(_flat(feed(own_inputs, x)), fed, step, lowest + step)
+            params = block.params(fed[-1], step)
+            found = solve(jax.tree.map(lambda leaf: own.pick(leaf, step), own_inputs), params)
+            return own.put(x, found, step, lowest + step), fed
 
-        nothing = [jnp.zeros((*batch, w.degree.shape[-1]), dtype) for w in (own, *hidden)]
+        nothing = [jnp.zeros((*batch, axis.degree.shape[-1]), dtype) for axis in (own, *hidden)]
         x_own, fed = lax.fori_loop(0, size, find_one, (nothing[0], nothing[1:]))
-        sums = block.push((_flat(feed(own_inputs, x_own)), *fed))
-        x_own = jnp.where(own.inside, x_own, own.cut(x))
+        sums = block.push([_flat(feed(own_inputs, x_own)), *fed])
+        x_own = jnp.where(own.degree >= lowest, x_own, own.cut(x))
         return (lax.dynamic_update_slice_in_dim(x, x_own, own.start, x.ndim - 1), sums), None
 
     # What is known of fed_{k-1} W_k + b_k, for all units.
     sums = [jnp.broadcast_to(bias, (*batch, bias.shape[-1])).astype(dtype) for bias in network.biases]
     x = jnp.zeros((*batch, dim), dtype)
-    return lax.scan(solve_block, (x, sums), (axes, places))[0][0]
+    return lax.scan(solve_block, (x, sums), (axes, size * np.arange(num_blocks)))[0][0]
 
 
 class _Block:
     """The weights among the units of one block, and from them to all later ones."""
 
-    def __init__(self, network: MaskedNetwork, own: _Windows, hidden: list[_Windows], sums: list[Array]):
+    def __init__(self, network: MaskedNetwork, own: _Axis, hidden: list[_Axis], sums: list[Array]):
         dim = len(network.degrees[0])
-        self.network, self.hidden, self.sums = network, hidden, sums
+        self.network, self.own, self.hidden, self.sums = network, own, hidden, sums
         first, *rest = network.kernels
-        # Later units may see everything in the block, and earlier ones are not read again: rows need no mask.
+        # Later units may see all of a block, and the sums of earlier ones are not read again.
         self.rows = [own.cut(first.reshape(-1, dim, first.shape[1]), 1).reshape(-1, first.shape[1])]
-        self.rows += [w.cut(kernel, 0) for w, kernel in zip(hidden, rest, strict=True)]
-        self.kernels = []
-        for before, after, rows in zip((own, *hidden), hidden, self.rows, strict=False):
-            # An input's degree counts from 0 here, so that strictly below is what a unit may see.
-            seen = before.degree[:, None] < after.degree if before is own else before.degree[:, None] <= after.degree
-            seen = jnp.tile(seen, (rows.shape[0] // seen.shape[0], 1))
-            self.kernels.append(jnp.where(seen, after.cut(rows), 0))
-        output = own.cut(self.rows[-1].reshape(-1, rest[-1].shape[1] // dim, dim))
-        seen = hidden[-1].degree[:, None] <= own.degree
-        self.output = jnp.where(seen[:, None], output, 0)
-        self.known = [w.cut(s) for w, s in zip(hidden, sums, strict=False)]
-        self.slopes = [w.cut(slope) for w, slope in zip(hidden, network.slopes, strict=False)]
+        self.rows += [axis.cut(kernel, 0) for axis, kernel in zip(hidden, rest, strict=True)]
+        self.kernels = [axis.cut(rows) for axis, rows in zip(hidden, self.rows, strict=False)]
+        self.known = [axis.cut(s) for axis, s in zip(hidden, sums, strict=False)]
+        self.slopes = [axis.cut(slope) for axis, slope in zip(hidden, network.slopes, strict=False)]
+        self.output = own.cut(self.rows[-1].reshape(-1, rest[-1].shape[1] // dim, dim))
         self.known_output = own.cut(sums[-1].reshape(*sums[-1].shape[:-1], -1, dim))
 
-    def advance(self, features: Array) -> list[Array]:
-        """fed_1 .. of the block's units; those of a degree above the inputs that are known so far are not final."""
-        values, fed = [], [_flat(features)]
-        for k, (kernel, known, window) in enumerate(zip(self.kernels, self.known, self.hidden, strict=True)):
-            v = _product(fed[-1], kernel) + known
-            v = v * self.slopes[k] if self.slopes else v
+    def advance(self, features: Array, fed: list[Array], step: Array, degree: Array) -> list[Array]:
+        """fed_1 .. of the block, after the units of one degree are computed."""
+        values, fed = [], [features, *fed]
+        for k, axis in enumerate(self.hidden):
+            v = _product(fed[k], axis.pick(self.kernels[k], step)) + axis.pick(self.known[k], step)
+            v = v * axis.pick(self.slopes[k], step) if self.slopes else v
             values.append(v + values[k - 2] if self.network.skips(k) else v)
-            fed.append(jnp.where(window.inside, self.network.activation(values[-1]), 0))
+            fed[k + 1] = axis.put(fed[k + 1], self.network.activation(values[-1]), step, degree)
         return fed[1:]
 
-    def params(self, fed: Array, one: Callable[[Array], Array]) -> Array:
-        """[*batch, num_params, 1] of the input that `one` selects."""
-        return _product(fed, one(self.output)[..., 0])[..., None] + one(self.known_output)
+    def params(self, fed: Array, step: Array) -> Array:
+        """[*batch, num_params, 1] of the next input."""
+        kernel = self.own.pick(self.output, step)[..., 0]
+        return _product(fed, kernel)[..., None] + self.own.pick(self.known_output, step)
 
-    def push(self, fed: tuple[Array, ...]) -> list[Array]:
+    def push(self, fed: list[Array]) -> list[Array]:
         """The sums, with what the block contributes."""
         return [s + _product(f, rows) for s, f, rows in zip(self.sums, fed, self.rows, strict=True)]
 
