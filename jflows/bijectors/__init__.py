@@ -10,6 +10,7 @@ from jflows.bijectors.linear import InvertibleLinear, RandomPermutation, Reverse
 from jflows.bijectors.multiscale import MultiScale
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.spline import CubicSpline, LinearSpline, QuadraticSpline, RationalQuadraticSpline
 
 __all__ = [
     "ActNorm",
@@ -19,12 +20,16 @@ __all__ = [
     "Chain",
     "ChannelAffine",
     "Coupling",
+    "CubicSpline",
     "InnerMap",
     "Inverse",
     "InvertibleLinear",
+    "LinearSpline",
     "LogitPixels",
     "MultiScale",
+    "QuadraticSpline",
     "RandomPermutation",
+    "RationalQuadraticSpline",
     "Repeat",
     "Reverse",
     "Shift",
