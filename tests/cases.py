@@ -110,7 +110,7 @@ CASES = (
         (4,),
         {"domain": (-2.0, 2.0)} | SPLINE,
     ),
-    Case("coupling_spline_linear", lambda: mlp_coupling(b.LinearSpline(3, 2.0)), (4,), SPLINE),
+    Case("coupling_spline_linear", lambda: mlp_coupling(b.LinearSpline(3, 2.0)), (4,), SPLINE, slow=True),
     Case("coupling_spline_bins", lambda: mlp_coupling(b.LinearSpline(2, 2.0, True, bins="learned")), (4,), SPLINE),
     Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(4, 2.0, True)), (4,), SPLINE),
     Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(3, 2.0, True)), (4,), SPLINE),

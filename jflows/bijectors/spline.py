@@ -5,10 +5,8 @@ widths, heights and slopes. All start at the identity: zero parameters give equa
 """
 
 import abc
-from typing import ClassVar
 
 import jax.numpy as jnp
-from jax import lax
 
 from jflows.bijectors.inner import InnerMap
 from jflows.errors import InvalidValueError, check_choice, check_positive
@@ -38,15 +36,17 @@ class Spline(InnerMap):
     bound: float = 5.0
     learn_bound: bool = False
 
-    fewest_bins: ClassVar[int] = 2
-
     def __post_init__(self):
         where = type(self).__name__
-        if self.num_bins < self.fewest_bins:
-            fix = "With fewer the spline is a straight line."
-            raise InvalidValueError(where, "num_bins", f"must be at least {self.fewest_bins}", repr(self.num_bins), fix)
+        if self.num_bins < self._fewest_bins:
+            rule, fix = f"must be at least {self._fewest_bins}", "With fewer the spline is a straight line."
+            raise InvalidValueError(where, "num_bins", rule, repr(self.num_bins), fix)
         check_positive(where, "bound", self.bound)
         super().__post_init__()
+
+    @property
+    def _fewest_bins(self) -> int:
+        return 2
 
     @property
     @abc.abstractmethod
@@ -116,10 +116,11 @@ class LinearSpline(Spline):
         return self.num_bins * (2 if self.bins == "learned" else 1)
 
     def _sizes(self, raw: Array) -> tuple[Array, Array]:
-        heights = polynomial.sizes_from_raw(raw[..., -self.num_bins :, :], self.min_height)
+        *raw_widths, raw_heights = splines.split_rows(raw, *[self.num_bins] * (raw.shape[-2] // self.num_bins))
+        heights = polynomial.sizes_from_raw(raw_heights, self.min_height)
         if self.bins == "equal":
             return jnp.full_like(heights, 1 / self.num_bins), heights
-        return polynomial.sizes_from_raw(raw[..., : self.num_bins, :], self.min_width), heights
+        return polynomial.sizes_from_raw(raw_widths[0], self.min_width), heights
 
     def _unit_forward(self, u: Array, raw: Array) -> tuple[Array, Array]:
         return polynomial.linear_spline(u, *self._sizes(raw))
@@ -149,12 +150,14 @@ class QuadraticSpline(Spline):
     min_width: float = 1e-3
     min_slope: float = 1e-3
 
-    fewest_bins: ClassVar[int] = 3
-
     def __post_init__(self):
         _check_least("QuadraticSpline", self.num_bins, min_width=self.min_width)
         _check_min_slope("QuadraticSpline", self.min_slope)
         super().__post_init__()
+
+    @property
+    def _fewest_bins(self) -> int:
+        return 3
 
     @property
     def _num_unit_params(self) -> int:
@@ -276,9 +279,8 @@ class RationalQuadraticSpline(Spline):
 
     def _arguments(self, raw: Array):
         """What the unit maps take: sizes [..., 2, K, dim], slopes [..., K + 1, dim], and the bounds of both."""
-        rows = 2 * self.num_bins
-        # Not two slices: the transpose of a slice is a sum of padded arrays, that of a split one concatenation.
-        sizes, slopes = lax.split(raw, (rows, raw.shape[-2] - rows), axis=raw.ndim - 2)
+        num_sizes = 2 * self.num_bins
+        sizes, slopes = splines.split_rows(raw, num_sizes, raw.shape[-2] - num_sizes)
         sizes = sizes.reshape(*raw.shape[:-2], 2, self.num_bins, raw.shape[-1])
         if self.boundary == "linear":
             end = jnp.zeros_like(slopes[..., :1, :])
@@ -303,8 +305,8 @@ class RationalQuadraticSpline(Spline):
 
 def _check_least(where: str, num_bins: int, **least: float) -> None:
     for argument, value in least.items():
-        if not 0 < value * num_bins < 1:
-            rule = f"must be positive and below 1 / num_bins = {1 / num_bins:g}, as the bins share the interval"
+        if not (value > 0 and value * num_bins < 1):
+            rule = f"must be positive and below 1 / {num_bins}, as {num_bins} bins share the interval"
             raise InvalidValueError(where, argument, rule, repr(value), "Lower it, or take fewer bins.")
 
 
