@@ -323,7 +323,8 @@ def _locate(value, raw_sizes, raw_slopes, min_sizes, by_height: bool) -> Bin:
     """The bin that holds `value` in [0, 1], by widths or by heights.
 
     Constant in `value`. The derivative by the parameters is written by hand: each bin's tangent goes by a mask, where
-    autodiff would walk back through the chain of selects.
+    autodiff would walk back through the chain of selects. It is that of the softmax also where a raw size is clipped,
+    so that a size out there can come back.
 
     Shapes:
       value: [..., dim], raw_sizes: [..., 2, K, dim], raw_slopes: [..., K + 1, dim].
