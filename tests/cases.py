@@ -93,6 +93,7 @@ TRIANGULAR = {"jacobian_pattern": np.tri(3, dtype=bool)}
 EXACT = {"float32_tol": 2e-6}
 BOUNDED = {"float32_tol": 2e-5}
 UNBOUNDED = {"max_magnitude": 10.0, "float32_tol": 2e-5}  # exp(conditioner) overflows at 1e4, as documented
+SPLINE = {"float32_tol": 1e-5, "jacobian_pattern": block_pattern(2, 4)}
 PIXELS = {"domain": (0.0, 256.0), "jacobian_pattern": np.eye(12, dtype=bool), "log_det_tol": 1e-9}
 
 CASES = (
@@ -210,6 +211,23 @@ CASES = (
     Case("coupling_sigmoid", lambda: mlp_coupling(b.Affine("sigmoid")), (5,), UNBOUNDED),
     Case("coupling_exp", lambda: mlp_coupling(b.Affine("exp")), (5,), UNBOUNDED),
     Case("coupling_shift", lambda: mlp_coupling(b.Shift()), (2,), EXACT | {"jacobian_pattern": block_pattern(1, 2)}),
+    Case("coupling_spline", lambda: mlp_coupling(b.RationalQuadraticSpline(3, 2.0)), (4,), SPLINE),
+    Case(
+        "coupling_spline_learned",
+        lambda: mlp_coupling(b.RationalQuadraticSpline(2, 1.0, learn_bound=True, boundary="learned")),
+        (4,),
+        SPLINE | CONTEXT,
+    ),
+    Case(
+        "coupling_spline_circular",
+        lambda: mlp_coupling(b.RationalQuadraticSpline(2, 2.0, boundary="circular")),
+        (4,),
+        {"domain": (-2.0, 2.0)} | SPLINE,
+    ),
+    Case("coupling_spline_linear", lambda: mlp_coupling(b.LinearSpline(3, 2.0)), (4,), SPLINE, slow=True),
+    Case("coupling_spline_bins", lambda: mlp_coupling(b.LinearSpline(2, 2.0, True, bins="learned")), (4,), SPLINE),
+    Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(3, 2.0, True)), (4,), SPLINE),
+    Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(2, 2.0, True)), (4,), SPLINE),
     Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}),
     Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT),
     Case(

@@ -23,6 +23,8 @@ from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
 from jflows.bijectors.residual import Residual
 from jflows.bijectors.sylvester import Sylvester
+from jflows.bijectors.reshape import Squeeze
+from jflows.bijectors.spline import CubicSpline, LinearSpline, QuadraticSpline, RationalQuadraticSpline
 
 __all__ = [
     "ELU",
@@ -51,6 +53,11 @@ __all__ = [
     "LinearMap",
     "LogisticMixture",
     "Logit",
+    "CubicSpline",
+    "InnerMap",
+    "Inverse",
+    "InvertibleLinear",
+    "LinearSpline",
     "LogitPixels",
     "LowRankLinear",
     "Masked",
@@ -63,7 +70,9 @@ __all__ = [
     "Power",
     "QRLinear",
     "Radial",
+    "QuadraticSpline",
     "RandomPermutation",
+    "RationalQuadraticSpline",
     "Repeat",
     "Reshape",
     "Residual",

@@ -28,6 +28,9 @@ from jflows.ops.linear import (
 from jflows.ops.masks import MASK_KINDS, make_mask
 from jflows.ops.numerics import constant_log_det, sum_event, zero_log_det
 from jflows.ops.reshape import haar, inverse_haar, squeeze, unsqueeze
+from jflows.ops.polynomial_splines import linear_spline, polynomial_spline, polynomial_spline_inverse
+from jflows.ops.reshape import squeeze, unsqueeze
+from jflows.ops.splines import on_interval, rational_quadratic, rational_quadratic_inverse
 
 __all__ = [
     "MASK_KINDS",
@@ -56,6 +59,16 @@ __all__ = [
     "self_attention",
     "skew_exp",
     "skew_matrix",
+    "linear_spline",
+    "on_interval",
+    "plu_inverse_matrix",
+    "plu_matrix",
+    "plu_pack",
+    "polynomial_spline",
+    "polynomial_spline_inverse",
+    "random_rotation",
+    "rational_quadratic",
+    "rational_quadratic_inverse",
     "squeeze",
     "sum_event",
     "svd_matrix",
