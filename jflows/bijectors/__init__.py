@@ -22,9 +22,8 @@ from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Pow
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
 from jflows.bijectors.residual import Residual
-from jflows.bijectors.sylvester import Sylvester
-from jflows.bijectors.reshape import Squeeze
 from jflows.bijectors.spline import CubicSpline, LinearSpline, QuadraticSpline, RationalQuadraticSpline
+from jflows.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ELU",
@@ -39,6 +38,7 @@ __all__ = [
     "Conditioned",
     "Continuous",
     "Coupling",
+    "CubicSpline",
     "DiagonalLinear",
     "Elementwise",
     "Exp",
@@ -51,13 +51,9 @@ __all__ = [
     "InvertibleLinear",
     "LeakyReLU",
     "LinearMap",
+    "LinearSpline",
     "LogisticMixture",
     "Logit",
-    "CubicSpline",
-    "InnerMap",
-    "Inverse",
-    "InvertibleLinear",
-    "LinearSpline",
     "LogitPixels",
     "LowRankLinear",
     "Masked",
@@ -69,8 +65,8 @@ __all__ = [
     "Planar",
     "Power",
     "QRLinear",
-    "Radial",
     "QuadraticSpline",
+    "Radial",
     "RandomPermutation",
     "RationalQuadraticSpline",
     "Repeat",
