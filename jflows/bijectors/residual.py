@@ -54,7 +54,7 @@ class Residual(Bijector):
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
       InvalidValueError: for an unknown estimator or noise, or a number out of range; without a key where one is needed.
-    Numerics: the round trip is exact up to 16 Lip / (1 - Lip) units of rounding, in about log(16 eps) / log(Lip) steps at
+    Numerics: the round trip is exact up to 16 Lip / (1 - Lip) units of rounding, in log(16 eps) / log(Lip) steps at
       most: 20 with Lip = 0.5 in float32, 1100 with 0.97 in float64, where 1000 leave an error of 1e-13.
     """
 
