@@ -298,7 +298,7 @@ CASES = (
     Case("additive_two_way", two_way, (5,), EXACT | CONTEXT),
     Case("additive_two_way_repeat", lambda: b.Repeat(two_way(), 3, "invertible"), (4,), CONTEXT, slow=True),
     Case("residual_exact", lambda: residual("exact"), (4,), EXACT | CONTEXT),
-    Case("residual_roulette", lambda: residual("roulette"), (4,), EXACT),
+    Case("residual_roulette", lambda: residual("roulette"), (4,), EXACT, slow=True),
     Case(
         "residual_truncated",
         lambda: residual("truncated", num_terms=6, noise="normal"),
