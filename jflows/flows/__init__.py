@@ -9,5 +9,12 @@ from jflows.spec import register
 for _cls in (UniformDequantize, VariationalDequantize):
     register(_cls)
 
-__all__ = ["Dequantize", "Flow", "UniformDequantize", "VariationalDequantize", "glow", "glow_step"]
-__all__ = ["Flow", "UniformDequantize", "flow_matching_loss", "glow", "glow_step"]
+__all__ = [
+    "Dequantize",
+    "Flow",
+    "UniformDequantize",
+    "VariationalDequantize",
+    "flow_matching_loss",
+    "glow",
+    "glow_step",
+]
