@@ -54,7 +54,8 @@ def of_bijector(make: Callable[[], b.Bijector]) -> Callable[..., Maps]:
         fixed = {name: value for name, value in variables.items() if name != "params"}
 
         def call(method: str) -> Callable:
-            return lambda params, values: bijector.apply({"params": params, **fixed}, values, method=method)
+            rngs = {"noise": jax.random.key(0)} if bijector.needs_key else {}
+            return lambda params, values: bijector.apply({"params": params, **fixed}, values, method=method, rngs=rngs)
 
         return Maps(trained, call("forward_and_log_det"), call("inverse_and_log_det"))
 
@@ -141,7 +142,55 @@ def affine_coupling() -> b.Bijector:
     return b.Coupling(MLP, b.Affine())
 
 
-FLAT, ROWS, VECTORS = (200_000,), (3125, DIM), (4096, DIM)
+def nothing(shape: tuple[int, ...]) -> tuple:
+    return ()
+
+
+def low_rank(shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    factor = random_normal(shape[-1], 4, scale=0.3)
+    return jnp.exp(random_normal(shape[-1])), factor, factor
+
+
+def two_way() -> b.Bijector:
+    return b.AdditiveTwoWay(nn.MLP((HIDDEN,)), nn.MLP((HIDDEN,)))
+
+
+FLAT, ROWS, VECTORS, IMAGES = (200_000,), (3125, DIM), (4096, DIM), (64, 16, 16, 16)
+OF_VECTORS: dict[str, Callable[[], b.Bijector]] = {
+    "exp": b.Exp,
+    "softplus": b.Softplus,
+    "softsign": b.Softsign,
+    "leaky_relu": b.LeakyReLU,
+    "elu": b.ELU,
+    "prelu": lambda: b.Elementwise(b.PReLU()),
+    "logistic_mixture": lambda: b.Elementwise(b.LogisticMixture(8)),
+    "gaussianize": lambda: b.Elementwise(b.Gaussianize(8)),
+    "monotone_integral": lambda: b.Elementwise(b.MonotoneIntegral(4, (16,))),
+    "standardize": b.Standardize,
+    "batchnorm": b.BatchNorm,
+    "householder": lambda: b.Householder(8),
+    "orthogonal": b.Orthogonal,
+    "qr_linear": lambda: b.QRLinear(8),
+    "svd_linear": lambda: b.SVDLinear(8),
+    "reverse": b.Reverse,
+    "random_permutation": b.RandomPermutation,
+    "swap_halves": b.SwapHalves,
+    "additive_two_way": two_way,
+    "planar": b.Planar,
+    "radial": b.Radial,
+    "sylvester": lambda: b.Sylvester(8),
+    "block_autoregressive": lambda: b.BlockNeuralAutoregressive(4),
+    "residual": lambda: b.Residual(nn.LipschitzMLP((HIDDEN,)), "truncated"),
+}
+OF_IMAGES: dict[str, Callable[[], b.Bijector]] = {
+    "squeeze": b.Squeeze,
+    "haar": b.Haar,
+    "invertible_linear_image": lambda: b.InvertibleLinear(3),
+    "actnorm_image": lambda: b.ActNorm(3),
+    "coupling_checkerboard_image": lambda: b.Coupling(
+        nn.ConvNet(HIDDEN, norm="bias"), b.Affine(), 3, mask="checkerboard"
+    ),
+}
 SPLINE = of_inner(b.RationalQuadraticSpline(8, BOUND, boundary="learned"))
 
 # name, shape of x, jflows, distrax (or None); a matrix of distrax maps z to x, ours x to z, so theirs is inverted.
@@ -187,7 +236,28 @@ TABLE = (
         of_bijector(b.InvertibleLinear),
         of_distrax(matrix_and_bias, lambda p: distrax.Inverse(distrax.UnconstrainedAffine(*p))),
     ),
-    ("reverse", VECTORS, of_bijector(b.Reverse), None),
+    (
+        "diagonal_linear",
+        VECTORS,
+        of_bijector(b.DiagonalLinear),
+        of_distrax(lambda shape: jnp.exp(random_normal(shape[-1])), lambda p: distrax.Inverse(distrax.DiagLinear(p))),
+    ),
+    (
+        "triangular_linear",
+        VECTORS,
+        of_bijector(b.TriangularLinear),
+        of_distrax(lambda shape: matrix_and_bias(shape)[0], lambda p: distrax.Inverse(distrax.TriangularLinear(p))),
+    ),
+    (
+        "low_rank_linear",
+        VECTORS,
+        of_bijector(lambda: b.LowRankLinear(4)),
+        of_distrax(low_rank, lambda p: distrax.Inverse(distrax.DiagPlusLowRankLinear(*p))),
+    ),
+    ("sigmoid", VECTORS, of_bijector(b.Sigmoid), of_distrax(nothing, lambda _: distrax.Block(distrax.Sigmoid(), 1))),
+    ("tanh", VECTORS, of_bijector(b.Tanh), of_distrax(nothing, lambda _: distrax.Block(distrax.Tanh(), 1))),
+    *((name, VECTORS, of_bijector(make), None) for name, make in OF_VECTORS.items()),
+    *((name, IMAGES, of_bijector(make), None) for name, make in OF_IMAGES.items()),
 )
 
 
@@ -203,10 +273,14 @@ def gradient_of(run: Callable) -> Callable:
 
 def compiled_programs(maps: Maps, values: jax.Array) -> dict[str, Callable[[], object]]:
     """What is timed of one library, by name."""
-    functions = {"forward": maps.forward, "inverse": maps.inverse}
-    functions |= {f"{name}_gradient": gradient_of(function) for name, function in functions.items()}
-    programs = {name: jax.jit(function).lower(maps.params, values).compile() for name, function in functions.items()}
-    return {name: lambda program=program: program(maps.params, values) for name, program in programs.items()}
+    x, _ = jax.jit(maps.forward)(maps.params, values)  # the way back starts from values that the map can reach
+    calls = {"forward": (maps.forward, values), "inverse": (maps.inverse, x)}
+    calls |= {f"{name}_gradient": (gradient_of(function), start) for name, (function, start) in calls.items()}
+    programs = {
+        name: (jax.jit(function).lower(maps.params, start).compile(), start)
+        for name, (function, start) in calls.items()
+    }
+    return {name: lambda run=run, start=start: run(maps.params, start) for name, (run, start) in programs.items()}
 
 
 def milliseconds(call: Callable[[], object]) -> float:
