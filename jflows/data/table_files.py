@@ -8,7 +8,7 @@ seed, is held out for testing. Tables in .npz files are read by `jflows/data/fil
 
 import csv
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,17 +97,16 @@ def _read_csv(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
     try:
         separator, names, has_header = _head(path)
         chosen = choose(path, names, columns)
-        with warnings.catch_warnings():
+        with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a table without rows, which `TableData` refuses
             values = np.loadtxt(
-                path,
+                _whole_lines(file, separator, len(names)),
                 delimiter=separator,
                 skiprows=int(has_header),
                 usecols=chosen,
                 comments=None,
                 quotechar='"',
                 ndmin=2,
-                encoding="utf-8-sig",
             )
     except UnicodeDecodeError as error:
         raise DataError("load", str(path), "must be text in UTF-8", error.reason, "Convert it.") from error
@@ -116,6 +115,14 @@ def _read_csv(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
             raise
         raise _bad_cell(path, separator, names, has_header, chosen, error) from error
     return [names[i] for i in chosen], values
+
+
+def _whole_lines(file: Iterable[str], separator: str, num_cells: int) -> Iterator[str]:
+    """The lines, all of `num_cells` cells: numpy would take "1,5,2" for 1 and 5 where two columns are asked for."""
+    for line in file:
+        if line.count(separator) != num_cells - 1 and '"' not in line and line.strip():
+            raise ValueError(f"a line without {num_cells} cells")
+        yield line
 
 
 def _head(path: Path) -> tuple[str, list[str], bool]:
