@@ -59,9 +59,9 @@ def cache_dir() -> Path:
     return Path(folder).expanduser() if folder else Path.home() / ".cache" / "jflows"
 
 
-def is_cached(archive: Archive) -> bool:
-    """True if the cache holds a file of the archive's name (its content is checked by `fetch`)."""
-    return (cache_dir() / "archives" / archive.file_name).is_file()
+def say(text: str) -> None:
+    """Reports on stderr what takes the user's time."""
+    print(f"jflows.data: {text}", file=sys.stderr, flush=True)
 
 
 def fetch(archive: Archive) -> Path:
@@ -81,6 +81,7 @@ def fetch(archive: Archive) -> Path:
         if path.is_file():
             _check(archive, path)
             return path
+        say(f"downloading {archive}, once")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent) as folder:
             downloaded = _download(archive, Path(folder))

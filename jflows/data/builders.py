@@ -17,7 +17,6 @@ import errno
 import io
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from jflows.data.archives import fetch, is_cached, storage_error
+from jflows.data.archives import fetch, say, storage_error
 from jflows.data.dataset import TableData
 from jflows.data.sources import SOURCES, Source
 from jflows.data.tables import TABLES, Table
@@ -239,13 +238,11 @@ def _prepare_locked(builder: _Builder, data_dir: Path, manual_dir: Path) -> None
     source = builder.SOURCE
     for leftover in (data_dir / builder.name).glob("incomplete.*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    if source.archive is not None:
-        if not is_cached(source.archive):
-            _say(f"downloading {source.archive}, once")
-        fetch(source.archive)
     if isinstance(builder, _TableBuilder):
         builder.inputs = builder.SOURCE.inputs(manual_dir)
-    _say(f"preparing {source.name} in {data_dir}, about {source.prepare_seconds} s, once")
+    elif source.archive is not None:
+        fetch(source.archive)
+    say(f"preparing {source.name} in {data_dir}, about {source.prepare_seconds} s, once")
     started = time.monotonic()
     try:
         with _quiet():
@@ -254,7 +251,7 @@ def _prepare_locked(builder: _Builder, data_dir: Path, manual_dir: Path) -> None
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, "No space left on device") from error
         raise
-    _say(f"prepared {source.name} in {time.monotonic() - started:.1f} s")
+    say(f"prepared {source.name} in {time.monotonic() - started:.1f} s")
 
 
 def _unreadable(builder: tfds.core.DatasetBuilder, split: str, error: Exception) -> DataError:
@@ -265,10 +262,6 @@ def _damaged(folder: os.PathLike[str], rule: str, error: Exception) -> DataError
     message = " ".join(str(error).split())[:200].rstrip(".")
     fix = "Delete this folder and run the same command again: it is made anew."
     return DataError("load", str(folder), rule, f"{type(error).__name__}: {message}", fix)
-
-
-def _say(text: str) -> None:
-    print(f"jflows.data: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

