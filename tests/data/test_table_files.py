@@ -187,6 +187,11 @@ def test_npz_with_parts(tmp_path):
     np.savez(tmp_path / "t.npz", train=X[:15], test=X[15:, :2])
     with pytest.raises(DataError, match=r"training data's shape \(3,\); got shape \(2,\)"):
         load(tmp_path / "t.npz", "test")
+    np.savez(tmp_path / "t.npz", train=X[:15], test=np.ones((2, 3)))  # only training columns must vary
+    assert len(load(tmp_path / "t.npz", "test")) == 2
+    np.savez(tmp_path / "t.npz", x=X * [1, 1, 0])
+    with pytest.raises(DataError, match=r"t\.npz, column 'x2'` must vary"):
+        load(tmp_path / "t.npz")
     np.savez(tmp_path / "t.npz", x=X, columns=["a", "b"])
     with pytest.raises(DataError, match=r"must name its 3 columns in `columns`; got \['a', 'b'\]"):
         load(tmp_path / "t.npz")
