@@ -159,7 +159,7 @@ class Table:
         paths = [manual_dir / file for file in self.files]
         for path in paths:
             if not path.is_file():
-                fix = "Unpack data.tar.gz of https://zenodo.org/record/1161203 there, or set manual_dir."
+                fix = "Unpack data.tar.gz of https://zenodo.org/record/1161203 and set manual_dir to its folder `data`."
                 raise DataError("load", self.name, f"must lie in {path}, fetched by you", "no such file", fix)
         return paths
 
