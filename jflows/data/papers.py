@@ -1,8 +1,8 @@
 """Tables that no package registry holds, from the files published with the paper on masked autoregressive flows.
 
-Papamakarios et al. 2017, arXiv:1705.07057, appendix D; the files are at https://zenodo.org/record/1161203. Unpack its
-data.tar.gz and give the folder `data` as `manual_dir`. Each reader takes the rows and columns that the code of the paper
-takes, by the same rules and in the same order. Read next: `jflows/data/tables.py`, which names these data sets.
+Papamakarios et al. 2017, arXiv:1705.07057, appendix D; the files are at https://zenodo.org/record/1161203. Unpack
+data.tar.gz and give its folder `data` as `manual_dir`. Each reader takes the rows and columns that the code of the
+paper takes, by the same rules and in the same order. Read next: `jflows/data/tables.py`, which names these data sets.
 """
 
 from collections.abc import Mapping
