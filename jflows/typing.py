@@ -3,7 +3,7 @@
 Arrays are `jax.Array`; shapes are written in docstrings as `[*batch, height, width, channels]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -24,6 +24,30 @@ class Conditioner(Protocol):
 
     def __call__(self, inputs: Array, num_features: int, context: Array | None = None) -> Array:
         """[*batch, *space, channels] -> [*batch, *space, num_features]."""
+        ...
+
+
+class OrderedConditioner(Conditioner, Protocol):
+    """A conditioner whose params_i depend on inputs before i only, and which computes them one by one, at little cost.
+
+    params = self(x, num_params * dim, context), as [*batch, num_params, dim]. `MaskedAutoregressive` uses these two
+    methods where a conditioner has them.
+    """
+
+    def solve_in_order(
+        self, solve: Callable[[Array, Array], Array], z: Array, num_features: int, context: Array | None = None
+    ) -> Array:
+        """x with x_i = solve(z_i, params_i): [*batch, dim]; `solve` takes [*batch, 1], [*batch, num_params, 1]."""
+        ...
+
+    def solve_transposed(
+        self, rhs: Array, diagonal: Array, slopes: Array, x: Array, context: Array | None = None
+    ) -> Array:
+        """The solution u of diagonal_i u_i + sum_j (d params_j / d x_i) . slopes_j u_j = rhs_i.
+
+        Shapes:
+          rhs, diagonal, x: [*batch, dim]; slopes: [*batch, num_params, dim] -> u: [*batch, dim].
+        """
         ...
 
 

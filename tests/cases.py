@@ -74,6 +74,20 @@ def continuous(trace: str, solver: str) -> Bijector:
     return b.Continuous(nn.TimeMLP((4,)), trace, solver, rtol=1e-10, atol=1e-10)
 
 
+def autoregressive(inner: b.InnerMap, **made: Any) -> Bijector:
+    return b.MaskedAutoregressive(nn.MADE((6, 6), "tanh", **made), inner)
+
+
+def causal_transformer() -> Bijector:
+    return b.MaskedAutoregressive(nn.Transformer(4, 1, 2, event_ndims=1, causal=True), b.Affine())
+
+
+def order_pattern(**made: Any) -> np.ndarray:
+    """What an autoregressive map of four coordinates may depend on: itself, and what comes before."""
+    degrees = nn.MADE((1,), **made).degrees(4)[0]
+    return degrees[:, None] >= degrees
+
+
 def block_pattern(num_kept: int, dim: int) -> np.ndarray:
     """What a coupling of vectors may depend on: itself, and for the changed half the kept one."""
     pattern = np.eye(dim, dtype=bool)
@@ -282,6 +296,50 @@ CASES = (
     Case("planar", lambda: b.Planar(), (3,), EXACT, slow=True),
     Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
     Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),
+    Case("maf", lambda: autoregressive(b.Affine()), (4,), BOUNDED | {"jacobian_pattern": order_pattern()}),
+    Case(
+        "maf_random_context",
+        lambda: autoregressive(b.Affine(), order="random", seed=2, residual=True),
+        (4,),
+        BOUNDED | CONTEXT | {"jacobian_pattern": order_pattern(order="random", seed=2)},
+    ),
+    Case(
+        "maf_residual",
+        lambda: autoregressive(b.Affine(), order="reversed", residual=True),
+        (4,),
+        BOUNDED | {"jacobian_pattern": order_pattern(order="reversed")},
+        slow=True,
+    ),
+    Case(
+        "maf_one_dimension",
+        lambda: autoregressive(b.Affine()),
+        (1,),
+        BOUNDED | CONTEXT | {"skip": ("gradients",)},  # the weights of the only input are all masked
+        slow=True,
+    ),
+    Case("maf_mixture", lambda: autoregressive(b.LogisticMixture(2)), (3,), CONTEXT, slow=True),
+    Case("maf_integral", lambda: autoregressive(integral()), (3,), slow=True),
+    Case(
+        "maf_transformer",
+        causal_transformer,
+        (4,),
+        BOUNDED | CONTEXT | {"jacobian_pattern": order_pattern()},
+        slow=True,
+    ),
+    Case(
+        "iaf",
+        lambda: b.Inverse(autoregressive(b.Affine(), order="reversed")),
+        (4,),
+        BOUNDED | CONTEXT | {"jacobian_pattern": order_pattern(order="reversed")},
+        slow=True,
+    ),
+    Case(
+        "maf_repeat",
+        lambda: b.Repeat(b.Chain((autoregressive(b.Affine()), b.Reverse())), 2, "invertible"),
+        (4,),
+        CONTEXT,
+        slow=True,
+    ),
     Case("block_autoregressive", lambda: b.BlockNeuralAutoregressive(2), (3,), TRIANGULAR),
     Case("block_autoregressive_context", lambda: b.BlockNeuralAutoregressive(2, 2), (2,), CONTEXT, slow=True),
     Case("block_autoregressive_add", lambda: b.BlockNeuralAutoregressive(2, residual="add"), (2,), slow=True),

@@ -1,6 +1,7 @@
 """Bijectors: invertible maps with a log-det. The contract is `Bijector`; a stack of steps is `Repeat`."""
 
 from jflows.bijectors.actnorm import ActNorm, Standardize
+from jflows.bijectors.autoregressive import MaskedAutoregressive
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.batchnorm import BatchNorm
 from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
@@ -57,6 +58,7 @@ __all__ = [
     "LogitPixels",
     "LowRankLinear",
     "Masked",
+    "MaskedAutoregressive",
     "MonotoneIntegral",
     "MultiScale",
     "Orthogonal",

@@ -1,8 +1,9 @@
 """MADE: dense layers masked so that the parameters of an input depend only on earlier inputs."""
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -10,20 +11,20 @@ from jflows.errors import InvalidValueError, check_choice
 from jflows.nn.activations import ACTIVATIONS, check_activation
 from jflows.nn.embed import ContextTerm
 from jflows.nn.mlp import BLOCK_STD, check_hidden_sizes
-from jflows.ops.autoregressive import ORDERS, made_degrees, made_masks
-from jflows.typing import Array
+from jflows.ops.autoregressive import ORDERS, made_degrees
+from jflows.ops.autoregressive_inverse import MaskedNetwork, masked_pass, solve_in_order, transposed
+from jflows.typing import Array, Shape
 
 LECUN = nn.initializers.lecun_normal()
 
 
-class MaskedDense(nn.Module):
-    """y = x (kernel * mask) + bias, with a fixed mask: a bool array, so this layer is built inside other modules."""
+class Weights(nn.Module):
+    """Kernel [in, out] and bias of a layer. The mask is applied where they are used."""
 
     @nn.compact
-    def __call__(self, x: Array, mask: np.ndarray, kernel_init: Any = LECUN) -> Array:
-        kernel = self.param("kernel", kernel_init, mask.shape, x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, mask.shape[1:], x.dtype)
-        return jnp.matmul(x, jnp.where(mask, kernel, jnp.zeros_like(kernel))) + bias
+    def __call__(self, shape: tuple[int, int], dtype: Any, kernel_init: Any = LECUN) -> tuple[Array, Array]:
+        kernel = self.param("kernel", kernel_init, shape, dtype)
+        return kernel, self.param("bias", nn.initializers.zeros, shape[1:], dtype)
 
 
 class MADE(nn.Module):
@@ -36,8 +37,9 @@ class MADE(nn.Module):
         h_k = h_{k-1} + M_2k act(M_1k act(h_{k-1})),  y = M_out act(h_last)
 
     A context vector is mapped linearly (from zero) and added, unmasked, before each activation. The last layer starts
-    at zero. Hidden units are sorted by degree: see `jflows.ops.autoregressive`, and `degrees`, which an incremental
-    inverse needs. With one input the parameters depend on the context and the biases alone.
+    at zero. Hidden units are sorted by degree: see `jflows.ops.autoregressive`. That is what `solve_in_order` needs, by
+    which `MaskedAutoregressive` samples at about the cost of a density. With one input the parameters depend on the
+    context and the biases alone.
 
     Source: Germain et al. 2015, arXiv:1502.03509, section 4; `residual`: Nash and Durkan 2019, arXiv:1904.05626
     (ResMADE).
@@ -74,28 +76,56 @@ class MADE(nn.Module):
         """Degrees of the inputs and of each entry of `hidden_sizes`; `conditional` says whether there is a context."""
         return made_degrees(dim, self.hidden_sizes, self.order, self.seed, conditional)
 
-    @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dim = x.shape[-1]
+        return masked_pass(self._network(x.shape, x.dtype, num_features, context), x)[-1]
+
+    def solve_in_order(
+        self,
+        solve: Callable[[Array, Array], Array],
+        z: Array,
+        num_features: int,
+        context: Array | None = None,
+    ) -> Array:
+        """x with x_i = solve(z_i, params_i(x)): see `jflows.typing.OrderedConditioner`."""
+        network = self._network(z.shape, z.dtype, num_features, context)
+        return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
+
+    def solve_transposed(
+        self, rhs: Array, diagonal: Array, slopes: Array, x: Array, context: Array | None = None
+    ) -> Array:
+        """The triangular system of the implicit gradient at x: see `jflows.typing.OrderedConditioner`."""
+        network = self._network(x.shape, x.dtype, slopes.shape[-2] * x.shape[-1], context)
+        return solve_in_order(
+            lambda of_i, from_later: (of_i[0] - from_later[..., 0, :]) / of_i[1],
+            lambda of_i, solution: of_i[2] * solution[..., None, :],
+            (rhs, diagonal, slopes),
+            transposed(network, x),
+        )
+
+    @nn.compact
+    def _network(self, shape: Shape, dtype: Any, num_features: int, context: Array | None) -> MaskedNetwork:
+        """The weights, for x of this shape."""
+        dim = shape[-1]
         if num_features % dim:
             rule = f"must be a multiple of the {dim} inputs"
             raise InvalidValueError("MADE", "num_features", rule, repr(num_features))
         degrees = self.degrees(dim, context is not None)
-        masks = made_masks(degrees, num_features // dim)
-        act = ACTIVATIONS[self.activation]
-        h = self._hidden("hidden_0", x, masks[0], context)
-        for index, mask in enumerate(masks[1:-1], 1):
-            r = self._hidden(f"hidden_{index}", act(h), mask, context)
+        layers, of_layers = [self._weights("hidden_0", dim, self.hidden_sizes[0], dtype, context)], list(degrees[:2])
+        for index, (fan_in, size) in enumerate(pairwise(self.hidden_sizes), 1):
+            layers.append(self._weights(f"hidden_{index}", fan_in, size, dtype, context))
+            of_layers.append(degrees[index + 1])
             if self.residual:
                 small = nn.initializers.normal(BLOCK_STD)
                 # Equal sizes have equal degrees, so the sum keeps the degree of each unit.
-                h = h + MaskedDense(name=f"block_{index}")(act(r), mask, small)
-            else:
-                h = r
-        return MaskedDense(name="output")(act(h), masks[-1], nn.initializers.zeros)
+                layers.append(Weights(name=f"block_{index}")((size, size), dtype, small))
+                of_layers.append(degrees[index + 1])
+        zeros = nn.initializers.zeros
+        layers.append(Weights(name="output")((self.hidden_sizes[-1], num_features), dtype, zeros))
+        kernels, biases = zip(*layers, strict=True)
+        return MaskedNetwork(kernels, biases, tuple(of_layers), ACTIVATIONS[self.activation], self.residual)
 
-    def _hidden(self, name: str, x: Array, mask: np.ndarray, context: Array | None) -> Array:
-        h = MaskedDense(name=name)(x, mask)
+    def _weights(self, name: str, fan_in: int, size: int, dtype: Any, context: Array | None) -> tuple[Array, Array]:
+        kernel, bias = Weights(name=name)((fan_in, size), dtype)
         if context is not None:
-            h = h + ContextTerm(name=f"{name}_context")(context, h)
-        return h
+            bias = bias + ContextTerm(name=f"{name}_context")(context, bias)
+        return kernel, bias
