@@ -4,6 +4,7 @@ from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDe
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.presets import glow, glow_step
+from jflows.flows.vectors import iaf, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.spec import register
 
 for _cls in (UniformDequantize, VariationalDequantize):
@@ -17,4 +18,11 @@ __all__ = [
     "flow_matching_loss",
     "glow",
     "glow_step",
+    "iaf",
+    "maf",
+    "nice",
+    "normal",
+    "nsf_autoregressive",
+    "nsf_coupling",
+    "realnvp",
 ]
