@@ -43,22 +43,8 @@ __all__ = [
     "to_spec",
 ]
 
-_MODULES = frozenset(
-    [
-        "bijectors",
-        "data",
-        "distributions",
-        "eval",
-        "flows",
-        "interop",
-        "nn",
-        "ops",
-        "spec",
-        "testing",
-        "train",
-        "typing",
-    ]
-)
+_PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
+_MODULES = (*_PARTS, "spec", "testing", "train", "typing")
 _PRESETS = ("glow", "iaf", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
 _HOME = {
     **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS), "jflows.flows"),

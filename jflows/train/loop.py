@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +123,8 @@ def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
 
 
 def _train_batches(data: Data, config: TrainConfig, batch_size: int) -> TrainBatches:
-    of_images = dict(num_bits=config.num_bits, mirror=config.mirror) if isinstance(data, ImageData) else {}
+    is_image = isinstance(data, ImageData)
+    of_images: dict[str, Any] = dict(num_bits=config.num_bits, mirror=config.mirror) if is_image else {}
     return TrainBatches(data, batch_size, config.seed, labels=config.wants_labels, **of_images)
 
 
