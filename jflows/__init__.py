@@ -11,7 +11,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, Jflows
 
 if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
-    from jflows.flows import Flow, UniformDequantize, glow
+    from jflows.flows import Flow, UniformDequantize, glow, iaf, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
     from jflows.spec import from_spec, register, to_spec
     from jflows.train import fit, load
 
@@ -30,16 +30,24 @@ __all__ = [
     "fit",
     "from_spec",
     "glow",
+    "iaf",
     "load",
+    "maf",
+    "nice",
     "nn",
+    "nsf_autoregressive",
+    "nsf_coupling",
     "ops",
+    "realnvp",
     "register",
     "to_spec",
 ]
 
-_MODULES = ("bijectors", "data", "distributions", "eval", "flows", "nn", "ops", "spec", "train", "typing")
+_PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
+_MODULES = (*_PARTS, "spec", "testing", "train", "typing")
+_PRESETS = ("glow", "iaf", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
 _HOME = {
-    **dict.fromkeys(("Flow", "UniformDequantize", "glow"), "jflows.flows"),
+    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
     **dict.fromkeys(("fit", "load"), "jflows.train"),
 }

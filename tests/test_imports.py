@@ -32,6 +32,9 @@ LAZY = (
     "grain",
     "diffrax",
     "equinox",
+    "pandas",
+    "pyarrow",
+    "h5py",
 )
 
 

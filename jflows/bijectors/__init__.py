@@ -23,6 +23,7 @@ from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Pow
 from jflows.bijectors.repeat import Repeat
 from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
 from jflows.bijectors.residual import Residual
+from jflows.bijectors.spline import CubicSpline, LinearSpline, QuadraticSpline, RationalQuadraticSpline
 from jflows.bijectors.sylvester import Sylvester
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Conditioned",
     "Continuous",
     "Coupling",
+    "CubicSpline",
     "DiagonalLinear",
     "Elementwise",
     "Exp",
@@ -50,6 +52,7 @@ __all__ = [
     "InvertibleLinear",
     "LeakyReLU",
     "LinearMap",
+    "LinearSpline",
     "LogisticMixture",
     "Logit",
     "LogitPixels",
@@ -64,8 +67,10 @@ __all__ = [
     "Planar",
     "Power",
     "QRLinear",
+    "QuadraticSpline",
     "Radial",
     "RandomPermutation",
+    "RationalQuadraticSpline",
     "Repeat",
     "Reshape",
     "Residual",

@@ -35,7 +35,7 @@ class Continuous(Bijector):
 
     Needs diffrax: `pip install jflows-flax[ode]`.
 
-    Source: Chen et al. 2018, arXiv:1806.07366, theorem 1; Grathwohl et al. 2019, arXiv:1810.01367, eqs. 4 and 8.
+    Source: Chen et al. 2018, arXiv:1806.07366, theorem 1; Grathwohl et al. 2019, arXiv:1810.01367, section 3.1.
 
     Args:
       network: v, with `__call__(t, x, context)`, such as `jflows.nn.TimeMLP`; without state.

@@ -25,7 +25,7 @@ class Residual(Bijector):
     | estimator | log_det | products with J | key |
     |---|---|---|---|
     | "exact" | exact, by D^3 operations: for small events | D | no |
-    | "truncated" | num_terms of the series; |bias| <= `jflows.ops.trace.truncation_bound` | num_terms | yes |
+    | "truncated" | num_terms of the series; bias within `jflows.ops.trace.truncation_bound` | num_terms | yes |
     | "roulette" | unbiased: further terms, weighted, while a coin shows heads | num_terms + 1 / p - 1 (mean) | yes |
 
     Traces of the last two are estimated with one noise vector per example (Hutchinson), and their derivatives by the
@@ -36,15 +36,16 @@ class Residual(Bijector):
     Sampling solves a fixed point with derivatives by the implicit function theorem, and reports its largest
     |z - x - g(x)| as `inverse_residual` in the collection "intermediates". Wrap in `Inverse` to sample explicitly.
 
-    Source: Behrmann et al. 2019, arXiv:1811.00995, algorithm 1 and eq. 3; Chen et al. 2019, arXiv:1906.02735, eqs. 6
-    and 8.
+    Source: Behrmann et al. 2019, arXiv:1811.00995, algorithm 1 and section 3; Chen et al. 2019, arXiv:1906.02735,
+    eqs. 6 and 8.
 
     Args:
       network: g, with `__call__(x, num_features, context)`: `jflows.nn.LipschitzMLP` or `LipschitzConvNet`. Any other
         must be a contraction, which is not checked, and have no state.
       estimator: "exact", "truncated" or "roulette".
       num_terms: terms that are always taken.
-      stop_probability: p in (0, 1), of "roulette" only.
+      stop_probability: p in (0, 1), of "roulette" only; the default is safe up to Lip(g) = 0.97. Larger is faster, and
+        often good enough, as few Jacobians come near the bound.
       noise: "rademacher" or "normal".
       tolerance: largest last step of the fixed point, relative to 1 + max|x|; None for rounding error.
       max_iterations: of the fixed point.
@@ -53,14 +54,14 @@ class Residual(Bijector):
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
       InvalidValueError: for an unknown estimator or noise, or a number out of range; without a key where one is needed.
-    Numerics: the round trip is exact up to 16 Lip / (1 - Lip) units of rounding, in about log(eps) / log(Lip) steps at
-      most: some 30 with Lip = 0.5 in float32, 1000 with 0.97 in float64.
+    Numerics: the round trip is exact up to 16 Lip / (1 - Lip) units of rounding, in log(16 eps) / log(Lip) steps at
+      most: 20 with Lip = 0.5 in float32, 1100 with 0.97 in float64, where 1000 leave an error of 1e-13.
     """
 
     network: nn.Module
     estimator: str = "exact"
     num_terms: int = 4
-    stop_probability: float = 0.1
+    stop_probability: float = 0.05
     noise: str = "rademacher"
     tolerance: float | None = None
     max_iterations: int = 1000

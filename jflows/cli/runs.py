@@ -9,7 +9,7 @@ import numpy as np
 
 from jflows.cli import pictures
 from jflows.cli.progress import counting
-from jflows.data import SOURCES, ImageData, eval_batches, load
+from jflows.data import SOURCES, TABLE_NAMES, ImageData, eval_batches, load
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import evaluate as evaluate_flow
 from jflows.flows import Flow
@@ -126,11 +126,20 @@ def run_data(run: Path, flow: Flow, name: str | None, split: str) -> ImageData:
 def load_images(config: dict[str, Any], split: str, size: tuple[int, int] | None = None) -> ImageData:
     """The split of a config's data; folders are resized to `size` if the config asks for resizing."""
     name = config["data"]
+    if name in TABLE_NAMES:
+        raise _not_images(name)
     if name not in SOURCES and not Path(name).expanduser().exists():
         rule = f"must be one of {', '.join(SOURCES)}, or the path of a folder of images or an .npz file"
         raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, SOURCES)}Check the path.")
     resize = size if config.get("image_size") and Path(name).expanduser().is_dir() else None
-    return load(name, split, num_validation=config.get("num_validation", 0), size=resize)
+    data = load(name, split, num_validation=config.get("num_validation", 0), size=resize)
+    if not isinstance(data, ImageData):
+        raise _not_images(name)
+    return data
+
+
+def _not_images(name: str) -> DataError:
+    return DataError("data", "--data", "must hold images, for a flow of images", f"the table {name!r}", "Name others.")
 
 
 def check_fit(flow: Flow, images: ImageData) -> None:

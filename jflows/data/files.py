@@ -1,22 +1,26 @@
-"""Images from the user's own files: a folder, or an .npz file.
+"""Images from the user's own files: a folder, or an .npz file, which may hold a table instead.
 
 A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or `train` and `test`
 subfolders, each of which is such a folder. An .npz file holds `x` [num, height, width, channels] with `label` or `y`,
-or `train` and `test` with `train_label` and `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`.
-Without a test part, a seeded tenth of the rows is held out for testing. Read next: `jflows/data/dataset.py`.
+or `train` and `test` with `train_label` and `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`. Arrays
+[num, dim] are a table, whose column names may be in `columns`.
+Without a test part, a seeded tenth of the rows is held out for testing. Read next: `jflows/data/loading.py`.
 """
 
+import functools
 import warnings
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from jflows.data.dataset import ImageData, split_rows
+from jflows.data import table_files
+from jflows.data.dataset import Data, ImageData, TableData, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-TEST_FRACTION = 0.1
 
 # Pillow's names of pixel formats; any other (16-bit "I;16", float "F", ...) would lose precision in silence.
 _GRAY_MODES = ("1", "L")
@@ -51,13 +55,13 @@ def load_folder(
     else:
         parts, classes = (folder,), _class_names(folder)
         listed = _list_images(folder, classes)
-        train, test = _hold_out(len(listed), str(folder))
+        train, test = hold_out(len(listed), str(folder))
         chosen = [listed[row] for row in (test if split == "test" else train)]
     others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
     if others:
         count = "1 file" if len(others) == 1 else f"{len(others)} files"
         text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=4)
     if split != "test":
         start, stop = split_rows(split, len(chosen), num_validation)
         chosen = chosen[start:stop]
@@ -66,43 +70,58 @@ def load_folder(
     return ImageData(folder.name, x, label, num_classes=len(classes) or None)
 
 
-def load_npz(path: Path, split: str, num_validation: int = 0) -> ImageData:
+def load_npz(path: Path, split: str, num_validation: int = 0, columns: Sequence[str | int] | None = None) -> Data:
     """Loads one split of an .npz file; see the head of this module for its keys, of which `num_bits` may be one more.
 
     Arrays with the keys `train` and `test` keep their order; rows of `x` alone are shuffled by a fixed seed.
 
+    Args:
+      path: of the file.
+      split: "train", "validation" or "test".
+      num_validation: the last so many training rows are "validation".
+      columns: of a table: those to keep, by name or position; None keeps all.
     Raises:
-      DataError: if the file is damaged or pickled, a key is missing, or the arrays break the rules of `ImageData`.
-      InvalidValueError: if `num_validation` breaks its rule.
+      DataError: if the file is damaged or pickled, a key is missing, or the arrays break the rules of `ImageData` or
+        `TableData`.
+      InvalidValueError: if `num_validation` or `columns` breaks its rule.
     """
     arrays = _read_npz(path)
-    num_bits = int(arrays.get("num_bits", np.int64(8)))
     x, test_x = _first(arrays, "x", "train", "x_train"), _first(arrays, "test", "x_test")
     label = _first(arrays, "label", "y", "train_label", "y_train")
     test_label = _first(arrays, "test_label", "y_test")
     if x is None:
         rule = "must have an array `x`, or `train` and `test`"
         raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
-    data = ImageData(path.name, x, label, num_bits)
+    if x.ndim == 2:
+        make = table_files.maker(path, x.shape[1], arrays.get("columns"), columns)
+    elif columns is None:
+        make = functools.partial(_make_images, path.name, int(arrays.get("num_bits", np.int64(8))))
+    else:
+        raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
+    data = make(x, label, None)
+    if isinstance(data, TableData):
+        table_files.check_varies(data)
     if test_x is None:
-        train, test = _hold_out(len(data), str(path))
+        train, test = hold_out(len(data), str(path))
         rows = test if split == "test" else train
     elif split == "test":
         if test_x.shape[1:] != x.shape[1:]:
-            rule = f"must hold test images of the training images' shape {x.shape[1:]}"
-            raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Crop or resize them.")
+            rule = f"must hold test data of the training data's shape {x.shape[1:]}"
+            raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
         if (label is None) != (test_label is None):
             rule = "must have labels for both parts or for neither"
             raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Add or remove `test_label`.")
-        return ImageData(path.name, test_x, test_label, num_bits, data.num_classes)
+        return make(test_x, test_label, data.num_classes)
     else:
         rows = np.arange(len(data))
     if split != "test":
         start, stop = split_rows(split, len(rows), num_validation)
         rows = rows[start:stop]
-    return ImageData(
-        path.name, data.x[rows], None if data.label is None else data.label[rows], num_bits, data.num_classes
-    )
+    return replace(data, x=data.x[rows], label=None if data.label is None else data.label[rows])
+
+
+def _make_images(name: str, num_bits: int, x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> Data:
+    return ImageData(name, x, label, num_bits, num_classes)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -118,16 +137,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _first(arrays: dict[str, np.ndarray], *keys: str) -> np.ndarray | None:
     return next((arrays[key] for key in keys if key in arrays), None)
-
-
-def _hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
-    if num < 2:
-        fix = "Add images, or give `train` and `test` parts of your own."
-        raise DataError("load", name, "must have at least 2 images, to split off a test part", num, fix)
-    rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
-    num_test = max(1, int(num * TEST_FRACTION))
-    return rows[:-num_test], rows[-num_test:]
 
 
 def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:

@@ -1,4 +1,4 @@
-"""The known data sets: their facts in one table, and a reader for each that returns plain arrays.
+"""The known sets of images: their facts in one table, and a reader for each that returns plain arrays.
 
 Digits comes with scikit-learn; the other three are archives of package registries. Licences and credits: the packages
 do not cover the data itself; cite LeCun et al. 1998 (MNIST), Xiao et al. 2017 (Fashion-MNIST, MIT licence),
@@ -83,7 +83,7 @@ def read_mnist() -> Arrays:
 
 def read_fashion_mnist() -> Arrays:
     """Fashion-MNIST, 60,000 and 10,000 images of 28x28 in the original order."""
-    members = _deb_members(fetch(FASHION_MNIST_ARCHIVE))
+    members = deb_members(fetch(FASHION_MNIST_ARCHIVE))
 
     def idx(name: str, offset: int) -> np.ndarray:
         packed = members[f"./usr/share/datasets/fashion-mnist/{name}.gz"]
@@ -122,7 +122,7 @@ def _image_rows(png: bytes) -> np.ndarray:
         return np.asarray(image).reshape(-1, 32, 32, 3)
 
 
-def _deb_members(path: Path) -> dict[str, bytes]:
+def deb_members(path: Path) -> dict[str, bytes]:
     """The files inside a Debian package: an `ar` file with a 60-byte header before each part, one being a tar."""
     raw, offset = path.read_bytes(), len(b"!<arch>\n")
     while offset < len(raw):

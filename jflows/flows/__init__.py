@@ -4,10 +4,25 @@ from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDe
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.presets import glow, glow_step
+from jflows.flows.vectors import iaf, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.spec import register
 
 for _cls in (UniformDequantize, VariationalDequantize):
     register(_cls)
 
-__all__ = ["Dequantize", "Flow", "UniformDequantize", "VariationalDequantize", "glow", "glow_step"]
-__all__ = ["Flow", "UniformDequantize", "flow_matching_loss", "glow", "glow_step"]
+__all__ = [
+    "Dequantize",
+    "Flow",
+    "UniformDequantize",
+    "VariationalDequantize",
+    "flow_matching_loss",
+    "glow",
+    "glow_step",
+    "iaf",
+    "maf",
+    "nice",
+    "normal",
+    "nsf_autoregressive",
+    "nsf_coupling",
+    "realnvp",
+]

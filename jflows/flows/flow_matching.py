@@ -20,7 +20,7 @@ def flow_matching_loss(flow: Flow, variables: Variables, x: Array, key: Key, con
     It is not a likelihood: its smallest value is not 0. Data are dequantized and preprocessed first; base samples are
     constants of the loss, so a learned base stays as it is.
 
-    Source: Lipman et al. 2023, arXiv:2210.02747, eqs. 22-23 with sigma_min = 0.
+    Source: Lipman et al. 2023, arXiv:2210.02747, section 4.1, example II with sigma_min = 0.
 
     Args:
       flow: its bijector is a `Continuous`.

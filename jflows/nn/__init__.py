@@ -3,6 +3,7 @@
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
+from jflows.nn.gated import Gated
 from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
@@ -20,6 +21,7 @@ __all__ = [
     "ContextEmbed",
     "ContextTerm",
     "ConvNet",
+    "Gated",
     "GatedConvNet",
     "LipschitzConvNet",
     "LipschitzMLP",

@@ -20,7 +20,7 @@ SWISH_START = 0.5  # of the published code: softplus(0.5) = 0.97
 class LipSwish(nn.Module):
     """y = x sigmoid(softplus(b) x) / 1.1, with one learned b: smooth, and of Lipschitz constant 1 at most.
 
-    Source: Chen et al. 2019, arXiv:1906.02735, section 3.2.
+    Source: Chen et al. 2019, arXiv:1906.02735, section 3.3.
 
     Shapes:
       x: any -> the same. `params`: sharpness [].
@@ -99,8 +99,8 @@ class LipschitzConvNet(nn.Module):
     Norms are bounded from above by at most 4 % (`jflows.ops.lipschitz`). Their cost is that of eigenvalue problems of
     the size of the image's channels, 144 for each outer convolution, and one of size `width`.
 
-    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1 and appendix C (the layers). Differs: the bound of the
-    norms, which power iteration only estimates.
+    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1, with the layers of its experiments. Differs: norms are
+    bounded, where power iteration only estimates them.
 
     Args:
       width: channels of the hidden layers.

@@ -27,7 +27,9 @@ from jflows.ops.linear import (
 )
 from jflows.ops.masks import MASK_KINDS, make_mask
 from jflows.ops.numerics import constant_log_det, sum_event, zero_log_det
+from jflows.ops.polynomial_splines import linear_spline, polynomial_spline, polynomial_spline_inverse
 from jflows.ops.reshape import haar, inverse_haar, squeeze, unsqueeze
+from jflows.ops.splines import on_interval, rational_quadratic, rational_quadratic_inverse
 
 __all__ = [
     "MASK_KINDS",
@@ -40,6 +42,7 @@ __all__ = [
     "householder_matrix",
     "householder_matvec",
     "inverse_haar",
+    "linear_spline",
     "low_rank_log_det",
     "low_rank_matvec",
     "low_rank_solve",
@@ -47,12 +50,17 @@ __all__ = [
     "made_masks",
     "make_mask",
     "matvec",
+    "on_interval",
     "plu_inverse_matrix",
     "plu_matrix",
     "plu_pack",
+    "polynomial_spline",
+    "polynomial_spline_inverse",
     "qr_inverse_matrix",
     "qr_matrix",
     "random_rotation",
+    "rational_quadratic",
+    "rational_quadratic_inverse",
     "self_attention",
     "skew_exp",
     "skew_matrix",

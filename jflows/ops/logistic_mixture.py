@@ -33,7 +33,12 @@ def invert_logit_cdf(y: Array, logits: Array, means: Array, log_scales: Array) -
     """x with logit F(x) = y, by `invert_increasing`; shapes as in `logit_cdf`."""
     scales = jnp.exp(log_scales)
     lower, upper = jnp.min(means - scales, axis=-2), jnp.max(means + scales, axis=-2)
-    return invert_increasing(lambda x: logit_cdf(x, logits, means, log_scales)[0], y, lower, upper)
+
+    def slope(x: Array) -> tuple[Array, Array]:
+        value, log_slope = logit_cdf(x, logits, means, log_scales)
+        return value, jnp.exp(log_slope)
+
+    return invert_increasing(lambda x: logit_cdf(x, logits, means, log_scales)[0], y, lower, upper, slope)
 
 
 def normal_logit_cdf(z: Array) -> tuple[Array, Array]:

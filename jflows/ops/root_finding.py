@@ -15,11 +15,18 @@ from jax import lax
 from jflows.typing import Array
 
 MAX_DOUBLINGS = 1100  # from 1 past the largest float64
+STALLED_ULPS = 32
 MAX_ITERATIONS = 200  # a bisection of [-1e4, 1e4] to the last bit of float64 takes about 70
 ROUNDING_STEPS = 16  # where a contraction is taken as settled, in units of the last place of its largest element
 
 
-def invert_increasing(f: Callable[[Array], Array], y: Array, lower: Array | float, upper: Array | float) -> Array:
+def invert_increasing(
+    f: Callable[[Array], Array],
+    y: Array,
+    lower: Array | float,
+    upper: Array | float,
+    slope: Callable[[Array], tuple[Array, Array]] | None = None,
+) -> Array:
     """Solves f(x) = y elementwise for a strictly increasing f, by Newton's method kept inside a shrinking bracket.
 
     Newton steps that leave the bracket, or do not halve it, are replaced by its midpoint (Press et al. 2007, Numerical
@@ -32,15 +39,23 @@ def invert_increasing(f: Callable[[Array], Array], y: Array, lower: Array | floa
       lower: where the search begins, below `upper`; the bracket [lower, upper] grows by doubling until it holds the
         solution.
       upper: see `lower`.
+      slope: x -> f(x) and f'(x), where that is cheaper than a jvp of f.
     Shapes:
       y: [...] -> x: [...].
-    Numerics: |x error| about 4 ulp of x plus 1 ulp of y / f'(x). Not finite where y is NaN or out of reach of f.
+    Numerics: |x error| about 4 ulp of x plus the rounding error of f / f'(x). Not finite where y is NaN or out of
+      reach of f.
     """
     lower, upper = (jnp.broadcast_to(jnp.asarray(end, y.dtype), y.shape) for end in (lower, upper))
     initial = 0.5 * (lower + upper)
 
     def solve(residual: Callable[[Array], Array], _: Array) -> Array:
-        return _safeguarded_newton(residual, *_bracket(residual, lower, upper))
+        def value_and_slope(x: Array) -> tuple[Array, Array]:
+            if slope is None:
+                return jax.jvp(residual, (x,), (jnp.ones_like(x),))
+            value, derivative = slope(x)
+            return value - y, derivative
+
+        return _safeguarded_newton(value_and_slope, *_bracket(residual, lower, upper))
 
     def tangent_solve(linear: Callable[[Array], Array], rhs: Array) -> Array:
         return rhs / linear(jnp.ones_like(rhs))  # the derivative of an elementwise map is diagonal
@@ -63,30 +78,34 @@ def _bracket(residual: Callable[[Array], Array], lower: Array, upper: Array) -> 
     return lax.while_loop(lambda state: state[2] & (state[3] < MAX_DOUBLINGS), widen, state)[:2]
 
 
-def _safeguarded_newton(residual: Callable[[Array], Array], lower: Array, upper: Array) -> Array:
-    tolerance = 2 * jnp.finfo(lower.dtype).eps
+def _safeguarded_newton(value_and_slope: Callable[[Array], tuple[Array, Array]], lower: Array, upper: Array) -> Array:
+    eps = jnp.finfo(lower.dtype).eps
+    width = upper - lower
 
     def running(state) -> Array:
         *_, done, iteration = state
         return jnp.any(~done) & (iteration < MAX_ITERATIONS)
 
     def step(state):
-        x, lower, upper, last_step, done, iteration = state
-        value, slope = jax.jvp(residual, (x,), (jnp.ones_like(x),))
+        x, lower, upper, last_size, done, iteration = state
+        value, slope = value_and_slope(x)
         lower, upper = jnp.where(value <= 0, x, lower), jnp.where(value >= 0, x, upper)
         newton = x - value / slope
+        newton_size = jnp.abs(newton - x)
+        halves = 2 * newton_size <= last_size
         # NaN and infinity compare as False, so a zero slope ends up at the midpoint.
-        usable = (newton >= lower) & (newton <= upper) & (2 * jnp.abs(newton - x) <= last_step)
-        proposal = jnp.where(usable, newton, 0.5 * lower + 0.5 * upper)
-        proposal = jnp.where(value == 0, x, proposal)
+        proposal = jnp.where((newton >= lower) & (newton <= upper) & halves, newton, 0.5 * lower + 0.5 * upper)
+        # Tiny steps that no longer shrink are rounding errors of f: bisecting those would take tens of iterations.
+        stalled = (newton_size <= STALLED_ULPS * eps * (width + jnp.abs(x))) & ~halves
+        proposal = jnp.where((value == 0) | stalled, x, proposal)
         proposal = jnp.where(jnp.isnan(value), jnp.nan, proposal)
         size = jnp.abs(proposal - x)
         next_x = jnp.where(done, x, proposal)
-        next_done = done | ~(size > tolerance * jnp.abs(proposal))  # NaN ends the search too
-        return next_x, lower, upper, jnp.where(done, last_step, size), next_done, iteration + 1
+        next_done = done | ~(size > 2 * eps * jnp.abs(proposal))  # NaN ends the search too
+        return next_x, lower, upper, jnp.where(done, last_size, size), next_done, iteration + 1
 
     middle = 0.5 * lower + 0.5 * upper
-    state = (middle, lower, upper, upper - lower, jnp.zeros(lower.shape, bool), 0)
+    state = (middle, lower, upper, width, jnp.zeros(lower.shape, bool), 0)
     return lax.while_loop(running, step, state)[0]
 
 

@@ -211,7 +211,7 @@ def _compiled_measure():
 
 def _measure(bijector, method, variables, values, context, weights) -> dict:
     """Everything that is known of one direction, from one program."""
-    n, event_shape = NUM_EXAMPLES, values.shape[1:]
+    n = NUM_EXAMPLES
     other = "forward_and_log_det" if method == "inverse_and_log_det" else "inverse_and_log_det"
     params = variables.get("params", {})
 
@@ -232,10 +232,10 @@ def _measure(bijector, method, variables, values, context, weights) -> dict:
     grads = jax.lax.map(vjp, (cotangents, log_det_cotangents))
 
     ordinary = None if context is None else context[:n]
-    back, back_log_det = _apply(bijector, other, variables, out[:n], ordinary)
     one_by_one = jax.vmap(functools.partial(apply, params))(values[:n], ordinary)
-    grid_context = None if context is None else context[:n].reshape(2, n // 2, *context.shape[1:])
-    grid = apply(params, values[:n].reshape(2, n // 2, *event_shape), grid_context)
+    # The way back takes a batch with two axes: if it arrives where it began, that is right too.
+    grid, grid_context = jax.tree.map(lambda a: a.reshape(2, n // 2, *a.shape[1:]), (out[:n], ordinary))
+    back, back_log_det = _apply(bijector, other, variables, grid, grid_context)
     # Other data, with every collection writable but those whose purpose is to be written.
     frozen = [name for name in variables if name not in ("batch_stats", "intermediates")]
     _, updated = _apply(bijector, method, variables, 2 * values[:n] + 1, ordinary, mutable=frozen)
@@ -246,7 +246,6 @@ def _measure(bijector, method, variables, values, context, weights) -> dict:
         "back_log_det": back_log_det,
         "jacobian": grads[1][3:, :n].swapaxes(0, 1).reshape(n, size, size),
         "one_by_one": one_by_one,
-        "grid": grid,
         "first_gradients": jax.tree.map(lambda g: g[0], grads[1:]),
         "gradients": jax.tree.map(lambda g: g[1], grads),
         "extreme_gradients": jax.tree.map(lambda g: g[2], grads),

@@ -11,13 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data import ImageData, TrainBatches, eval_batches
+from jflows.data import Data, ImageData, TrainBatches, eval_batches
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
@@ -52,10 +52,10 @@ class FitResult(NamedTuple):
 
 def fit(
     flow: Flow,
-    data: ImageData,
+    data: Data,
     config: TrainConfig,
     *,
-    validation: ImageData | None = None,
+    validation: Data | None = None,
     run: Run | None = None,
     loss: Loss = negative_log_likelihood,
     callback: Callable[[dict[str, float]], None] | None = None,
@@ -63,7 +63,7 @@ def fit(
     """Trains a flow.
 
     Args:
-      data: training split.
+      data: training split, images or a table; settings of images (num_bits, mirror) do not touch tables.
       config: all settings; only those of `TrainConfig` are read here.
       validation: scored every `config.eval_every` steps with the averaged parameters.
       run: where checkpoints and metrics go; a run opened with `resume=True` continues from its last checkpoint.
@@ -76,9 +76,7 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
-    batches = TrainBatches(
-        data, config.batch_size, config.seed, num_bits=config.num_bits, mirror=config.mirror, labels=config.wants_labels
-    )
+    batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, loss, **settings)
@@ -121,10 +119,13 @@ def _optimizer_settings(config: TrainConfig) -> dict:
 def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
     """The first visits of the stream, as many as data-dependent initialisation wants."""
     size = min(config.init_batch, len(batches.data))
-    first = TrainBatches(
-        batches.data, size, config.seed, num_bits=config.num_bits, mirror=config.mirror, labels=config.wants_labels
-    ).at(0)
-    return jax.tree.map(lambda leaf: leaf[0], first)
+    return jax.tree.map(lambda leaf: leaf[0], _train_batches(batches.data, config, size).at(0))
+
+
+def _train_batches(data: Data, config: TrainConfig, batch_size: int) -> TrainBatches:
+    is_image = isinstance(data, ImageData)
+    of_images: dict[str, Any] = dict(num_bits=config.num_bits, mirror=config.mirror) if is_image else {}
+    return TrainBatches(data, batch_size, config.seed, labels=config.wants_labels, **of_images)
 
 
 def _fresh_state(flow: Flow, config: TrainConfig, optimizer, batch: Batch) -> TrainState:
@@ -190,9 +191,8 @@ class _Monitor:
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         config = self.config
-        batches = eval_batches(
-            self.validation, config.eval_batch_size, num_bits=config.num_bits, labels=config.wants_labels
-        )
+        of_images = dict(num_bits=config.num_bits) if isinstance(self.validation, ImageData) else {}
+        batches = eval_batches(self.validation, config.eval_batch_size, labels=config.wants_labels, **of_images)
         result = evaluate(self.flow, state.ema_variables, batches, state.key)
         return {"validation_bits_per_dim": result.bits_per_dim}
 

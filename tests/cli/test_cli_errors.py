@@ -46,6 +46,7 @@ def message(result, code: int = 2) -> str:
         ([*DIGITS, "--optimizer", "sgd"], ["jflows: train: `--optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
         ([*DIGITS, "--num-bits", "8"], ["`--num-bits` must be at most the 4 bits of 'digits'; got 8", "--num-bits 4"]),
         ([*DIGITS, "--data", "mnsit"], ["`--data` must be one of digits, mnist", "'mnsit'", "Did you mean mnist?"]),
+        ([*DIGITS, "--data", "power"], ["train: `--data` must hold images", "got the table 'power'. Name others."]),
         (
             [*DIGITS, "--num-levels", "4", "--num-steps", "1"],
             ["train: `--num-levels`", "multiples of 2^num_levels", "Use fewer levels"],
@@ -95,8 +96,9 @@ NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
         (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
         (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
         (BLANK[:, :7], ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "pad or crop"]),
+        (np.arange(60.0).reshape(20, 3), ["must hold images, for a flow of images", "the table '", "data.npz'"]),
     ],
-    ids=["nan", "float", "rank", "range", "odd height"],
+    ids=["nan", "float", "rank", "range", "odd height", "table"],
 )
 def test_bad_data(jflows, tmp_path, x, parts):
     np.savez(tmp_path / "data.npz", x=x)

@@ -52,14 +52,13 @@ def client(monkeypatch):
         ("debian", ["apt-get", "download", "some-data=1.2"]),
     ],
 )
-def test_fetch_downloads_once_with_the_registrys_client(client, cache, registry, words):
+def test_fetch_downloads_once_with_the_registrys_client(client, cache, capsys, registry, words):
     archive = make_archive(registry)
-    assert not archives.is_cached(archive)
     first, second = archives.fetch(archive), archives.fetch(archive)
     assert first == second == cache / "some.whl"
     assert first.read_bytes() == CONTENT
-    assert archives.is_cached(archive)
     assert len(client.commands) == 1
+    assert capsys.readouterr().err == f"jflows.data: downloading {archive}, once\n"
     assert set(words) <= set(client.commands[0])
     assert [path.name for path in cache.iterdir()] == ["some.whl"]  # no leftovers
 

@@ -56,7 +56,7 @@ def test_bad_images_are_named(x, num_bits, expected):
 @pytest.mark.parametrize(
     ("label", "num_classes", "expected"),
     [
-        (np.zeros(3, int), None, r"must have shape \(4,\), one for each image; got shape \(3,\)"),
+        (np.zeros(3, int), None, r"must have shape \(4,\), one for each row; got shape \(3,\)"),
         (np.zeros((4, 10), int), None, r"got shape \(4, 10\)"),
         (np.zeros(4), None, "must hold integers; got dtype float64"),
         (np.array([0, -1, 0, 0]), None, r"must not be negative; got values -1\.\.0"),
@@ -92,7 +92,10 @@ def test_reduced_data_say_so():
 
 
 def test_unknown_name_lists_what_works():
-    with pytest.raises(DataError, match=r"'digits', 'mnist', 'fashion_mnist', 'cifar10', or the path of.*got 'mnits'"):
+    with pytest.raises(
+        DataError,
+        match=r"'digits', 'mnist', 'fashion_mnist', 'cifar10', 'power', .*'swiss_roll', or the path of.*got 'mnits'",
+    ):
         load("mnits")
 
 

@@ -117,7 +117,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(DataError, match=r"must hold images \(\.png.*or class folders of images; got none"):
         load(tmp_path)
     save(tmp_path / "0.png", 0)
-    with pytest.raises(DataError, match="must have at least 2 images, to split off a test part; got 1"):
+    with pytest.raises(DataError, match="must have at least 2 images or rows, to split off a test part; got 1"):
         load(tmp_path)
     save(tmp_path / "cat" / "1.png", 1)
     with pytest.raises(
@@ -168,7 +168,7 @@ def test_npz_with_parts_keeps_their_order(tmp_path, keys):
         (
             {"train": ramp(4), "test": ramp(4)[:, :1]},
             "test",
-            r"training images' shape \(2, 2, 1\); got shape \(1, 2, 1\)",
+            r"training data's shape \(2, 2, 1\); got shape \(1, 2, 1\)",
         ),
         ({"train": ramp(4), "test": ramp(4), "train_label": np.zeros(4, int)}, "test", "labels for both parts"),
     ],

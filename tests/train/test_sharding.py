@@ -49,8 +49,15 @@ def one_device():
     return train("none")
 
 
-@pytest.mark.parametrize("parallel", [mode for mode in PARALLEL_MODES if mode != "none"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("accumulate", "parallel"),
+    [
+        pytest.param(accumulate, mode, marks=[pytest.mark.slow] if accumulate > 1 and mode != "jit" else [])
+        for accumulate in (1, 2)
+        for mode in PARALLEL_MODES
+        if mode != "none"
+    ],
+)
 def test_eight_devices_equal_one(parallel, accumulate, one_device):
     runner, state, metrics = train(parallel, accumulate=accumulate)
     assert len(runner.devices) == 8

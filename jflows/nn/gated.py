@@ -1,0 +1,44 @@
+"""`Gated`: lets any network of your own begin a flow at a harmless map."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import InvalidValueError
+from jflows.nn.convnet import ConvNet, ZeroConv
+from jflows.nn.made import MADE
+from jflows.nn.mlp import MLP, ResidualMLP
+from jflows.nn.resnet import GatedConvNet, ResidualConvNet
+from jflows.nn.transformer import Transformer
+from jflows.typing import Array
+
+STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer)
+
+
+class Gated(nn.Module):
+    """A conditioner times a learned gate per feature that starts at zero.
+
+        y = gate * network(x, num_features, context)
+
+    The conditioners of jflows start at zero by their last layer and need no gate; a product of two zeros would never
+    learn, so they are refused here. Without a gate, a coupling starts at whatever map the network gives.
+
+    Args:
+      network: with `__call__(x, num_features, context)`, whose output does not start at zero.
+    Shapes:
+      x: as the network takes it -> [..., num_features].
+    Raises:
+      InvalidValueError: for a network that starts at zero itself.
+    """
+
+    network: nn.Module
+
+    def __post_init__(self):
+        if isinstance(self.network, STARTS_AT_ZERO):
+            got, fix = type(self.network).__name__, "Use it without a gate."
+            raise InvalidValueError("Gated", "network", "must not start at zero itself", got, fix)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
+        gate = self.param("gate", nn.initializers.zeros, (num_features,), x.dtype)
+        return gate * jnp.asarray(self.network(x, num_features, context))

@@ -1,0 +1,97 @@
+"""The presets on vectors: densities that agree both ways, context, options, and their messages."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows import bijectors as b
+from jflows import flows
+from jflows.errors import InvalidValueError
+from jflows.spec import from_spec, to_spec
+from jflows.testing import check_flow
+
+KEY = jax.random.key(0, impl="unsafe_rbg")
+SMALL = dict(num_layers=2, hidden_sizes=(8, 8))
+PRESETS = {
+    "nice": functools.partial(flows.nice, **SMALL),
+    "realnvp": functools.partial(flows.realnvp, **SMALL, activation="tanh"),
+    "maf": functools.partial(flows.maf, **SMALL),
+    "iaf": functools.partial(flows.iaf, **SMALL),
+    "nsf_coupling": functools.partial(flows.nsf_coupling, **SMALL, num_bins=3),
+    "nsf_autoregressive": functools.partial(flows.nsf_autoregressive, **SMALL, num_bins=3),
+    "normal": flows.normal,
+}
+CHECKED = ("realnvp", "maf")
+
+
+def x(num: int = 8, dim: int = 3):
+    return jax.random.normal(KEY, (num, dim))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in CHECKED else [pytest.mark.slow]) for name in PRESETS]
+)
+def test_keeps_the_contract_of_flows(name):
+    check_flow(PRESETS[name]((3,)), x(), tol=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "normal"])
+def test_takes_a_context_and_survives_json(name):
+    flow = PRESETS[name]((3,), context_dim=2)
+    assert from_spec(to_spec(flow)) == flow
+    context = jnp.ones((8, 2))
+    shapes = jax.eval_shape(lambda: flow.log_prob(flow.init(KEY, x(), context), x(), context))
+    assert shapes.shape == (8,)
+
+
+@pytest.mark.parametrize("norm", ["actnorm", "batchnorm"])
+def test_norms_and_permutations_are_those_asked_for(norm):
+    flow = flows.maf((3,), 2, (8,), norm=norm, permutation="linear", standardize=True)
+    steps, first = flow.bijector.layers
+    assert isinstance(first, b.Standardize)
+    assert [type(part).__name__ for part in steps.layer.layers] == [
+        "MaskedAutoregressive",
+        "InvertibleLinear",
+        {"actnorm": "ActNorm", "batchnorm": "BatchNorm"}[norm],
+    ]
+
+
+def test_standardizing_counts_in_the_density():
+    plain, scaled = flows.normal((3,)), flows.normal((3,), standardize=True)
+    data = 5 + 10 * x(64)
+    score = lambda flow: flow.log_prob(flow.init(KEY, data), data)
+    wanted = -0.5 * ((data - data.mean(0)) ** 2 / data.var(0) + np.log(2 * np.pi * data.var(0))).sum(1)
+    np.testing.assert_allclose(score(scaled), wanted, rtol=1e-10)
+    assert np.mean(score(scaled)) > np.mean(score(plain))
+
+
+def test_iaf_is_maf_the_other_way_round():
+    one_way, other = flows.maf((3,), 2, (8,)), flows.iaf((3,), 2, (8,))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, one_way.init(KEY, x()))
+    swapped = {"params": {"bijector": {"bijector": variables["params"]["bijector"]}}}
+    np.testing.assert_allclose(other.decode(swapped, x())[0], one_way.encode(variables, x())[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: flows.maf((3, 2)),
+            r"maf: `event_shape` must be \(dim,\); got \(3, 2\). Flatten the data",
+        ),
+        (
+            lambda: flows.realnvp((3,), permutation="swap"),
+            "realnvp: `permutation` must be one of 'reverse', 'shuffle'",
+        ),
+        (lambda: flows.nice((3,), norm="layer"), "nice: `norm` must be one of 'none', 'actnorm', 'batchnorm'"),
+        (lambda: flows.nice((3,), base="t"), "nice: `base` must be one of 'logistic', 'normal'; got 't'"),
+        (lambda: flows.iaf((3,), norm="batchnorm"), "iaf: `norm` must be one of 'none', 'actnorm'; got 'batchnorm'"),
+        (lambda: flows.realnvp((1,)), r"Coupling: `x` must have at least 2 channels; got shape \(1,\)"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make()
