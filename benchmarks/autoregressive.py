@@ -66,9 +66,9 @@ def by_passes(flow: Flow, variables: PyTree, z: jax.Array) -> jax.Array:
     """One pass of the network per coordinate and layer, as is usual elsewhere."""
     layer: Any = flow.bijector.layer.layers[0]
     num_layers, dim = flow.bijector.num_layers, z.shape[-1]
-    (weights,) = (v for v in jax.tree.leaves(variables, is_leaf=lambda v: "conditioner" in v) if "conditioner" in v)
+    weights = variables["params"]["bijector"]["layers"]["layers_0"]["conditioner"]
     for k in range(num_layers):
-        own = {"params": jax.tree.map(lambda leaf, k=k: leaf[k], weights["conditioner"])}
+        own = {"params": jax.tree.map(lambda leaf, k=k: leaf[k], weights)}
 
         def update(_, x, z=z, own=own):
             params = layer.conditioner.apply(own, x, 2 * dim).reshape(*x.shape[:-1], 2, dim)

@@ -318,6 +318,7 @@ CASES = (
         slow=True,
     ),
     Case("maf_mixture", lambda: autoregressive(b.LogisticMixture(2)), (3,), CONTEXT, slow=True),
+    Case("maf_spline", lambda: autoregressive(b.RationalQuadraticSpline(3)), (3,), slow=True),
     Case("maf_integral", lambda: autoregressive(integral()), (3,), slow=True),
     Case(
         "maf_transformer",

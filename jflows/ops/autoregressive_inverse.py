@@ -22,7 +22,7 @@ from jax import lax
 from jflows.ops.autoregressive import made_masks
 from jflows.typing import Array, PyTree
 
-WIDTH_UNIT = 8  # a product over 33 columns takes twice the time of one over 40
+WIDTH_UNIT = 8  # on a CPU, a product over 33 columns was measured at twice the time of one over 40
 
 
 @dataclasses.dataclass(frozen=True)
