@@ -6,12 +6,16 @@ from typing import Any
 import jax
 from jax.experimental import checkify
 
+from jflows.bijectors.base import FINITE_CHECKS
+
 
 def find_non_finite(function: Callable, *args: Any, **kwargs: Any) -> str | None:
     """Runs a function of a flow or bijector and names the first layer whose output or log-det is not finite.
 
     Values are never checked inside a flow, where a check would cost time on every call: NaN is left visible. When one
-    turns up, this finds where it comes from, by `jax.experimental.checkify`, under jit and inside scanned steps.
+    turns up, this finds where it comes from, by `jax.experimental.checkify`, under jit and inside scanned steps. JAX's
+    caches are cleared before and after, so that programs with checks and without are not mixed up: what is called next
+    compiles again.
 
     Args:
       function: such as `flow.log_prob`, or a function that calls it.
@@ -32,6 +36,12 @@ def find_non_finite(function: Callable, *args: Any, **kwargs: Any) -> str | None
       >>> find_non_finite(inverse, -x)
       'layers_1/Exp.inverse_and_log_det'
     """
-    error, _ = jax.jit(checkify.checkify(lambda: function(*args, **kwargs)))()
+    jax.clear_caches()
+    token = FINITE_CHECKS.set(True)
+    try:
+        error, _ = jax.jit(checkify.checkify(lambda: function(*args, **kwargs)))()
+    finally:
+        FINITE_CHECKS.reset(token)
+        jax.clear_caches()
     message = error.get()
     return None if message is None else message.removesuffix(" (`check` failed)")
