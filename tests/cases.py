@@ -245,7 +245,7 @@ CASES = (
         slow=True,
     ),
     Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(3, 2.0, True)), (4,), SPLINE),
-    Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(2, 2.0, True)), (4,), SPLINE),
+    Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(2, 2.0, True)), (4,), SPLINE, slow=True),
     Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}, slow=True),
     Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT),
     Case(
@@ -292,7 +292,7 @@ CASES = (
     Case("repeat_anchored", lambda: b.Repeat(vector_step(), 4, "invertible", anchor_every=2), (4,), CONTEXT, slow=True),
     Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
     Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
-    Case("multiscale", multiscale, (4, 4, 2), CONTEXT),
+    Case("multiscale", multiscale, (4, 4, 2), CONTEXT, slow=True),
     Case("planar", lambda: b.Planar(), (3,), EXACT, slow=True),
     Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
     Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),

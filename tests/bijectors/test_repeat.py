@@ -85,6 +85,7 @@ def test_integer_context_has_no_gradient_and_keys_are_handed_on():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), got, wanted)
 
 
+@pytest.mark.slow
 def test_float32_gradients_of_eight_glow_steps():
     """Bound: 1e-4 of the largest gradient of a leaf, with latents of the size of the data."""
     x = jax.random.normal(jax.random.key(0), (4, 4, 4, 4), jnp.float32)

@@ -64,6 +64,7 @@ def test_spherical_path_between_equal_events_stays_there(line, x):
     np.testing.assert_allclose(paths, [x] * 3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_labels_go_with_their_pair():
     flow = glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_classes=3)
     x = jax.random.randint(jax.random.key(3), (4, 4, 4, 1), 0, 256).astype(jnp.uint8)

@@ -47,6 +47,7 @@ def test_a_flow_is_a_distribution():
         density.mean()
 
 
+@pytest.mark.slow
 def test_a_conditional_flow_has_a_batch():
     flow, variables = make_flow(embed=ClassEmbed(3), context_shape=())
     density = as_distrax(flow, variables, [0, 1, 2])
