@@ -17,7 +17,9 @@ def step() -> b.Bijector:
     return b.Chain((b.Coupling(nn.MLP((4,)), b.Affine()), b.Reverse()))
 
 
-@pytest.mark.parametrize("backprop", ["standard", "remat", "invertible"])
+@pytest.mark.parametrize(
+    "backprop", ["invertible", *(pytest.param(b, marks=pytest.mark.slow) for b in ("standard", "remat"))]
+)
 def test_names_the_layer_behind_a_scan(backprop):
     flow = Flow(b.Chain((b.Repeat(step(), 2, backprop), b.Sigmoid())), StandardNormal((2,)), (2,))
     x = jnp.full((3, 2), 0.5)

@@ -64,7 +64,9 @@ FAMILIES = {
         bound=16.0,
     ),
     "linear": Family(lambda dim: in_layers(b.QRLinear, lambda: b.LowRankLinear(1), b.TriangularLinear), (2,)),
-    "repeat": Family(lambda dim: b.Repeat(in_layers(lambda: coupling(b.Affine()), b.Householder), 3), (2,), bound=24.0),
+    "repeat": Family(
+        lambda dim: b.Repeat(in_layers(lambda: coupling(b.Affine()), b.Householder), 3), (2,), bound=24.0, slow=True
+    ),
     "residual": Family(lambda dim: b.Residual(nn.LipschitzMLP((8,), coefficient=0.9)), (1, 2), slow=True),
     "continuous": Family(lambda dim: b.Continuous(nn.TimeMLP((8,)), rtol=1e-6, atol=1e-6), (2,), slow=True),
     "planar": Family(lambda dim: b.Inverse(in_layers(b.Planar, b.Planar))),

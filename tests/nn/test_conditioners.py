@@ -50,6 +50,7 @@ VARIANTS = [
     (Transformer(4, 1, 2, event_ndims=1), (3,)),
     (Transformer(4, 1, 2, event_ndims=1, causal=True), (3,)),
 ]
+SLOW = [pytest.param(*variant, marks=pytest.mark.slow) for variant in VARIANTS]
 named = {"argnames": ("network", "shape"), "ids": lambda value: type(value).__name__}
 
 
@@ -60,7 +61,7 @@ def test_every_exported_conditioner_has_a_case():
     assert conditioners - contractions - {networks.Gated} == {type(network) for network, _ in CASES}
 
 
-@pytest.mark.parametrize(**named, argvalues=CASES + VARIANTS)
+@pytest.mark.parametrize(**named, argvalues=CASES + SLOW)
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_keeps_batch_axes_and_dtype_without_context(network, shape, dtype):
     x = jax.ShapeDtypeStruct((2, 3, *shape), dtype)
@@ -99,7 +100,7 @@ def test_starts_at_zero_and_learns_from_every_parameter_and_the_context(network,
     assert np.all(np.any(of_context, axis=-1))
 
 
-@pytest.mark.parametrize(**named, argvalues=CASES + VARIANTS)
+@pytest.mark.parametrize(**named, argvalues=CASES + SLOW)
 def test_survives_json(network, shape):
     assert jflows.from_spec(jflows.to_spec(network)) == network
 

@@ -143,7 +143,7 @@ def test_splines_rise_and_are_inverted(inner, seed, scale):
 
 
 @pytest.mark.parametrize("method", ["forward_and_log_det", "inverse_and_log_det"])
-@pytest.mark.parametrize("name", ["cubic", "rational_learned"])
+@pytest.mark.parametrize("name", [pytest.param("cubic", marks=pytest.mark.slow), "rational_learned"])
 def test_derivatives_of_second_order_and_of_forward_mode(name, method):
     inner, step = SPLINES[name], 1e-6
     point = jnp.array([-2.6, -1.3, 0.2, 0.9, 2.4]), draw(inner, 5, 0.7, seed=1)
