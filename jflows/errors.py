@@ -78,3 +78,10 @@ def check_event_shape(where: str, argument: str, shape: tuple[int, ...], event_s
     """Raises `InvalidValueError` unless `shape` ends with `event_shape`."""
     if len(event_shape) > len(shape) or tuple(shape[len(shape) - len(event_shape) :]) != tuple(event_shape):
         raise InvalidValueError(where, argument, f"must have event shape {tuple(event_shape)}", f"shape {shape}", fix)
+
+
+def kind_of(value: object) -> str:
+    """What to say was received instead of an instance: "MLP", or "the class MLP; write MLP(...)"."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; write {value.__name__}(...)"
+    return type(value).__name__

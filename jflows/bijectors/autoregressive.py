@@ -11,8 +11,8 @@ from flax import linen as nn
 from jax import lax
 
 from jflows.bijectors.base import Bijector, report_largest
-from jflows.bijectors.inner import InnerMap
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.bijectors.inner import InnerMap, check_conditioner, check_inner
+from jflows.errors import InvalidValueError, check_choice, check_positive, kind_of
 from jflows.ops.numerics import sum_event
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
 from jflows.typing import Array, Variables
@@ -45,7 +45,7 @@ class MaskedAutoregressive(Bijector):
 
     Args:
       conditioner: an autoregressive network with `__call__(x, num_features, context)`, such as `jflows.nn.MADE`; what
-        it may see is not checked here (`check_bijector` does by its `jacobian_pattern`).
+        a network of your own may see is not checked here (`check_bijector` does by its `jacobian_pattern`).
       inner: the elementwise map g, such as `Affine()` or `LogisticMixture()`.
       inversion: "auto", "incremental" or "parallel".
       tolerance: of "parallel": the largest last step, relative to 1 + max|x|; None for rounding error.
@@ -66,6 +66,11 @@ class MaskedAutoregressive(Bijector):
     x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self):
+        check_conditioner("MaskedAutoregressive", self.conditioner, event_ndims=1)
+        check_inner("MaskedAutoregressive", self.inner)
+        if getattr(self.conditioner, "is_autoregressive", True) is False:
+            got, fix = kind_of(self.conditioner), "Use MADE, or Transformer(event_ndims=1, causal=True)."
+            raise InvalidValueError("MaskedAutoregressive", "conditioner", "must be autoregressive", got, fix)
         check_choice("MaskedAutoregressive", "inversion", self.inversion, INVERSIONS)
         if self.tolerance is not None:
             check_positive("MaskedAutoregressive", "tolerance", self.tolerance)

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.inner import InnerMap
-from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
+from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError, kind_of
 from jflows.typing import Array, Shape
 
 
@@ -179,8 +179,8 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
     Linen shares the parameters of an instance that is listed twice, without a word; hence the check by identity.
     """
     if not isinstance(layers, (tuple, list)) or not layers or not all(isinstance(b, Bijector) for b in layers):
-        kinds = [type(b).__name__ for b in layers] if isinstance(layers, (tuple, list)) else type(layers).__name__
-        raise InvalidTypeError(where, argument, "must be a non-empty tuple of bijectors", f"{kinds}")
+        kinds = ", ".join(map(kind_of, layers)) if isinstance(layers, (tuple, list)) else kind_of(layers)
+        raise InvalidTypeError(where, argument, "must be a non-empty tuple of bijectors", kinds or "none")
     owners: dict[int, int] = {}
     for position, layer in enumerate(layers):
         for part in _modules_in(layer):

@@ -5,7 +5,7 @@ import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
-from jflows.bijectors.inner import InnerMap
+from jflows.bijectors.inner import InnerMap, check_conditioner, check_inner
 from jflows.errors import InvalidValueError, check_choice
 from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
 from jflows.ops.numerics import sum_event, zero_log_det
@@ -46,6 +46,8 @@ class Coupling(Bijector):
     seed: int = 0
 
     def __post_init__(self):
+        check_conditioner("Coupling", self.conditioner, self.event_ndims)
+        check_inner("Coupling", self.inner)
         check_choice("Coupling", "mask", self.mask, MASK_KINDS)
         super().__post_init__()
 

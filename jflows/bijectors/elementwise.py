@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
-from jflows.bijectors.inner import InnerMap
+from jflows.bijectors.inner import InnerMap, check_inner
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array
 
@@ -32,6 +32,10 @@ class Elementwise(Bijector):
 
     inner: InnerMap
     event_ndims: int = 1
+
+    def __post_init__(self):
+        check_inner("Elementwise", self.inner)
+        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:

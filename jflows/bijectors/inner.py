@@ -9,7 +9,7 @@ import abc
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import check_choice, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive, kind_of
 from jflows.ops.affine import SCALE_KINDS, bounded_log_scale
 from jflows.typing import Array
 
@@ -109,3 +109,22 @@ class PReLU(InnerMap):
     def _bend(self, values: Array, log_slope: Array) -> tuple[Array, Array]:
         log_slope = jnp.where(values < 0, log_slope, 0)
         return values * jnp.exp(log_slope), log_slope
+
+
+def check_inner(where: str, inner: object) -> None:
+    """Raises `InvalidTypeError` unless `inner` is an inner map."""
+    if not isinstance(inner, InnerMap):
+        rule, fix = "must be an inner map such as Affine()", "Bijectors, such as Exp(), are listed in a Chain."
+        raise InvalidTypeError(where, "inner", rule, kind_of(inner), fix)
+
+
+def check_conditioner(where: str, conditioner: object, event_ndims: int) -> None:
+    """Raises unless `conditioner` is a module, and one for events of so many axes if it says for how many it is."""
+    if not isinstance(conditioner, nn.Module):
+        rule, fix = "must be a network such as jflows.nn.MLP()", "It needs __call__(x, num_features, context)."
+        raise InvalidTypeError(where, "conditioner", rule, kind_of(conditioner), fix)
+    wanted = getattr(conditioner, "event_ndims", event_ndims)
+    if wanted != event_ndims:
+        got = f"{type(conditioner).__name__} with event_ndims={wanted} in a map with event_ndims={event_ndims}"
+        fix = "Other axes would be taken for the batch. Set both alike."
+        raise InvalidValueError(where, "conditioner", "must be for events of the same axes", got, fix)

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive, kind_of
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
 from jflows.spec import register
@@ -75,7 +75,7 @@ class Flow:
         if self.context_shape is not None:
             object.__setattr__(self, "context_shape", tuple(self.context_shape))
         if not isinstance(self.bijector, Bijector) or not isinstance(self.base, Base):
-            got = f"{type(self.bijector).__name__} and {type(self.base).__name__}"
+            got = f"{kind_of(self.bijector)} and {kind_of(self.base)}"
             raise InvalidTypeError("Flow", "bijector, base", "must be a Bijector and a Base", got)
         shape = self.event_shape if self.dequantize is None else self.dequantize.padded_shape(self.event_shape)
         for argument, bijector in (("bijector", self.bijector), ("preprocess", self.preprocess)):
@@ -322,7 +322,8 @@ class Flow:
     def _check_x(self, x: Array) -> Shape:
         if not hasattr(x, "shape"):
             raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
-        check_event_shape("Flow", "x", jnp.shape(x), self.event_shape, f"Reshape x to [*batch, *{self.event_shape}].")
+        fix = f"Reshape x to end with the axes {self.event_shape}."
+        check_event_shape("Flow", "x", jnp.shape(x), self.event_shape, fix)
         return jnp.shape(x)[: jnp.ndim(x) - len(self.event_shape)]
 
     def _check_context(self, context: Array | None, batch_shape: Shape) -> None:

@@ -28,7 +28,7 @@ from jflows.bijectors import (
     Standardize,
 )
 from jflows.distributions import Base, FullNormal, StandardLogistic, StandardNormal
-from jflows.errors import InvalidValueError, check_choice
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
 from jflows.flows.flow import Flow
 from jflows.nn import MADE, MLP
 from jflows.typing import Shape
@@ -69,6 +69,7 @@ def nice(
     Raises:
       InvalidValueError: for an unknown option or an event that is not a vector.
     """
+    _check_halves("nice", event_shape)
     check_choice("nice", "base", base, ("logistic", "normal"))
     layer = lambda: Coupling(MLP(hidden_sizes, activation), Shift())
     steps = _steps("nice", event_shape, num_layers, layer, permutation, norm, backprop)
@@ -110,6 +111,7 @@ def realnvp(
     Raises:
       InvalidValueError: for an unknown option or an event that is not a vector.
     """
+    _check_halves("realnvp", event_shape)
     layer = lambda: Coupling(MLP(hidden_sizes, activation), Affine(scale, max_log_scale))
     steps = _steps("realnvp", event_shape, num_layers, layer, permutation, norm, backprop)
     return _flow(steps, StandardNormal(event_shape), context_dim, standardize)
@@ -227,6 +229,7 @@ def nsf_coupling(
     Raises:
       InvalidValueError: for an unknown option or an event that is not a vector.
     """
+    _check_halves("nsf_coupling", event_shape)
     layer = lambda: Coupling(MLP(hidden_sizes, activation), RationalQuadraticSpline(num_bins, bound))
     steps = _steps("nsf_coupling", event_shape, num_layers, layer, permutation, norm, backprop)
     return _flow(steps, StandardNormal(event_shape), context_dim, standardize)
@@ -290,6 +293,7 @@ def _autoregressive(inner: InnerMap, hidden_sizes, activation: str, residual: bo
 def _steps(where: str, event_shape: Shape, num_layers: int, layer, permutation: str, norm: str, backprop: str):
     """`num_layers` times, listed from latent to data: layer, permutation, normalisation."""
     _check_vector(where, event_shape)
+    check_positive(where, "num_layers", num_layers)
     check_choice(where, "permutation", permutation, tuple(PERMUTATIONS))
     check_choice(where, "norm", norm, tuple(NORMS))
     make_norm = NORMS[norm]
@@ -302,7 +306,18 @@ def _flow(bijector: Bijector, base: Base, context_dim: int | None, standardize: 
     return Flow(bijector, base, base.event_shape, context_shape=None if context_dim is None else (context_dim,))
 
 
+def _check_halves(where: str, event_shape: Shape) -> None:
+    """What couplings need."""
+    _check_vector(where, event_shape)
+    if event_shape[0] < 2:
+        rule, fix = "must have at least 2 dimensions, to couple one part to the other", "Use maf or nsf_autoregressive."
+        raise InvalidValueError(where, "event_shape", rule, tuple(event_shape), fix)
+
+
 def _check_vector(where: str, event_shape: Shape) -> None:
+    if isinstance(event_shape, int):
+        fix = f"Write ({event_shape},)."
+        raise InvalidTypeError(where, "event_shape", "must be a tuple", repr(event_shape), fix)
     if len(event_shape) != 1:
         fix = "Flatten the data, or use glow for images."
         raise InvalidValueError(where, "event_shape", "must be (dim,)", tuple(event_shape), fix)

@@ -27,6 +27,8 @@ class ZeroConv(nn.Module):
       x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
     """
 
+    event_ndims = 3  # of what it takes: `Coupling` checks it
+
     kernel_size: int = 3
 
     @nn.compact
@@ -66,6 +68,8 @@ class ConvNet(nn.Module):
     Raises:
       InvalidValueError: for an unknown norm or activation.
     """
+
+    event_ndims = 3  # of what it takes: `Coupling` checks it
 
     width: int = 512
     norm: str = "actnorm"

@@ -90,6 +90,9 @@ class ContextTerm(nn.Module):
     @nn.compact
     def __call__(self, context: Array, like: Array) -> Array:
         if context.ndim == like.ndim and context.shape[:-1] != like.shape[:-1]:
+            if like.ndim < 4 or context.shape[:-3] != like.shape[:-3]:
+                rule = f"must have the batch shape of the values, which are {like.shape[:-1]} here"
+                raise InvalidValueError("ContextTerm", "context", rule, f"shape {context.shape}", "Broadcast it first.")
             size = (*context.shape[:-3], *like.shape[-3:-1], context.shape[-1])
             context = jax.image.resize(context, size, "linear")
         dense = zero_dense(like.shape[-1], like.dtype, "Dense_0", use_bias=False)

@@ -114,6 +114,8 @@ class LipschitzConvNet(nn.Module):
       InvalidValueError: for a coefficient out of range, another activation or an even kernel_size.
     """
 
+    event_ndims = 3  # of what it takes: `Coupling` checks it
+
     width: int = 128
     coefficient: float = 0.97
     activation: str = "lipswish"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 from flax import linen as nn
 
-from jflows.errors import InvalidValueError, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
 from jflows.nn.activations import ACTIVATIONS, check_activation
 from jflows.nn.embed import ContextTerm
 from jflows.nn.zero import zero_dense
@@ -27,6 +27,8 @@ class MLP(nn.Module):
     Raises:
       InvalidValueError: for an unknown activation or no hidden layer.
     """
+
+    is_autoregressive = False  # `MaskedAutoregressive` refuses it
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     activation: str = "relu"
@@ -71,6 +73,8 @@ class ResidualMLP(nn.Module):
       InvalidValueError: for an unknown activation, or a width or number of blocks below 1.
     """
 
+    is_autoregressive = False  # `MaskedAutoregressive` refuses it
+
     width: int = 128
     num_blocks: int = 2
     activation: str = "relu"
@@ -103,6 +107,9 @@ class ResidualMLP(nn.Module):
 
 def check_hidden_sizes(where: str, hidden_sizes: Sequence[int]) -> tuple[int, ...]:
     """Returns `hidden_sizes` as a tuple; raises `InvalidValueError` unless it holds at least one positive size."""
+    if isinstance(hidden_sizes, int):
+        fix = f"Write ({hidden_sizes},)."
+        raise InvalidTypeError(where, "hidden_sizes", "must be a tuple of ints", repr(hidden_sizes), fix)
     sizes = tuple(hidden_sizes)
     if not sizes or min(sizes) < 1:
         raise InvalidValueError(where, "hidden_sizes", "must hold at least one positive size", repr(sizes))

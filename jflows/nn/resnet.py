@@ -74,6 +74,8 @@ class ResidualConvNet(nn.Module):
       InvalidValueError: for an unknown activation, or a width or number of blocks below 1.
     """
 
+    event_ndims = 3  # of what it takes: `Coupling` checks it
+
     width: int = 64
     num_blocks: int = 4
     activation: str = "relu"
@@ -118,6 +120,8 @@ class GatedConvNet(nn.Module):
     Raises:
       InvalidValueError: for a width or number of blocks below 1, or heads that do not divide the width.
     """
+
+    event_ndims = 3  # of what it takes: `Coupling` checks it
 
     width: int = 96
     num_blocks: int = 10

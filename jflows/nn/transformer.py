@@ -68,6 +68,11 @@ class Transformer(nn.Module):
         check_activation("Transformer", self.activation)
         super().__post_init__()
 
+    @property
+    def is_autoregressive(self) -> bool:
+        """Whether `MaskedAutoregressive` may use it."""
+        return self.causal
+
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         if self.event_ndims == 1:

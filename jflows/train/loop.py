@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.data import Data, ImageData, TrainBatches, eval_batches
-from jflows.errors import InvalidValueError, RunError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
 from jflows.flows import Flow
@@ -76,6 +76,9 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
+    if not isinstance(data, Data):
+        fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
+        raise InvalidTypeError("fit", "data", "must be TableData or ImageData", type(data).__name__, fix)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
@@ -218,9 +221,8 @@ class _Monitor:
             f"last finite mean loss {entry['loss']:.5g}, gradient norm {entry['grad_norm']:.3g}, "
             f"largest activation {float(np.max(sizes[worst])):.3g} in {worst}"
         )
-        return RunError(
-            f"fit, step {step}", "loss", rule, got, "Lower learning_rate or max_log_scale, or set clip_norm."
-        )
+        fix = "Lower learning_rate, set clip_norm, or ask jflows.testing.find_non_finite for the layer where it begins."
+        return RunError(f"fit, step {step}", "loss", rule, got, fix)
 
 
 def _mean(values: np.ndarray) -> float:

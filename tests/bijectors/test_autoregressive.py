@@ -199,7 +199,7 @@ def test_only_a_formula_may_be_replayed():
     assert make(b.Affine()).allows_invertible_backprop
     assert not make(b.Affine(), "parallel").allows_invertible_backprop
     assert not make(b.LogisticMixture()).allows_invertible_backprop
-    assert not b.Inverse(b.MaskedAutoregressive(MLP((4,)), b.Affine())).allows_invertible_backprop
+    assert not b.Inverse(make(b.Affine(), "parallel")).allows_invertible_backprop
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,26 @@ def test_only_a_formula_may_be_replayed():
         (
             {"inversion": "incremental"},
             "MaskedAutoregressive: `conditioner` must have the methods of OrderedConditioner for inversion='incre.*'; "
-            "got MLP. Use inversion='parallel'.",
+            "got Transformer. Use inversion='parallel'.",
         ),
     ],
 )
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(InvalidValueError, match=message):
-        b.MaskedAutoregressive(MLP((4,)), b.Affine(), **options)
+        b.MaskedAutoregressive(Transformer(4, 1, 1, causal=True, event_ndims=1), b.Affine(), **options)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (MLP((4,)), "MaskedAutoregressive: `conditioner` must be autoregressive; got MLP. Use MADE, or Transformer"),
+        (Transformer(4, 1, 1, event_ndims=1), "`conditioner` must be autoregressive; got Transformer"),
+        (
+            Transformer(4, 1, 1, causal=True),
+            "`conditioner` must be for events of the same axes; got Transf",
+        ),
+    ],
+)
+def test_networks_that_would_give_a_wrong_log_det_are_refused(network, message):
+    with pytest.raises(InvalidValueError, match=message):
+        b.MaskedAutoregressive(network, b.Affine())

@@ -237,3 +237,40 @@ def test_the_contract_cannot_be_left_half_written():
 
     with pytest.raises(TypeError, match="abstract"):
         Half()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: b.Coupling(networks.MLP(), b.Exp()),
+            r"Coupling: `inner` must be an inner map .*; got Exp",
+        ),
+        (
+            lambda: b.Elementwise(b.Affine),
+            r"Elementwise: `inner` .*; got the class Affine; write Affine\(",
+        ),
+        (
+            lambda: b.Coupling(networks.MLP, b.Affine()),
+            "Coupling: `conditioner` must be a network.*; got the class",
+        ),
+        (lambda: b.Inverse(b.Exp), r"Inverse: `bijector` must be .*; got the class Exp; write Exp\(...\)"),
+        (lambda: b.Chain(()), "Chain: `layers` must be a non-empty tuple of bijectors; got none"),
+    ],
+)
+def test_what_is_not_an_instance_of_the_right_kind_is_named(make, message):
+    with pytest.raises(InvalidTypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("network", [networks.Transformer(4, 1, 1), networks.ConvNet(4)])
+def test_a_network_for_other_axes_is_refused(network):
+    """It would take the batch for tokens or pixels, and mix examples."""
+    with pytest.raises(InvalidValueError, match="Coupling: `conditioner` must be for events of the same axes; got"):
+        b.Coupling(network, b.Affine())
+
+
+def test_a_context_of_another_batch_is_refused():
+    coupling = b.Coupling(networks.MLP((4,)), b.Affine())
+    with pytest.raises(InvalidValueError, match=r"ContextTerm: `context` must have the batch shape .*\(8,\) here; got"):
+        coupling.init(KEY, jnp.ones((8, 4)), jnp.ones((7, 3)), method="inverse_and_log_det")

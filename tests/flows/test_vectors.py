@@ -9,7 +9,7 @@ import pytest
 
 from jflows import bijectors as b
 from jflows import flows
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
 
@@ -89,9 +89,17 @@ def test_iaf_is_maf_the_other_way_round():
         (lambda: flows.nice((3,), norm="layer"), "nice: `norm` must be one of 'none', 'actnorm', 'batchnorm'"),
         (lambda: flows.nice((3,), base="t"), "nice: `base` must be one of 'logistic', 'normal'; got 't'"),
         (lambda: flows.iaf((3,), norm="batchnorm"), "iaf: `norm` must be one of 'none', 'actnorm'; got 'batchnorm'"),
-        (lambda: flows.realnvp((1,)), r"Coupling: `x` must have at least 2 channels; got shape \(1,\)"),
+        (lambda: flows.realnvp((1,)), r"realnvp: `event_shape` must have at least 2 dimensions.*; got \(1,\). Use maf"),
+        (lambda: flows.maf((3,), 0), "maf: `num_layers` must be positive; got 0"),
     ],
 )
 def test_bad_settings(make, message):
     with pytest.raises(InvalidValueError, match=message):
         make()
+
+
+def test_a_number_in_place_of_a_tuple_is_named():
+    with pytest.raises(InvalidTypeError, match=r"maf: `event_shape` must be a tuple; got 3. Write \(3,\)"):
+        flows.maf(3)
+    with pytest.raises(InvalidTypeError, match=r"MADE: `hidden_sizes` must be a tuple of ints; got 8. Write \(8,\)"):
+        flows.maf((3,), hidden_sizes=8)

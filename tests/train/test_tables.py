@@ -2,12 +2,14 @@
 
 import jax
 import numpy as np
+import pytest
 
 import jflows
 from jflows import bijectors as b
 from jflows import nn
 from jflows.data import eval_batches, load
 from jflows.distributions import StandardNormal
+from jflows.errors import InvalidTypeError
 from jflows.eval import evaluate
 from jflows.train import Run, TrainConfig, fit
 
@@ -41,3 +43,8 @@ def test_fit_learns_a_table_and_its_run_is_enough(tmp_path):
     assert loaded == flow
     score = evaluate(loaded, variables, eval_batches(validation, 500, labels=False), jax.random.key(0))
     np.testing.assert_allclose(score.bits_per_dim, result.history[-1]["validation_bits_per_dim"], rtol=1e-6)
+
+
+def test_arrays_are_to_be_wrapped():
+    with pytest.raises(InvalidTypeError, match="fit: `data` must be TableData or ImageData; got ndarray. Wrap arrays"):
+        fit(spline_flow(), np.zeros((4, 2)), CONFIG)
