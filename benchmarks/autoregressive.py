@@ -11,15 +11,13 @@ and takes turns with jflows, one call each. A loaded machine slows PyTorch more 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from timing import Worker, milliseconds
 
 from jflows.bijectors import Affine, Chain, MaskedAutoregressive, Repeat, Reverse
 from jflows.distributions import StandardNormal
@@ -39,13 +37,6 @@ class Size(NamedTuple):
 
 SIZES = {"wide": Size(784, 1, 1024, 16), "deep": Size(64, 5, 256, 256)}
 OTHERS = ("flowjax", "nflows", "zuko")
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    """Wall time of one call, its result awaited."""
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return 1e3 * (time.perf_counter() - start)
 
 
 def build(size: Size) -> Flow:
@@ -97,25 +88,6 @@ def calls_of_jflows(size: Size) -> dict[str, Callable[[], object]]:
     }
 
 
-class Other:
-    """Another library in a process of its own environment: one line in (what to do), one line out (milliseconds)."""
-
-    def __init__(self, python: str, library: str, size: Size):
-        worker = str(Path(__file__).with_name("autoregressive_worker.py"))
-        command = [python, worker, library, *map(str, size)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def milliseconds(self, name: str) -> float:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(name + "\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
 def alone_rows(title: str, num_calls: int) -> None:
     """Prints medians of jflows' own calls."""
     for name, call in calls_of_jflows(SIZES[title]).items():
@@ -127,7 +99,7 @@ def alone_rows(title: str, num_calls: int) -> None:
 
 def versus_rows(title: str, num_calls: int, library: str, python: str) -> None:
     """Prints medians of interleaved calls, and the median ratio of the pairs."""
-    other, ours = Other(python, library, SIZES[title]), calls_of_jflows(SIZES[title])
+    other, ours = Worker(python, "autoregressive_worker.py", library, *SIZES[title]), calls_of_jflows(SIZES[title])
     for name in ("log_prob", "gradient", "sample"):
         milliseconds(ours[name])
         other.milliseconds(name)

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import milliseconds
 
 from jflows import bijectors as b
 from jflows import nn
@@ -119,39 +119,47 @@ def distrax_affine(raw: jax.Array) -> distrax.Bijector:
 
 
 def distrax_split(params) -> distrax.Bijector:
+    """The affine coupling that computes only the changed half, as ours does."""
     return distrax.SplitCoupling(
         DIM // 2, 1, lambda kept: MLP.apply(params, kept, DIM), lambda raw: distrax.Block(distrax_affine(raw), 1)
     )
 
 
 def distrax_masked(params) -> distrax.Bijector:
+    """The affine coupling that computes both halves and keeps one."""
     mask = jnp.arange(DIM) < DIM // 2
     return distrax.MaskedCoupling(mask, lambda kept: MLP.apply(params, kept, 2 * DIM), distrax_affine)
 
 
 def matrix_and_bias(shape: tuple[int, ...]):
+    """A well-conditioned matrix near the identity, and no shift."""
     dim = shape[-1]
     return jnp.eye(dim) + random_normal(dim, dim, scale=0.3 / math.sqrt(dim)), jnp.zeros(dim)
 
 
 def shift_and_log_scale(shape: tuple[int, ...]):
+    """Parameters of a map that shifts and scales each channel."""
     return random_normal(shape[-1]), random_normal(shape[-1], seed=1)
 
 
 def affine_coupling() -> b.Bijector:
+    """The coupling beside `distrax_split` and `distrax_masked`, with the same conditioner."""
     return b.Coupling(MLP, b.Affine())
 
 
 def nothing(shape: tuple[int, ...]) -> tuple:
+    """Parameters of a map that has none."""
     return ()
 
 
 def low_rank(shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """A positive diagonal and twice one factor of rank 4: the symmetric form that ours has."""
     factor = random_normal(shape[-1], 4, scale=0.3)
     return jnp.exp(random_normal(shape[-1])), factor, factor
 
 
 def two_way() -> b.Bijector:
+    """The block of RevNets, with an MLP for each half."""
     return b.AdditiveTwoWay(nn.MLP((HIDDEN,)), nn.MLP((HIDDEN,)))
 
 
@@ -281,13 +289,6 @@ def compiled_programs(maps: Maps, values: jax.Array) -> dict[str, Callable[[], o
         for name, (function, start) in calls.items()
     }
     return {name: lambda run=run, start=start: run(maps.params, start) for name, (run, start) in programs.items()}
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    """Wall time of one call, its result awaited."""
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return 1e3 * (time.perf_counter() - start)
 
 
 def measure(shape: tuple[int, ...], ours: Callable[..., Maps], theirs: Callable[..., Maps] | None, rounds: int) -> dict:

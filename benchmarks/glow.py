@@ -11,15 +11,14 @@ run. A loaded machine slows PyTorch more than XLA: run it on a quiet one.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import optax
+from timing import Worker, milliseconds
 
 import jflows
 from jflows.train import init_state, make_train_step, negative_log_likelihood
@@ -34,13 +33,6 @@ def example_batch() -> Batch:
     """16 random images."""
     x = jax.random.randint(jax.random.key(0), (BATCH, *IMAGE), 0, 256).astype(jnp.uint8)
     return Batch(x, None, jnp.ones(BATCH), jnp.arange(BATCH, dtype=jnp.uint32))
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    """Wall time of one call, its result awaited."""
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return 1e3 * (time.perf_counter() - start)
 
 
 def depth_row(num_steps: int, backprop: str, calls: int) -> dict:
@@ -90,27 +82,9 @@ def jflows_calls() -> dict[str, Callable[[], object]]:
     }
 
 
-class Normflows:
-    """normflows' Glow in a process of its own environment: one line in (what to do), one line out (milliseconds)."""
-
-    def __init__(self, python: str):
-        worker = str(Path(__file__).with_name("normflows_worker.py"))
-        self.process = subprocess.Popen([python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def milliseconds(self, name: str) -> float:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(name + "\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
 def versus_rows(python: str, calls: int) -> list[dict]:
     """Medians of interleaved calls, and the median ratio of the pairs."""
-    other, rows = Normflows(python), []
+    other, rows = Worker(python, "normflows_worker.py"), []
     for name, call in jflows_calls().items():
         for _ in range(3):
             milliseconds(call)
