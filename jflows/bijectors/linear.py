@@ -137,7 +137,7 @@ class DiagonalLinear(LinearMap):
         z = exp(log_scale) x
         log_det = positions * sum_c log_scale_c              [nats per event; positions = event size / channels]
 
-    `ActNorm` adds a shift and starts from data; `ChannelAffine` adds a shift, a bound and a context.
+    `ActNorm` adds a shift and starts from data; `Elementwise(Affine())` adds a shift, a bound and a context.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is scaled.
