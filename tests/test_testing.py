@@ -60,6 +60,23 @@ class WrongSignOfForward(Scaled):
         return x, -log_det
 
 
+def has_two_batch_axes(bijector, values) -> bool:
+    return values.ndim - bijector.event_ndims == 2
+
+
+class LeaksWithTwoBatchAxes(Scaled):
+    """Right for one batch axis, where the usual tests look."""
+
+    def _forward_and_log_det(self, z, context):
+        x, log_det = super()._forward_and_log_det(z, context)
+        return x + (jnp.mean(z, axis=0) if has_two_batch_axes(self, z) else 0), log_det
+
+
+class LogDetWrongWithTwoBatchAxes(Scaled):
+    def log_det(self, values, log_scale):
+        return (1.1 if has_two_batch_axes(self, values) else 1.0) * super().log_det(values, log_scale)
+
+
 class LogDetPerElement(Scaled):
     def log_det(self, values, log_scale):
         return jnp.broadcast_to(log_scale, values.shape)
@@ -201,6 +218,8 @@ BROKEN = [
     (Promotes, VECTOR, "dtypes"),
     (NarrowLogDet, VECTOR, "dtypes"),
     (LeaksBatchMean, VECTOR, "batch"),
+    (LeaksWithTwoBatchAxes, VECTOR, "round trip"),
+    (LogDetWrongWithTwoBatchAxes, VECTOR, "cancel"),
     (SometimesInfinite, VECTOR, "finite"),
     (EstimatedTenPercentOff, VECTOR, "log-det"),
     (UnusedParameter, VECTOR, "gradients"),
