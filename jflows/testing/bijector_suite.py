@@ -51,12 +51,12 @@ def check_bijector(
     | "spec" | `from_spec(to_spec(b)) == b`; not checked while a class in it is unregistered |
     | "events" | event shapes of x and z agree with each other, in size, and with event_ndims |
     | "rank" | an event with too few axes raises `InvalidValueError` naming the rule |
-    | "shapes" | event, batch and log-det shapes for batches (), (1,), (6,) and (2, 3) |
+    | "shapes" | event, batch and log-det shapes for batches (), (1,), (12,) and (2, 3) |
     | "dtypes" | float64, float32 and bfloat16 are preserved; log_det is float32 or wider |
     | "finite" | values, log-dets and all gradients are finite over the domain, its ends included |
     | "batch" | a batch gives what its examples give one by one |
     | "leak" | no derivative across examples |
-    | "round trip" | both ways, in float64 |
+    | "round trip" | both ways, in float64; the way back takes a batch with two axes |
     | "log-det" | equals log\|det\| of the Jacobian by reverse-mode autodiff, in both directions |
     | "cancel" | log-dets of the two directions add up to 0 |
     | "jacobian" | dz_i/dx_j = 0 wherever `jacobian_pattern` is False |
