@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors.base import Bijector
+from jflows.bijectors.initialised import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.typing import Array
@@ -36,7 +37,8 @@ class _Whitening(Bijector):
                 shift, log_scale = -shift * jnp.exp(log_scale), -log_scale
         else:
             shift = log_scale = jnp.zeros(values.shape[-1:], values.dtype)  # shapes only, for Linen's check
-        return self._stored("shift", lambda: shift), self._stored("log_scale", lambda: log_scale)
+        stored = (self._stored("shift", lambda: shift), self._stored("log_scale", lambda: log_scale))
+        return check_channels(self, values.shape[-1], stored[0]), stored[1]
 
     def _log_det(self, values: Array, log_scale: Array) -> Array:
         positions = math.prod(values.shape[-self.event_ndims : -1])

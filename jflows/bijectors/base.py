@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.experimental import checkify
 
+from jflows.bijectors.initialised import as_initialised
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.typing import Array, Key, Shape
 
@@ -32,9 +33,10 @@ class Bijector(nn.Module, abc.ABC):
 
     A subclass is concrete or abstract, never both: it declares `x_event_ndims` and `z_event_ndims`, writes the two
     hooks `_forward_and_log_det` and `_inverse_and_log_det`, and is never subclassed itself (wrap it instead). Hooks
-    may assume the rank was checked. `context` arrives with the batch axes of the event in front, or as None. Lazy
-    parameters are created in one private `nn.compact` helper that both hooks call. Fields are int, float, str, bool,
-    None, modules, or tuples of these, so that a bijector is hashable and can be stored as JSON.
+    may assume the rank was checked. `context` arrives with the batch axes of the event in front, or as None; what only
+    a context needs is named "context...", by which one that is left out is noticed. Lazy parameters are created in one
+    private `nn.compact` helper that both hooks call. Fields are int, float, str, bool, None, modules, or tuples of
+    these, so that a bijector is hashable and can be stored as JSON.
 
     Variables are a Linen pytree: `init` is run through the direction that will see data,
 
@@ -92,11 +94,13 @@ class Bijector(nn.Module, abc.ABC):
         Returns:
           x: [*batch, *x_event], and log|det dx/dz|: [*batch], in nats.
         Raises:
-          InvalidValueError: if z has fewer axes than an event, or an event of the wrong shape.
+          InvalidValueError: if z has fewer axes than an event, or an event of the wrong shape; if z or the context has
+            another size than at `init`, or the context is left out or added since.
         """
-        batch_shape = self._batch_shape("z", z, self.z_event_ndims)
-        x, log_det = self._forward_and_log_det(z, context)
-        return self._checked("_forward_and_log_det", x, log_det, batch_shape)
+        batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
+        with as_initialised(self, "z", z, context):
+            x, log_det = self._forward_and_log_det(z, context)
+        return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
     def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Maps data x to latent z.
@@ -107,11 +111,12 @@ class Bijector(nn.Module, abc.ABC):
         Returns:
           z: [*batch, *z_event], and log|det dz/dx|: [*batch], in nats.
         Raises:
-          InvalidValueError: if x has fewer axes than an event, or an event of the wrong shape.
+          InvalidValueError: as `forward_and_log_det`, with x for z.
         """
-        batch_shape = self._batch_shape("x", x, self.x_event_ndims)
-        z, log_det = self._inverse_and_log_det(x, context)
-        return self._checked("_inverse_and_log_det", z, log_det, batch_shape)
+        batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
+        with as_initialised(self, "x", x, context):
+            z, log_det = self._inverse_and_log_det(x, context)
+        return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
     def forward(self, z: Array, context: Array | None = None) -> Array:
         """`forward_and_log_det` without the log-det; under jit the latter costs nothing."""
@@ -121,7 +126,8 @@ class Bijector(nn.Module, abc.ABC):
         """`inverse_and_log_det` without the log-det; under jit the latter costs nothing."""
         return self.inverse_and_log_det(x, context)[0]
 
-    def _batch_shape(self, argument: str, value: Array, event_ndims: int) -> Shape:
+    def _shapes(self, argument: str, value: Array, event_ndims: int) -> tuple[Shape, Shape]:
+        """Batch shape of the value, and event shape of its image."""
         where = type(self).__name__
         if not hasattr(value, "ndim"):
             raise InvalidTypeError(where, argument, "must be an array", type(value).__name__, "Wrap it in jnp.asarray.")
@@ -130,8 +136,7 @@ class Bijector(nn.Module, abc.ABC):
             raise InvalidValueError(where, argument, rule, f"shape {value.shape}", "Add the missing event axes.")
         batch_shape = value.shape[: value.ndim - event_ndims]
         event_shape = value.shape[len(batch_shape) :]
-        (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
-        return batch_shape
+        return batch_shape, (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
 
     def _noise_key(self) -> Key:
         """A key from the stream "noise"; for the hooks of maps that say `needs_key`."""
@@ -140,8 +145,13 @@ class Bijector(nn.Module, abc.ABC):
             raise InvalidValueError(type(self).__name__, "rngs", rule, None, fix)
         return self.make_rng("noise")
 
-    def _checked(self, hook: str, value: Array, log_det: Array, batch_shape: Shape) -> tuple[Array, Array]:
+    def _checked(
+        self, hook: str, value: Array, log_det: Array, batch_shape: Shape, event_shape: Shape
+    ) -> tuple[Array, Array]:
         """Holds a hook to the contract: this is where a log-det that is not per example is caught."""
+        if jnp.shape(value) != (*batch_shape, *event_shape):
+            rule = f"must return shape {(*batch_shape, *event_shape)}"
+            raise InvalidValueError(type(self).__name__, hook, rule, f"shape {jnp.shape(value)}")
         shape, dtype = jnp.shape(log_det), jnp.result_type(log_det)
         if shape != batch_shape or not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
             rule = f"must return a log_det of batch shape {batch_shape}, float32 or wider"

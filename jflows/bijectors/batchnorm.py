@@ -7,6 +7,7 @@ from flax import linen as nn
 from jax import lax
 
 from jflows.bijectors.base import Bijector
+from jflows.bijectors.initialised import check_channels
 from jflows.errors import InvalidValueError, check_positive
 from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.typing import Array
@@ -68,6 +69,7 @@ class BatchNorm(Bijector):
             return mean, average((values - mean) ** 2)
 
         mean = self.variable("batch_stats", "mean", lambda: of_batch()[0])
+        check_channels(self, values.shape[-1], mean.value)
         variance = self.variable("batch_stats", "variance", lambda: of_batch()[1])
         if forward or self.is_initializing() or not self.is_mutable_collection("batch_stats"):
             return mean.value, variance.value

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jflows.bijectors.initialised import check_channels
 from jflows.bijectors.linear import VolumePreservingMap
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.typing import Array, Shape
@@ -124,7 +125,7 @@ class RandomPermutation(VolumePreservingMap):
         def draw() -> Array:
             return jax.random.permutation(self.make_rng("params"), channels).astype(jnp.int32)
 
-        return self.variable("constants", "permutation", draw).value
+        return check_channels(self, channels, self.variable("constants", "permutation", draw).value)
 
     def _multiply(self, weights: Any, x: Array) -> Array:
         return x[..., weights]

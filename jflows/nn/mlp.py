@@ -99,7 +99,7 @@ class ResidualMLP(nn.Module):
             small = nn.initializers.normal(BLOCK_STD)
             r = nn.Dense(self.width, param_dtype=dtype, kernel_init=small, name=f"block_{index}_out")(act(r))
             if context is not None and self.gated:
-                gate = zero_dense(self.width, dtype, f"block_{index}_gate")(context.astype(dtype))
+                gate = zero_dense(self.width, dtype, f"block_{index}_context_gate")(context.astype(dtype))
                 r = r * jax.nn.sigmoid(gate)
             h = h + r
         return zero_dense(num_features, dtype, "output")(act(h))

@@ -141,7 +141,7 @@ def test_a_gate_of_zero_switches_a_block_off():
     network = ResidualMLP(4, 1, gated=True)
     shapes = jax.eval_shape(lambda: network.init(KEY, x, 2, context))
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape), shapes)["params"]
-    params["block_0_gate"]["bias"] -= 1e3
+    params["block_0_context_gate"]["bias"] -= 1e3
     closed = network.apply({"params": params}, x, 2, context)
     h = 3 + 1 + 2  # inputs, bias, context
     np.testing.assert_allclose(closed, np.full((1, 2), 4 * h + 1), rtol=1e-12)
