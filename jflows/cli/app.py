@@ -205,7 +205,11 @@ def _run_options(command: Callable) -> Callable:
         "--weights", type=click.Choice(["ema", "params"]), default="ema", show_default=True, help="Averaged or last."
     )
     checkpoint = click.option(
-        "--checkpoint", type=_Checkpoint(), default="latest", show_default=True, help="latest, best or a step."
+        "--checkpoint",
+        type=_Checkpoint(),
+        default="auto",
+        show_default=True,
+        help="latest, best, a step, or auto: the best if there was validation, else the latest.",
     )
     seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of noise and choices.")
     return run(weights(checkpoint(seed(command))))
@@ -235,16 +239,16 @@ def _png(default: str) -> Callable:
 
 
 class _Checkpoint(click.ParamType):
-    """latest, best, or a step."""
+    """auto, latest, best, or a step."""
 
-    name = "latest|best|STEP"
+    name = "auto|latest|best|STEP"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if value in ("latest", "best") or isinstance(value, int):
+        if value in ("auto", "latest", "best") or isinstance(value, int):
             return value
         if str(value).isdecimal():
             return int(value)
-        self.fail(f"{value!r} must be latest, best or a step.", param, ctx)
+        self.fail(f"{value!r} must be auto, latest, best or a step.", param, ctx)
 
 
 def _command(function: Callable) -> Callable:
@@ -265,18 +269,23 @@ def _command(function: Callable) -> Callable:
 @click.option("--num-draws", type=click.IntRange(1), default=1, show_default=True, help="Noise draws per image.")
 @click.option("--batch-size", type=click.IntRange(1), default=250, show_default=True)
 def evaluate() -> None:
-    """Print bits/dim of a data set, with its standard error."""
+    """Print bits/dim of images, or nats of a table, with the standard error."""
 
 
 @_command
 @_run_options
-@click.option("--num", type=click.IntRange(1), default=64, show_default=True, help="Images.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.7, show_default=True)
+@click.option("--num", type=click.IntRange(1), default=64, show_default=True, help="Images, or rows of a table.")
+@click.option("--temperature", type=click.FloatRange(0), help="[0.7 of images, 1 of tables]")
 @click.option("--label", type=int, help="Class, of class-conditional flows; by default all in turn.")
 @click.option("--columns", type=click.IntRange(1), help="Images per row.")
-@_png("sample.png")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG|CSV|NPY",
+    help="File to write: .png of images, .csv or .npy of a table. [RUN/sample.png, RUN/sample.csv]",
+)
 def sample() -> None:
-    """Draw images from a run."""
+    """Draw images or rows from a run."""
 
 
 @_command

@@ -119,12 +119,23 @@ class _IntTuple(click.ParamType):
         return self.name
 
 
+class _StrTuple(click.ParamType):
+    """Words separated by commas."""
+
+    name = "TEXT[,TEXT...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.name
+
+
 def _param_type(cls: type, name: str, hint: Any) -> click.ParamType:
     kinds: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, str: click.STRING}
-    if hint == tuple[int, ...]:
-        return _IntTuple()
+    kinds |= {tuple[int, ...]: _IntTuple(), tuple[str, ...]: _StrTuple()}
     if hint not in kinds:
-        rule = "must have a field of type bool, int, float, str or tuple[int, ...]"
+        rule = "must have a field of type bool, int, float, str, tuple[int, ...] or tuple[str, ...]"
         raise InvalidTypeError("config", f"{cls.__name__}.{name}", rule, str(hint))
     return kinds[hint]
 

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jflows.bijectors import Bijector, Chain, MultiScale, Repeat
+from jflows.cli.datasets import load_config_data
 from jflows.data import SOURCES
 from jflows.flows import Flow
-from jflows.train import TrainConfig, load
+from jflows.train import ImageConfig, TrainConfig, load
 from jflows.typing import Shape, Variables
 
 INDENT = "  "
@@ -31,15 +32,12 @@ class Row(NamedTuple):
 
 def describe_config(config: TrainConfig) -> None:
     """Prints the table of the flow that a config builds; nothing is computed."""
-    from jflows.cli.runs import load_images
-
-    source = SOURCES.get(config.data)
+    source = SOURCES.get(config.data) if isinstance(config, ImageConfig) else None
     if source is not None:
         shape, classes = source.event_shape, source.num_classes
     else:
-        size = (config.image_size, config.image_size) if config.image_size else None
-        images = load_images(config.to_json(), "train", size)
-        shape, classes = images.event_shape, images.num_classes
+        data = load_config_data(config, "train")
+        shape, classes = data.event_shape, data.num_classes
     flow = config.build(shape, classes)
     _print(flow, abstract_variables(flow))
 

@@ -38,21 +38,24 @@ class _Report:
 
 
 @contextlib.contextmanager
-def training(steps: int, start: int = 0) -> Iterator[Callable[[dict[str, float]], None]]:
+def training(steps: int, start: int = 0, table: bool = False) -> Iterator[Callable[[dict[str, float]], None]]:
     """Progress of `fit`: the value is its callback.
 
-    Shows step, loss in bits/dim, images per second and the time left.
+    Shows step, loss (bits/dim of images, nats of a table), examples per second and the time left.
     """
     report = _Report("training", steps, start)
     first: list[tuple[int, float]] = []
 
     def callback(entry: dict[str, float]) -> None:
         step, now = int(entry["step"]), time.monotonic()
-        text = f"step {step:,}/{steps:,}  {entry['bits_per_dim']:.3f} bits/dim"
+        loss = f"{entry['loss']:.3f} nats" if table else f"{entry['bits_per_dim']:.3f} bits/dim"
+        text = f"step {step:,}/{steps:,}  {loss}"
         if first:
             # Since the first call, so that compilation does not count and checkpoints and validation do.
             seconds = (now - first[0][1]) / max(step - first[0][0], 1)
-            text += f"  {entry['examples_per_second']:,.0f} images/s  {_duration((steps - step) * seconds)} left"
+            text += (
+                f"  {entry['examples_per_second']:,.0f} {_unit(table)}/s  {_duration((steps - step) * seconds)} left"
+            )
         else:
             first.append((step, now))
         report.update(step, text + (f"  {int(entry['skipped'])} steps skipped" if entry.get("skipped") else ""))
@@ -63,18 +66,22 @@ def training(steps: int, start: int = 0) -> Iterator[Callable[[dict[str, float]]
 
 
 @contextlib.contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Progress of anything that counts images: the value takes how many are done."""
-    report = _Report(title, total)
+def counting(title: str, total: int, table: bool = False) -> Iterator[Callable[[int], None]]:
+    """Progress of anything that counts images or rows: the value takes how many are done."""
+    report, unit = _Report(title, total), _unit(table)
     started = time.monotonic()
 
     def callback(done: int) -> None:
         done = min(done, total)
         rate = done / max(time.monotonic() - started, 1e-9)
-        report.update(done, f"{done:,}/{total:,} images  {rate:,.0f} images/s  {_duration((total - done) / rate)} left")
+        report.update(done, f"{done:,}/{total:,} {unit}  {rate:,.0f} {unit}/s  {_duration((total - done) / rate)} left")
 
     with report.bar or contextlib.nullcontext():
         yield callback
+
+
+def _unit(table: bool) -> str:
+    return "rows" if table else "images"
 
 
 def _duration(seconds: float) -> str:

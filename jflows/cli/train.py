@@ -18,20 +18,20 @@ import numpy as np
 from jflows._version import __version__
 from jflows.cli import pictures
 from jflows.cli.configs import from_stored
+from jflows.cli.datasets import is_table, load_config_data, pixel_bits, read_options, sample_labels, summary
 from jflows.cli.progress import counting, training
-from jflows.cli.runs import load_images, sample_labels
-from jflows.data import ImageData, eval_batches
+from jflows.data import Data, ImageData, TableData, eval_batches, has_validation
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate, plots
 from jflows.flows import Flow
-from jflows.train import FitResult, Run, TrainConfig, fit, read_config, read_metrics
+from jflows.train import FitResult, ImageConfig, Run, TrainConfig, fit, read_config, read_metrics
 from jflows.train.checkpoint import check_unused
 from jflows.typing import Variables
 
 RESULT_KEY = 0  # seed of evaluation noise and of the sample grids, as the default of `jflows evaluate` and `sample`
-# What a resumed run may change. All but `steps` leave its result as it is; `steps` stretches the schedule too.
+# What a resumed run may change. All but `patience`, and `steps`, which stretches the schedule, leave its result alone.
 MAY_DIFFER = (
-    *("steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call", "eval_batch_size"),
+    *("steps", "patience", "log_every", "eval_every", "checkpoint_every", "steps_per_call", "eval_batch_size"),
     *("parallel", "max_skipped", "max_reconstruction_error"),
 )
 
@@ -70,75 +70,78 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
     else:
         check_unused(out)
         config = cls(**overrides)
-    settings = {"config": name, **config.to_json()}
-    size = (config.image_size, config.image_size) if config.image_size else None
-    data = load_images(settings, "train", size)
-    validation = load_images(settings, "validation", size) if config.num_validation else None
-    test = load_images(settings, "test", size)
-    if config.num_bits > data.num_bits:
+    data, test = load_config_data(config, "train"), load_config_data(config, "test")
+    has_rows = has_validation(config.data, config.num_validation)
+    validation = load_config_data(config, "validation") if has_rows else None
+    if isinstance(config, ImageConfig) and isinstance(data, ImageData) and config.num_bits > data.num_bits:
         rule, fix = f"must be at most the {data.num_bits} bits of {data.name!r}", f"Set --num-bits {data.num_bits}."
         raise InvalidValueError("train", "--num-bits", rule, config.num_bits, fix)
+    settings = {"config": name, **config.to_json()}
+    if isinstance(data, TableData):
+        settings["column_names"] = list(data.columns)
     flow = config.build(data.event_shape, data.num_classes)
     with _alone(out):
         run = Run.resume(out, flow, settings, MAY_DIFFER) if resume else Run.create(out, flow, settings)
         result = _fit(flow, data, config, validation, run)
         if result.interrupted:
             return True
-        _finish(flow, result, config, settings, test, out)
+        _finish(flow, result, settings, data, test, out)
     return False
 
 
-def _fit(flow: Flow, data: ImageData, config: TrainConfig, validation: ImageData | None, run: Run) -> FitResult:
+def _fit(flow: Flow, data: Data, config: TrainConfig, validation: Data | None, run: Run) -> FitResult:
     start = run.saved_step() if run.resuming else None
-    with training(config.steps, min(start or 0, config.steps)) as callback:
+    with training(config.steps, min(start or 0, config.steps), is_table(flow)) as callback:
         return fit(flow, data, config, validation=validation, run=run, callback=callback)
 
 
-def _finish(
-    flow: Flow, fitted: FitResult, config: TrainConfig, settings: dict[str, Any], test: ImageData, out: Path
-) -> None:
+def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data, test: Data, out: Path) -> None:
     """Evaluation, result.json and pictures, all with the averaged weights."""
-    labels = config.wants_labels
-    batches = eval_batches(test, config.eval_batch_size, num_bits=config.num_bits, labels=labels)
+    table = is_table(flow)
+    batches = eval_batches(test, settings["eval_batch_size"], **read_options(flow))
     started = time.perf_counter()
-    with counting("evaluating", len(test)) as on_batch:
+    with counting("evaluating", len(test), table) as on_batch:
         score = evaluate(flow, fitted.variables, batches, jax.random.key(RESULT_KEY), on_batch=on_batch)
     seconds = time.perf_counter() - started
     metrics = read_metrics(out)
     result = _result(score, fitted, metrics, settings, seconds)
     with pictures.saving(out / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
-    with counting("drawing", 1):
-        _draw_all(flow, fitted.variables, test.reduced(config.num_bits), metrics, score, out)
-    click.echo(
-        f"test {score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim on {score.num_examples:,} images after "
-        f"{config.steps:,} steps ({result['train_seconds']:.0f} s); {out}: result.json, samples.png, "
-        "interpolation.png, reconstruction.png, learning_curve.png"
-    )
+    with counting("drawing", 1, table):
+        drawn = _draw_all(flow, fitted.variables, data, test, metrics, score, out)
+    after = f"after {fitted.step:,} steps ({result['train_seconds']:.0f} s)"
+    of_what = f"{'rows' if table else 'images'} {after}"
+    click.echo(f"test {summary(flow, score, of_what)}; {out}: result.json, {', '.join(drawn)}")
 
 
 def _draw_all(
     flow: Flow,
     variables: Variables,
-    test: ImageData,
+    data: Data,
+    test: Data,
     metrics: list[dict[str, float]],
     score: Evaluation,
     out: Path,
-) -> None:
+) -> list[str]:
+    """Writes all pictures, and returns their names."""
     with pictures.saving(out / "learning_curve.png") as partial:
-        plots.learning_curve(metrics, partial, title=out.name, test=score.bits_per_dim)
+        plots.learning_curve(metrics, partial, title=out.name, test=score, nats=is_table(flow))
     key = jax.random.key(RESULT_KEY)
+    if not isinstance(test, ImageData):
+        return ["learning_curve.png"]
+    test = test.reduced(pixel_bits(flow))
     pictures.samples(flow, variables, out, key, sample_labels(flow, pictures.GRID, None))
     num = len(test) // 2
     pictures.interpolation(flow, variables, test, out / "interpolation.png", num_pairs=min(8, num))
     pictures.reconstruction(flow, variables, test, out / "reconstruction.png", num=min(12, len(test)))
+    return ["samples.png", "interpolation.png", "reconstruction.png", "learning_curve.png"]
 
 
 def _result(
     score: Evaluation, fitted: FitResult, metrics: list[dict[str, float]], settings: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
     """The content of result.json. `train_seconds` adds up all parts of a run that was stopped and resumed, each with
-    its compilation.
+    its compilation; `evaluated_step` is that of the best validation, or the last one.
     """
     steps = np.diff([0, *(entry["step"] for entry in metrics)])
     rates = [entry["examples_per_second"] for entry in metrics]
@@ -149,8 +152,10 @@ def _result(
         "test_bits_per_dim": score.bits_per_dim,
         "standard_error": score.standard_error,
         "test_nats": score.nats,
+        "nats_standard_error": score.nats_standard_error,
         "num_test": score.num_examples,
         "steps": int(fitted.state.step),
+        "evaluated_step": fitted.step,
         "skipped": int(fitted.state.skipped),
         "train_seconds": round(float(spent), 1),
         "evaluation_seconds": round(seconds, 1),

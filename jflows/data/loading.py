@@ -84,6 +84,11 @@ def load(
     return _load_known(name, split, num_validation, options, prepared)
 
 
+def has_validation(name: str, num_validation: int) -> bool:
+    """Whether `load` gives a split "validation": rows were held out, or the data set itself names some."""
+    return num_validation > 0 or name in TABLES or name in TOYS
+
+
 def _load_known(name: str, split: str, num_validation: int, options: dict[str, Any], data_dir: Path) -> Data:
     taken = {**dict.fromkeys(FOLDS, "fold"), **{name: "manual_dir" for name, table in TABLES.items() if table.files}}
     _refuse_options(options, repr(name), taken.get(name, ""))

@@ -69,6 +69,8 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
         raise InvalidValueError("load", "columns", "must be names or positions, such as ('a', 'b')", repr(columns))
     chosen = []
     for column in columns:
+        if isinstance(column, str) and column not in names and column.isdecimal():  # as the command line gives it
+            column = int(column)
         if isinstance(column, int) and not isinstance(column, bool) and 0 <= column < len(names):
             chosen.append(column)
         elif isinstance(column, str) and list(names).count(column) == 1:

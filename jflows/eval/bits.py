@@ -20,12 +20,14 @@ class Evaluation(NamedTuple):
       bits_per_dim: mean over examples; for flows that dequantize, an upper bound on the code length.
       standard_error: of that mean, from the spread over examples.
       nats: mean log-likelihood per event, in nats (higher is better).
+      nats_standard_error: of `nats`.
       num_examples: how many examples were counted.
     """
 
     bits_per_dim: float
     standard_error: float
     nats: float
+    nats_standard_error: float
     num_examples: int
 
 
@@ -62,8 +64,8 @@ def evaluate(
         raise InvalidValueError("evaluate", "batches", "must hold at least one example of weight 1", "none")
     mean = total / weight
     variance = max(total_of_squares / weight - mean**2, 0.0)
-    nats = -mean * flow.num_dims * math.log(2)
-    return Evaluation(mean, math.sqrt(variance / weight), nats, round(weight))
+    error, nats_per_bit = math.sqrt(variance / weight), flow.num_dims * math.log(2)
+    return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(weight))
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))

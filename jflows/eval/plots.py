@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jflows.errors import InvalidValueError
+from jflows.eval.bits import Evaluation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,15 +73,21 @@ def image_grid(
 
 
 def learning_curve(
-    metrics: Sequence[Mapping[str, float]], path: str | PathLike[str], *, title: str = "", test: float | None = None
+    metrics: Sequence[Mapping[str, float]],
+    path: str | PathLike[str],
+    *,
+    title: str = "",
+    test: Evaluation | None = None,
+    nats: bool = False,
 ) -> None:
-    """Writes a PNG of bits/dim against the step: training, validation where it was measured, and the test result.
+    """Writes a PNG of the loss against the step: training, validation where it was measured, and the test result.
 
     Args:
-      metrics: entries of metrics.jsonl: `step`, `bits_per_dim` and perhaps `validation_bits_per_dim`.
+      metrics: entries of metrics.jsonl: `step`, `bits_per_dim`, `loss` and perhaps the scores of a validation.
       path: of the PNG.
       title: above the axes.
-      test: final bits/dim of the test set, as a dashed line.
+      test: final score on the test set, as a dashed line.
+      nats: draw the negative log-likelihood in nats per event instead of bits/dim.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -89,22 +96,24 @@ def learning_curve(
     figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    step, bits = _series(metrics, "bits_per_dim")
-    step, bits = _averaged(step, bits)
-    axes.plot(step, bits, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
-    shown = [bits[step > EARLY * step.max()]] if len(step) else []
-    val_step, val_bits = _series(metrics, "validation_bits_per_dim")
+    step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
+    axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
+    shown = [loss[step > EARLY * step.max()]] if len(step) else []
+    val_step, score = _series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
     if len(val_step):
-        (line,) = axes.plot(val_step, val_bits, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
+        (line,) = axes.plot(
+            val_step, -score if nats else score, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation"
+        )
         line.set(markersize=3.5, clip_on=False)
-        shown.append(val_bits[val_step > EARLY * val_step.max()])
-    if test is not None and math.isfinite(test):
-        label = f"test, averaged weights: {test:.3f}"
-        axes.axhline(test, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
-        shown.append(np.array([test]))
+        shown.append((-score if nats else score)[val_step > EARLY * val_step.max()])
+    if test is not None and math.isfinite(test.nats):
+        value = -test.nats if nats else test.bits_per_dim
+        label = f"test, averaged weights: {value:.3f}"
+        axes.axhline(value, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
+        shown.append(np.array([value]))
     _set_limits(axes, step, np.concatenate(shown) if shown else np.zeros(0))
     axes.set_xlabel("step")
-    axes.set_ylabel("bits per dimension")
+    axes.set_ylabel("negative log-likelihood, nats" if nats else "bits per dimension")
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -122,12 +131,12 @@ def _series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarr
     return array[:, 0], array[:, 1]
 
 
-def _averaged(step: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _averaged(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means over groups of neighbours, each at the last step of its group."""
     groups = np.array_split(np.arange(len(step)), min(CURVE_POINTS, max(len(step), 1)))
     if not len(step):
-        return step, bits
-    return np.array([step[g[-1]] for g in groups]), np.array([bits[g].mean() for g in groups])
+        return step, loss
+    return np.array([step[g[-1]] for g in groups]), np.array([loss[g].mean() for g in groups])
 
 
 def _set_limits(axes, step: np.ndarray, shown: np.ndarray) -> None:

@@ -1,18 +1,34 @@
 """Training: `fit` and its parts. Loading a finished run is `load`."""
 
-from jflows.train.config import GlowConfig, TrainConfig
+from jflows.train.config import TrainConfig
+from jflows.train.image_configs import GlowConfig, ImageConfig
 from jflows.train.loop import FitResult, fit
 from jflows.train.losses import negative_log_likelihood
 from jflows.train.optim import make_optimizer
 from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, init_state, make_train_step
+from jflows.train.table_configs import (
+    MafConfig,
+    NiceConfig,
+    NsfAutoregressiveConfig,
+    NsfCouplingConfig,
+    RealNVPConfig,
+    TableConfig,
+)
 
 __all__ = [
     "FitResult",
     "GlowConfig",
+    "ImageConfig",
+    "MafConfig",
+    "NiceConfig",
+    "NsfAutoregressiveConfig",
+    "NsfCouplingConfig",
+    "RealNVPConfig",
     "Run",
     "Runner",
+    "TableConfig",
     "TrainConfig",
     "TrainState",
     "fit",

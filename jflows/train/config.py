@@ -1,11 +1,14 @@
-"""The settings of a training run: one frozen dataclass, from which a config in `experiments/configs` derives."""
+"""The settings of a training run: one frozen dataclass, from which all others derive.
+
+Read next: `image_configs.py` and `table_configs.py`, from which those in `experiments/configs` derive.
+"""
 
 import dataclasses
 import math
 from typing import Any
 
 from jflows.errors import InvalidValueError, check_choice, check_positive
-from jflows.flows import Flow, glow
+from jflows.flows import Flow
 from jflows.train.optim import OPTIMIZERS, SCHEDULES
 from jflows.train.sharding import PARALLEL_MODES
 from jflows.typing import Shape
@@ -18,16 +21,10 @@ class TrainConfig:
     Every field is an override of `jflows train`. Steps are optimizer steps; intervals count steps.
     """
 
-    data: str = "mnist"
-    """Name of a data set, or path of a folder of images or an .npz file."""
-    num_bits: int = 8
-    """Bits kept of every pixel."""
+    data: str = ""
+    """Name of a data set, or path."""
     num_validation: int = 0
-    """Training rows held out for validation, which then selects the best checkpoint."""
-    mirror: bool = False
-    """Flip images left to right with probability 1/2."""
-    image_size: int = 0
-    """For folders: centre-crop and resize to this side; 0 keeps the images as they are."""
+    """Training rows held out for validation, which then selects the weights; 0 where the data have such rows."""
 
     steps: int = 1000
     """Optimizer steps in all."""
@@ -42,7 +39,13 @@ class TrainConfig:
     warmup_steps: int = 100
     """Linear warm-up from 0; at most the whole run."""
     schedule: str = "cosine"
-    """constant or cosine (down to 0 at the last step)."""
+    """constant, cosine (down to 0 at the last step) or plateau (lowered when the training loss no longer falls)."""
+    plateau_factor: float = 0.5
+    """By which plateau lowers the rate."""
+    plateau_window: int = 500
+    """Steps over which plateau averages the loss."""
+    plateau_patience: int = 5
+    """Windows without a lower loss that make a plateau."""
     weight_decay: float = 0.0
     """Of adamw."""
     clip_norm: float = 0.0
@@ -64,6 +67,8 @@ class TrainConfig:
     """Interval of metrics."""
     eval_every: int = 0
     """Interval of validation; 0 for only at the end."""
+    patience: int = 0
+    """Validations without a better score that end the run; 0 for none."""
     checkpoint_every: int = 500
     """Interval of checkpoints; the last step always gets one."""
     eval_batch_size: int = 250
@@ -79,11 +84,17 @@ class TrainConfig:
         check_choice(where, "optimizer", self.optimizer, OPTIMIZERS)
         check_choice(where, "schedule", self.schedule, SCHEDULES)
         positive = "steps batch_size accumulate learning_rate init_batch steps_per_call log_every checkpoint_every"
+        positive += " plateau_window plateau_patience"
         for name in (*positive.split(), "eval_batch_size", "max_skipped", "max_reconstruction_error"):
             check_positive(where, name, getattr(self, name))
-        for name in ("warmup_steps", "weight_decay", "clip_norm", "eval_every", "num_validation", "image_size", "seed"):
+        for name in ("warmup_steps", "weight_decay", "clip_norm", "eval_every", "num_validation", "seed", "patience"):
             if getattr(self, name) < 0:
                 raise InvalidValueError(where, name, "must be at least 0", repr(getattr(self, name)))
+        if not 0 < self.plateau_factor < 1:
+            raise InvalidValueError(where, "plateau_factor", "must lie in (0, 1)", repr(self.plateau_factor))
+        if self.patience and not self.eval_every:
+            rule = f"must be positive with patience={self.patience}, which counts validations"
+            raise InvalidValueError(where, "eval_every", rule, 0, "Set eval_every, such as 1000.")
         if self.batch_size % self.accumulate:
             rule = f"must divide batch_size={self.batch_size}"
             raise InvalidValueError(where, "accumulate", rule, repr(self.accumulate))
@@ -100,75 +111,9 @@ class TrainConfig:
         return False
 
     def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
-        """The flow for data of this shape; written by the subclass."""
+        """The flow for data of this shape; written by a subclass."""
         raise InvalidValueError(type(self).__name__, "build", "must be written by the config class", None)
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain values."""
         return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GlowConfig(TrainConfig):
-    """A Glow on images, with the arguments of `jflows.glow`."""
-
-    num_levels: int = 3
-    """Number of squeezes."""
-    num_steps: tuple[int, ...] = (8,)
-    """Steps per level: one number for all levels, or one per level."""
-    width: int = 64
-    """Hidden channels of the conditioners."""
-    coupling: str = "affine"
-    """affine or additive."""
-    scale: str = "tanh"
-    """Scale of affine couplings: tanh (bounded on both sides), sigmoid (published code) or exp."""
-    max_log_scale: float = 2.0
-    """Bound of the tanh scale."""
-    permutation: str = "conv1x1"
-    """conv1x1, reverse or shuffle."""
-    norm: str = "actnorm"
-    """Of the conditioners: actnorm or bias."""
-    preprocess: str = "centred"
-    """centred or logit."""
-    alpha: float = 0.05
-    """Of logit."""
-    padding: int = 0
-    """Zero pixels added on each side; bits/dim still count the data's own pixels."""
-    class_conditional: bool = False
-    """Condition on the class label."""
-    base: str = "normal"
-    """normal or diagonal (learned)."""
-    backprop: str = "standard"
-    """standard, remat or invertible."""
-    anchor_every: int = 0
-    """Steps between stored activations with backprop=invertible."""
-
-    @property
-    def wants_labels(self) -> bool:
-        """As `class_conditional`."""
-        return self.class_conditional
-
-    def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
-        """`jflows.glow` with these settings."""
-        if self.class_conditional and num_classes is None:
-            rule, fix = "needs data with labels", "Set class_conditional=False."
-            raise InvalidValueError(type(self).__name__, "class_conditional", rule, "data without labels", fix)
-        return glow(
-            event_shape,
-            num_levels=self.num_levels,
-            num_steps=self.num_steps[0] if len(self.num_steps) == 1 else self.num_steps,
-            width=self.width,
-            coupling=self.coupling,
-            scale=self.scale,
-            max_log_scale=self.max_log_scale,
-            permutation=self.permutation,
-            norm=self.norm,
-            num_bits=self.num_bits,
-            preprocess=self.preprocess,
-            alpha=self.alpha,
-            padding=self.padding,
-            num_classes=num_classes if self.class_conditional else None,
-            base=self.base,
-            backprop=self.backprop,
-            anchor_every=self.anchor_every,
-        )

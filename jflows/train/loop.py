@@ -7,6 +7,7 @@ Read next: `jflows/train/step.py` (the step), `jflows/train/run.py` (the run dir
 
 import contextlib
 import functools
+import math
 import signal
 import threading
 import time
@@ -17,14 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data import Data, ImageData, TrainBatches, eval_batches
+from jflows.data import Data, TrainBatches, eval_batches
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
 from jflows.flows import Flow
+from jflows.train.checkpoint import BEST_METRIC as SCORE
 from jflows.train.config import TrainConfig
+from jflows.train.image_configs import ImageConfig
 from jflows.train.losses import negative_log_likelihood
-from jflows.train.optim import make_optimizer, make_schedule
+from jflows.train.optim import make_optimizer, make_schedule, rate_scale
 from jflows.train.run import Run
 from jflows.train.sharding import Runner
 from jflows.train.step import Loss, TrainState, init_state, make_train_step
@@ -38,13 +41,16 @@ class FitResult(NamedTuple):
     """What `fit` returns.
 
     Attributes:
-      variables: Linen collections with the averaged parameters (EMA).
+      variables: Linen collections with the averaged parameters (EMA): those with the best validation score, or the last
+        ones of a run without validation.
+      step: when they were those of the run.
       state: the whole final state.
       history: the metrics of every logging interval.
       interrupted: True if SIGTERM ended the run early; its checkpoint is saved.
     """
 
     variables: Variables
+    step: int
     state: TrainState
     history: list[dict[str, float]]
     interrupted: bool
@@ -63,9 +69,10 @@ def fit(
     """Trains a flow.
 
     Args:
-      data: training split, images or a table; settings of images (num_bits, mirror) do not touch tables.
-      config: all settings; only those of `TrainConfig` are read here.
-      validation: scored every `config.eval_every` steps with the averaged parameters.
+      data: training split, images or a table.
+      config: all settings; those of `TrainConfig`, and of an `ImageConfig` how pixels are read, matter here.
+      validation: scored every `config.eval_every` steps with the averaged parameters. The best are kept, and after
+        `config.patience` scores without a better one the run ends.
       run: where checkpoints and metrics go; a run opened with `resume=True` continues from its last checkpoint.
         None keeps everything in memory.
       loss: per-example loss.
@@ -79,6 +86,9 @@ def fit(
     if not isinstance(data, Data):
         fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
         raise InvalidTypeError("fit", "data", "must be TableData or ImageData", type(data).__name__, fix)
+    if config.patience and validation is None:
+        rule, fix = f"must be given with patience={config.patience}", "Set num_validation, or patience=0."
+        raise InvalidValueError("fit", "validation", rule, None, fix)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
@@ -91,6 +101,7 @@ def fit(
     monitor = _Monitor(flow, config, batches, validation, run, callback)
     state = runner.put_state(restored)
     step = int(restored.step)
+    monitor.recall(step)
     if step % config.chunk and step < config.steps:
         rule, fix = f"must be a multiple of {config.chunk} (from the intervals)", "Use the intervals of the run."
         raise InvalidValueError("fit", "step", rule, f"{step} in the checkpoint", fix)
@@ -98,24 +109,25 @@ def fit(
         if step < config.steps:
             seconds = runner.compile(state, batches.at(step, config.chunk))
             monitor.start(step, compile_seconds=round(seconds, 2))
-        while step < config.steps and not stopped.is_set():
+        while step < config.steps and not monitor.out_of_patience and not stopped.is_set():
             state, metrics = runner.run(state, batches.at(step, config.chunk))
             step += config.chunk
             monitor.collect(metrics)
-            due = step % config.log_every == 0 or step == config.steps
-            if due:
+            if monitor.is_due(step):
                 monitor.log(step, runner.get_state(state))
-            if run is not None and (step % config.checkpoint_every == 0 or step == config.steps or stopped.is_set()):
+            if run is not None and (step % config.checkpoint_every == 0 or monitor.best_step == step):
                 monitor.save(step, runner.get_state(state))
     final = runner.get_state(state)
-    interrupted = stopped.is_set() and step < config.steps
+    interrupted = stopped.is_set() and step < config.steps and not monitor.out_of_patience
     if run is not None and run.saved_step() != step:
         monitor.save(step, final)
-    return FitResult(final.ema_variables, final, monitor.history, interrupted)
+    variables, at = (final.ema_variables, step) if monitor.best is None else (monitor.best, monitor.best_step)
+    return FitResult(variables, at, final, monitor.history, interrupted)
 
 
 def _optimizer_settings(config: TrainConfig) -> dict:
-    names = "steps learning_rate optimizer warmup_steps schedule weight_decay clip_norm b2"
+    names = "steps learning_rate optimizer warmup_steps schedule weight_decay clip_norm b2 "
+    names += "plateau_factor plateau_window plateau_patience"
     return {name: getattr(config, name) for name in names.split()}
 
 
@@ -126,8 +138,9 @@ def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
 
 
 def _train_batches(data: Data, config: TrainConfig, batch_size: int) -> TrainBatches:
-    is_image = isinstance(data, ImageData)
-    of_images: dict[str, Any] = dict(num_bits=config.num_bits, mirror=config.mirror) if is_image else {}
+    of_images: dict[str, Any] = {}
+    if isinstance(config, ImageConfig):
+        of_images = dict(num_bits=config.num_bits, mirror=config.mirror)
     return TrainBatches(data, batch_size, config.seed, labels=config.wants_labels, **of_images)
 
 
@@ -145,10 +158,38 @@ class _Monitor:
         self.validation, self.run, self.callback = validation, run, callback
         self.history: list[dict[str, float]] = []
         self.pending: list = []
-        self.last_validation: dict[str, float] = {}
+        self.scores: dict[int, float] = {}  # step -> validation bits/dim
+        self.best: Variables | None = None
         self.rate = make_schedule(
             config.steps, config.learning_rate, config.warmup_steps, config.schedule, final_fraction=0.0
         )
+
+    @property
+    def best_step(self) -> int:
+        """Of the lowest score, the later of equals; -1 if there is none."""
+        return min(self.scores, key=lambda step: (self.scores[step], -step), default=-1)
+
+    @property
+    def out_of_patience(self) -> bool:
+        later = sum(step > self.best_step for step in self.scores)
+        return 0 < self.config.patience <= later
+
+    def recall(self, step: int) -> None:
+        """Takes up the scores of a run that goes on, and its best variables."""
+        if self.run is None or self.validation is None or not step:
+            return
+        scored = [entry for entry in self.run.metrics() if SCORE in entry]
+        self.scores = {int(entry["step"]): entry[SCORE] for entry in scored if math.isfinite(entry[SCORE])}
+        saved = self.run.checkpoints.steps()
+        while self.scores and self.best_step not in saved:  # its checkpoint was damaged, so an earlier one goes on
+            del self.scores[self.best_step]
+        if self.scores:
+            self.best = self.run.variables(self.best_step)
+
+    def is_due(self, step: int) -> bool:
+        """Whether to log at this step."""
+        every = self.config.eval_every
+        return step % self.config.log_every == 0 or step == self.config.steps or bool(every and step % every == 0)
 
     def start(self, step: int, **once: float) -> None:
         """Begins an interval; `once` goes into its line of metrics."""
@@ -168,7 +209,7 @@ class _Monitor:
             "loss": _mean(metrics["loss"][good]),
             "bits_per_dim": _mean(metrics["bits_per_dim"][good]),
             "grad_norm": _mean(metrics["grad_norm"][np.isfinite(metrics["grad_norm"])]),
-            "learning_rate": float(np.asarray(self.rate(step))),
+            "learning_rate": float(np.asarray(self.rate(step))) * rate_scale(state.opt_state),
             "skipped": int(metrics["skipped"][-1]),
             "examples_per_second": round((step - self.last_step) * self.config.batch_size / (now - self.last_time), 1),
             **self.once,
@@ -179,8 +220,7 @@ class _Monitor:
             entry["reconstruction_error"] = self._reconstruction_error(step, state)
         every = self.config.eval_every
         if self.validation is not None and ((every and step % every == 0) or step == self.config.steps):
-            self.last_validation = self._validate(state)
-            entry |= self.last_validation
+            entry |= self._validate(step, state)
         self.history.append(entry)
         if self.run is not None:
             self.run.append_metrics(entry)
@@ -190,14 +230,18 @@ class _Monitor:
 
     def save(self, step: int, state: TrainState) -> None:
         assert self.run is not None
-        self.run.save(step, state, self.last_validation)
+        self.run.save(step, state, {SCORE: self.scores[step]} if step in self.scores else {})
 
-    def _validate(self, state: TrainState) -> dict[str, float]:
+    def _validate(self, step: int, state: TrainState) -> dict[str, float]:
         config = self.config
-        of_images = dict(num_bits=config.num_bits) if isinstance(self.validation, ImageData) else {}
+        of_images = dict(num_bits=config.num_bits) if isinstance(config, ImageConfig) else {}
         batches = eval_batches(self.validation, config.eval_batch_size, labels=config.wants_labels, **of_images)
         result = evaluate(self.flow, state.ema_variables, batches, state.key)
-        return {"validation_bits_per_dim": result.bits_per_dim}
+        if math.isfinite(result.bits_per_dim):
+            self.scores[step] = result.bits_per_dim
+        if self.best_step == step:
+            self.best = jax.tree.map(jnp.copy, state.ema_variables)  # the next call is given the state's own buffers
+        return {SCORE: result.bits_per_dim, "validation_nats": result.nats}
 
     def _example_batch(self, step: int) -> Batch:
         return jax.tree.map(lambda leaf: leaf[0, :RECONSTRUCTION_EXAMPLES], self.batches.at(step))

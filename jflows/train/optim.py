@@ -2,12 +2,14 @@
 
 import jax
 import optax
+import optax.contrib
 
 from jflows.errors import InvalidValueError, check_choice, check_positive
 from jflows.typing import PyTree
 
 OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "plateau")
+LEAST_GAIN = 1e-4  # nats per event by which the loss must fall, or it counts as level
 DECAYED_LEAVES = ("kernel",)  # names that end so are weights; biases, scales, shifts and PLU factors are not decayed
 
 
@@ -22,7 +24,10 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     b2: float = 0.999,
-) -> optax.GradientTransformation:
+    plateau_factor: float = 0.5,
+    plateau_window: int = 500,
+    plateau_patience: int = 5,
+) -> optax.GradientTransformationExtraArgs:
     """Adam or AdamW with linear warm-up, a schedule, and clipping by the global norm.
 
     Args:
@@ -30,7 +35,9 @@ def make_optimizer(
       learning_rate: peak value.
       optimizer: "adam", or "adamw" with decoupled decay on weights only (leaves named `*kernel`).
       warmup_steps: linear from 0; more than `steps` counts as `steps`.
-      schedule: "constant", or "cosine" down to `final_fraction * learning_rate` at `steps`.
+      schedule: "constant"; "cosine" down to `final_fraction * learning_rate` at `steps`; or "plateau", which multiplies
+        the rate by `plateau_factor` whenever the loss, averaged over `plateau_window` steps, has not fallen for
+        `plateau_patience` windows. The latter needs the loss: `optimizer.update(..., value=loss)`.
       clip_norm: largest global norm of the gradient (of the loss in nats per event); 0 for none.
       b2: decay of the second moment.
     Raises:
@@ -46,18 +53,33 @@ def make_optimizer(
         update = optax.adam(rate, b2=b2)
     else:
         update = optax.adamw(rate, b2=b2, weight_decay=weight_decay, mask=decayed_leaves)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), update) if clip_norm else update
+    parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    parts.append(update)
+    if schedule == "plateau":
+        # An absolute gain: a relative one would go the wrong way, as nats may be negative.
+        at_plateau = optax.contrib.reduce_on_plateau(
+            plateau_factor, plateau_patience, rtol=0.0, atol=LEAST_GAIN, accumulation_size=plateau_window
+        )
+        parts.append(at_plateau)
+    return optax.chain(*parts)
+
+
+def rate_scale(opt_state: PyTree) -> float:
+    """By what "plateau" has lowered the rate so far; 1 for other schedules."""
+    is_plateau = lambda node: isinstance(node, optax.contrib.ReduceLROnPlateauState)
+    states = [node for node in jax.tree.leaves(opt_state, is_leaf=is_plateau) if is_plateau(node)]
+    return float(states[0].scale) if states else 1.0
 
 
 def make_schedule(
     steps: int, learning_rate: float, warmup_steps: int, schedule: str, final_fraction: float
 ) -> optax.Schedule:
-    """The learning rate as a function of the step."""
+    """The learning rate as a function of the step, before "plateau" lowers it."""
     check_choice("make_schedule", "schedule", schedule, SCHEDULES)
     if warmup_steps < 0:
         raise InvalidValueError("make_schedule", "warmup_steps", "must be at least 0", repr(warmup_steps))
     warmup_steps = min(warmup_steps, steps)
-    if schedule == "constant":
+    if schedule != "cosine":
         after = optax.constant_schedule(learning_rate)
     else:
         after = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1), final_fraction)

@@ -21,7 +21,7 @@ from jflows.train.step import TrainState
 from jflows.typing import PyTree, Variables
 
 WEIGHTS = ("ema", "params")
-CHECKPOINTS = ("latest", "best")
+CHECKPOINTS = ("auto", "latest", "best")
 LISTED_RUNS = 8  # in an error message
 
 
@@ -105,6 +105,14 @@ class Run:
         except OSError as error:
             raise _cannot_write(self.directory, error) from error
 
+    def metrics(self) -> list[dict[str, float]]:
+        """The lines of metrics.jsonl so far."""
+        return read_metrics(self.directory)
+
+    def variables(self, step: int) -> Variables:
+        """The averaged variables of one checkpoint."""
+        return load(self.directory, checkpoint=step)[1]
+
     def _keep_metrics_until(self, step: int) -> None:
         lines = read_metrics(self.directory)
         kept = [json.dumps(entry) + "\n" for entry in lines if entry["step"] <= step]
@@ -121,13 +129,14 @@ class Run:
             raise _cannot_write(self.directory, error) from error
 
 
-def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "latest") -> tuple[Flow, Variables]:
+def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> tuple[Flow, Variables]:
     """The flow and its variables from a run directory alone.
 
     Args:
       run: the run directory.
       weights: "ema" for the averaged parameters, "params" for the last ones.
-      checkpoint: "latest", "best" (by validation bits/dim) or a step.
+      checkpoint: "latest", "best" (by validation bits/dim), "auto" (the best if there was validation, else the latest)
+        or a step.
     Returns:
       `(flow, variables)`, ready for `flow.log_prob(variables, x)`.
     Raises:
@@ -140,9 +149,9 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "late
     if not Path(run).is_dir():
         raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(run))
     step = checkpoint if isinstance(checkpoint, int) else None
-    if checkpoint == "best":
+    if checkpoint in ("auto", "best"):
         step = checkpoints.best_step()
-        if step is None:
+        if step is None and checkpoint == "best":
             fix = "Train with num_validation > 0, or take checkpoint='latest'."
             raise RunError("load", "checkpoint", "'best' needs a checkpoint with a validation score", str(run), fix)
     saved = checkpoints.read(step=step)

@@ -89,6 +89,7 @@ def make_train_step(
         raise InvalidValueError("make_train_step", "ema_decay", "must lie in [0, 1)", repr(ema_decay))
     if accumulate < 1:
         raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def summed_loss(params: PyTree, extra: Variables, batch: Batch, key: Key):
         per_example, updates = loss(flow, {"params": params, **extra}, batch, key)
@@ -117,7 +118,7 @@ def make_train_step(
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean_loss)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), state.ema, params)

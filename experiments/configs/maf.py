@@ -1,0 +1,15 @@
+"""MAF on a table: masked autoregressive layers."""
+
+import dataclasses
+
+from jflows.train import MafConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Maf(MafConfig):
+    """For two moons, unless `--data` says otherwise."""
+
+    steps: int = 5000
+    log_every: int = 250
+    eval_every: int = 250
+    checkpoint_every: int = 1000

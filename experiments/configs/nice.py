@@ -1,0 +1,15 @@
+"""NICE on a table: additive couplings."""
+
+import dataclasses
+
+from jflows.train import NiceConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nice(NiceConfig):
+    """For two moons, unless `--data` says otherwise."""
+
+    steps: int = 5000
+    log_every: int = 250
+    eval_every: int = 250
+    checkpoint_every: int = 1000

@@ -1,0 +1,15 @@
+"""Neural spline flow on a table, autoregressive."""
+
+import dataclasses
+
+from jflows.train import NsfAutoregressiveConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NsfAutoregressive(NsfAutoregressiveConfig):
+    """For two moons, unless `--data` says otherwise."""
+
+    steps: int = 5000
+    log_every: int = 250
+    eval_every: int = 250
+    checkpoint_every: int = 1000
