@@ -223,19 +223,22 @@ def _data_options(command: Callable) -> Callable:
     return data(split(command))
 
 
-class _PngPath(click.Path):
-    """The path of a picture to write."""
+class _OutPath(click.Path):
+    """The path of a file to write, with one of these suffixes."""
+
+    def __init__(self, *suffixes: str):
+        super().__init__(dir_okay=False, path_type=Path)
+        self.suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path: Any = super().convert(value, param, ctx)
-        if Path(path).suffix.lower() != ".png":
-            self.fail(f"must end in .png; got {str(path)!r}.", param, ctx)
+        if Path(path).suffix.lower() not in self.suffixes:
+            self.fail(f"must end in {' or '.join(self.suffixes)}; got {str(path)!r}.", param, ctx)
         return path
 
 
 def _png(default: str) -> Callable:
-    path = _PngPath(dir_okay=False, path_type=Path)
-    return click.option("--out", type=path, metavar="PNG", help=f"Picture to write. [RUN/{default}]")
+    return click.option("--out", type=_OutPath(".png"), metavar="PNG", help=f"Picture to write. [RUN/{default}]")
 
 
 class _Checkpoint(click.ParamType):
@@ -280,7 +283,7 @@ def evaluate() -> None:
 @click.option("--columns", type=click.IntRange(1), help="Images per row.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OutPath(".png", ".csv", ".npy"),
     metavar="PNG|CSV|NPY",
     help="File to write: .png of images, .csv or .npy of a table. [RUN/sample.png, RUN/sample.csv]",
 )

@@ -56,9 +56,9 @@ def message(result, code: int = 2) -> str:
         (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
         (["evaluate", "absent"], ["jflows: evaluate: `RUN` must be a run directory", "absent", "Train one"]),
         (["sample", "absent", "--num", "0"], ["'--num'", "0 is not in the range"]),
-        (["sample", "absent", "--out", "grid.gif"], ["'--out'", "must end in .png; got 'grid.gif'"]),
+        (["sample", "absent", "--out", "grid.gif"], ["'--out'", "must end in .png or .csv or .npy; got 'grid.gif'"]),
         (["sample", "absent", "--tempreature", "1"], ["--tempreature", "--temperature"]),
-        (["evaluate", "absent", "--checkpoint", "newest"], ["'newest' must be latest, best or a step"]),
+        (["evaluate", "absent", "--checkpoint", "newest"], ["'newest' must be auto, latest, best or a step"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value[0].split()) == 1 else "",
 )

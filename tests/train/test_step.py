@@ -135,7 +135,7 @@ def test_warm_up_is_at_most_the_whole_run(schedule):
         (dict(optimizer="sgdm"), "`optimizer` must be one of 'adam', 'adamw'; got 'sgdm'"),
         (dict(learning_rate=0.0), "`learning_rate` must be positive; got 0.0"),
         (dict(weight_decay=0.1), "`weight_decay` must be 0 with optimizer='adam'; got 0.1"),
-        (dict(schedule="step"), "`schedule` must be one of 'constant', 'cosine'; got 'step'"),
+        (dict(schedule="step"), "`schedule` must be one of 'constant', 'cosine', 'plateau'; got 'step'"),
         (dict(warmup_steps=-1), "`warmup_steps` must be at least 0; got -1"),
     ],
 )

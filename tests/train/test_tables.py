@@ -22,8 +22,6 @@ CONFIG = TrainConfig(
     checkpoint_every=60,
     init_batch=256,
     eval_batch_size=100,
-    num_bits=5,  # of images: nothing here may read it
-    mirror=True,
     parallel="none",
 )
 
@@ -43,6 +41,7 @@ def test_fit_learns_a_table_and_its_run_is_enough(tmp_path):
     assert loaded == flow
     score = evaluate(loaded, variables, eval_batches(validation, 500, labels=False), jax.random.key(0))
     np.testing.assert_allclose(score.bits_per_dim, result.history[-1]["validation_bits_per_dim"], rtol=1e-6)
+    np.testing.assert_allclose(score.nats, result.history[-1]["validation_nats"], rtol=1e-6)
 
 
 def test_arrays_are_to_be_wrapped():
