@@ -16,12 +16,13 @@ import numpy as np
 from jflows.data import files, table_files
 from jflows.data.archives import cache_dir, fetch
 from jflows.data.dataset import SPLITS, Data, ImageData, TableData, split_rows
+from jflows.data.logit_images import LOGIT_IMAGES
 from jflows.data.sources import SOURCES, Source
 from jflows.data.tables import FOLDS, TABLES, Folds, Table
 from jflows.data.toys import TOYS
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean
 
-TABLE_NAMES = (*TABLES, *FOLDS, *TOYS)
+TABLE_NAMES = (*TABLES, *FOLDS, *LOGIT_IMAGES, *TOYS)
 NUM_FOLDS = 10
 TOY_ROWS: Mapping[str, int] = {"train": 20000, "validation": 5000, "test": 10000}
 _OPTION_OF = {  # arguments of `load`, and the data that each is for
@@ -86,7 +87,7 @@ def load(
 
 def has_validation(name: str, num_validation: int) -> bool:
     """Whether `load` gives a split "validation": rows were held out, or the data set itself names some."""
-    return num_validation > 0 or name in TABLES or name in TOYS
+    return num_validation > 0 or (name in TABLE_NAMES and name not in FOLDS)
 
 
 def _load_known(name: str, split: str, num_validation: int, options: dict[str, Any], data_dir: Path) -> Data:
@@ -99,6 +100,10 @@ def _load_known(name: str, split: str, num_validation: int, options: dict[str, A
     if num_validation != 0:
         rule = f"must be 0 for {name!r}, which has validation rows of its own"
         raise InvalidValueError("load", "num_validation", rule, num_validation, "Drop it.")
+    if name in LOGIT_IMAGES:
+        known = LOGIT_IMAGES[name]
+        images = _load_images(SOURCES[known.source], split, known.num_validation, data_dir)
+        return known.table(images, split)
     if name in TOYS:
         return TOYS[name](TOY_ROWS[split], seed=SPLITS.index(split))
     manual_dir = options["manual_dir"]

@@ -125,7 +125,10 @@ def test_the_lowered_rate_is_logged():
     config = dataclasses.replace(CONFIG, eval_every=0, patience=0, **settings)
     rates = [entry["learning_rate"] for entry in fit(flow(), FEW, config).history]
     assert rates[0] > rates[-1] > 0
-    assert all(np.log2(config.learning_rate / rate) == pytest.approx(round(np.log2(config.learning_rate / rate)), abs=1e-3) for rate in rates)
+    assert all(
+        np.log2(config.learning_rate / rate) == pytest.approx(round(np.log2(config.learning_rate / rate)), abs=1e-3)
+        for rate in rates
+    )
 
 
 @pytest.mark.parametrize(
