@@ -2,9 +2,9 @@
 
     x = logit(alpha + (1 - 2 alpha) (pixel + u) / 256),   u ~ U(0, 1)
 
-Densities are those of x: nats in logit space, not of pixels. Source: Papamakarios et al. 2017, arXiv:1705.07057, section
-5.2 and appendix D; the noise u is drawn once, from a fixed seed. Differs: CIFAR-10 keeps the order of its rows, so that
-other ones are "validation". Read next: `jflows/data/loading.py`.
+Densities are those of x: nats in logit space, not of pixels. Source: Papamakarios et al. 2017, arXiv:1705.07057,
+section 5.2 and appendix D; the noise u is drawn once, from a fixed seed. Differs: CIFAR-10 keeps the order of its rows,
+so that other ones are "validation". Read next: `jflows/data/loading.py`.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ def test_the_sigmoid_takes_pixels_back(alpha):
     assert x.dtype == np.float32 and x.shape == (3000, 4) and np.isfinite(x).all()
     share = (1 / (1 + np.exp(-x.astype(np.float64))) - alpha) / (1 - 2 * alpha)
     noise = 256 * share - pixels.reshape(3000, -1)
-    assert -1e-3 < noise.min() and noise.max() < 1 + 1e-3
+    assert noise.min() > -1e-3 and noise.max() < 1 + 1e-3
     assert abs(noise.mean() - 0.5) < 4 / np.sqrt(12 * noise.size)
 
 
