@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data import SOURCES, TABLE_NAMES, Data, ImageData, TableData, load
+from jflows.data import SOURCES, TABLE_NAMES, TABLE_SUFFIXES, Data, ImageData, TableData, load
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import Evaluation
 from jflows.flows import Flow
@@ -57,7 +57,7 @@ def load_config_data(config: TrainConfig, split: str) -> Data:
 def load_images(config: dict[str, Any], split: str, size: tuple[int, ...]) -> ImageData:
     """The split of a config's images; folders are resized to `size` if the config asks for resizing."""
     name = config["data"]
-    if name in TABLE_NAMES:
+    if name in TABLE_NAMES or Path(name).suffix in TABLE_SUFFIXES:
         raise _not_images(name)
     if name not in SOURCES and not Path(name).expanduser().exists():
         rule = f"must be one of {', '.join(SOURCES)}, or the path of a folder of images or an .npz file"

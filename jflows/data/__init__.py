@@ -6,11 +6,13 @@ from jflows.data.batches import TrainBatches, eval_batches
 from jflows.data.dataset import SPLITS, Data, ImageData, TableData, reduce_bits
 from jflows.data.loading import TABLE_NAMES, has_validation, load
 from jflows.data.sources import SOURCES, Source
+from jflows.data.table_files import TABLE_SUFFIXES
 
 __all__ = [
     "SOURCES",
     "SPLITS",
     "TABLE_NAMES",
+    "TABLE_SUFFIXES",
     "Archive",
     "Data",
     "ImageData",

@@ -220,3 +220,4 @@ READERS: dict[str, Callable[[Path, Columns], tuple[list[str], np.ndarray]]] = {
     ".parquet": _read_parquet,
     ".npy": _read_npy,
 }
+TABLE_SUFFIXES = tuple(READERS)

@@ -57,7 +57,7 @@ def train(out: Path, *args: object, **settings) -> subprocess.CompletedProcess:
     return in_new_process("train", "glow_digits", *TINY_RUN, "--out", out, *args, **settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def jflows():
     return in_process
 

@@ -1,0 +1,135 @@
+"""`jflows` on tables: a user's own file, from training to samples, and the mistakes that are made with it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import jflows as library
+from jflows.data import load
+
+TINY = "--num-layers 1 --hidden-sizes 4 --batch-size 16 --init-batch 32 --warmup-steps 5 --steps 20 --log-every 10"
+TINY = f"{TINY} --eval-every 10 --checkpoint-every 20 --steps-per-call 10 --parallel none".split()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A table with a column of words."""
+    path = tmp_path_factory.mktemp("data") / "people.csv"
+    height, noise = np.random.RandomState(0).randn(2, 100)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "height", "weight", "age"])
+        writer.writerows(
+            [f"p{i}", 1.7 + 0.1 * h, 70 + 10 * h + 5 * n, 20 + i % 50] for i, (h, n) in enumerate(zip(height, noise))
+        )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(people, tmp_path_factory, jflows):
+    out = tmp_path_factory.mktemp("runs") / "people"
+    result = jflows("train", "maf", *TINY, "--data", people, "--columns", "weight,1", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    return out, result
+
+
+def test_training_tells_the_score_in_nats(trained):
+    out, printed = trained
+    result = json.loads((out / "result.json").read_text())
+    assert f"test {result['test_nats']:.4f} ± {result['nats_standard_error']:.4f} nats (" in printed.stdout
+    assert result["config"]["column_names"] == ["weight", "height"] and result["num_test"] == 10
+    assert (out / "learning_curve.png").stat().st_size > 5000
+
+
+def test_standardisation_counts_in_the_density(trained, people):
+    flow, variables = library.load(trained[0])
+    weight, height = load(people, columns=("weight", "height")).x.std(axis=0)
+    log_prob = flow.log_prob(variables, load(people, "test", columns=("weight", "height")).x)
+    expected = -np.log(2 * np.pi * np.e * weight * height)  # of two independent normals of these deviations
+    assert abs(float(log_prob.mean()) - expected) < 1.0
+
+
+def test_evaluate_needs_the_run_only(trained, jflows):
+    result = jflows("evaluate", trained[0])
+    nats = json.loads((trained[0] / "result.json").read_text())["test_nats"]
+    assert result.stdout.startswith(f"{nats:.4f} ± ") and "on 10 test rows of people.csv" in result.stdout
+
+
+def test_samples_are_rows_with_the_names_of_the_columns(trained, jflows):
+    assert jflows("sample", trained[0], "--num", "5").exit_code == 0
+    lines = (trained[0] / "sample.csv").read_text().splitlines()
+    assert lines[0] == "weight,height" and len(lines) == 6
+    weight = np.loadtxt(lines[1:], delimiter=",")[:, 0]
+    assert ((weight > 20) & (weight < 120)).all()
+    path = trained[0] / "rows.npy"
+    assert jflows("sample", trained[0], "--num", "5", "--out", path).exit_code == 0
+    np.testing.assert_allclose(np.load(path)[:, 0], weight, rtol=1e-6)
+
+
+def test_two_equal_training_runs_are_one_and_resumption_needs_no_options(trained, jflows):
+    result = jflows("train", "maf", "--out", trained[0], "--resume", "--steps", "40")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((trained[0] / "result.json").read_text())["steps"] == 40
+
+
+def test_a_toy_has_validation_rows_of_its_own(jflows, tmp_path):
+    result = jflows("train", "realnvp", *TINY, "--out", tmp_path / "moons")
+    assert result.exit_code == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "moons" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation_nats" in line] == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["train", "maf"], ["column 'name'", "must hold numbers, not text or categories", "--columns"]),
+        (["train", "maf", "--columns", "wieght"], ["`--columns` must be names or positions", "Did you mean weight or"]),
+        (["train", "maf", "--columns", "1,1"], ["`--columns` must not repeat a column"]),
+        (["train", "maf", "--columns", "1,2", "--fold", "3"], ["`--fold` is for tables that papers score in ten fold"]),
+        (["train", "maf", "--columns", "1,2", "--patience", "3"], ["Set --num-validation, or --patience=0"]),
+        (["train", "realnvp", "--columns", "1"], ["`event_shape` must have at least 2 dimensions"]),
+        (["train", "glow_digits"], ["must hold images"]),
+    ],
+)
+def test_a_mistake_is_one_line(jflows, people, tmp_path, args, parts):
+    result = jflows(*args, "--data", people, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["train", "maf", "--data", "mnist", "--out", "x"], "must be one of power, gas"),
+        (["train", "maf", "--data", "powr", "--out", "x"], "Did you mean power?"),
+        (["train", "glow_digits", "--data", "power", "--out", "x"], "must hold images, for a flow of images"),
+        (["train", "maf", "--data", "red_wine", "--fold", "10", "--out", "x"], "`--fold` must be one of 0, 1,"),
+    ],
+)
+def test_names_of_data_are_checked(jflows, args, part):
+    result = jflows(*args)
+    assert result.exit_code == 2 and part in result.stderr
+
+
+@pytest.mark.parametrize("command", ["interpolate", "reconstruct"])
+def test_pictures_are_of_images(trained, jflows, command):
+    result = jflows(command, trained[0])
+    assert result.exit_code == 2 and "must be that of a flow of images" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [(["--out", "x.png"], "must end in .csv or .npy for a table"), (["--columns", "3"], "is for images, not for a")],
+)
+def test_samples_of_tables_are_not_pictures(trained, jflows, args, part):
+    result = jflows("sample", trained[0], *args)
+    assert result.exit_code == 2 and part in result.stderr
+
+
+def test_info_describes_a_flow_of_tables(jflows):
+    result = jflows("info", "nsf_coupling", "--num-layers", "2")
+    assert "Repeat × 2" in result.stdout and "Standardize" in result.stdout
