@@ -22,7 +22,8 @@ def people(tmp_path_factory):
         writer = csv.writer(file)
         writer.writerow(["name", "height", "weight", "age"])
         writer.writerows(
-            [f"p{i}", 1.7 + 0.1 * h, 70 + 10 * h + 5 * n, 20 + i % 50] for i, (h, n) in enumerate(zip(height, noise))
+            [f"p{i}", 1.7 + 0.1 * h, 70 + 10 * h + 5 * n, 20 + i % 50]
+            for i, (h, n) in enumerate(zip(height, noise, strict=True))
         )
     return path
 
