@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-MARGIN, TITLE, SECTION, HEADING, TICKS = 0.45, 0.4, 0.3, 0.27, 0.24  # around all; above page, row, panel; below it
+MARGIN, TITLE, SECTION, HEADING = 0.45, 0.4, 0.3, 0.27  # around all; above page, row and panel
+TICKS, BELOW = 0.24, 0.06  # below panels with numbers, and without
 INK, GREY, FAINT, MISSING = "#282828", "#8a8a8a", "#b8b8b8", "#d8d8d8"
 BEFORE, AFTER = "#7f9fc4", "#c0504d"  # as the two curves of a learning curve
 DENSITY_COLOURS = "magma"
@@ -54,12 +55,20 @@ class Page:
         self._bottom = MARGIN / 2 + (TITLE if title else 0)
 
     def row(
-        self, count: int, *, columns: int = 0, gap: float = 0.4, ticks: bool = True, section: str = ""
+        self,
+        count: int,
+        *,
+        columns: int = 0,
+        gap: float = 0.4,
+        above: float = HEADING,
+        ticks: bool = True,
+        section: str = "",
     ) -> "list[Axes]":
         """`count` new panels below the others, of such a size that `columns` of them fill the width.
 
         Args:
           gap: between panels.
+          above: room above the panels, for their headings.
           ticks: whether numbers stand at the panels.
           section: a line of text above the row.
         """
@@ -68,8 +77,8 @@ class Page:
         if section:
             self._sections.append((section, self._bottom + SECTION))
             self._bottom += SECTION
-        top = self._bottom + HEADING
-        self._bottom = top + side + (TICKS if ticks else 0)
+        top = self._bottom + above
+        self._bottom = top + side + (TICKS if ticks else BELOW)
         panels = []
         for column in range(count):
             axes = self._figure.add_axes((0, 0, 1, 1), label=f"{len(self._placed)}")
@@ -106,7 +115,7 @@ class Page:
 
 
 def save(figure: "Figure", path: str | PathLike[str] | IO[bytes]) -> None:
-    """Writes a PNG of 256 colours, a third of the size of one of all colours; no eye sees the difference here."""
+    """Writes a PNG of 256 colours, a third of the size of one of all colours; the difference is hard to see."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -163,7 +172,9 @@ def density(axes: "Axes", log_prob: np.ndarray, box: Box, low: float, high: floa
 
     colours = colormaps[DENSITY_COLOURS].with_extremes(bad=MISSING)
     shown = np.maximum(log_prob, low)  # -inf, the logarithm of nothing, is not missing
-    image = axes.imshow(shown, cmap=colours, vmin=low, vmax=high, extent=tuple(box), origin="lower")
+    image = axes.imshow(
+        shown, cmap=colours, vmin=low, vmax=high, extent=(box.left, box.right, box.bottom, box.top), origin="lower"
+    )
     image.set_interpolation("nearest")
     _limit(axes, box)
     return image

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 POINTS = 3000  # of data, and as many draws from the base
 GRID = 200  # cells per side of a density, about one per pixel of its panel
-GRID_BATCHES = 20  # in which the cells are scored
+SCORED = 2000  # points per batch of densities, a divisor of GRID^2
 HISTOGRAM = 70  # cells per side
 NATS_SHOWN = 7.0  # densities are shown from the largest value down to so much less
-STRIP = 9  # most panels of a strip
+STRIP, STRIP_LEAST = 9, 5  # most panels of a strip, and how many fill its width at least
 DEPTHS_PER_ROW = 5
 INIT_ROWS = 512  # from which new variables before training are made
-RADII, RAYS, FINENESS = (0.5, 1.0, 1.5, 2.0, 2.5), 24, 120  # of the polar grid, radii in latent units
+RADII, RAYS, LINE_POINTS = (0.5, 1.0, 1.5, 2.0, 2.5), 24, 240  # of the polar grid, radii in deviations of the base
 
 
 class Depth(NamedTuple):
@@ -57,16 +57,16 @@ class Study(NamedTuple):
       x_error: largest coordinate of |decode(encode(x)) - x|.
       z_error: largest coordinate of |encode(decode(z)) - z|.
       log_prob: on the grid, [GRID, GRID], rows from the bottom, in nats.
-      mean_log_prob: of the data, in nats.
+      mean_log_prob: of all data, in nats.
     """
 
-    inwards: list[Array]
-    outwards: list[Array]
-    rings: list[Array]
-    x_error: Array
-    z_error: Array
-    log_prob: Array
-    mean_log_prob: Array
+    inwards: list[np.ndarray]
+    outwards: list[np.ndarray]
+    rings: list[np.ndarray]
+    x_error: np.ndarray
+    z_error: np.ndarray
+    log_prob: np.ndarray
+    mean_log_prob: float
 
 
 def plane_page(
@@ -82,7 +82,8 @@ def plane_page(
     """A page about one flow on data of two columns.
 
     From the top: data to latent and latent to data, before and after training, each with its reconstruction error; the
-    density; the layers one by one in both directions. Panels of data share their limits; so do panels of latents.
+    density, and its mean over all rows; the layers one by one in both directions, coordinates in the order of the data.
+    Panels of data share their limits, and so do panels of latents; a panel between layers has its own.
 
     Args:
       x: test rows; the first 3,000 are drawn as points.
@@ -103,10 +104,10 @@ def plane_page(
     if initial_variables is None:
         initial_variables = flow.init(key, jnp.asarray(x[:INIT_ROWS]))
     box = drawing.square(x)
-    shown, z, cells = x[:POINTS], _draw_base(flow, variables, key, x.dtype), _cells(box, x.dtype)
-    before, after = (jax.tree.map(np.asarray, _study(flow, v, shown, z, cells)) for v in (initial_variables, variables))
+    z = _draw_base(flow, variables, key, x.dtype)
+    before, after = (_study(flow, v, x, z, box) for v in (initial_variables, variables))
     page = drawing.Page(title)
-    colours = drawing.colours_of_data(shown, None if label is None else label[:POINTS])
+    colours = drawing.colours_of_data(x[:POINTS], None if label is None else label[:POINTS])
     _draw_directions(page, before, after, colours, box)
     _draw_densities(page, x, before, after, box)
     _draw_layers(page, flow, after, colours)
@@ -134,65 +135,76 @@ def layers_figure(depths: Sequence[Depth], x: np.ndarray, *, key: Key | None = N
     key, cells = jax.random.key(0) if key is None else key, _cells(box, x.dtype)
     page = drawing.Page(title)
     draws = [_draw_base(depth.flow, depth.variables, key, x.dtype) for depth in depths]
-    found = [_density_and_samples(d.flow, d.variables, z, cells) for d, z in zip(depths, draws, strict=True)]
+    pairs = [_density_and_samples(d.flow, d.variables, z, cells) for d, z in zip(depths, draws, strict=True)]
+    found = [(np.reshape(log_prob, (GRID, GRID)), np.asarray(samples)) for log_prob, samples in pairs]
     top = max(_largest(log_prob) for log_prob, _ in found)
     for start in range(0, len(depths), DEPTHS_PER_ROW):
         rows = range(start, min(start + DEPTHS_PER_ROW, len(depths)))
         for axes, row in zip(page.row(len(rows), columns=DEPTHS_PER_ROW, gap=0.12, ticks=False), rows, strict=True):
-            depth, log_prob = depths[row], np.asarray(found[row][0])
+            depth, log_prob = depths[row], found[row][0]
             plural = "" if depth.num_layers == 1 else "s"
             drawing.density(axes, log_prob, box, top - NATS_SHOWN, top)
             drawing.heading(axes, f"{depth.num_layers} layer{plural}: NLL {depth.nll:.3f} nats")
-        for axes, row in zip(page.row(len(rows), columns=DEPTHS_PER_ROW, gap=0.12, ticks=False), rows, strict=True):
-            drawing.points(axes, np.asarray(found[row][1]), drawing.colours_of_latents(np.asarray(draws[row])), box)
+        panels = page.row(len(rows), columns=DEPTHS_PER_ROW, gap=0.12, ticks=False, above=0.12)
+        for axes, row in zip(panels, rows, strict=True):
+            drawing.points(axes, found[row][1], drawing.colours_of_latents(draws[row]), box)
     return page.finish()
 
 
+def _study(flow: Flow, variables: Variables, x: np.ndarray, z: np.ndarray, box: drawing.Box) -> Study:
+    scored = np.concatenate(
+        [_cells(box, x.dtype), np.resize(x, (-(-len(x) // SCORED) * SCORED, 2))]
+    )  # one program for both
+    found = jax.tree.map(np.asarray, _compute(flow, variables, x[:POINTS], z, scored))
+    inwards, outwards, rings, x_error, z_error, log_prob = found
+    grid, rows = log_prob[: GRID**2].reshape(GRID, GRID), log_prob[GRID**2 :][: len(x)]
+    return Study(inwards, outwards, rings, x_error, z_error, grid, float(rows.mean()))
+
+
 @functools.partial(jax.jit, static_argnames="flow")
-def _study(flow: Flow, variables: Variables, x: Array, z: Array, cells: Array) -> Study:
+def _compute(flow: Flow, variables: Variables, x: Array, z: Array, scored: Array) -> tuple:
+    """The first fields of `Study`, in its order, then the log density of `scored`."""
+    key = jax.random.key(0) if flow.needs_key else None
     inwards = [x, *layerwise(flow, variables, x)]
-    rings = _rings(z.dtype)
+    rings = _rings(z)
     both = layerwise(flow, variables, jnp.concatenate([z, rings.reshape(-1, 2)]), "forward")
     outwards = [z, *(values[: len(z)] for values in both)]
     lines = [rings, *(values[len(z) :].reshape(rings.shape) for values in both)]
-    rebuilt_x, _ = flow.decode(variables, inwards[-1])
-    rebuilt_z, _ = flow.encode(variables, outwards[-1])
-    x_error = jnp.max(jnp.abs(rebuilt_x - x), axis=-1)
-    z_error = jnp.max(jnp.abs(rebuilt_z - z), axis=-1)
-    mean = jnp.mean(flow.log_prob(variables, x))
-    return Study(inwards, outwards, lines, x_error, z_error, _log_prob(flow, variables, cells), mean)
+    x_error = jnp.max(jnp.abs(flow.decode(variables, inwards[-1], key=key)[0] - x), axis=-1)
+    z_error = jnp.max(jnp.abs(flow.encode(variables, outwards[-1], key=key)[0] - z), axis=-1)
+    return inwards, outwards, lines, x_error, z_error, _log_prob(flow, variables, scored, key)
 
 
 @functools.partial(jax.jit, static_argnames="flow")
 def _density_and_samples(flow: Flow, variables: Variables, z: Array, cells: Array) -> tuple[Array, Array]:
-    return _log_prob(flow, variables, cells), flow.decode(variables, z)[0]
+    key = jax.random.key(0) if flow.needs_key else None
+    return _log_prob(flow, variables, cells, key), flow.decode(variables, z, key=key)[0]
 
 
-def _log_prob(flow: Flow, variables: Variables, cells: Array) -> Array:
-    """In batches, which bounds memory: [GRID_BATCHES, cells, 2] -> [GRID, GRID]."""
-    return jax.lax.map(lambda batch: flow.log_prob(variables, batch), cells).reshape(GRID, GRID)
+def _log_prob(flow: Flow, variables: Variables, scored: Array, key: Key | None) -> Array:
+    """In batches, which bounds memory: [num, 2] -> [num], num a multiple of SCORED."""
+    return jax.lax.map(lambda batch: flow.log_prob(variables, batch, key=key), scored.reshape(-1, SCORED, 2)).ravel()
 
 
 def _cells(box: drawing.Box, dtype: np.dtype) -> np.ndarray:
-    """Centres of the cells of a grid, in batches: [GRID_BATCHES, GRID^2 / GRID_BATCHES, 2]."""
+    """Centres of the cells of a grid, row by row from the bottom: [GRID^2, 2]."""
     steps = (np.arange(GRID) + 0.5) / GRID
     x, y = box.left + (box.right - box.left) * steps, box.bottom + (box.top - box.bottom) * steps
-    return np.stack(np.meshgrid(x, y), axis=-1).reshape(GRID_BATCHES, -1, 2).astype(dtype)
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(dtype)
 
 
-def _rings(dtype: np.dtype) -> Array:
-    """Circles and rays around 0, each a line of points: [lines, points, 2]."""
-    radius, angle = np.array(RADII)[:, None], np.linspace(0, 2 * np.pi, 2 * FINENESS)
-    circles = radius[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    angle = 2 * np.pi * np.arange(RAYS)[:, None] / RAYS
-    radius = np.linspace(0, RADII[-1], 2 * FINENESS)[:, None]
+def _rings(z: Array) -> Array:
+    """Circles and rays around the mean of draws from the base, in their deviations: [lines, points, 2]."""
+    radius, angle = np.array(RADII)[:, None, None], np.linspace(0, 2 * np.pi, LINE_POINTS)
+    circles = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    radius, angle = np.linspace(0, RADII[-1], LINE_POINTS)[:, None], 2 * np.pi * np.arange(RAYS)[:, None] / RAYS
     rays = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return jnp.asarray(np.concatenate([circles, rays]), dtype)
+    return jnp.mean(z, axis=0) + jnp.std(z, axis=0) * np.concatenate([circles, rays]).astype(z.dtype)
 
 
-def _draw_base(flow: Flow, variables: Variables, key: Key, dtype: np.dtype) -> Array:
+def _draw_base(flow: Flow, variables: Variables, key: Key, dtype: np.dtype) -> np.ndarray:
     own = {collection: tree["base"] for collection, tree in variables.items() if "base" in tree}
-    return flow.base.apply(own, key, (POINTS,), method="sample").astype(dtype)
+    return np.asarray(flow.base.apply(own, key, (POINTS,), method="sample"), dtype)
 
 
 def _draw_directions(page: drawing.Page, before: Study, after: Study, colours: np.ndarray, box: drawing.Box) -> None:
@@ -208,7 +220,7 @@ def _draw_directions(page: drawing.Page, before: Study, after: Study, colours: n
         (data, start, end), ("x, data", "encode(x) before training", "encode(x) after training"), strict=True
     ):
         drawing.heading(axes, text)
-    drawing.heading(error, "Error |decode(encode(x)) \u2212 x|")
+    drawing.heading(error, "|decode(encode(x)) \u2212 x|, units of x")
     base, start, end, error = page.row(4, section="Forward: latent to data")
     colours = drawing.colours_of_latents(z)
     drawing.points(base, z, colours, latents)
@@ -218,7 +230,7 @@ def _draw_directions(page: drawing.Page, before: Study, after: Study, colours: n
     texts = ("z, draws of the base", "decode(z) before training", "decode(z) after training: samples")
     for axes, text in zip((base, start, end), texts, strict=True):
         drawing.heading(axes, text)
-    drawing.heading(error, "Error |encode(decode(z)) \u2212 z|")
+    drawing.heading(error, "|encode(decode(z)) \u2212 z|, units of z")
 
 
 def _draw_densities(page: drawing.Page, x: np.ndarray, before: Study, after: Study, box: drawing.Box) -> None:
@@ -237,33 +249,38 @@ def _draw_densities(page: drawing.Page, x: np.ndarray, before: Study, after: Stu
     drawing.heading(end, f"log p(x) after, mean {_number(after.mean_log_prob)} nats")
     warped.set_yticks([])  # the labels of the colour bar stand there
     drawing.polar_grid(warped, after.rings[-1], len(RADII), box)
-    drawing.heading(warped, "decode(circles and rays around 0)")
+    drawing.heading(warped, "decode(circles and rays)")
 
 
 def _draw_layers(page: drawing.Page, flow: Flow, after: Study, colours: np.ndarray) -> None:
-    """Two strips: data on their way to the latents, and draws of the base with a polar grid on their way to the data."""
-    own_limits = "each panel with its own limits"
-    for states, direction, first, hues, section in (
-        (after.inwards, "inverse", "x", colours, f"Layer by layer, data to latent; {own_limits}"),
-        (
-            after.outwards,
-            "forward",
-            "z",
-            drawing.colours_of_latents(after.outwards[0]),
-            "Layer by layer, latent to data",
-        ),
-    ):
-        turned, names = _turned(states), [first, *layer_names(flow, direction)]
-        chosen = np.unique(np.linspace(0, len(states) - 1, min(STRIP, len(states))).round().astype(int))
-        panels = page.row(len(chosen), columns=STRIP, gap=0.1, ticks=False, section=section)
-        for axes, index in zip(panels, chosen, strict=True):
-            values, exchanged = turned[index]
-            box = drawing.square(values)
-            drawing.points(axes, values, hues, box, size=1.2)
-            if direction == "forward":
-                rings = after.rings[index]
-                drawing.polar_grid(axes, rings[..., ::-1] if exchanged else rings, len(RADII), box, width=0.4)
-            drawing.heading(axes, names[index] if index == 0 else f"after {names[index]}", size=7.5)
+    """Two strips: data on their way to the latents, and draws of the base with a polar grid on their way to data."""
+    _draw_strip(page, flow, "inverse", after.inwards, None, colours)
+    _draw_strip(page, flow, "forward", after.outwards, after.rings, drawing.colours_of_latents(after.outwards[0]))
+
+
+def _draw_strip(
+    page: drawing.Page,
+    flow: Flow,
+    direction: str,
+    states: Sequence[np.ndarray],
+    rings: Sequence[np.ndarray] | None,
+    colours: np.ndarray,
+) -> None:
+    """Points after every layer, or after some evenly chosen if there are many; every panel has its own limits."""
+    start, way = ("x", "data to latent") if direction == "inverse" else ("z", "latent to data")
+    names = [start, *(f"after {name}" for name in layer_names(flow, direction))]
+    turned = _turned(states)
+    chosen = np.unique(np.linspace(0, len(states) - 1, min(STRIP, len(states))).round().astype(int))
+    section = f"Layer by layer, {way}; each panel with its own limits"
+    panels = page.row(len(chosen), columns=max(len(chosen), STRIP_LEAST), gap=0.1, ticks=False, section=section)
+    for axes, index in zip(panels, chosen, strict=True):
+        values, exchanged = turned[index]
+        box = drawing.square(values)
+        drawing.points(axes, values, colours, box, size=1.2)
+        if rings is not None:
+            curves = rings[index][..., ::-1] if exchanged else rings[index]
+            drawing.polar_grid(axes, curves, len(RADII), box, width=0.4)
+        drawing.heading(axes, names[index], size=7.5)
 
 
 def _turned(states: Sequence[np.ndarray]) -> list[tuple[np.ndarray, bool]]:
@@ -275,7 +292,8 @@ def _turned(states: Sequence[np.ndarray]) -> list[tuple[np.ndarray, bool]]:
     for values in states[1:]:
         last = found[-1][0]
         flipped = values[:, ::-1]
-        exchanged = bool(np.nanmean(np.abs(flipped - last)) < np.nanmean(np.abs(values - last)))
+        with np.errstate(invalid="ignore"):  # infinite values have no distance
+            exchanged = bool(np.nansum(np.abs(flipped - last)) < np.nansum(np.abs(values - last)))
         found.append((flipped if exchanged else values, exchanged))
     return found
 
@@ -286,7 +304,7 @@ def _number(value: float) -> str:
 
 def _largest(log_prob: np.ndarray) -> float:
     """The largest finite value, or 0 if there is none."""
-    finite = np.asarray(log_prob)[np.isfinite(log_prob)]
+    finite = log_prob[np.isfinite(log_prob)]
     return float(finite.max()) if finite.size else 0.0
 
 
