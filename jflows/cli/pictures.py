@@ -1,4 +1,4 @@
-"""The pictures of a run: samples, interpolation, reconstruction; each one compiled program and one PNG file."""
+"""The pictures of a run, each one PNG file: samples, interpolation, reconstruction; for data in the plane, a page."""
 
 import contextlib
 import functools
@@ -6,15 +6,19 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
-from jflows.data import ImageData
+from jflows.data import ImageData, TableData
 from jflows.errors import DataError, InvalidValueError, RunError
-from jflows.eval import latent, plots
+from jflows.eval import drawing, latent, plane_page, plots
 from jflows.flows import Flow
 from jflows.typing import Array, Key, Variables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEMPERATURES = (0.0, 0.25, 0.6, 0.7, 0.8, 0.9, 1.0)
 GRID = 64  # samples per temperature
@@ -105,6 +109,44 @@ def reconstruction(
     return largest
 
 
+def plane(
+    flow: Flow,
+    variables: Variables,
+    table: TableData,
+    path: Path,
+    *,
+    initial_variables: Variables | None = None,
+    seed: int = 0,
+    title: str = "",
+) -> None:
+    """Writes the page of `jflows.eval.plane_page`, for a flow without context on data of two columns.
+
+    Args:
+      table: test rows.
+      initial_variables: those before training; None makes new ones from the first rows.
+      seed: of draws from the base, and of new variables.
+    Raises:
+      InvalidValueError: if data or flow are of another kind.
+      RunError: if it cannot be written.
+    """
+    figure = plane_page(
+        flow,
+        variables,
+        table.x,
+        table.label,
+        initial_variables=initial_variables,
+        key=jax.random.key(seed),
+        title=title or table.name,
+    )
+    save_figure(figure, path)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure of few colours as a small PNG."""
+    with saving(path) as partial:
+        drawing.save(figure, partial)
+
+
 def save_grid(images: np.ndarray, path: Path, num_bits: int, columns: int | None = None) -> None:
     """Writes images as one PNG, in rows as long as the grid is high unless `columns` says otherwise."""
     grid = plots.image_grid(images, columns or math.ceil(math.sqrt(len(images))), num_bits=num_bits)
@@ -128,7 +170,8 @@ def saving(path: Path) -> Iterator[Path]:
         fix = "Free some disk space or choose another place; nothing else was lost."
         raise RunError("write", str(path), "must be writable", error.strerror or str(error), fix) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of the path may be a file
+            partial.unlink(missing_ok=True)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "size"))

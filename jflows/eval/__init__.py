@@ -1,6 +1,18 @@
-"""Evaluation: bits per dimension of a data set, a baseline for tables, and pictures."""
+"""Evaluation: bits per dimension of a data set, a baseline for tables, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
+from jflows.eval.layers import layer_names, layerwise
+from jflows.eval.plane import Depth, layers_figure, plane_page
 
-__all__ = ["Evaluation", "LogLikelihood", "evaluate", "gaussian_baseline"]
+__all__ = [
+    "Depth",
+    "Evaluation",
+    "LogLikelihood",
+    "evaluate",
+    "gaussian_baseline",
+    "layer_names",
+    "layers_figure",
+    "layerwise",
+    "plane_page",
+]
