@@ -31,13 +31,16 @@ class OrderedConditioner(Conditioner, Protocol):
     """A conditioner whose params_i depend on inputs before i only, and which computes them one by one, at little cost.
 
     params = self(x, num_params * dim, context), as [*batch, num_params, dim]. `MaskedAutoregressive` uses these two
-    methods where a conditioner has them.
+    methods where a conditioner has them, `AutoregressiveMixture` the first.
     """
 
     def solve_in_order(
-        self, solve: Callable[[Array, Array], Array], z: Array, num_features: int, context: Array | None = None
+        self, solve: Callable[[PyTree, Array], Array], z: PyTree, num_features: int, context: Array | None = None
     ) -> Array:
-        """x with x_i = solve(z_i, params_i): [*batch, dim]; `solve` takes [*batch, 1], [*batch, num_params, 1]."""
+        """x with x_i = solve(z_i, params_i): [*batch, dim]; `solve` takes [*batch, 1], [*batch, num_params, 1].
+
+        z is an array [*batch, dim], or a tree of them, of which `solve` then gets column i each.
+        """
         ...
 
     def solve_transposed(

@@ -1,5 +1,6 @@
 """Base distributions: the densities that flows start from."""
 
+from jflows.distributions.autoregressive import AutoregressiveMixture
 from jflows.distributions.base import Base
 from jflows.distributions.heavy_tailed import Laplace, StandardLogistic, StudentT
 from jflows.distributions.mixture import NormalMixture
@@ -8,6 +9,7 @@ from jflows.distributions.resampled import ResampledNormal
 from jflows.distributions.uniform import Uniform
 
 __all__ = [
+    "AutoregressiveMixture",
     "Base",
     "ClassConditionalNormal",
     "DiagonalNormal",

@@ -4,7 +4,7 @@ from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDe
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.presets import glow, glow_step
-from jflows.flows.vectors import iaf, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
+from jflows.flows.vectors import iaf, made, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.spec import register
 
 for _cls in (UniformDequantize, VariationalDequantize):
@@ -19,6 +19,7 @@ __all__ = [
     "glow",
     "glow_step",
     "iaf",
+    "made",
     "maf",
     "nice",
     "normal",

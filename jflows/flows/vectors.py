@@ -1,8 +1,8 @@
-"""Complete flows of the literature on vectors: NICE, RealNVP, MAF, IAF, neural spline flows, and the normal baseline.
+"""Complete flows of the literature on vectors: NICE, RealNVP, MAF, IAF, neural spline flows; MADE and the normal.
 
-All take `event_shape=(D,)`, then `num_layers` and `hidden_sizes`, then the same options. One layer is a coupling or an
-autoregressive map, then a permutation or linear map over the coordinates, then a normalisation; the layers are one
-scanned step, so compile time does not grow with their number.
+All but the last two take `event_shape=(D,)`, `num_layers` and `hidden_sizes`, then the same options. One layer is a
+coupling or an autoregressive map, then a permutation or linear map over the coordinates, then a normalisation; the
+layers are one scanned step, so compile time does not grow with their number.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,14 @@ from jflows.bijectors import (
     Shift,
     Standardize,
 )
-from jflows.distributions import Base, FullNormal, StandardLogistic, StandardNormal
+from jflows.distributions import AutoregressiveMixture, Base, FullNormal, StandardLogistic, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
 from jflows.flows.flow import Flow
 from jflows.nn import MADE, MLP
 from jflows.typing import Shape
 
 PERMUTATIONS = {"reverse": Reverse, "shuffle": RandomPermutation, "linear": InvertibleLinear}
+BASES = ("normal", "made", "mixture")
 NORMS = {"none": None, "actnorm": ActNorm, "batchnorm": BatchNorm}
 
 
@@ -125,6 +126,8 @@ def maf(
     inner: InnerMap | None = None,
     activation: str = "relu",
     residual: bool = False,
+    base: str = "normal",
+    num_components: int = 10,
     permutation: str = "reverse",
     norm: str = "none",
     context_dim: int | None = None,
@@ -133,8 +136,8 @@ def maf(
 ) -> Flow:
     """Masked autoregressive flow: one pass to score, an incremental inversion to sample. One layer is MADE.
 
-    Source: Papamakarios et al. 2017, arXiv:1705.07057, section 3. Differs: the affine scale is bounded on both sides
-    unless `inner` says otherwise.
+    Source: Papamakarios et al. 2017, arXiv:1705.07057, sections 3 and 4.1 (MAF MoG). Differs: the affine scale is
+    bounded on both sides unless `inner` says otherwise.
 
     Args:
       event_shape: (D,).
@@ -144,6 +147,9 @@ def maf(
         mixtures.
       activation: see `nice`.
       residual: ResMADE; then hidden sizes must be equal.
+      base: "normal" is N(0, I); "made" and "mixture" are one more MADE of these sizes, in the opposite order, whose
+        conditionals are normals or mixtures of `num_components` normals.
+      num_components: of "mixture".
       permutation: see `nice`.
       norm: see `nice`; the paper's is "batchnorm".
       context_dim: see `nice`.
@@ -154,7 +160,8 @@ def maf(
     """
     layer = _autoregressive(inner or Affine(), hidden_sizes, activation, residual)
     steps = _steps("maf", event_shape, num_layers, layer, permutation, norm, backprop)
-    return _flow(steps, StandardNormal(event_shape), context_dim, standardize)
+    below = _base("maf", event_shape, base, num_components, MADE(hidden_sizes, activation, "reversed", 0, residual))
+    return _flow(steps, below, context_dim, standardize)
 
 
 def iaf(
@@ -244,6 +251,8 @@ def nsf_autoregressive(
     bound: float = 3.0,
     activation: str = "relu",
     residual: bool = True,
+    base: str = "normal",
+    num_components: int = 10,
     permutation: str = "linear",
     norm: str = "none",
     context_dim: int | None = None,
@@ -262,6 +271,8 @@ def nsf_autoregressive(
       bound: see `nsf_coupling`.
       activation: see `nice`.
       residual: see `maf`.
+      base: see `maf`.
+      num_components: see `maf`.
       permutation: see `nice`.
       norm: see `nice`.
       context_dim: see `nice`.
@@ -272,7 +283,9 @@ def nsf_autoregressive(
     """
     layer = _autoregressive(RationalQuadraticSpline(num_bins, bound), hidden_sizes, activation, residual)
     steps = _steps("nsf_autoregressive", event_shape, num_layers, layer, permutation, norm, backprop)
-    return _flow(steps, StandardNormal(event_shape), context_dim, standardize)
+    conditioner = MADE(hidden_sizes, activation, "reversed", 0, residual)
+    below = _base("nsf_autoregressive", event_shape, base, num_components, conditioner)
+    return _flow(steps, below, context_dim, standardize)
 
 
 def normal(event_shape: Shape, *, standardize: bool = False) -> Flow:
@@ -284,6 +297,41 @@ def normal(event_shape: Shape, *, standardize: bool = False) -> Flow:
     """
     _check_vector("normal", event_shape)
     return _flow(Identity(), FullNormal(event_shape), None, standardize)
+
+
+def made(
+    event_shape: Shape,
+    num_components: int = 1,
+    hidden_sizes: tuple[int, ...] = (256, 256),
+    *,
+    activation: str = "relu",
+    residual: bool = False,
+    context_dim: int | None = None,
+    standardize: bool = False,
+) -> Flow:
+    """MADE, or MADE MoG with several components: the autoregressive baselines, as flows without layers.
+
+    Source: Papamakarios et al. 2017, arXiv:1705.07057, section 4.1.
+
+    Args:
+      event_shape: (D,).
+      num_components: normals in each conditional.
+      hidden_sizes: see `maf`.
+      activation: see `nice`.
+      residual: see `maf`.
+      context_dim: see `nice`.
+      standardize: see `nice`.
+    """
+    _check_vector("made", event_shape)
+    base = AutoregressiveMixture(event_shape, MADE(hidden_sizes, activation, residual=residual), num_components)
+    return _flow(Identity(), base, context_dim, standardize)
+
+
+def _base(where: str, event_shape: Shape, name: str, num_components: int, conditioner: MADE) -> Base:
+    check_choice(where, "base", name, BASES)
+    if name == "normal":
+        return StandardNormal(event_shape)
+    return AutoregressiveMixture(event_shape, conditioner, num_components if name == "mixture" else 1)
 
 
 def _autoregressive(inner: InnerMap, hidden_sizes, activation: str, residual: bool) -> Callable[[], Bijector]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 
@@ -13,7 +14,7 @@ from jflows.nn.embed import ContextTerm
 from jflows.nn.mlp import BLOCK_STD, check_hidden_sizes
 from jflows.ops.autoregressive import ORDERS, made_degrees
 from jflows.ops.autoregressive_inverse import MaskedNetwork, masked_pass, solve_in_order, transposed
-from jflows.typing import Array, Shape
+from jflows.typing import Array, PyTree, Shape
 
 LECUN = nn.initializers.lecun_normal()
 
@@ -81,13 +82,14 @@ class MADE(nn.Module):
 
     def solve_in_order(
         self,
-        solve: Callable[[Array, Array], Array],
-        z: Array,
+        solve: Callable[[PyTree, Array], Array],
+        z: PyTree,
         num_features: int,
         context: Array | None = None,
     ) -> Array:
         """x with x_i = solve(z_i, params_i(x)): see `jflows.typing.OrderedConditioner`."""
-        network = self._network(z.shape, z.dtype, num_features, context)
+        first = jax.tree.leaves(z)[0]
+        network = self._network(first.shape, first.dtype, num_features, context)
         return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
 
     def solve_transposed(

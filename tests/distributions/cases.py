@@ -4,9 +4,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
+import scipy.stats
+from flax import linen as nn
 
+import jflows
 from jflows import distributions as d
 from jflows.distributions import Base
 from jflows.nn import MLP
@@ -64,6 +69,36 @@ def learned_df() -> dict:
     return {"params": {"log_df": np.log([5.0, 8.0, 30.0])}}
 
 
+@jflows.register
+class LinearMeans(nn.Module):
+    """An autoregressive conditioner by which earlier coordinates move means only, all of one coordinate alike."""
+
+    @nn.compact
+    def __call__(self, x, num_features, context=None):
+        dim = x.shape[-1]
+        weights = self.param("weights", nn.initializers.zeros, (dim, dim), x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (num_features // dim, dim), x.dtype)
+        third = num_features // dim // 3
+        moved = jnp.repeat(jnp.array([0.0, 1.0, 0.0], x.dtype), third)[:, None]
+        return (bias + moved * (x @ jnp.triu(weights, 1))[..., None, :]).reshape(*x.shape[:-1], -1)
+
+
+WEIGHTS, BIAS = np.arange(9.0).reshape(3, 3) / 10 - 0.3, np.linspace(-1.0, 1.5, 18).reshape(6, 3) ** 2
+MIXTURE_START = 0.8 * scipy.stats.norm.ppf(0.75)  # two components start at this and its negative
+
+
+def linear_mixture() -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of z = z W + noise, where the noise is a mixture in each coordinate."""
+    weights = scipy.special.softmax(BIAS[:2], axis=0)
+    means = np.array([[-MIXTURE_START], [MIXTURE_START]]) + BIAS[2:4]
+    unit = np.sqrt(1 - MIXTURE_START**2) - 1e-3
+    stds = 1e-3 + unit * np.log1p(np.exp(BIAS[4:]) * (np.e - 1))
+    mean = (weights * means).sum(0)
+    variance = (weights * (means**2 + stds**2)).sum(0) - mean**2
+    to_z = np.linalg.inv(np.eye(3) - np.triu(WEIGHTS, 1))
+    return mean @ to_z, np.sqrt(variance @ to_z**2)
+
+
 CASES = (
     Case("standard_normal", d.StandardNormal, 0.0, 1.0),
     Case(
@@ -116,6 +151,12 @@ CASES = (
         variables=lambda: {"params": {"logits": LOGITS, "means": MEANS, "log_stds": LOG_STDS}},
     ),
     Case(
+        "autoregressive_mixture",
+        lambda shape: d.AutoregressiveMixture(shape, LinearMeans(), 2),
+        *linear_mixture(),
+        variables=lambda: {"params": {"conditioner": {"weights": WEIGHTS, "bias": BIAS}}},
+    ),
+    Case(
         "resampled_normal",
         lambda shape: d.ResampledNormal(shape, MLP((4,), "tanh"), 3, 512),
         None,
@@ -132,11 +173,11 @@ def one_dimensional(case: Case) -> tuple[Base, dict]:
     base, variables = case.make((1,)), case.variables()
     if case.event_shape == (1,):
         return base, variables
-    cut = {name: value[..., :1, :1] if name == "cholesky" else value[..., :1] for name, value in flat(variables)}
-    if "logits" in cut:
-        cut["logits"] = LOGITS
-    return base, {"params": {name: jnp.asarray(value) for name, value in cut.items()}} if cut else {}
 
+    def cut(path, value):
+        name = path[-1].key
+        if name == "logits":
+            return value
+        return jnp.asarray(value[..., :1, :1] if name in ("cholesky", "weights") else value[..., :1])
 
-def flat(variables: dict):
-    return variables.get("params", {}).items()
+    return base, jax.tree_util.tree_map_with_path(cut, variables)

@@ -178,7 +178,7 @@ def test_modes():
     for case in CASES:
         base, context = case.make(case.event_shape), None if case.context is None else jnp.asarray(CONTEXT)
         name = type(base).__name__
-        if name in ("Uniform", "NormalMixture", "ResampledNormal"):
+        if name in ("Uniform", "NormalMixture", "ResampledNormal", "AutoregressiveMixture"):
             with pytest.raises(
                 InvalidValueError, match=f"{name}: `mode` is not unique or has no closed form. Compare log_prob"
             ):

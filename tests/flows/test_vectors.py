@@ -9,7 +9,9 @@ import pytest
 
 from jflows import bijectors as b
 from jflows import flows
+from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.nn import MADE
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
 
@@ -22,6 +24,9 @@ PRESETS = {
     "iaf": functools.partial(flows.iaf, **SMALL),
     "nsf_coupling": functools.partial(flows.nsf_coupling, **SMALL, num_bins=3),
     "nsf_autoregressive": functools.partial(flows.nsf_autoregressive, **SMALL, num_bins=3),
+    "maf_mixture": functools.partial(flows.maf, **SMALL, base="mixture", num_components=2),
+    "nsf_autoregressive_made": functools.partial(flows.nsf_autoregressive, **SMALL, num_bins=3, base="made"),
+    "made": functools.partial(flows.made, hidden_sizes=(8, 8)),
     "normal": flows.normal,
 }
 CHECKED = ("realnvp", "maf")
@@ -75,6 +80,15 @@ def test_iaf_is_maf_the_other_way_round():
     np.testing.assert_allclose(other.decode(swapped, x())[0], one_way.encode(variables, x())[0], rtol=1e-12)
 
 
+def test_the_base_of_maf_is_the_one_asked_for():
+    of = lambda name: flows.maf((3,), 2, (8,), residual=True, base=name, num_components=4).base
+    assert isinstance(of("normal"), StandardNormal)
+    for name, num_components in (("made", 1), ("mixture", 4)):
+        assert of(name).num_components == num_components
+        assert of(name).conditioner == MADE((8,), order="reversed", residual=True)
+    assert flows.made((3,), 5, (8,)).base.num_components == 5
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -90,6 +104,8 @@ def test_iaf_is_maf_the_other_way_round():
         (lambda: flows.nice((3,), base="t"), "nice: `base` must be one of 'logistic', 'normal'; got 't'"),
         (lambda: flows.iaf((3,), norm="batchnorm"), "iaf: `norm` must be one of 'none', 'actnorm'; got 'batchnorm'"),
         (lambda: flows.realnvp((1,)), r"realnvp: `event_shape` must have at least 2 dimensions.*; got \(1,\). Use maf"),
+        (lambda: flows.maf((3,), base="mog"), "maf: `base` must be one of 'normal', 'made', 'mixture'; got 'mog'"),
+        (lambda: flows.made((3, 2)), r"made: `event_shape` must be \(dim,\); got \(3, 2\)"),
         (lambda: flows.maf((3,), 0), "maf: `num_layers` must be positive; got 0"),
     ],
 )
