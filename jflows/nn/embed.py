@@ -6,7 +6,6 @@ from flax import linen as nn
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
 from jflows.nn.activations import ACTIVATIONS, check_activation
-from jflows.nn.zero import zero_dense
 from jflows.typing import Array
 
 
@@ -77,15 +76,20 @@ class ContextEmbed(nn.Module):
 
 
 class ContextTerm(nn.Module):
-    """A linear map of the context, from zero, to be added to a hidden layer.
+    """A linear map of the context, to be added to a hidden layer.
 
     A context that is an image itself is resized to the layer's height and width, so that one image conditions all
     levels of a multi-scale flow.
 
+    Args:
+      from_zero: whether a new network ignores the context. Units that see nothing else must not start so: a ReLU that
+        gets 0 has no gradient, and never learns.
     Shapes:
       context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features];
       context: [*batch, any height, any width, channels], like: [*batch, height, width, features] -> as `like`.
     """
+
+    from_zero: bool = True
 
     @nn.compact
     def __call__(self, context: Array, like: Array) -> Array:
@@ -95,6 +99,7 @@ class ContextTerm(nn.Module):
                 raise InvalidValueError("ContextTerm", "context", rule, f"shape {context.shape}", "Broadcast it first.")
             size = (*context.shape[:-3], *like.shape[-3:-1], context.shape[-1])
             context = jax.image.resize(context, size, "linear")
-        dense = zero_dense(like.shape[-1], like.dtype, "Dense_0", use_bias=False)
+        init = nn.initializers.zeros if self.from_zero else nn.initializers.lecun_normal()
+        dense = nn.Dense(like.shape[-1], use_bias=False, param_dtype=like.dtype, kernel_init=init, name="Dense_0")
         term = dense(context.astype(like.dtype))
         return term.reshape(*term.shape[:-1], *(1,) * (like.ndim - term.ndim), like.shape[-1])

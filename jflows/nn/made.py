@@ -37,10 +37,10 @@ class MADE(nn.Module):
 
         h_k = h_{k-1} + M_2k act(M_1k act(h_{k-1})),  y = M_out act(h_last)
 
-    A context vector is mapped linearly (from zero) and added, unmasked, before each activation. The last layer starts
-    at zero. Hidden units are sorted by degree: see `jflows.ops.autoregressive`. That is what `solve_in_order` needs, by
-    which `MaskedAutoregressive` samples at about the cost of a density. With one input the parameters depend on the
-    context and the biases alone.
+    A context vector is mapped linearly and added, unmasked, before each activation: from zero, but for the first layer,
+    where some units see nothing else. The last layer starts at zero. Hidden units are sorted by degree: see
+    `jflows.ops.autoregressive`. That is what `solve_in_order` needs, by which `MaskedAutoregressive` samples at about
+    the cost of a density. With one input the parameters depend on the context and the biases alone.
 
     Source: Germain et al. 2015, arXiv:1502.03509, section 4; `residual`: Nash and Durkan 2019, arXiv:1904.05626
     (ResMADE).
@@ -129,5 +129,5 @@ class MADE(nn.Module):
     def _weights(self, name: str, fan_in: int, size: int, dtype: Any, context: Array | None) -> tuple[Array, Array]:
         kernel, bias = Weights(name=name)((fan_in, size), dtype)
         if context is not None:
-            bias = bias + ContextTerm(name=f"{name}_context")(context, bias)
+            bias = bias + ContextTerm(from_zero=name != "hidden_0", name=f"{name}_context")(context, bias)
         return kernel, bias

@@ -5,13 +5,12 @@ from typing import Any
 from flax import linen as nn
 
 
-def zero_dense(features: int, dtype: Any, name: str | None = None, use_bias: bool = True) -> nn.Dense:
+def zero_dense(features: int, dtype: Any, name: str | None = None) -> nn.Dense:
     """A dense layer whose output starts at zero, so that a new flow starts at a harmless map.
 
     Args:
       features: of the output.
       dtype: of its parameters.
       name: of the submodule, called within `nn.compact`.
-      use_bias: False for terms that vanish with their input.
     """
-    return nn.Dense(features, use_bias, param_dtype=dtype, kernel_init=nn.initializers.zeros, name=name)
+    return nn.Dense(features, param_dtype=dtype, kernel_init=nn.initializers.zeros, name=name)

@@ -89,6 +89,17 @@ def test_one_coordinate_depends_on_the_context_alone(residual):
     assert not dependence(MADE((4,), "tanh"), (1,), 2)[0].any()
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_new_network_can_learn_from_the_context(residual):
+    """Also for the first input, whose hidden units see nothing else; ReLUs of zeros would never have a gradient."""
+    network, x, context = MADE((8, 8), residual=residual), jnp.ones((5, 3)), jnp.linspace(-1, 1, 5)[:, None]
+    variables = network.init(KEY, x, 3, context)
+    assert not network.apply(variables, x, 3, context).any()
+    variables["params"]["output"]["kernel"] = jnp.ones((8, 3))
+    outputs = network.apply(variables, x, 3, context)
+    assert all(len(np.unique(column)) > 1 for column in outputs.T)
+
+
 def test_causal_tokens_depend_on_those_before_them():
     of_x, _ = dependence(Transformer(4, 2, 2, causal=True), (4, 2), 3)
     blocks = of_x.reshape(4, 3, 4, 2)
