@@ -85,7 +85,7 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
         result = _fit(flow, data, config, validation, run)
         if result.interrupted:
             return True
-        _finish(flow, result, settings, data, test, out)
+        _finish(flow, result, settings, test, out)
     return False
 
 
@@ -95,7 +95,7 @@ def _fit(flow: Flow, data: Data, config: TrainConfig, validation: Data | None, r
         return fit(flow, data, config, validation=validation, run=run, callback=callback)
 
 
-def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data, test: Data, out: Path) -> None:
+def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], test: Data, out: Path) -> None:
     """Evaluation, result.json and pictures, all with the averaged weights."""
     table = is_table(flow)
     batches = eval_batches(test, settings["eval_batch_size"], **read_options(flow))
@@ -108,7 +108,7 @@ def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data,
     with pictures.saving(out / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
     with counting("drawing", 1, table):
-        drawn = _draw_all(flow, fitted.variables, data, test, metrics, score, out)
+        drawn = _draw_all(flow, fitted.variables, test, metrics, score, out)
     after = f"after {fitted.step:,} steps ({result['train_seconds']:.0f} s)"
     of_what = f"{'rows' if table else 'images'} {after}"
     click.echo(f"test {summary(flow, score, of_what)}; {out}: result.json, {', '.join(drawn)}")
@@ -117,7 +117,6 @@ def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data,
 def _draw_all(
     flow: Flow,
     variables: Variables,
-    data: Data,
     test: Data,
     metrics: list[dict[str, float]],
     score: Evaluation,
@@ -128,7 +127,10 @@ def _draw_all(
         plots.learning_curve(metrics, partial, title=out.name, test=score, nats=is_table(flow))
     key = jax.random.key(RESULT_KEY)
     if not isinstance(test, ImageData):
-        return ["learning_curve.png"]
+        if test.event_shape != (2,):
+            return ["learning_curve.png"]
+        pictures.plane(flow, variables, test, out / "page.png", title=out.name)
+        return ["page.png", "learning_curve.png"]
     test = test.reduced(pixel_bits(flow))
     pictures.samples(flow, variables, out, key, sample_labels(flow, pictures.GRID, None))
     num = len(test) // 2

@@ -9,6 +9,7 @@ from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, init_state, make_train_step
 from jflows.train.table_configs import (
+    MadeConfig,
     MafConfig,
     NiceConfig,
     NsfAutoregressiveConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "FitResult",
     "GlowConfig",
     "ImageConfig",
+    "MadeConfig",
     "MafConfig",
     "NiceConfig",
     "NsfAutoregressiveConfig",

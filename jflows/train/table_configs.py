@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from jflows.bijectors import Affine
 from jflows.errors import InvalidValueError
-from jflows.flows import Flow, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
+from jflows.flows import Flow, made, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.train.config import TrainConfig
 from jflows.typing import Shape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableConfig(TrainConfig):
-    """What all flows of tables have in common: the data, and the options that the presets share."""
+    """What all flows of tables have in common."""
 
     data: str = "two_moons"
     """Name of a table, or path of a .csv, .tsv, .parquet, .npy or .npz file."""
@@ -24,20 +24,12 @@ class TableConfig(TrainConfig):
     manual_dir: str = ""
     """Where you put the files of gas, hepmass, miniboone and bsds300."""
 
-    num_layers: int = 5
-    """Layers, all alike."""
     hidden_sizes: tuple[int, ...] = (256, 256)
-    """Hidden units of each layer's conditioner."""
+    """Hidden units of each conditioner."""
     activation: str = "relu"
     """Of the conditioners: relu, tanh, elu, ..."""
-    permutation: str = "reverse"
-    """Between layers: reverse, shuffle or linear (learned)."""
-    norm: str = "none"
-    """After each layer: none, actnorm or batchnorm."""
     standardize: bool = True
     """Bring columns to mean 0 and deviation 1 first; this counts in the density."""
-    backprop: str = "standard"
-    """standard, remat or invertible."""
 
     batch_size: int = 512
     """Examples per step, over all devices."""
@@ -54,12 +46,29 @@ class TableConfig(TrainConfig):
         super().__post_init__()
 
     def _build(self, preset: Callable[..., Flow], event_shape: Shape, *more: str) -> Flow:
-        shared = ("num_layers", "hidden_sizes", "activation", "permutation", "norm", "standardize", "backprop")
-        return preset(event_shape, **{name: getattr(self, name) for name in (*shared, *more)})
+        names = ("hidden_sizes", "activation", "standardize", *more)
+        return preset(event_shape, **{name: getattr(self, name) for name in names})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NiceConfig(TableConfig):
+class LayersConfig(TableConfig):
+    """The options of flows that are made of layers."""
+
+    num_layers: int = 5
+    """Layers, all alike."""
+    permutation: str = "reverse"
+    """Between layers: reverse, shuffle or linear (learned)."""
+    norm: str = "none"
+    """After each layer: none, actnorm or batchnorm."""
+    backprop: str = "standard"
+    """standard, remat or invertible."""
+
+    def _build(self, preset: Callable[..., Flow], event_shape: Shape, *more: str) -> Flow:
+        return super()._build(preset, event_shape, "num_layers", "permutation", "norm", "backprop", *more)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NiceConfig(LayersConfig):
     """`jflows.nice`."""
 
     base: str = "logistic"
@@ -71,7 +80,7 @@ class NiceConfig(TableConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RealNVPConfig(TableConfig):
+class RealNVPConfig(LayersConfig):
     """`jflows.realnvp`."""
 
     num_layers: int = 8
@@ -89,7 +98,7 @@ class RealNVPConfig(TableConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MafConfig(TableConfig):
+class MafConfig(LayersConfig):
     """`jflows.maf`, with affine maps."""
 
     scale: str = "tanh"
@@ -98,15 +107,33 @@ class MafConfig(TableConfig):
     """Bound of the tanh scale."""
     residual: bool = False
     """Residual connections; then hidden sizes must be equal."""
+    base: str = "normal"
+    """normal, made, or mixture (MAF MoG)."""
+    num_components: int = 10
+    """Of the base mixture."""
 
     def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
         """`jflows.maf` with these settings."""
         preset = functools.partial(maf, inner=Affine(self.scale, self.max_log_scale))
-        return self._build(preset, event_shape, "residual")
+        return self._build(preset, event_shape, "residual", "base", "num_components")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NsfCouplingConfig(TableConfig):
+class MadeConfig(TableConfig):
+    """`jflows.made`: MADE, or MADE MoG; a density without layers."""
+
+    num_components: int = 10
+    """Normals in each conditional."""
+    residual: bool = False
+    """Residual connections; then hidden sizes must be equal."""
+
+    def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
+        """`jflows.made` with these settings."""
+        return self._build(made, event_shape, "num_components", "residual")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NsfCouplingConfig(LayersConfig):
     """`jflows.nsf_coupling`."""
 
     hidden_sizes: tuple[int, ...] = (128, 128)
@@ -129,7 +156,11 @@ class NsfAutoregressiveConfig(NsfCouplingConfig):
 
     residual: bool = True
     """Residual connections; then hidden sizes must be equal."""
+    base: str = "normal"
+    """normal, made, or mixture."""
+    num_components: int = 10
+    """Of the base mixture."""
 
     def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
         """`jflows.nsf_autoregressive` with these settings."""
-        return self._build(nsf_autoregressive, event_shape, "num_bins", "bound", "residual")
+        return self._build(nsf_autoregressive, event_shape, "num_bins", "bound", "residual", "base", "num_components")
