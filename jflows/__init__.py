@@ -11,7 +11,18 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, Jflows
 
 if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
-    from jflows.flows import Flow, UniformDequantize, glow, iaf, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
+    from jflows.flows import (
+        Flow,
+        UniformDequantize,
+        glow,
+        iaf,
+        made,
+        maf,
+        nice,
+        nsf_autoregressive,
+        nsf_coupling,
+        realnvp,
+    )
     from jflows.spec import from_spec, register, to_spec
     from jflows.train import fit, load
 
@@ -32,6 +43,7 @@ __all__ = [
     "glow",
     "iaf",
     "load",
+    "made",
     "maf",
     "nice",
     "nn",
@@ -45,7 +57,7 @@ __all__ = [
 
 _PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
-_PRESETS = ("glow", "iaf", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
+_PRESETS = ("glow", "iaf", "made", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
 _HOME = {
     **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
