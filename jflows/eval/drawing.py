@@ -59,7 +59,7 @@ class Page:
         count: int,
         *,
         columns: int = 0,
-        gap: float = 0.4,
+        gap: float = 0.43,
         above: float = HEADING,
         ticks: bool = True,
         section: str = "",
@@ -91,7 +91,7 @@ class Page:
             panels.append(axes)
         return panels
 
-    def beside(self, axes: "Axes", offset: float = 0.06, width: float = 0.09) -> "Axes":
+    def beside(self, axes: "Axes", offset: float = 0.05, width: float = 0.09) -> "Axes":
         """A slim panel at the right of another, for a colour bar."""
         place = next(place for placed, place in self._placed if placed is axes)
         slim = self._figure.add_axes((0, 0, 1, 1), label=f"{len(self._placed)}")

@@ -22,12 +22,12 @@ from jflows.typing import Array, Key, Variables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POINTS = 3000  # of data, and as many draws from the base
+POINTS = 2500  # of data, and as many draws from the base
 GRID = 200  # cells per side of a density, about one per pixel of its panel
 SCORED = 2000  # points per batch of densities, a divisor of GRID^2
 HISTOGRAM = 70  # cells per side
 NATS_SHOWN = 7.0  # densities are shown from the largest value down to so much less
-STRIP, STRIP_LEAST = 9, 5  # most panels of a strip, and how many fill its width at least
+STRIP, STRIP_LEAST = 9, 7  # most panels of a strip, and how many fill its width at least
 DEPTHS_PER_ROW = 5
 INIT_ROWS = 512  # from which new variables before training are made
 RADII, RAYS, LINE_POINTS = (0.5, 1.0, 1.5, 2.0, 2.5), 24, 240  # of the polar grid, radii in deviations of the base
@@ -86,7 +86,7 @@ def plane_page(
     Panels of data share their limits, and so do panels of latents; a panel between layers has its own.
 
     Args:
-      x: test rows; the first 3,000 are drawn as points.
+      x: test rows; the first 2,500 are drawn as points.
       label: of the rows, gives every class a hue; without it, the hue is the angle around the mean.
       initial_variables: those before training; None makes new ones from the first rows.
       key: of draws from the base, and of new variables; `jax.random.key(0)` by default.
