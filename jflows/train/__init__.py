@@ -7,6 +7,7 @@ from jflows.train.optim import make_optimizer
 from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, init_state, make_train_step
+from jflows.train.variational import alpha_divergence, distillation, reverse_kl
 
 __all__ = [
     "FitResult",
@@ -15,6 +16,8 @@ __all__ = [
     "Runner",
     "TrainConfig",
     "TrainState",
+    "alpha_divergence",
+    "distillation",
     "fit",
     "init_state",
     "load",
@@ -23,4 +26,5 @@ __all__ = [
     "negative_log_likelihood",
     "read_config",
     "read_metrics",
+    "reverse_kl",
 ]
