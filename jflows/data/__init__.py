@@ -3,7 +3,7 @@
 from jflows.data import toys
 from jflows.data.archives import Archive, cache_dir, fetch
 from jflows.data.batches import TrainBatches, eval_batches
-from jflows.data.dataset import SPLITS, Data, ImageData, TableData, reduce_bits
+from jflows.data.dataset import SPLITS, Data, ImageData, NoData, TableData, reduce_bits
 from jflows.data.loading import NUM_FOLDS, TABLE_NAMES, has_validation, load
 from jflows.data.sources import SOURCES, Source
 from jflows.data.table_files import TABLE_SUFFIXES
@@ -17,6 +17,7 @@ __all__ = [
     "Archive",
     "Data",
     "ImageData",
+    "NoData",
     "Source",
     "TableData",
     "TrainBatches",

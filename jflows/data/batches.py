@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data.dataset import Data, ImageData, reduce_bits
+from jflows.data.dataset import Data, ImageData, NoData, reduce_bits
 from jflows.errors import DataError, InvalidValueError, check_choice, check_positive
 from jflows.typing import Batch
 
@@ -25,12 +25,12 @@ class TrainBatches:
     visits are mirrored do not depend on the batch size. A batch may be larger than the data.
 
     Args:
-      data: the training split.
+      data: the training split, or `NoData`.
       batch_size: global number of examples a step.
       seed: of order and mirroring, an int >= 0.
       num_bits: of images: keep only so many bits of each pixel; default all.
       mirror: of images: flip each visit left to right with probability 1/2.
-      labels: whether `context` holds the labels; None means if the data have them.
+      labels: whether `context` holds the labels; None means if the data have them. `NoData` give their own context.
     Raises:
       DataError: if labels are asked for and the data have none.
       InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, num_bits is not in 1..data.num_bits, or num_bits
@@ -45,7 +45,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        data: Data,
+        data: Data | NoData,
         batch_size: int,
         seed: int = 0,
         *,
@@ -60,41 +60,47 @@ class TrainBatches:
         self._reduce = _reduction("TrainBatches", data, num_bits)
         if mirror and not isinstance(data, ImageData):
             raise InvalidValueError("TrainBatches", "mirror", "is for images, not for a table", mirror, "Drop it.")
-        self.labels = _check_labels_wanted("TrainBatches", data, labels)
+        if isinstance(data, NoData):
+            self._context = data.context
+        else:
+            self._context = data.label if _check_labels_wanted("TrainBatches", data, labels) else None
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
     def at(self, step: int, count: int = 1) -> Batch:
         """The batches of steps `step` .. `step + count - 1`, stacked.
 
         Shapes:
-          x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables; context: int32
-          [count, batch_size] or None; weight: float32 [count, batch_size], all 1; index: uint32 [count, batch_size],
-          epoch * num + row, modulo 2^32.
+          x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
+          int32 [count, batch_size], as `NoData` have it, or None; weight: float32 [count, batch_size], all 1; index:
+          uint32 [count, batch_size], epoch * num + row, modulo 2^32.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
         if step < 0:
             raise InvalidValueError("TrainBatches.at", "step", "must be an int >= 0", step)
         check_positive("TrainBatches.at", "count", count)
-        num = len(self.data)
+        num, shape = len(self.data), (count, self.batch_size)
         visits = np.arange(step * self.batch_size, (step + count) * self.batch_size, dtype=np.int64)
         epochs = visits // num
-        rows = np.empty_like(visits)
-        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+        rows = np.zeros_like(visits)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1 if num > 1 else 0):
             chosen = epochs == epoch
             rows[chosen] = self._order(epoch)[visits[chosen] % num]
         index = epochs * num + rows
-        x = self.data.x[rows]
-        if self.mirror:
-            flipped = _coin(self.seed, index)
-            x[flipped] = x[flipped, :, ::-1]
-        shape = (count, self.batch_size)
+        context = self._context
         return _batch(
-            x=self._reduce(x).reshape(*shape, *self.data.event_shape),
-            context=self.data.label[rows].reshape(shape) if self.labels and self.data.label is not None else None,
+            x=None if isinstance(self.data, NoData) else self._x(self.data, rows, index, shape),
+            context=None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
             weight=np.ones(shape, np.float32),
             index=(index % WORD).astype(np.uint32).reshape(shape),
         )
+
+    def _x(self, data: Data, rows: np.ndarray, index: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        x = data.x[rows]
+        if self.mirror:
+            flipped = _coin(self.seed, index)
+            x[flipped] = x[flipped, :, ::-1]
+        return self._reduce(x).reshape(*shape, *data.event_shape)
 
     def epoch(self, step: int) -> float:
         """Epochs finished before `step`, a fraction."""
@@ -148,7 +154,7 @@ def _batch(x: Any, context: Any, weight: Any, index: Any) -> Batch:
     return Batch(x, context, weight, index)
 
 
-def _reduction(where: str, data: Data, num_bits: int | None) -> Callable[[np.ndarray], np.ndarray]:
+def _reduction(where: str, data: Data | NoData, num_bits: int | None) -> Callable[[np.ndarray], np.ndarray]:
     """What brings rows of the data to `num_bits` bits, or leaves them alone."""
     if num_bits is None:
         return lambda x: x

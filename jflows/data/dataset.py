@@ -1,5 +1,7 @@
 """`ImageData` and `TableData`: one split of a data set as one array; every check of values and shapes is made here.
 
+`NoData` stands in their place where a density teaches instead of data.
+
 Images are uint8 (CIFAR-10: 184 MB), tables float32; everything stays in memory. Read next: `jflows/data/loading.py`,
 which makes them from names and paths, and `jflows/data/batches.py`.
 """
@@ -110,6 +112,44 @@ class TableData(_Rows):
 
 
 Data = ImageData | TableData
+
+
+@dataclass(frozen=True, eq=False)
+class NoData:
+    """What to train on where there are no data: an endless stream of visits, each with its context or none.
+
+    For losses that draw their own samples, such as `jflows.train.reverse_kl`.
+
+    Attributes:
+      context: finite numbers [num, *context_shape]; integers are kept as int32, all others as float32. None for flows
+        without a context.
+    Raises:
+      DataError: if the contexts are no such numbers; the message names the first bad row.
+    Example:
+      >>> len(NoData(context=np.zeros((100, 3)))), len(NoData())
+      (100, 1)
+    """
+
+    context: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.context is None:
+            return
+        context = np.asarray(self.context)
+        if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size:
+            got = f"dtype {context.dtype}, shape {context.shape}"
+            raise DataError("NoData", "context", "must hold numbers, [num, *context_shape]", got)
+        with np.errstate(over="ignore"):  # reported just below
+            kept = np.ascontiguousarray(context, np.float32 if context.dtype.kind == "f" else np.int32)
+        bad = np.flatnonzero(~np.isfinite(kept).reshape(len(kept), -1).all(axis=1))
+        if bad.size:
+            got = f"row {bad[0]} ({bad.size} bad rows)"
+            raise DataError("NoData", "context", "must be finite in float32", got, "Remove these rows.")
+        object.__setattr__(self, "context", kept)
+
+    def __len__(self) -> int:
+        """Visits in an epoch."""
+        return 1 if self.context is None else len(self.context)
 
 
 def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, int]:

@@ -32,6 +32,11 @@ class Base(nn.Module, abc.ABC):
         """True if `log_prob` should be given noise in training, as the random stream "noise"."""
         return False
 
+    @property
+    def is_reparameterized(self) -> bool:
+        """True if samples are differentiable in parameters and context, and no choice among them is made by chance."""
+        return True
+
     @abc.abstractmethod
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Draws `shape` samples: -> [*shape, *event_shape]. With a context, `shape` ends with its batch shape."""

@@ -42,6 +42,10 @@ class NormalMixture(Base):
             raise InvalidValueError("NormalMixture", "num_components", rule, repr(self.num_components))
         super().__post_init__()
 
+    @property
+    def is_reparameterized(self) -> bool:
+        return False  # the choice of the component has no derivative in the weights
+
     @nn.compact
     def _components(self, z: Array | None = None) -> tuple[Array, Array, Array]:
         shape = (self.num_components, *self.event_shape)

@@ -55,6 +55,10 @@ class ResampledNormal(Base):
     def needs_key(self) -> bool:
         return True
 
+    @property
+    def is_reparameterized(self) -> bool:
+        return False  # which try is accepted has no derivative
+
     @nn.compact
     def _points(self, fresh: bool = False) -> Array:
         shape = (self.num_points, *self.event_shape)

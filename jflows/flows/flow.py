@@ -199,6 +199,9 @@ class Flow:
         """Draws samples, as the data come: integers if the flow dequantizes.
 
         Args:
+          key: one key, or one per sample of shape [*sample_shape, *batch]: each sample then depends on its own alone,
+            so that a set of them may be drawn in parts or on many devices. The noise of estimated log-dets and of
+            bases that need a key is still drawn from the first of many.
           sample_shape: number of draws; static under jit.
           context: [*batch, *context_shape] or None.
           temperature: multiplies the base's deviation from its mean.
@@ -228,6 +231,9 @@ class Flow:
             raise InvalidValueError("Flow.sample", "temperature", "must be at least 0", repr(temperature))
         batch_shape = () if context is None else self._context_batch(context)
         shape = (*sample_shape, *batch_shape)
+        if key.ndim and key.shape != shape:
+            rule = f"must be one key, or one per sample of shape {shape}"
+            raise InvalidValueError("Flow.sample", "key", rule, f"shape {key.shape}")
         self._check_context(context, shape)
         args = (key, shape, context, self._context_ndims, temperature)
         x, log_prob = self._apply(variables, *args, method="sample", key=key)

@@ -1,5 +1,6 @@
 """The Linen module under a `Flow`; nothing outside `jflows.flows` uses it. Read `jflows/flows/flow.py` first."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -61,9 +62,22 @@ class FlowModule(nn.Module):
     def sample(self, key, shape, context, context_ndims, temperature) -> tuple[Array, Array]:
         """Samples and their log density."""
         context = self.embedded(context, shape, context_ndims)
-        z = self.base.sample(key, shape, context, temperature)
+        z = self._sample_base(key, shape, context, temperature)
         x, log_det = self.decode(z, context)
         return x, self.base.log_prob(z, context) - log_det
+
+    def _sample_base(self, key, shape, context, temperature) -> Array:
+        """Latents, from one key or from one key each."""
+        if key.ndim == 0:
+            return self.base.sample(key, shape, context, temperature)
+        base, variables = self.base.unbind()  # Linen modules do not let their variables into `vmap`
+
+        def draw(key: Key, context: Array | None) -> Array:
+            return base.apply(variables, key, (), context, temperature, method="sample")
+
+        for _ in shape:
+            draw = jax.vmap(draw)
+        return draw(key, context)
 
     def encode_with_context(self, x, context, context_ndims, event_ndims, key):
         """`encode` with a context as the user gives it."""

@@ -17,6 +17,7 @@ from jflows.train.table_configs import (
     RealNVPConfig,
     TableConfig,
 )
+from jflows.train.variational import alpha_divergence, distillation, reverse_kl
 
 __all__ = [
     "FitResult",
@@ -33,6 +34,8 @@ __all__ = [
     "TableConfig",
     "TrainConfig",
     "TrainState",
+    "alpha_divergence",
+    "distillation",
     "fit",
     "init_state",
     "load",
@@ -41,4 +44,5 @@ __all__ = [
     "negative_log_likelihood",
     "read_config",
     "read_metrics",
+    "reverse_kl",
 ]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data import Data, TrainBatches, eval_batches
+from jflows.data import Data, NoData, TrainBatches, eval_batches
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
@@ -58,7 +58,7 @@ class FitResult(NamedTuple):
 
 def fit(
     flow: Flow,
-    data: Data,
+    data: Data | NoData,
     config: TrainConfig,
     *,
     validation: Data | None = None,
@@ -69,7 +69,7 @@ def fit(
     """Trains a flow.
 
     Args:
-      data: training split, images or a table.
+      data: training split, images or a table; `NoData` with a loss that draws its own samples.
       config: all settings; those of `TrainConfig`, and of an `ImageConfig` how pixels are read, matter here.
       validation: scored every `config.eval_every` steps with the averaged parameters. The best are kept, and after
         `config.patience` scores without a better one the run ends.
@@ -83,12 +83,7 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
-    if not isinstance(data, Data):
-        fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
-        raise InvalidTypeError("fit", "data", "must be TableData or ImageData", type(data).__name__, fix)
-    if config.patience and validation is None:
-        rule, fix = f"must be given with patience={config.patience}", "Set num_validation, or patience=0."
-        raise InvalidValueError("fit", "validation", rule, None, fix)
+    _check_arguments(data, config, validation, loss)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
@@ -125,6 +120,18 @@ def fit(
     return FitResult(variables, at, final, monitor.history, interrupted)
 
 
+def _check_arguments(data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss) -> None:
+    if not isinstance(data, Data | NoData):
+        fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
+        raise InvalidTypeError("fit", "data", "must be TableData, ImageData or NoData", type(data).__name__, fix)
+    if isinstance(data, NoData) and loss is negative_log_likelihood:
+        fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
+        raise InvalidValueError("fit", "loss", "must be given where there are no data", None, fix)
+    if config.patience and validation is None:
+        rule, fix = f"must be given with patience={config.patience}", "Set num_validation, or patience=0."
+        raise InvalidValueError("fit", "validation", rule, None, fix)
+
+
 def _optimizer_settings(config: TrainConfig) -> dict:
     names = "steps learning_rate optimizer warmup_steps schedule weight_decay clip_norm b2 "
     names += "plateau_factor plateau_window plateau_patience"
@@ -137,7 +144,7 @@ def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
     return jax.tree.map(lambda leaf: leaf[0], _train_batches(batches.data, config, size).at(0))
 
 
-def _train_batches(data: Data, config: TrainConfig, batch_size: int) -> TrainBatches:
+def _train_batches(data: Data | NoData, config: TrainConfig, batch_size: int) -> TrainBatches:
     of_images: dict[str, Any] = {}
     if isinstance(config, ImageConfig):
         of_images = dict(num_bits=config.num_bits, mirror=config.mirror)
@@ -146,7 +153,8 @@ def _train_batches(data: Data, config: TrainConfig, batch_size: int) -> TrainBat
 
 def _fresh_state(flow: Flow, config: TrainConfig, optimizer, batch: Batch) -> TrainState:
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
-    variables = flow.init(init_key, jnp.asarray(batch.x), batch.context)
+    x = None if batch.x is None else jnp.asarray(batch.x)
+    variables = flow.init(init_key, x, batch.context)
     return init_state(variables, optimizer, noise_key)
 
 
@@ -243,12 +251,17 @@ class _Monitor:
             self.best = jax.tree.map(jnp.copy, state.ema_variables)  # the next call is given the state's own buffers
         return {SCORE: result.bits_per_dim, "validation_nats": result.nats}
 
-    def _example_batch(self, step: int) -> Batch:
-        return jax.tree.map(lambda leaf: leaf[0, :RECONSTRUCTION_EXAMPLES], self.batches.at(step))
+    def _example_batch(self, step: int, state: TrainState) -> Batch:
+        """A few training rows; the flow's own samples where there are no data."""
+        batch = jax.tree.map(lambda leaf: leaf[0, :RECONSTRUCTION_EXAMPLES], self.batches.at(step))
+        if batch.x is not None:
+            return batch._replace(x=jnp.asarray(batch.x))
+        shape = batch.index.shape if batch.context is None else ()
+        return batch._replace(x=self.flow.sample(state.variables, state.key, shape, batch.context))
 
     def _reconstruction_error(self, step: int, state: TrainState) -> float:
-        batch = self._example_batch(step)
-        error = float(jnp.max(_reconstruct(self.flow, state.variables, jnp.asarray(batch.x), batch.context)[1]))
+        batch = self._example_batch(step, state)
+        error = float(jnp.max(_reconstruct(self.flow, state.variables, batch.x, batch.context)[1]))
         if not error <= self.config.max_reconstruction_error:
             rule = f"must rebuild x within max_reconstruction_error={self.config.max_reconstruction_error}"
             fix = "Set anchor_every, lower max_log_scale, or use backprop='remat'."
@@ -256,9 +269,9 @@ class _Monitor:
         return error
 
     def _non_finite_error(self, step: int, state: TrainState, entry: dict[str, float]) -> RunError:
-        batch = self._example_batch(step - 1)
+        batch = self._example_batch(step - 1, state)
         keys = example_keys(state.key, batch.index) if self.flow.needs_key else None
-        sizes = self.flow.activations(state.variables, jnp.asarray(batch.x), batch.context, keys)
+        sizes = self.flow.activations(state.variables, batch.x, batch.context, keys)
         worst = max(sizes, key=lambda path: float(np.nan_to_num(np.max(sizes[path]), nan=np.inf)))
         rule = f"must stay finite; it was not for {self.config.max_skipped} steps in a row"
         got = (
