@@ -11,7 +11,20 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, Jflows
 
 if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
-    from jflows.flows import Flow, UniformDequantize, glow, iaf, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
+    from jflows.flows import (
+        Flow,
+        MixtureOfFlows,
+        UniformDequantize,
+        flow_gmm,
+        glow,
+        iaf,
+        maf,
+        mixture_of_flows,
+        nice,
+        nsf_autoregressive,
+        nsf_coupling,
+        realnvp,
+    )
     from jflows.spec import from_spec, register, to_spec
     from jflows.train import fit, load
 
@@ -21,6 +34,7 @@ __all__ = [
     "InvalidTypeError",
     "InvalidValueError",
     "JflowsError",
+    "MixtureOfFlows",
     "RunError",
     "UniformDequantize",
     "__version__",
@@ -28,11 +42,13 @@ __all__ = [
     "data",
     "distributions",
     "fit",
+    "flow_gmm",
     "from_spec",
     "glow",
     "iaf",
     "load",
     "maf",
+    "mixture_of_flows",
     "nice",
     "nn",
     "nsf_autoregressive",
@@ -46,8 +62,9 @@ __all__ = [
 _PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
 _PRESETS = ("glow", "iaf", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
+_MIXTURES = ("MixtureOfFlows", "flow_gmm", "mixture_of_flows")
 _HOME = {
-    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS), "jflows.flows"),
+    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS, *_MIXTURES), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
     **dict.fromkeys(("fit", "load"), "jflows.train"),
 }
