@@ -3,6 +3,7 @@
 from jflows.train.config import GlowConfig, TrainConfig
 from jflows.train.loop import FitResult, fit
 from jflows.train.losses import negative_log_likelihood
+from jflows.train.mixture import MixtureLoss
 from jflows.train.optim import make_optimizer
 from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
@@ -11,6 +12,7 @@ from jflows.train.step import TrainState, init_state, make_train_step
 __all__ = [
     "FitResult",
     "GlowConfig",
+    "MixtureLoss",
     "Run",
     "Runner",
     "TrainConfig",
