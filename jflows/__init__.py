@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
     from jflows.flows import (
         Flow,
+        MixtureOfFlows,
         UniformDequantize,
+        flow_gmm,
         glow,
         iaf,
         made,
         maf,
+        mixture_of_flows,
         nice,
         nsf_autoregressive,
         nsf_coupling,
@@ -32,6 +35,7 @@ __all__ = [
     "InvalidTypeError",
     "InvalidValueError",
     "JflowsError",
+    "MixtureOfFlows",
     "RunError",
     "UniformDequantize",
     "__version__",
@@ -39,12 +43,14 @@ __all__ = [
     "data",
     "distributions",
     "fit",
+    "flow_gmm",
     "from_spec",
     "glow",
     "iaf",
     "load",
     "made",
     "maf",
+    "mixture_of_flows",
     "nice",
     "nn",
     "nsf_autoregressive",
@@ -58,8 +64,9 @@ __all__ = [
 _PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
 _PRESETS = ("glow", "iaf", "made", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
+_MIXTURES = ("MixtureOfFlows", "flow_gmm", "mixture_of_flows")
 _HOME = {
-    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS), "jflows.flows"),
+    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS, *_MIXTURES), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
     **dict.fromkeys(("fit", "load"), "jflows.train"),
 }

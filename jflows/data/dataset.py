@@ -14,6 +14,7 @@ from jflows.errors import DataError, InvalidValueError, check_choice
 
 SPLITS = ("train", "validation", "test")
 TEST_FRACTION = 0.1  # of data without a test part
+NO_LABEL = -1
 
 
 class _Rows:
@@ -23,6 +24,7 @@ class _Rows:
     x: np.ndarray
     label: np.ndarray | None
     num_classes: int | None
+    partly_labelled: bool
 
     def _check_label(self) -> None:
         """Brings `label` and `num_classes` into the form that the attributes state."""
@@ -30,9 +32,21 @@ class _Rows:
             object.__setattr__(self, "num_classes", None)
             return
         where = f"{type(self).__name__} {self.name!r}"
-        object.__setattr__(self, "label", check_labels(self.label, len(self.x), self.num_classes, where))
+        object.__setattr__(self, "label", self._checked_label(where))
         if self.num_classes is None:
             object.__setattr__(self, "num_classes", int(self.label.max()) + 1)
+
+    def _checked_label(self, where: str) -> np.ndarray:
+        assert self.label is not None
+        label = np.asarray(self.label)
+        if not self.partly_labelled:
+            return check_labels(label, len(self.x), self.num_classes, where)
+        known = np.asarray(label != NO_LABEL)
+        if not known.any():
+            rule, fix = f"must hold a label that is not {NO_LABEL}", "Or leave `label` out."
+            raise DataError(where, "label", rule, "none", fix)
+        check_labels(np.where(known, label, 0), len(self.x), self.num_classes, where)
+        return label.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -53,6 +67,7 @@ class ImageData(_Rows):
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       num_bits: 1..8.
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
+      partly_labelled: whether a label of -1 means that there is none.
     Raises:
       DataError: if dtype, rank, range or labels break these rules; the message names the first bad row.
     Example:
@@ -66,6 +81,7 @@ class ImageData(_Rows):
     label: np.ndarray | None = None
     num_bits: int = 8
     num_classes: int | None = None
+    partly_labelled: bool = False
 
     def __post_init__(self):
         check_choice("ImageData", "num_bits", self.num_bits, range(1, 9))
@@ -89,6 +105,7 @@ class TableData(_Rows):
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       columns: dim different names; if left out, "x0", "x1", ...
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
+      partly_labelled: whether a label of -1 means that there is none.
     Raises:
       DataError: if dtype, rank, values, names or labels break these rules; a bad value is named by row and column.
     Example:
@@ -102,6 +119,7 @@ class TableData(_Rows):
     label: np.ndarray | None = None
     columns: tuple[str, ...] = ()
     num_classes: int | None = None
+    partly_labelled: bool = False
 
     def __post_init__(self):
         x = np.asarray(self.x)

@@ -33,7 +33,7 @@ class AutoregressiveMixture(Base):
     different things, and every coordinate has mean 0 and variance 1, nearly normal. K = 1 starts at N(0, I).
 
     With `jflows.nn.MADE` as the conditioner, K = 1 is the Gaussian MADE and K = 10 the MADE MoG of the MAF paper; below
-    a MAF, the latter makes MAF MoG. A sample costs about a density where the conditioner is an `OrderedConditioner`, as
+    a MAF, the latter makes MAF MoG. A sample costs a few densities where the conditioner is an `OrderedConditioner`, as
     MADE is; elsewhere at most D passes, as many as coordinates.
 
     Temperature multiplies each coordinate's deviation from its mean given the coordinates before it, as drawn. `mean`

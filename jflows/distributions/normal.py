@@ -39,13 +39,24 @@ class DiagonalNormal(Base):
 
     Args:
       event_shape: of z.
+      spread: the mean starts at a draw from N(0, spread^2 I), so that the members of a mixture start apart.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `params`: mean and log_std, both [*event_shape].
+    Raises:
+      InvalidValueError: if spread is negative.
     """
+
+    spread: float = 0.0
+
+    def __post_init__(self):
+        if not self.spread >= 0:
+            raise InvalidValueError("DiagonalNormal", "spread", "must be at least 0", repr(self.spread))
+        super().__post_init__()
 
     def setup(self):
         zeros = nn.initializers.zeros
-        self.loc = self.param("mean", zeros, self.event_shape)
+        drawn = nn.initializers.normal(self.spread) if self.spread else zeros
+        self.loc = self.param("mean", drawn, self.event_shape)
         self.log_std = self.param("log_std", zeros, self.event_shape)
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:

@@ -1,16 +1,33 @@
-"""Evaluation: bits per dimension, importance weights, a baseline for tables, values between layers, and pictures."""
+"""Evaluation: bits per dimension, importance weights, baselines, clusters, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate
+from jflows.eval.clusters import (
+    ClusterScores,
+    ComponentUse,
+    GaussianMixture,
+    cluster_scores,
+    component_use,
+    contingency_table,
+    fit_gaussian_mixture,
+)
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
+from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.plane import Depth, layers_figure, plane_page
 
 __all__ = [
+    "ClusterScores",
+    "ComponentUse",
     "Depth",
     "Evaluation",
+    "GaussianMixture",
     "ImportanceSamples",
     "LogLikelihood",
+    "cluster_scores",
+    "component_use",
+    "contingency_table",
     "evaluate",
+    "fit_gaussian_mixture",
     "gaussian_baseline",
     "importance_sample",
     "layer_names",

@@ -1,8 +1,10 @@
-"""Flows: the `Flow` facade and the presets."""
+"""Flows: the `Flow` facade, mixtures of flows, and the presets."""
 
 from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
+from jflows.flows.mixture import MixtureOfFlows
+from jflows.flows.mixture_presets import flow_gmm, mixture_of_flows
 from jflows.flows.presets import glow, glow_step
 from jflows.flows.vectors import iaf, made, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.spec import register
@@ -13,14 +15,17 @@ for _cls in (UniformDequantize, VariationalDequantize):
 __all__ = [
     "Dequantize",
     "Flow",
+    "MixtureOfFlows",
     "UniformDequantize",
     "VariationalDequantize",
+    "flow_gmm",
     "flow_matching_loss",
     "glow",
     "glow_step",
     "iaf",
     "made",
     "maf",
+    "mixture_of_flows",
     "nice",
     "normal",
     "nsf_autoregressive",

@@ -15,7 +15,8 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, kind_of
+from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
 from jflows.spec import register
@@ -27,7 +28,7 @@ LOG_DET_STREAM = 0x6C6F6764  # folded into the key, so that noise of the log-det
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Flow:
+class Flow(Density):
     """A density over events of shape `event_shape`: a bijector applied to a base distribution.
 
         log p(x) = log p_base(z) + log|det dz/dx|,   z = f^-1(x)          [nats per event; may exceed 0]
@@ -94,9 +95,9 @@ class Flow:
         return self.dequantize is not None or self.bijector.needs_key or self.base.needs_key
 
     @property
-    def num_dims(self) -> int:
-        """Dimensions of an event, without padding."""
-        return math.prod(self.event_shape)
+    def estimates_log_det(self) -> bool:
+        """True if `log_prob` takes a key for a log-det that is estimated."""
+        return self.bijector.needs_key
 
     @property
     def latent_shape(self) -> Shape:
@@ -148,45 +149,6 @@ class Flow:
         if not mutable:
             return self._apply(variables, *args, method="log_prob", key=key), {}
         return self._apply(variables, *args, method="log_prob", key=key, mutable=list(mutable))
-
-    def bits_per_dim(
-        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, num_draws: int = 1
-    ) -> Array:
-        """Bits per dimension, -log2 p(x) / D: an upper bound on the code length of integer data.
-
-        A uniform model over 8-bit pixels scores exactly 8. D counts the data's dimensions, padded or not.
-
-        Args:
-          x: [*batch, *event_shape].
-          key: required for flows that dequantize, or whose log-det is estimated.
-          num_draws: M noise draws give the importance-weighted bound log 1/M sum_m p(x + u_m), tighter than one draw.
-        Returns:
-          [*batch].
-        Raises:
-          InvalidValueError: if a key is needed and not given, or if several draws meet an estimated log-det: the noise
-            of the estimate would raise the bound.
-        """
-        if self.dequantize is not None and key is None:
-            rule, fix = "must be given, as this flow dequantizes", "Pass key=jax.random.key(seed)."
-            raise InvalidValueError("Flow.bits_per_dim", "key", rule, None, fix)
-        check_positive("Flow.bits_per_dim", "num_draws", num_draws)
-        if num_draws > 1 and self.bijector.needs_key:
-            rule, fix = "must be 1, as the log-det is estimated", "Use an exact estimator for this bound."
-            raise InvalidValueError("Flow.bits_per_dim", "num_draws", rule, repr(num_draws), fix)
-        if num_draws == 1 or key is None:
-            return self.to_bits_per_dim(self.log_prob(variables, x, context, key))
-        fold = functools.partial(jax.random.fold_in, key) if key.ndim == 0 else None
-
-        def draw(index: Array) -> Array:
-            folded = fold(index) if fold else jax.vmap(lambda k: jax.random.fold_in(k, index))(key.reshape(-1))
-            return self.log_prob(variables, x, context, folded if fold else folded.reshape(key.shape))
-
-        log_probs = jax.lax.map(draw, jnp.arange(num_draws))
-        return self.to_bits_per_dim(jax.nn.logsumexp(log_probs, axis=0) - math.log(num_draws))
-
-    def to_bits_per_dim(self, log_prob: Array) -> Array:
-        """Nats per event to bits per dimension; the only place where this formula stands."""
-        return -log_prob / (self.num_dims * math.log(2))
 
     def sample(
         self,

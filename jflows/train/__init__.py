@@ -4,6 +4,7 @@ from jflows.train.config import TrainConfig
 from jflows.train.image_configs import GlowConfig, ImageConfig
 from jflows.train.loop import FitResult, fit
 from jflows.train.losses import negative_log_likelihood
+from jflows.train.mixture import MixtureLoss
 from jflows.train.optim import make_optimizer
 from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
@@ -25,6 +26,7 @@ __all__ = [
     "ImageConfig",
     "MadeConfig",
     "MafConfig",
+    "MixtureLoss",
     "NiceConfig",
     "NsfAutoregressiveConfig",
     "NsfCouplingConfig",

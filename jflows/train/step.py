@@ -14,7 +14,8 @@ from jflows.errors import InvalidValueError
 from jflows.flows import Flow
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
-Loss = Callable[[Flow, Variables, Batch, Key], tuple[Array, Variables]]
+# (flow, variables, batch, key) -> one number per row, updated collections; also `step`, if it has `takes_step = True`.
+Loss = Callable[..., tuple[Array, Variables]]
 Metrics = dict[str, Array]
 
 
@@ -77,7 +78,7 @@ def make_train_step(
     leaves parameters, optimizer and averages as they were and is counted.
 
     Args:
-      loss: such as `negative_log_likelihood`.
+      loss: such as `negative_log_likelihood`, or one of the step, as `MixtureLoss` is.
       ema_decay: decay of the moving average, warmed up as min(ema_decay, (1 + t) / (10 + t)).
       accumulate: cut the batch into so many parts and add up their gradients; memory falls, the result does not change.
       reduce: the mean over devices, `lax.pmean` under `pmap` and `shard_map`; identity where the batch is global.
@@ -91,8 +92,9 @@ def make_train_step(
         raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def summed_loss(params: PyTree, extra: Variables, batch: Batch, key: Key):
-        per_example, updates = loss(flow, {"params": params, **extra}, batch, key)
+    def summed_loss(params: PyTree, extra: Variables, batch: Batch, state: TrainState):
+        more = {"step": state.step} if getattr(loss, "takes_step", False) else {}
+        per_example, updates = loss(flow, {"params": params, **extra}, batch, state.key, **more)
         weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
         return jnp.sum(weighted), {**extra, **updates}
 
@@ -102,7 +104,7 @@ def make_train_step(
         def part(carry, part_batch):
             total, extra = carry
             value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
-            (value, extra), grads = value_and_grad(state.params, extra, part_batch, state.key)
+            (value, extra), grads = value_and_grad(state.params, extra, part_batch, state)
             sums = (value, jnp.sum(part_batch.weight), grads)
             return (jax.tree.map(jnp.add, total, sums), extra), None
 

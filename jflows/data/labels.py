@@ -1,0 +1,51 @@
+"""`hide_labels`: data of which few rows keep their label, for semi-supervised training."""
+
+import dataclasses
+from typing import TypeVar
+
+import numpy as np
+
+from jflows.data.dataset import NO_LABEL, ImageData, TableData
+from jflows.errors import DataError, InvalidValueError, check_positive
+
+DataT = TypeVar("DataT", ImageData, TableData)
+
+
+def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, seed: int = 0) -> DataT:
+    """The same rows, of which `num_per_class` of each class, chosen by the seed, keep their label; others get -1.
+
+    Args:
+      data: with labels.
+      num_per_class: at least 1.
+      share: in (0, 1): rows with a label are repeated until they make up about this share of all rows, so that every
+        batch holds some. None repeats nothing.
+      seed: of the choice.
+    Raises:
+      DataError: if the data have no labels, or a class too few rows.
+      InvalidValueError: if num_per_class or share is out of range.
+    Example:
+      >>> data = TableData("line", np.arange(10.0)[:, None], label=np.arange(10) % 2)
+      >>> hide_labels(data, 1).label
+      array([-1,  1, -1, -1,  0, -1, -1, -1, -1, -1], dtype=int32)
+    """
+    check_positive("hide_labels", "num_per_class", num_per_class)
+    if share is not None and not 0 < share < 1:
+        raise InvalidValueError("hide_labels", "share", "must lie in (0, 1), or be None", repr(share))
+    if data.label is None:
+        raise DataError("hide_labels", "data", f"must have labels, and {data.name!r} has none")
+    random = np.random.RandomState(seed)  # RandomState: its stream is frozen for all numpy versions
+    kept = []
+    for number in range(data.num_classes or 0):
+        rows = np.flatnonzero(data.label == number)
+        if len(rows) < num_per_class:
+            rule, got = f"must have {num_per_class} rows of each class", f"{len(rows)} of class {number}"
+            raise DataError("hide_labels", data.name, rule, got, "Lower num_per_class.")
+        kept.append(random.permutation(rows)[:num_per_class])
+    chosen = np.concatenate(kept)
+    label = np.full(len(data), NO_LABEL, np.int32)
+    label[chosen] = data.label[chosen]
+    rows = np.arange(len(data))
+    if share is not None:
+        copies = round(share / (1 - share) * (len(data) - len(chosen)) / len(chosen))
+        rows = np.concatenate([rows, np.tile(chosen, max(0, copies - 1))])
+    return dataclasses.replace(data, x=data.x[rows], label=label[rows], partly_labelled=True)

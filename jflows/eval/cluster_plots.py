@@ -1,0 +1,134 @@
+"""Pictures of a mixture of flows: which component owns which part of the plane, and samples, one row per component."""
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jflows.errors import InvalidValueError, check_positive
+from jflows.eval.plots import image_grid
+from jflows.flows import MixtureOfFlows
+from jflows.typing import Key, Variables
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MARGIN = 0.15  # of the data's range, around them
+MAX_POINTS = 4000  # drawn of the data; more would hide the map
+FAINTEST = 0.25  # opacity of the map where the density is lowest
+
+
+def responsibility_grid(
+    mixture: MixtureOfFlows, variables: Variables, x: ArrayLike, num_points: int = 200, exact: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
+    """Responsibilities and log density on a square grid around data in the plane.
+
+    Args:
+      x: rows [num, 2], which say where to look.
+      num_points: of the grid, along each axis.
+      exact: see `MixtureOfFlows.responsibilities`.
+    Returns:
+      responsibilities [num_points, num_points, K] and log_prob [num_points, num_points], rows from the lowest second
+      coordinate upwards, and the edges (left, right, bottom, top).
+    Raises:
+      InvalidValueError: if the events are not of shape (2,), or num_points is not positive.
+    """
+    x = np.asarray(x)
+    if mixture.event_shape != (2,) or x.ndim != 2 or x.shape[1] != 2:
+        got = f"event_shape {mixture.event_shape}, x of shape {x.shape}"
+        raise InvalidValueError("responsibility_grid", "mixture, x", "must be of the plane, event_shape (2,)", got)
+    check_positive("responsibility_grid", "num_points", num_points)
+    low, high = x.min(axis=0), x.max(axis=0)
+    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+    across, up = (np.linspace(low[i], high[i], num_points, dtype=np.float32) for i in range(2))
+    points = jnp.stack(jnp.meshgrid(across, up), axis=-1)
+
+    @jax.jit
+    def evaluate(variables: Variables):
+        log_prob = mixture.log_prob(variables, points)
+        return mixture.responsibilities(variables, points, exact=exact), log_prob
+
+    responsibilities, log_prob = map(np.asarray, evaluate(variables))
+    return responsibilities, log_prob, (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+
+
+def responsibility_map(
+    mixture: MixtureOfFlows,
+    variables: Variables,
+    x: ArrayLike,
+    path: str | PathLike[str],
+    *,
+    labels: ArrayLike | None = None,
+    num_points: int = 200,
+    exact: bool = False,
+    title: str = "",
+) -> None:
+    """Writes a PNG of the plane, coloured by component, stronger where the density is high, with the data on top.
+
+    Args:
+      x: rows [num, 2], drawn as dots; at most 4,000 of them.
+      path: of the PNG.
+      labels: int [num]: dots of different labels get different shades.
+      num_points, exact: see `responsibility_grid`.
+      title: above the axes.
+    Raises:
+      InvalidValueError: as `responsibility_grid`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    responsibilities, log_prob, edges = responsibility_grid(mixture, variables, x, num_points, exact)
+    colours = component_colours(mixture.num_components)
+    density = np.exp(np.maximum(log_prob - np.nanmax(log_prob), -50.0)) ** 0.5
+    opacity = FAINTEST + (1 - FAINTEST) * density
+    image = np.concatenate([responsibilities @ colours, opacity[..., None]], axis=-1)
+    # A Figure of its own, not pyplot: no global state, no window system, nothing to close.
+    figure = Figure(figsize=(5.4, 5.4), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(np.clip(np.nan_to_num(image), 0, 1), origin="lower", extent=edges, aspect="auto")
+    rows, shade = np.asarray(x)[:MAX_POINTS], "black"
+    if labels is not None:
+        known = np.asarray(labels)[:MAX_POINTS]
+        shade = [str(level) for level in 0.6 * known / max(int(known.max()), 1)]
+    axes.scatter(rows[:, 0], rows[:, 1], s=2.0, c=shade, linewidths=0)
+    axes.set_xlim(edges[0], edges[1])
+    axes.set_ylim(edges[2], edges[3])
+    axes.set_title(title, loc="left", fontsize=11)
+    figure.savefig(path, format="png")
+
+
+def component_samples(
+    mixture: MixtureOfFlows,
+    variables: Variables,
+    key: Key,
+    columns: int = 10,
+    *,
+    temperature: float = 1.0,
+    num_bits: int = 8,
+) -> "Image":
+    """A picture of images, one row per component.
+
+    Args:
+      columns: samples of each component.
+      temperature: see `Flow.sample`.
+      num_bits: of the pixels.
+    Raises:
+      InvalidValueError: if the events are not images, or columns is not positive.
+    """
+    check_positive("component_samples", "columns", columns)
+    draws: Any = mixture.sample_by_component(variables, key, (columns,), temperature=temperature)
+    images = np.asarray(draws).reshape(-1, *mixture.event_shape)
+    return image_grid(images, columns, num_bits=num_bits, labels=[str(k) for k in range(mixture.num_components)])
+
+
+def component_colours(num_components: int) -> np.ndarray:
+    """As many colours apart from each other: [K, 3] in [0, 1]."""
+    from matplotlib import colormaps
+
+    if num_components <= 10:
+        return np.asarray(colormaps["tab10"].colors)[:num_components]  # pyright: ignore[reportAttributeAccessIssue]
+    return np.asarray(colormaps["hsv"](np.arange(num_components) / num_components))[:, :3]

@@ -1,0 +1,214 @@
+"""Clusters against labels: contingency table, accuracy under the best matching, NMI, ARI; which components are in use.
+
+Everything takes plain arrays, on the host. `fit_gaussian_mixture` is the baseline, and a start, of a mixture of flows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jflows.errors import InvalidValueError, check_event_shape, check_positive
+from jflows.eval.gaussian import LogLikelihood
+
+UNUSED = 0.1  # of the share 1 / K that all would have if they were used alike
+
+
+class ClusterScores(NamedTuple):
+    """How well clusters agree with labels.
+
+    Attributes:
+      accuracy: share of rows whose cluster is the one matched to their label.
+      nmi: mutual information over the mean of both entropies, in [0, 1].
+      ari: adjusted Rand index: 1 for equal partitions, about 0 for independent ones, and possibly below.
+      table: int [num_labels, num_clusters], rows of each label in each cluster.
+      matching: the cluster of each label, int [num_labels]; -1 where there are fewer clusters than labels.
+    """
+
+    accuracy: float
+    nmi: float
+    ari: float
+    table: np.ndarray
+    matching: np.ndarray
+
+
+class ComponentUse(NamedTuple):
+    """Which components of a mixture data make use of.
+
+    Attributes:
+      share: mean responsibility of each component, [K].
+      effective_number: exp of the entropy of `share`: K if all are used alike, 1 if one takes everything.
+      unused: the components whose share is below the threshold.
+    """
+
+    share: np.ndarray
+    effective_number: float
+    unused: tuple[int, ...]
+
+
+class GaussianMixture(NamedTuple):
+    """A mixture of K normals with full covariances, as `fit_gaussian_mixture` finds it.
+
+    Attributes:
+      train, test: mean log-likelihood per row, nats.
+      responsibilities: of the training rows, [num, K].
+      weights, means, covariances: [K], [K, dim], [K, dim, dim].
+    """
+
+    train: LogLikelihood
+    test: LogLikelihood | None
+    responsibilities: np.ndarray
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """The most responsible normal of each training row, int [num]."""
+        return self.responsibilities.argmax(axis=1)
+
+
+def contingency_table(
+    labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None
+) -> np.ndarray:
+    """How many rows of each label are in each cluster: int [num_labels, num_clusters].
+
+    Args:
+      labels, clusters: integers from 0, [num].
+      num_labels, num_clusters: None for the largest found, plus one.
+    Raises:
+      InvalidValueError: if the shapes differ, there are no rows, or a number is not in its range.
+    Example:
+      >>> contingency_table([0, 0, 1, 1], [2, 2, 0, 2])
+      array([[0, 0, 2],
+             [1, 0, 1]])
+    """
+    labels = _integers("labels", labels, num_labels)
+    clusters = _integers("clusters", clusters, num_clusters)
+    if labels.shape != clusters.shape:
+        got = f"shapes {labels.shape} and {clusters.shape}"
+        raise InvalidValueError("contingency_table", "labels, clusters", "must have one shape", got)
+    table = np.zeros((num_labels or labels.max() + 1, num_clusters or clusters.max() + 1), np.int64)
+    np.add.at(table, (labels, clusters), 1)
+    return table
+
+
+def cluster_scores(
+    labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None
+) -> ClusterScores:
+    """Accuracy under the best one-to-one matching of clusters to labels, NMI and ARI.
+
+    The matching is the assignment with the most rows (Kuhn 1955). With more clusters than labels, rows of clusters that
+    match nothing count as wrong.
+
+    Source: Strehl and Ghosh 2002 (JMLR 3) for NMI, here over the arithmetic mean of the entropies; Hubert and Arabie
+    1985 (J. Classification 2) for ARI.
+
+    Args, Raises: as `contingency_table`.
+    Example:
+      >>> scores = cluster_scores([0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 1])
+      >>> round(scores.accuracy, 3), scores.matching
+      (0.833, array([1, 0]))
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    table = contingency_table(labels, clusters, num_labels, num_clusters)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    matching = np.full(len(table), -1)
+    matching[rows] = columns
+    accuracy = table[rows, columns].sum() / table.sum()
+    return ClusterScores(float(accuracy), _nmi(table), _ari(table), table, matching)
+
+
+def component_use(responsibilities: ArrayLike, threshold: float | None = None) -> ComponentUse:
+    """Which components take part, by their mean responsibility over data.
+
+    Args:
+      responsibilities: rows that sum to one, as `MixtureOfFlows.responsibilities` gives them: [num, K].
+      threshold: a smaller share counts as unused; None for a tenth of 1 / K.
+    Raises:
+      InvalidValueError: if they are not rows of probabilities.
+    Example:
+      >>> component_use([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
+      ComponentUse(share=array([0.5, 0.5, 0. ]), effective_number=2.0, unused=(2,))
+    """
+    values = np.asarray(responsibilities, np.float64)
+    if values.ndim != 2 or not values.size or not np.allclose(values.sum(axis=1), 1, atol=1e-4):
+        rule = "must be [num, K] with rows that sum to one"
+        raise InvalidValueError("component_use", "responsibilities", rule, f"shape {values.shape}")
+    share = values.mean(axis=0)
+    threshold = UNUSED / len(share) if threshold is None else threshold
+    unused = tuple(int(k) for k in np.flatnonzero(share < threshold))
+    return ComponentUse(share, float(np.exp(_entropy(share))), unused)
+
+
+def fit_gaussian_mixture(
+    train: ArrayLike, num_components: int, test: ArrayLike | None = None, *, num_starts: int = 10, seed: int = 0
+) -> GaussianMixture:
+    """A mixture of normals by EM (scikit-learn), the best of several starts by its likelihood.
+
+    Its clusters can start a mixture of flows: `mixture.init(key, x, assignment=found.clusters)`.
+
+    Args:
+      train: rows [num, dim], at least as many as components.
+      num_components: K.
+      test: rows to score, [num_test, dim].
+      num_starts: starts from k-means.
+      seed: of the starts.
+    Raises:
+      InvalidValueError: for shapes that do not fit.
+    """
+    from sklearn.mixture import GaussianMixture as EM
+
+    train = np.asarray(train, np.float64)
+    check_positive("fit_gaussian_mixture", "num_components", num_components)
+    if train.ndim != 2 or len(train) < num_components:
+        rule = f"must be [num, dim] with at least {num_components} rows"
+        raise InvalidValueError("fit_gaussian_mixture", "train", rule, f"shape {train.shape}")
+    if test is not None:
+        test = np.asarray(test, np.float64)
+        check_event_shape("fit_gaussian_mixture", "test", test.shape, train.shape[1:])
+    em = EM(num_components, n_init=num_starts, random_state=seed, max_iter=1000).fit(train)
+    return GaussianMixture(
+        _likelihood(em.score_samples(train)),
+        None if test is None else _likelihood(em.score_samples(test)),
+        em.predict_proba(train),
+        *map(np.asarray, (em.weights_, em.means_, em.covariances_)),
+    )
+
+
+def _likelihood(log_prob: np.ndarray) -> LogLikelihood:
+    return LogLikelihood(float(log_prob.mean()), float(log_prob.std() / np.sqrt(len(log_prob))))
+
+
+def _integers(argument: str, values: ArrayLike, number: int | None) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "ui":
+        got = f"{array.dtype} of shape {array.shape}"
+        raise InvalidValueError("contingency_table", argument, "must be integers [num], num >= 1", got)
+    high = np.inf if number is None else number - 1
+    if array.min() < 0 or array.max() > high:
+        rule = "must not be negative" if number is None else f"must be in 0..{high}"
+        raise InvalidValueError("contingency_table", argument, rule, f"values {array.min()}..{array.max()}")
+    return array
+
+
+def _entropy(probabilities: np.ndarray) -> float:
+    positive = probabilities[probabilities > 0]
+    return float(-np.sum(positive * np.log(positive)))
+
+
+def _nmi(table: np.ndarray) -> float:
+    joint = table / table.sum()
+    of_labels, of_clusters = _entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0))
+    if of_labels + of_clusters == 0:
+        return 1.0  # one label, one cluster: the same partition
+    return 2 * (of_labels + of_clusters - _entropy(joint.ravel())) / (of_labels + of_clusters)
+
+
+def _ari(table: np.ndarray) -> float:
+    pairs = lambda counts: float((counts * (counts - 1.0) / 2).sum())
+    together, in_labels, in_clusters = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
+    by_chance = in_labels * in_clusters / max(pairs(table.sum()), 1.0)
+    largest = (in_labels + in_clusters) / 2
+    return 1.0 if largest == by_chance else (together - by_chance) / (largest - by_chance)

@@ -1,0 +1,361 @@
+"""`MixtureOfFlows`: K flows, and a network that tells from which of them an event comes. Clusters, densities, labels.
+
+Read next: `jflows/train/mixture.py`, its loss, and `jflows/eval/clusters.py`, how well clusters and labels
+agree.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jflows.errors import InvalidValueError, check_choice, check_key
+from jflows.flows.density import Density
+from jflows.flows.dequantize import Dequantize
+from jflows.flows.flow import Flow
+from jflows.flows.mixture_parts import check_labels, check_parts, check_weights, exact_sum, join, over_components, part
+from jflows.ops.clustering import kmeans
+from jflows.spec import register
+from jflows.typing import Array, Key, Shape, Variables
+
+STARTS = ("same", "kmeans")
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class MixtureOfFlows(Density):
+    """A mixture of K flows, with an encoder q(k | x) that approximates which component an event belongs to.
+
+        log p(x) = log sum_k w_k p_k(x)                                            [nats per event]
+        elbo(x)  = sum_k q(k | x) [log p_k(x) + log w_k - log q(k | x)]  <=  log p(x)
+
+    The sum over components is exact, so nothing is sampled, and both are at hand. K components of one architecture run
+    as one flow under `vmap`, their variables stacked: compile time does not depend on K. Methods are pure functions of
+    explicit variables, as those of `Flow`.
+
+    With a trunk, components model its latent: weights of the layers next to the data are then shared. Without an
+    encoder, q is the exact posterior and the bound is log p(x).
+
+    Where the components take no context, the context of every method may hold class labels, integers with -1 for none.
+    They are read by `jflows.train.MixtureLoss` alone; densities are those of x.
+
+    Source: Pires and Figueiredo 2020, arXiv:2009.00585 (VMoNF).
+
+    Args:
+      components: one flow for K copies of its architecture, or K different ones; see `mixture_of_flows`.
+      num_components: K >= 2.
+      encoder: a conditioner such as `jflows.nn.MLP` or `ConvNet`; what it puts out over space is averaged.
+      weights: "uniform", "learned" (starting uniform), or K positive numbers that sum to one.
+      trunk: a flow on the data's side of all components; its base is not used.
+      start: what data-dependent initialisation sees. "same": each component sees the whole batch. "kmeans": component
+        k sees the rows of cluster k, which matters for flows that whiten (norm="actnorm", standardize=True).
+    Shapes:
+      x: [*batch, *event_shape]; context: as in `Flow`, or labels [*batch].
+      `params`: components (stacked, [K, ...], or one entry for each), encoder, trunk, log_weights [K] if learned.
+    Raises:
+      InvalidTypeError: if a part is of the wrong type.
+      InvalidValueError: if K < 2, weights do not fit, or the parts do not agree on event shape or context.
+    """
+
+    components: tuple[Flow, ...]
+    num_components: int
+    encoder: nn.Module | None = None
+    weights: str | tuple[float, ...] = "uniform"
+    trunk: Flow | None = None
+    start: str = "same"
+    event_shape: Shape = dataclasses.field(init=False)
+    dequantize: Dequantize | None = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        if not isinstance(self.weights, str):
+            object.__setattr__(self, "weights", tuple(self.weights))
+        check_parts(self.components, self.num_components, self.encoder, self.trunk)
+        check_weights(self.weights, self.num_components)
+        check_choice("MixtureOfFlows", "start", self.start, STARTS)
+        object.__setattr__(self, "event_shape", self._front.event_shape)
+        object.__setattr__(self, "dequantize", self._front.dequantize)
+
+    @property
+    def needs_key(self) -> bool:
+        """As `Flow.needs_key`, of any part."""
+        return any(flow.needs_key for flow in self._flows)
+
+    @property
+    def estimates_log_det(self) -> bool:
+        """True if `log_prob` takes a key for a log-det that is estimated."""
+        return any(flow.estimates_log_det for flow in self._flows)
+
+    @property
+    def context_shape(self) -> Shape | None:
+        """Event shape of the context of trunk and components; None if they take none."""
+        return self._front.context_shape
+
+    def init(self, key: Key, x: Array, context: Array | None = None, assignment: Array | None = None) -> Variables:
+        """Creates the variables, with data-dependent initialisation from a batch.
+
+        Args:
+          key: typed key.
+          x: [batch, *event_shape], a few hundred examples.
+          context: [batch, *context_shape], or labels [batch], or None.
+          assignment: int [batch], such as the clusters of `jflows.eval.fit_gaussian_mixture`: component k is
+            initialised on rows drawn from cluster k, whatever `start` says.
+        Raises:
+          InvalidValueError: if x is missing, or labels are outside -1..K-1 (where they are not traced).
+        """
+        if x is None:
+            raise InvalidValueError("MixtureOfFlows.init", "x", "must be given", None, "Components start from data.")
+        check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
+        if assignment is not None:
+            check_labels("MixtureOfFlows.init", assignment, self.num_components, "assignment", lowest=0)
+        return _init(self, key, x, self._own_context(x, context), assignment)
+
+    def log_weights(self, variables: Variables) -> Array:
+        """log w_k: [K]."""
+        if self.weights == "learned":
+            return jax.nn.log_softmax(variables["params"]["log_weights"])
+        uniform = (1 / self.num_components,) * self.num_components
+        return jnp.log(jnp.asarray(uniform if self.weights == "uniform" else self.weights))
+
+    def log_joint(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
+        """log w_k + log p_k(x): [*batch, K], nats."""
+        return self._log_joint(variables, x, context, key, training=False)[0]
+
+    def apply_log_joint(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> tuple[Array, Variables]:
+        """`log_joint` in training: batch statistics are used and updated; they come back as in `Flow.apply_loss`."""
+        return self._log_joint(variables, x, context, key, training=True)
+
+    def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
+        """log p(x) of the mixture, exact (for integers, as `Flow.log_prob`): [*batch], nats."""
+        return jax.nn.logsumexp(self.log_joint(variables, x, context, key), axis=-1)
+
+    def apply_loss(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> tuple[Array, Variables]:
+        """`log_prob` in training, as `Flow.apply_loss`: the exact likelihood serves as a loss too."""
+        log_joint, updates = self.apply_log_joint(variables, x, context, key)
+        return jax.nn.logsumexp(log_joint, axis=-1), updates
+
+    def elbo(
+        self,
+        variables: Variables,
+        x: Array,
+        context: Array | None = None,
+        key: Key | None = None,
+        temperature: float | Array = 1.0,
+    ) -> Array:
+        """The lower bound on log p(x) by the encoder at a softmax temperature: [*batch], nats."""
+        log_joint = self.log_joint(variables, x, context, key)
+        return exact_sum(log_joint, self.log_q(variables, x, context, temperature, log_joint))
+
+    def log_q(
+        self,
+        variables: Variables,
+        x: Array,
+        context: Array | None = None,
+        temperature: float | Array = 1.0,
+        log_joint: Array | None = None,
+    ) -> Array:
+        """log q(k | x) = log_softmax(logits / temperature): [*batch, K].
+
+        Args:
+          log_joint: if known already; only used without an encoder, whose place it takes.
+        """
+        if self.encoder is None:
+            logits = self.log_joint(variables, x, context) if log_joint is None else log_joint
+        else:
+            context = self._own_context(x, context)
+            out: Any = self.encoder.apply(
+                part(variables, "encoder"), self._features(x), self.num_components, self._encoder_context(context)
+            )
+            space = tuple(range(x.ndim - len(self.event_shape), out.ndim - 1))
+            logits = jnp.mean(out, axis=space)
+        return jax.nn.log_softmax(logits / temperature, axis=-1)
+
+    def responsibilities(
+        self,
+        variables: Variables,
+        x: Array,
+        context: Array | None = None,
+        key: Key | None = None,
+        exact: bool = False,
+    ) -> Array:
+        """The probability of each component: [*batch, K].
+
+        Args:
+          exact: the posterior w_k p_k(x) / p(x); False for the encoder's q(k | x).
+        """
+        if exact:
+            return jax.nn.softmax(self.log_joint(variables, x, context, key), axis=-1)
+        return jnp.exp(self.log_q(variables, x, context))
+
+    def predict(
+        self,
+        variables: Variables,
+        x: Array,
+        context: Array | None = None,
+        key: Key | None = None,
+        exact: bool = False,
+    ) -> Array:
+        """The most probable component: int [*batch]; see `responsibilities`."""
+        return jnp.argmax(self.responsibilities(variables, x, context, key, exact), axis=-1)
+
+    def sample(
+        self,
+        variables: Variables,
+        key: Key,
+        sample_shape: Shape = (),
+        context: Array | None = None,
+        temperature: float | Array = 1.0,
+    ) -> Array:
+        """Draws from the mixture, as the data come: [*sample_shape, *batch, *event_shape]. All components are run."""
+        check_key("MixtureOfFlows.sample", key)
+        component_key, sample_key = jax.random.split(key)
+        draws = self.sample_by_component(variables, sample_key, sample_shape, context, temperature)
+        shape = draws.shape[1 : draws.ndim - len(self.event_shape)]
+        component = jax.random.categorical(component_key, self.log_weights(variables), shape=shape)
+        index = component.reshape(1, *shape, *(1,) * len(self.event_shape))
+        return jnp.take_along_axis(draws, index, axis=0)[0]
+
+    def sample_by_component(
+        self,
+        variables: Variables,
+        key: Key,
+        sample_shape: Shape = (),
+        context: Array | None = None,
+        temperature: float | Array = 1.0,
+    ) -> Array:
+        """As many draws from every component: [K, *sample_shape, *batch, *event_shape]."""
+        check_key("MixtureOfFlows.sample", key)
+        keys = jax.random.split(key, self.num_components)
+        context = context if self.context_shape is not None else None
+
+        def run(flow: Flow, of_flow: Variables, key: Key):
+            return flow.sample(of_flow, key, sample_shape, self._context_of(flow, context), temperature), {}
+
+        draws: Any = over_components(self.components, run, part(variables, "components"), keys)[0]
+        if self.trunk is None:
+            return draws
+        return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
+
+    def activations(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> dict[str, Array]:
+        """Largest |output| of every bijector, as `Flow.activations`; those of stacked components come as vectors."""
+        own = self._own_context(x, context)
+        found = {}
+        if self.trunk is not None:
+            of_trunk = part(variables, "trunk")
+            found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
+        inner = self._encode(variables, x, own, key, training=False)[0]
+        run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self._context_of(flow, own), key)})
+        sizes = over_components(self.components, run, part(variables, "components"))[1]["sizes"]
+        flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
+        named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+        return found | {f"components/{path}": leaf for path, leaf in named.items()}
+
+    @property
+    def _front(self) -> Flow:
+        """What meets the data first."""
+        return self.components[0] if self.trunk is None else self.trunk
+
+    @property
+    def _flows(self) -> tuple[Flow, ...]:
+        return self.components if self.trunk is None else (self.trunk, *self.components)
+
+    def _log_joint(self, variables, x, context, key, training: bool) -> tuple[Array, Variables]:
+        context = self._own_context(x, context)
+        inner, log_det, of_trunk = self._encode(variables, x, context, key, training)
+        mutable = None if training else ()
+
+        def run(flow: Flow, of_flow: Variables):
+            return flow.apply_loss(of_flow, inner, self._context_of(flow, context), key, mutable=mutable)
+
+        log_probs, updates = over_components(self.components, run, part(variables, "components"))
+        log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
+        return log_joint, join({"components": updates, "trunk": of_trunk})
+
+    def _encode(self, variables, x, context, key, training: bool) -> tuple[Array, Array | float, Variables]:
+        """What components see of x, the log-det on the way, and the trunk's updated collections."""
+        if self.trunk is None:
+            return x, 0.0, {}
+        of_trunk = part(variables, "trunk")
+        args = (x, context, self.trunk._context_ndims, len(self.event_shape), key)
+        mutable = [name for name in ("batch_stats",) if training and name in of_trunk]
+        out = self.trunk._apply(of_trunk, *args, method="encode_with_context", key=key, mutable=mutable or False)
+        (inner, log_det), updates = out if mutable else (out, {})
+        return inner, log_det, updates
+
+    def _own_context(self, x: Array, context: Array | None) -> Array | None:
+        """The context of trunk and components, once labels are taken away."""
+        batch_shape = self._front._check_x(x)
+        if self.context_shape is not None or context is None:
+            self._front._check_context(context, batch_shape)
+            return context
+        if not jnp.issubdtype(jnp.result_type(context), jnp.integer) or jnp.shape(context) != batch_shape:
+            rule = f"must be None, or integer labels of shape {batch_shape} (-1 for none)"
+            got = f"{jnp.result_type(context)} of shape {jnp.shape(context)}"
+            fix = "Build the components with a context to condition on one."
+            raise InvalidValueError("MixtureOfFlows", "context", rule, got, fix)
+        return None
+
+    def _context_of(self, flow: Flow, context: Array | None) -> Array | None:
+        """Behind a trunk with a context, components may be without."""
+        return None if flow.context_shape is None else context
+
+    def _encoder_context(self, context: Array | None) -> Array | None:
+        return context if self.context_shape is not None and len(self.context_shape) == 1 else None
+
+    def _features(self, x: Array) -> Array:
+        """What the encoder sees: pixels around 0; a flat event unless it takes images."""
+        assert self.encoder is not None
+        if self.dequantize is not None:
+            centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
+            x = (x + centre) / 2**self.dequantize.num_bits - 0.5
+        if getattr(self.encoder, "event_ndims", 1) == len(self.event_shape):
+            return x
+        return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)
+
+
+@functools.partial(jax.jit, static_argnames=("mixture",))
+def _init(mixture: MixtureOfFlows, key: Key, x: Array, context: Array | None, assignment: Array | None) -> Variables:
+    trunk_key, encoder_key, cluster_key, noise_key, components_key = jax.random.split(key, 5)
+    num_components, inner, parts = mixture.num_components, x, {}
+    if mixture.trunk is not None:
+        parts["trunk"] = mixture.trunk.init(trunk_key, x, context)
+        inner = mixture.trunk.encode(parts["trunk"], x, context, noise_key)[0]
+    if mixture.encoder is not None:
+        args = (mixture._features(x), num_components, mixture._encoder_context(context))
+        parts["encoder"] = mixture.encoder.init(encoder_key, *args)
+    if assignment is None and mixture.start == "kmeans":
+        points = inner.reshape(len(inner), -1).astype(jnp.promote_types(inner.dtype, jnp.float32))
+        assignment = kmeans(cluster_key, points, num_components)[1]
+    if assignment is None:
+        rows = jnp.broadcast_to(jnp.arange(len(inner)), (num_components, len(inner)))
+    else:
+        rows = _rows_of_clusters(cluster_key, assignment, num_components)
+    if context is not None:
+        context = jnp.broadcast_to(context, (len(inner), *jnp.shape(context)[1:]))
+
+    def run(flow: Flow, _: Variables, key: Key, rows: Array):
+        own = mixture._context_of(flow, context)
+        return (), flow.init(key, inner[rows], None if own is None else own[rows])
+
+    keys = jax.random.split(components_key, num_components)
+    parts["components"] = over_components(mixture.components, run, {}, keys, rows)[1]
+    variables = join(parts)
+    if mixture.weights == "learned":
+        variables["params"]["log_weights"] = jnp.zeros(num_components)
+    return variables
+
+
+def _rows_of_clusters(key: Key, assignment: Array, num_components: int) -> Array:
+    """Rows of each cluster, drawn with replacement; of all, where a cluster is empty: [K, num]."""
+    member = assignment == jnp.arange(num_components)[:, None]
+    member = member | ~jnp.any(member, axis=1, keepdims=True)
+    logits = jnp.where(member, 0.0, -jnp.inf)[:, None]
+    return jax.random.categorical(key, logits, shape=(num_components, len(assignment)))

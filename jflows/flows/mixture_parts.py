@@ -1,0 +1,111 @@
+"""What `MixtureOfFlows` is made with: its checks, and how it runs and stores its components."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.core import Tracer
+
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
+from jflows.flows.flow import Flow
+from jflows.typing import Array, PyTree, Variables
+
+WEIGHTS = ("uniform", "learned")
+SUM_TOLERANCE = 1e-6
+
+
+def part(variables: Variables, name: str) -> Variables:
+    """The variables of one part, out of those of the whole."""
+    return {collection: tree[name] for collection, tree in variables.items() if name in tree}
+
+
+def join(parts: Mapping[str, Variables]) -> dict[str, dict[str, Any]]:
+    """The opposite of `part`."""
+    joined: dict[str, dict[str, Any]] = {}
+    for name, variables in parts.items():
+        for collection, tree in variables.items():
+            joined.setdefault(collection, {})[name] = tree
+    return joined
+
+
+def over_components(
+    components: tuple[Flow, ...],
+    run: Callable[..., tuple[PyTree, Variables]],
+    variables: Variables,
+    *stacked: PyTree,
+) -> tuple[Any, Variables]:
+    """`run(flow, its variables, its slice of stacked)` of every component: stacked values, and variables.
+
+    One flow stands for K copies, whose variables are stacked; several have each an entry "0", "1", ... of their own.
+    """
+    if len(components) == 1:
+        return jax.vmap(functools.partial(run, components[0]))(variables, *stacked)
+    results = []
+    for k, flow in enumerate(components):
+        own = jax.tree.map(lambda leaf, k=k: leaf[k], stacked)
+        results.append(run(flow, part(variables, str(k)), *own))
+    values, of_components = zip(*results, strict=True)
+    joined = join({str(k): tree for k, tree in enumerate(of_components)})
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *values), joined
+
+
+def exact_sum(log_joint: Array, log_q: Array) -> Array:
+    """sum_k q_k (log_joint_k - log q_k): [..., K] -> [...]."""
+    return jnp.sum(jnp.exp(log_q) * (log_joint - log_q), axis=-1)
+
+
+def check_labels(where: str, labels: Any, num_components: int, argument: str = "labels", lowest: int = -1) -> None:
+    """Raises `InvalidValueError` if a label is outside lowest..K-1; traced ones pass."""
+    if labels is None or isinstance(labels, Tracer):
+        return
+    labels = np.asarray(labels)
+    bad = np.flatnonzero((labels < lowest) | (labels >= num_components))
+    if bad.size:
+        rule = f"must lie in {lowest}..{num_components - 1}" + (" (-1 for none)" if lowest < 0 else "")
+        got = f"{labels.reshape(-1)[bad[0]]} in row {bad[0]} ({bad.size} bad rows)"
+        raise InvalidValueError(where, argument, rule, got, "Set num_components to the number of classes.")
+
+
+def check_parts(components: Any, num_components: int, encoder: Any, trunk: Any) -> None:
+    """Raises unless there are K >= 2 components, or one for all, and everything fits together."""
+    where = "MixtureOfFlows"
+    flows = (*components, *(() if trunk is None else (trunk,))) if isinstance(components, tuple) else ()
+    if not flows or not all(isinstance(flow, Flow) for flow in flows):
+        got = ", ".join(map(kind_of, flows)) if flows else kind_of(components)
+        raise InvalidTypeError(where, "components, trunk", "must be a tuple of Flows, and a Flow or None", got)
+    if num_components < 2:
+        rule, fix = "must be at least 2", "Use the flow alone for one component."
+        raise InvalidValueError(where, "num_components", rule, repr(num_components), fix)
+    if len(components) not in (1, num_components):
+        rule = f"must be one flow, or one for each of num_components={num_components}"
+        raise InvalidValueError(where, "components", rule, f"{len(components)} flows")
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "It needs __call__(x, num_features, context)."
+        raise InvalidTypeError(where, "encoder", rule, kind_of(encoder), fix)
+    front = components[0] if trunk is None else trunk
+    shape = front.event_shape if trunk is None else trunk.latent_shape
+    for flow in components:
+        if flow.event_shape != shape:
+            rule = f"must all have event_shape {shape}" + ("" if trunk is None else ", the trunk's latent shape")
+            raise InvalidValueError(where, "components", rule, f"{flow.event_shape}")
+        allowed = (front.context_shape,) if trunk is None else (front.context_shape, None)
+        if flow.context_shape not in allowed:
+            rule = f"must all have context_shape {front.context_shape}"
+            raise InvalidValueError(where, "components", rule, f"{flow.context_shape}")
+        if (flow.dequantize is None) != (trunk is not None or front.dequantize is None):
+            rule = "must all dequantize, or none" if trunk is None else "must not dequantize behind a trunk"
+            raise InvalidValueError(where, "components", rule, kind_of(flow.dequantize), "Let the trunk do it.")
+
+
+def check_weights(weights: str | tuple[float, ...], num_components: int) -> None:
+    """Raises unless the weights are "uniform", "learned", or K positive numbers that sum to one."""
+    if isinstance(weights, str):
+        return check_choice("MixtureOfFlows", "weights", weights, WEIGHTS)
+    if len(weights) != num_components or not min(weights) > 0 or not abs(sum(weights) - 1) < SUM_TOLERANCE:
+        rule = f"must be {num_components} positive numbers that sum to one, or 'uniform' or 'learned'"
+        got = f"{weights} with sum {sum(weights):.6g}"
+        raise InvalidValueError("MixtureOfFlows", "weights", rule, got)

@@ -1,0 +1,121 @@
+"""`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.eval.bits import example_keys
+from jflows.flows import MixtureOfFlows
+from jflows.flows.mixture_parts import exact_sum
+from jflows.typing import Array, Batch, Key, Variables
+
+CONSISTENCY_STREAM = 0x636F6E73  # folded into the key, so that this noise differs from that of dequantization
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureLoss:
+    """The negative ELBO of a `MixtureOfFlows`, per row in nats, for `fit(..., loss=MixtureLoss(...))`.
+
+        no label:  -sum_k q_T(k | x) [log p_k(x) + log w_k - log q_T(k | x)],   q_T = softmax(logits / T)
+        label y:   -log p_y(x) - log w_y - supervised * log q(y | x)
+        both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
+        T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
+
+    Labels come as the context of a batch, -1 where there is none: train with a config whose `wants_labels` is True, on
+    data such as `jflows.data.hide_labels` gives. Labels outside -1..K-1 make the loss NaN.
+
+    With `pretrain_steps`, only rows with a label count at first; with `interleave_every`, rows with and rows without
+    take turns afterwards, so many steps each. Rows that do not count have loss 0.
+
+    Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
+    section 3.4, use it.
+
+    Args:
+      temperature: T at step 0; above 1, all components get their share of every row while the encoder knows nothing.
+      temperature_decay: steps by which T - 1 falls to 1/e.
+      supervised: weight of the encoder's cross-entropy.
+      consistency: weight of the consistency term; 0 for none. It costs one more pass of the encoder.
+      consistency_noise: standard deviation of the noise, in units of x.
+      pretrain_steps: steps with labelled rows alone.
+      interleave_every: steps of each turn; 0 for all rows in every step.
+    Shapes:
+      per row: [batch]; and the updated collections, as every `jflows.train.step.Loss`.
+    Raises:
+      InvalidValueError: for a negative weight or number of steps, or a temperature below 1; if only labels would
+        count, and the batch has none.
+      InvalidTypeError: if the flow is not a `MixtureOfFlows`.
+    """
+
+    takes_step: ClassVar[bool] = True
+
+    temperature: float = 1.0
+    temperature_decay: float = 1000.0
+    supervised: float = 1.0
+    consistency: float = 0.0
+    consistency_noise: float = 0.05
+    pretrain_steps: int = 0
+    interleave_every: int = 0
+
+    def __post_init__(self):
+        if not self.temperature >= 1:
+            raise InvalidValueError("MixtureLoss", "temperature", "must be at least 1", repr(self.temperature))
+        check_positive("MixtureLoss", "temperature_decay", self.temperature_decay)
+        check_positive("MixtureLoss", "consistency_noise", self.consistency_noise)
+        for name in ("supervised", "consistency", "pretrain_steps", "interleave_every"):
+            if not getattr(self, name) >= 0:
+                raise InvalidValueError("MixtureLoss", name, "must be at least 0", repr(getattr(self, name)))
+
+    def temperature_at(self, step: Array | int) -> Array:
+        """T(step): a scalar."""
+        return 1 + (self.temperature - 1) * jnp.exp(-step / self.temperature_decay)
+
+    def __call__(
+        self, flow: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+    ) -> tuple[Array, Variables]:
+        """Losses [batch] and updated collections."""
+        if not isinstance(flow, MixtureOfFlows):
+            raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow))
+        labels = None if flow.context_shape is not None else batch.context
+        if labels is None and (self.pretrain_steps or self.interleave_every):
+            got, fix = "a batch without labels", "Train with a config whose wants_labels is True."
+            raise InvalidValueError("MixtureLoss", "pretrain_steps, interleave_every", "need labels", got, fix)
+        keys = example_keys(key, batch.index) if flow.needs_key else None
+        log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
+        log_q = flow.log_q(variables, batch.x, batch.context, 1.0, log_joint)
+        tempered = jax.nn.log_softmax(log_q / self.temperature_at(step), axis=-1)
+        loss = -exact_sum(log_joint, tempered)
+        if labels is not None:
+            loss = self._with_labels(loss, log_joint, log_q, labels)
+        if self.consistency:
+            loss = loss + self.consistency * self._inconsistency(flow, variables, batch, key, log_q)
+        return (loss if labels is None else jnp.where(self._counts(labels, step), loss, 0.0)), updates
+
+    def _with_labels(self, loss: Array, log_joint: Array, log_q: Array, labels: Array) -> Array:
+        num_components = log_joint.shape[-1]
+        # Picked, not multiplied by one-hot rows: 0 * -inf would be NaN.
+        own = jnp.clip(labels, 0, num_components - 1)[..., None]
+        pick = lambda values: jnp.take_along_axis(values, own, axis=-1)[..., 0]
+        of_label = -pick(log_joint) - self.supervised * pick(log_q)
+        loss = jnp.where(labels < 0, loss, of_label)
+        return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
+
+    def _counts(self, labels: Array, step: Array | int) -> Array:
+        """Which rows count in this step."""
+        labelled, every = labels != -1, self.interleave_every
+        turn = (step - self.pretrain_steps) // every % 2 if every else 0
+        counts = (labelled == (turn == 0)) if every else jnp.ones_like(labelled)
+        return jnp.where(step < self.pretrain_steps, labelled, counts)
+
+    def _inconsistency(self, flow: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, log_q: Array) -> Array:
+        """KL from q at x to q at a neighbour of x: [batch]."""
+        x = jnp.asarray(batch.x)
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            x = x + 0.5  # the centre of the bin, as a float
+        keys = example_keys(jax.random.fold_in(key, CONSISTENCY_STREAM), batch.index)
+        noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(keys)
+        nearby = flow.log_q(variables, x + self.consistency_noise * noise, batch.context)
+        fixed = jax.lax.stop_gradient(log_q)
+        return jnp.sum(jnp.exp(fixed) * (fixed - nearby), axis=-1)
