@@ -196,6 +196,9 @@ class Flow(Density):
         if key.ndim and key.shape != shape:
             rule = f"must be one key, or one per sample of shape {shape}"
             raise InvalidValueError("Flow.sample", "key", rule, f"shape {key.shape}")
+        if key.ndim and jnp.ndim(temperature):
+            rule = "must be one number where each sample has a key"
+            raise InvalidValueError("Flow.sample", "temperature", rule, f"shape {jnp.shape(temperature)}")
         self._check_context(context, shape)
         args = (key, shape, context, self._context_ndims, temperature)
         x, log_prob = self._apply(variables, *args, method="sample", key=key)

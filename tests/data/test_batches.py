@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, TrainBatches, eval_batches
+from jflows.data import ImageData, NoData, TrainBatches, eval_batches
 from jflows.errors import DataError, InvalidValueError
 
 NUM = 23
@@ -130,6 +130,33 @@ def test_labels_are_optional():
         TrainBatches(make_data(labels=False), 4, labels=True)
     with pytest.raises(DataError, match="eval_batches: `labels` needs labels"):
         eval_batches(make_data(labels=False), 4, labels=True)
+
+
+def test_no_data_give_visits_and_contexts():
+    batch = TrainBatches(NoData(), 4).at(2, 2)
+    assert batch.x is None and batch.context is None
+    assert batch.index.tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]  # never the same twice: noise is drawn from it
+    assert (batch.weight.shape, batch.weight.min()) == ((2, 4), 1)
+    contexts = np.arange(3 * NUM).reshape(NUM, 3)
+    for given, dtype in ((contexts, np.int32), (contexts / 2, np.float32)):
+        seen = TrainBatches(NoData(given), 5).at(0, 2 * NUM)
+        index = np.ravel(seen.index)
+        assert seen.x is None and seen.context.dtype == dtype
+        np.testing.assert_array_equal(seen.context.reshape(-1, 3), given[index % NUM])
+        assert sorted(index.tolist()) == list(range(10 * NUM))
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (["a"], r"NoData: `context` must hold numbers, \[num, \*context_shape\]; got dtype <U1, shape \(1,\)"),
+        (np.zeros((0, 2)), r"must hold numbers, .*; got dtype float64, shape \(0, 2\)"),
+        (np.array([[1.0], [np.nan], [1e300]]), r"must be finite in float32; got row 1 \(2 bad rows\). Remove these"),
+    ],
+)
+def test_contexts_are_checked(context, message):
+    with pytest.raises(DataError, match=message):
+        NoData(context)
 
 
 def test_bad_arguments():

@@ -11,7 +11,7 @@ import pytest
 import jflows
 from jflows import bijectors as b
 from jflows import nn as networks
-from jflows.distributions import DiagonalNormal, StandardNormal
+from jflows.distributions import ClassConditionalNormal, DiagonalNormal, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, UniformDequantize
 from jflows.testing import check_flow
@@ -150,6 +150,21 @@ def test_activations_are_recorded_by_path():
     assert recorded["bijector/max_abs"] == pytest.approx(np.max(np.abs(jax.jit(flow.encode)(variables, x)[0])))
 
 
+def test_each_sample_may_have_a_key_of_its_own():
+    """Then it is the same whatever it is drawn with; here with a base that has parameters and a context."""
+    flow = vector_flow(context_shape=(2,), base=ClassConditionalNormal)
+    variables, _ = prepared(flow)
+    keys = jax.random.split(jax.random.key(0), (4, 5))  # those of `KEY` draw otherwise in other company
+    context = jax.random.normal(KEY, (5, 2))
+    sample = jax.jit(flow.sample_and_log_prob, static_argnums=2)
+    x, log_prob = sample(variables, keys, (4,), context)
+    some, some_log_prob = sample(variables, keys[1:3, 2:4], (2,), context[2:4])
+    np.testing.assert_allclose(some, x[1:3, 2:4], rtol=1e-12)
+    np.testing.assert_allclose(some_log_prob, log_prob[1:3, 2:4], rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(flow.log_prob)(variables, x, context), log_prob, rtol=1e-9)
+    assert len(np.unique(x)) == x.size
+
+
 def test_apply_loss_has_nothing_to_update_without_batch_statistics():
     flow = vector_flow()
     variables, x = prepared(flow)
@@ -210,6 +225,10 @@ def test_arguments_of_the_wrong_type_are_refused():
     for call, message in checks:
         with pytest.raises(InvalidTypeError, match=message):
             call()
+    with pytest.raises(InvalidValueError, match=r"`key` must be one key, or one per sample of shape \(2,\); got shape"):
+        flow.sample(variables, jax.random.split(KEY, 3), (2,))
+    with pytest.raises(InvalidValueError, match=r"`temperature` must be one number where each sample has a key; got"):
+        flow.sample(variables, jax.random.split(KEY, 2), (2,), temperature=jnp.ones((2, 1)))
     with pytest.raises(InvalidValueError, match="`temperature` must be at least 0; got -1.0"):
         flow.sample(variables, KEY, (2,), temperature=-1.0)
 

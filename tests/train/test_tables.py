@@ -45,5 +45,7 @@ def test_fit_learns_a_table_and_its_run_is_enough(tmp_path):
 
 
 def test_arrays_are_to_be_wrapped():
-    with pytest.raises(InvalidTypeError, match="fit: `data` must be TableData or ImageData; got ndarray. Wrap arrays"):
+    with pytest.raises(
+        InvalidTypeError, match="fit: `data` must be TableData, ImageData or NoData; got ndarray. Wrap arrays"
+    ):
         fit(spline_flow(), np.zeros((4, 2)), CONFIG)

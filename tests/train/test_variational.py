@@ -3,6 +3,8 @@
 import functools
 import itertools
 import math
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -316,3 +318,14 @@ def estimated():
 def test_mistakes_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_example_of_the_docs_runs(capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "variational.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["drawn"].ess_fraction > 0.9
+    assert abs(names["drawn"].log_normalizer - math.log(math.pi)) < 4 * names["drawn"].standard_error
+    np.testing.assert_allclose(names["mean"], [0, 0.5], atol=0.1)
+    assert "log Z = 1.1" in capsys.readouterr().out
