@@ -105,7 +105,8 @@ def importance_sample(
     starts = range(0, num_samples, batch_size)
     parts = [_weigh(flow, variables, log_density, keys[start : start + batch_size], context) for start in starts]
     x, log_weights = (jnp.concatenate(part) for part in zip(*parts, strict=True))
-    return ImportanceSamples(x, log_weights, *_summary(log_weights), pareto_k(log_weights))
+    ess, log_normalizer, standard_error = _summary(log_weights)
+    return ImportanceSamples(x, log_weights, ess, log_normalizer, standard_error, pareto_k(log_weights))
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "log_density"))

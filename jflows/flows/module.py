@@ -1,5 +1,7 @@
 """The Linen module under a `Flow`; nothing outside `jflows.flows` uses it. Read `jflows/flows/flow.py` first."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -73,7 +75,8 @@ class FlowModule(nn.Module):
         base, variables = self.base.unbind()  # Linen modules do not let their variables into `vmap`
 
         def draw(key: Key, context: Array | None) -> Array:
-            return base.apply(variables, key, (), context, temperature, method="sample")
+            z: Any = base.apply(variables, key, (), context, temperature, method="sample")
+            return z
 
         for _ in shape:
             draw = jax.vmap(draw)

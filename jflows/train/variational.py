@@ -51,11 +51,11 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
         flow dequantizes, or its base chooses.
     Example:
       >>> import jflows
-      >>> config = jflows.train.TrainConfig(steps=200, batch_size=64, learning_rate=1e-2, parallel="none")
+      >>> config = jflows.train.TrainConfig(steps=300, learning_rate=3e-2, parallel="none")
       >>> loss = reverse_kl(lambda x: -2 * jnp.sum((x - 1) ** 2, axis=-1))  # a normal around 1 of deviation 1/2
-      >>> result = jflows.fit(jflows.iaf((2,), 1, (8,)), jflows.data.NoData(), config, loss=loss)
-      >>> abs(result.history[-1]["loss"] + math.log(math.pi / 2)) < 0.1
-      True
+      >>> result = jflows.fit(jflows.flows.normal((2,)), jflows.data.NoData(), config, loss=loss)
+      >>> print(f"{result.history[-1]['loss']:.2f}")  # -log(pi / 2)
+      -0.45
     """
     return _divergence("reverse_kl", log_density, 1.0, 1, path_gradient)
 
