@@ -80,6 +80,10 @@ class AutoregressiveMixture(Base):
         super().__post_init__()
 
     @property
+    def is_reparameterized(self) -> bool:
+        return False  # the choice of the component has no derivative in the weights
+
+    @property
     def _conditionals(self) -> "_Conditionals":
         return _Conditionals(self.num_components, self.min_scale)
 

@@ -166,7 +166,7 @@ def _check_flow(where: str, flow: Flow, alpha: float) -> None:
         raise InvalidValueError(where, "flow", rule, "one that dequantizes", fix)
     if not flow.base.is_reparameterized:
         rule, fix = "must have differentiable samples", "Use a base that does not choose, such as DiagonalNormal."
-        raise InvalidValueError(where, "flow", rule, f"a {type(flow.base).__name__} base", fix)
+        raise InvalidValueError(where, "flow", rule, f"the base {type(flow.base).__name__}", fix)
     if alpha != 1 and flow.bijector.needs_key:
         rule, fix = "must have an exact log-det for alpha != 1", "Use an exact estimator, or reverse_kl."
         raise InvalidValueError(where, "flow", rule, "an estimated one", fix)

@@ -15,7 +15,13 @@ import pytest
 import jflows
 from jflows import bijectors as b
 from jflows.data import NoData
-from jflows.distributions import ClassConditionalNormal, NormalMixture, StandardNormal
+from jflows.distributions import (
+    AutoregressiveMixture,
+    ClassConditionalNormal,
+    NormalMixture,
+    ResampledNormal,
+    StandardNormal,
+)
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import importance_sample
 from jflows.flows import normal
@@ -298,10 +304,13 @@ def estimated():
             InvalidValueError,
             "reverse_kl: `flow` must have differentiable samples; got one that dequantizes. Build it without",
         ),
-        (
-            lambda: reverse_kl(banana)(jflows.Flow(b.Identity(), NormalMixture((2,)), (2,)), {}, rows(4), KEY),
-            InvalidValueError,
-            "`flow` must have differentiable samples; got a NormalMixture base. Use a base that does not choose",
+        *(
+            (
+                lambda base=base: reverse_kl(banana)(jflows.Flow(b.Identity(), base, (2,)), {}, rows(4), KEY),
+                InvalidValueError,
+                f"`flow` must have differentiable samples; got the base {type(base).__name__}. Use a base",
+            )
+            for base in (NormalMixture((2,)), ResampledNormal((2,), MADE()), AutoregressiveMixture((2,), MADE()))
         ),
         (
             lambda: alpha_divergence(banana, 0.0, 2)(estimated(), {}, rows(4), KEY),
