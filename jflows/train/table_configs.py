@@ -4,8 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from jflows.bijectors import Affine
-from jflows.errors import InvalidValueError
+from jflows.bijectors import Affine, Gaussianize
+from jflows.errors import InvalidValueError, check_choice
 from jflows.flows import Flow, made, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.train.config import TrainConfig
 from jflows.typing import Shape
@@ -99,23 +99,31 @@ class RealNVPConfig(LayersConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MafConfig(LayersConfig):
-    """`jflows.maf`, with affine maps."""
+    """`jflows.maf`."""
 
+    inner: str = "affine"
+    """Map of one column given those before it: affine, or mixture (of logistics, made normal)."""
     scale: str = "tanh"
-    """Scale of the maps: tanh (bounded on both sides), sigmoid or exp."""
+    """Scale of affine maps: tanh (bounded on both sides), sigmoid or exp."""
     max_log_scale: float = 2.0
-    """Bound of the tanh scale."""
+    """Bound of the tanh scale, and of the components of a mixture."""
     residual: bool = False
     """Residual connections; then hidden sizes must be equal."""
     base: str = "normal"
     """normal, made, or mixture (MAF MoG)."""
     num_components: int = 10
-    """Of the base mixture."""
+    """Of mixtures."""
+
+    def __post_init__(self):
+        check_choice(type(self).__name__, "inner", self.inner, ("affine", "mixture"))
+        super().__post_init__()
 
     def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
         """`jflows.maf` with these settings."""
-        preset = functools.partial(maf, inner=Affine(self.scale, self.max_log_scale))
-        return self._build(preset, event_shape, "residual", "base", "num_components")
+        affine = self.inner == "affine"
+        size = self.max_log_scale
+        inner = Affine(self.scale, size) if affine else Gaussianize(self.num_components, size)
+        return self._build(functools.partial(maf, inner=inner), event_shape, "residual", "base", "num_components")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
