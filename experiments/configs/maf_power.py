@@ -15,7 +15,7 @@ class MafPower(MafConfig):
     residual: bool = True
     permutation: str = "linear"
     max_log_scale: float = 5.0
-    steps: int = 120_000
+    steps: int = 40_000
     batch_size: int = 512
     learning_rate: float = 2e-3
     warmup_steps: int = 1000
