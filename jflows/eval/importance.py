@@ -91,6 +91,7 @@ def importance_sample(
     """
     where = "importance_sample"
     check_log_density(where, log_density)
+    check_flow(where, flow)
     check_key(where, key)
     for name, value, least in (("num_samples", num_samples, 2), ("batch_size", batch_size, 1)):
         if value < least:
@@ -153,6 +154,12 @@ def pareto_k(log_weights: Array) -> Array:
     slope = jnp.sum(jax.nn.softmax(profile, axis=0) * slopes, axis=0)
     shape = jnp.mean(jnp.log1p(-slope * excess), axis=0)
     return jnp.where(quartile == 0, -jnp.inf, (tail * shape + 10 * 0.5) / (tail + 10))
+
+
+def check_flow(where: str, flow: object) -> None:
+    """Raises `InvalidTypeError` unless `flow` can be sampled with its density, one key for each sample."""
+    if not isinstance(flow, Flow):
+        raise InvalidTypeError(where, "flow", "must be a Flow", kind_of(flow))
 
 
 def check_log_density(where: str, log_density: object) -> None:

@@ -17,8 +17,9 @@ from jax import lax
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
 from jflows.eval.bits import example_keys
-from jflows.eval.importance import check_log_density, log_density_at
+from jflows.eval.importance import check_flow, check_log_density, log_density_at
 from jflows.flows import Flow
+from jflows.flows.density import Density
 from jflows.train.step import Loss
 from jflows.typing import Array, Batch, Key, Variables
 
@@ -93,7 +94,7 @@ def alpha_divergence(
     return _divergence("alpha_divergence", log_density, float(alpha), num_samples, path_gradient)
 
 
-def distillation(teacher: Flow, teacher_variables: Variables, path_gradient: bool = True) -> Loss:
+def distillation(teacher: Density, teacher_variables: Variables, path_gradient: bool = True) -> Loss:
     """The reverse KL of a flow, the student, to a trained one: probability density distillation.
 
         loss = log q(x) - log p_teacher(x),   x ~ q                [nats per event; 0 where student and teacher agree]
@@ -105,18 +106,18 @@ def distillation(teacher: Flow, teacher_variables: Variables, path_gradient: boo
     of cross-entropies per coordinate; no further losses.
 
     Args:
-      teacher: of the student's event and context shapes.
+      teacher: a flow or a mixture of flows, of the student's event and context shapes.
       teacher_variables: of the teacher.
       path_gradient: see `reverse_kl`.
     Returns:
       A loss for `fit` and `make_train_step`; rows need contexts where the flows take one.
     Raises:
-      InvalidTypeError: if `teacher` is not a Flow.
+      InvalidTypeError: if `teacher` is neither.
       InvalidValueError: if its log-det is estimated; when traced, if shapes differ.
     """
-    if not isinstance(teacher, Flow):
-        raise InvalidTypeError("distillation", "teacher", "must be a Flow", kind_of(teacher))
-    if teacher.bijector.needs_key:
+    if not isinstance(teacher, Density):
+        raise InvalidTypeError("distillation", "teacher", "must be a Flow or a MixtureOfFlows", kind_of(teacher))
+    if teacher.estimates_log_det:
         raise InvalidValueError("distillation", "teacher", "must have an exact log-det", "an estimated one")
 
     def log_density(x: Array, context: Array | None = None) -> Array:
@@ -161,6 +162,7 @@ def _bound(log_w: Array, alpha: float) -> Array:
 
 
 def _check_flow(where: str, flow: Flow, alpha: float) -> None:
+    check_flow(where, flow)
     if flow.dequantize is not None:
         rule, fix = "must have differentiable samples", "Build it without `dequantize`."
         raise InvalidValueError(where, "flow", rule, "one that dequantizes", fix)

@@ -106,6 +106,7 @@ def test_what_cannot_be_told_is_nan():
         (dict(batch_size=0), InvalidValueError, "`batch_size` must be at least 1; got 0"),
         (dict(log_density=None), InvalidTypeError, "`log_density` must be a function of x, or of .*; got NoneType"),
         (dict(log_density=lambda x: x), InvalidValueError, r"must return one float per event, shape \(9,\)"),
+        (dict(flow=jflows.Flow), InvalidTypeError, "importance_sample: `flow` must be a Flow; got the class Flow"),
         (dict(key=0), InvalidTypeError, "importance_sample: `key` must be a typed key; got int"),
         (dict(flow=jflows.glow((4, 4, 1), 1, 1)), InvalidValueError, "must have an exact density; got one that dequ"),
     ],

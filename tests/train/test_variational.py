@@ -285,7 +285,8 @@ def estimated():
         ),
         (lambda: alpha_divergence(banana, math.nan, 2), InvalidValueError, "`alpha` must be finite .*; got nan"),
         (lambda: alpha_divergence(banana, 0.5, 0), InvalidValueError, "`num_samples` must be positive; got 0"),
-        (lambda: distillation(banana, {}), InvalidTypeError, "distillation: `teacher` must be a Flow; got function"),
+        (lambda: distillation(banana, {}), InvalidTypeError, "`teacher` must be a Flow or a .*; got function"),
+        (lambda: reverse_kl(banana)(b.Exp(), {}, rows(4), KEY), InvalidTypeError, "`flow` must be a Flow; got Exp"),
         (lambda: distillation(estimated(), {}), InvalidValueError, "`teacher` must have an exact log-det; got an est"),
         (
             call(reverse_kl(lambda x: -(x**2)), normal((2,))),
