@@ -126,7 +126,10 @@ def test_the_path_gradient_leaves_out_the_score(name):
     assert (ahead - behind) / 2e-5 == pytest.approx(norm, rel=1e-5)
 
 
-@pytest.mark.parametrize(("alpha", "num_samples"), [(1.0, 1), (0.0, 3), (0.4, 3), (1.5, 2)])
+@pytest.mark.parametrize(
+    ("alpha", "num_samples"),
+    [(0.4, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1.0, 1), (0.0, 3), (1.5, 2)))],
+)
 def test_path_and_plain_gradients_agree_in_the_mean(alpha, num_samples):
     flow, num = normal((2,)), 20_000
     variables = perturbed(flow)
