@@ -28,9 +28,11 @@ class AutoregressiveMixture(Base):
         p(z) = prod_i sum_k w_ik N(z_i; mean_ik, scale_ik)                        [density of an event]
         w_i = softmax(logits_i),  mean_ik = m_k + raw_ik,  scale_ik = min_scale + (s - min_scale) softplus(raw'_ik + c)
 
-    with logits_i, raw_i and raw'_i the conditioner's parameters for coordinate i, m_k = 0.8 Phi^-1((k - 1/2) / K),
-    s^2 = 1 - mean_k m_k^2 and c = log(e - 1). At zero parameters the K components thus differ, so that they can learn
-    different things, and every coordinate has mean 0 and variance 1, nearly normal. K = 1 starts at N(0, I).
+    with logits_i, raw_i and raw'_i the conditioner's parameters for coordinate i plus learned ones of its own,
+    m_k = 0.8 Phi^-1((k - 1/2) / K), s^2 = 1 - mean_k m_k^2 and c = log(e - 1). At zero the K components thus differ, so
+    that they can learn different things, and every coordinate has mean 0 and variance 1, nearly normal. `init` on 2 K
+    rows or more sets the coordinates' own parameters by the quantiles of each column: a value that comes often, which
+    the network would need long to find, has a narrow component from the start.
 
     With `jflows.nn.MADE` as the conditioner, K = 1 is the Gaussian MADE and K = 10 the MADE MoG of the MAF paper; below
     a MAF, the latter makes MAF MoG. A sample costs a few densities where the conditioner is an `OrderedConditioner`, as
@@ -49,7 +51,7 @@ class AutoregressiveMixture(Base):
       min_scale: of each normal, in (0, 1/2): without a bound, one repeated value of the data makes p infinite.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]; context: what the conditioner takes, or None. The conditioner gives
-      [*batch, 3 K D] features.
+      [*batch, 3 K D] features. `params`: start [3 K, D] and those of the conditioner.
     Raises:
       InvalidTypeError: if the conditioner is not a module.
       InvalidValueError: for a conditioner that is not autoregressive or not one of vectors, num_components below 1, or
@@ -91,8 +93,16 @@ class AutoregressiveMixture(Base):
         """-> [*batch], nats."""
         z = z.reshape(*z.shape[: z.ndim - len(self.event_shape)], -1)
         params = self.conditioner(z, 3 * self.num_components * z.shape[-1], context)
-        params = params.reshape(*z.shape[:-1], 3 * self.num_components, z.shape[-1])
+        params = params.reshape(*z.shape[:-1], 3 * self.num_components, z.shape[-1]) + self._start(z)
         return sum_event(self._conditionals.log_prob(z, params), 1)
+
+    @nn.compact
+    def _start(self, z: Array) -> Array:
+        """The coordinates' own parameters, [3 K, D]."""
+        shape = (3 * self.num_components, z.shape[-1])
+        rows = z.reshape(-1, z.shape[-1])
+        fitted = self.is_initializing() and len(rows) >= 2 * self.num_components > 2
+        return self.param("start", lambda _: self._conditionals.fit(rows) if fitted else jnp.zeros(shape, z.dtype))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Coordinate by coordinate, mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
@@ -109,8 +119,9 @@ class AutoregressiveMixture(Base):
         zeros = jnp.zeros((*batch_shape, dim))
         return self._solve((zeros, zeros, zeros), context).reshape(*batch_shape, *self.event_shape)
 
-    def _solve(self, draws: tuple[Array, Array, Array], context: Array | None) -> Array:
+    def _solve(self, draws: tuple[Array, ...], context: Array | None) -> Array:
         """z with z_i = draw(draws_i, params_i(z)): [*batch, D]."""
+        draws = (*draws, self._start(draws[0][:0]))
         if self.is_initializing():
             self.conditioner(draws[0], 3 * self.num_components * draws[0].shape[-1], context)  # creates the parameters
         conditioner, variables = self.conditioner.unbind()
@@ -130,11 +141,27 @@ class _Conditionals:
     num_components: int
     min_scale: float
 
-    def components(self, params: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, means and scales, each [*batch, K, n]."""
+    def fit(self, rows: Array) -> Array:
+        """Parameters [3 K, D] whose components lie on the quantiles of columns [num, D], as wide as the smaller gap there."""
+        levels = (jnp.arange(self.num_components) + 0.5) / self.num_components
+        means = jnp.quantile(rows, levels, axis=0)
+        gaps = jnp.diff(means, axis=0)
+        gaps = jnp.concatenate([gaps[:1], gaps, gaps[-1:]])
+        scales = jnp.maximum(jnp.minimum(gaps[1:], gaps[:-1]), 2 * self.min_scale)
+        start, unit = self._at_zero
+        raw_scales = jnp.log(jnp.expm1((scales - self.min_scale) / unit)) - UNIT_SOFTPLUS
+        return jnp.concatenate([jnp.zeros_like(means), means - start[:, None], raw_scales]).astype(rows.dtype)
+
+    @property
+    def _at_zero(self) -> tuple[np.ndarray, float]:
+        """Means [K] at zero parameters, and what softplus is multiplied by."""
         quantiles = (np.arange(self.num_components) + 0.5) / self.num_components
         start = SPREAD * np.array([NormalDist().inv_cdf(float(q)) for q in quantiles])
-        unit = math.sqrt(1 - float(np.mean(start**2))) - self.min_scale
+        return start, math.sqrt(1 - float(np.mean(start**2))) - self.min_scale
+
+    def components(self, params: Array) -> tuple[Array, Array, Array]:
+        """Log-weights, means and scales, each [*batch, K, n]."""
+        start, unit = self._at_zero
         logits, shifts, raw_scales = jnp.split(params, 3, axis=-2)
         means = shifts + jnp.asarray(start[:, None], params.dtype)
         scales = self.min_scale + unit * jax.nn.softplus(raw_scales + UNIT_SOFTPLUS)
@@ -146,10 +173,13 @@ class _Conditionals:
         log_probs = norm.logpdf((z[..., None, :] - means) / scales) - jnp.log(scales)
         return jax.nn.logsumexp(log_weights + log_probs, axis=-2)
 
-    def draw(self, draws: tuple[Array, Array, Array], params: Array) -> Array:
-        """From a normal, a uniform that chooses the component, and the temperature, each [*batch, n] -> the same."""
-        noise, uniform, temperature = draws
-        log_weights, means, scales = self.components(params)
+    def draw(self, draws: tuple[Array, ...], params: Array) -> Array:
+        """From a normal, a uniform that chooses the component, and the temperature, each [*batch, n] -> the same.
+
+        Last in `draws` are the coordinates' own parameters [3 K, n].
+        """
+        noise, uniform, temperature, start = draws
+        log_weights, means, scales = self.components(params + start)
         weights = jnp.exp(log_weights)
         below = jnp.cumsum(weights, axis=-2)[..., :-1, :]  # the last one, about 1, is left out: rounding may lower it
         component = jnp.sum(uniform[..., None, :] >= below, axis=-2, keepdims=True)
