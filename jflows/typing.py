@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
     Attributes:
       x: [batch, *event_shape], as the flow's data are (integers for images).
-      context: [batch, *context_shape] or None; class labels are int32 [batch].
+      context: [batch, *context_shape] or None; class labels are int32 [batch], -1 where data are labelled in part.
       weight: float32 [batch], 1 for an example and 0 for padding.
       index: uint32 [batch], the number of this visit: `epoch * num_examples + row`. Noise is drawn from
         `fold_in(key, index)`, so it depends on neither batch size nor device count.

@@ -150,23 +150,25 @@ class MixtureOfFlows(Density):
     ) -> Array:
         """The lower bound on log p(x) by the encoder at a softmax temperature: [*batch], nats."""
         log_joint = self.log_joint(variables, x, context, key)
-        return exact_sum(log_joint, self.log_q(variables, x, context, temperature, log_joint))
+        return exact_sum(log_joint, self.log_q(variables, x, context, key, temperature, log_joint))
 
     def log_q(
         self,
         variables: Variables,
         x: Array,
         context: Array | None = None,
+        key: Key | None = None,
         temperature: float | Array = 1.0,
         log_joint: Array | None = None,
     ) -> Array:
         """log q(k | x) = log_softmax(logits / temperature): [*batch, K].
 
         Args:
+          key: as in `log_prob`; only used without an encoder.
           log_joint: if known already; only used without an encoder, whose place it takes.
         """
         if self.encoder is None:
-            logits = self.log_joint(variables, x, context) if log_joint is None else log_joint
+            logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
         else:
             context = self._own_context(x, context)
             out: Any = self.encoder.apply(
@@ -191,7 +193,7 @@ class MixtureOfFlows(Density):
         """
         if exact:
             return jax.nn.softmax(self.log_joint(variables, x, context, key), axis=-1)
-        return jnp.exp(self.log_q(variables, x, context))
+        return jnp.exp(self.log_q(variables, x, context, key))
 
     def predict(
         self,

@@ -84,7 +84,7 @@ class MixtureLoss:
             raise InvalidValueError("MixtureLoss", "pretrain_steps, interleave_every", "need labels", got, fix)
         keys = example_keys(key, batch.index) if flow.needs_key else None
         log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
-        log_q = flow.log_q(variables, batch.x, batch.context, 1.0, log_joint)
+        log_q = flow.log_q(variables, batch.x, batch.context, log_joint=log_joint)
         tempered = jax.nn.log_softmax(log_q / self.temperature_at(step), axis=-1)
         loss = -exact_sum(log_joint, tempered)
         if labels is not None:
@@ -114,8 +114,9 @@ class MixtureLoss:
         x = jnp.asarray(batch.x)
         if jnp.issubdtype(x.dtype, jnp.integer):
             x = x + 0.5  # the centre of the bin, as a float
-        keys = example_keys(jax.random.fold_in(key, CONSISTENCY_STREAM), batch.index)
-        noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(keys)
-        nearby = flow.log_q(variables, x + self.consistency_noise * noise, batch.context)
+        noise_keys = example_keys(jax.random.fold_in(key, CONSISTENCY_STREAM), batch.index)
+        noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(noise_keys)
+        keys = example_keys(key, batch.index) if flow.needs_key else None
+        nearby = flow.log_q(variables, x + self.consistency_noise * noise, batch.context, keys)
         fixed = jax.lax.stop_gradient(log_q)
         return jnp.sum(jnp.exp(fixed) * (fixed - nearby), axis=-1)

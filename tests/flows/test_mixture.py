@@ -13,7 +13,7 @@ from jflows import bijectors as b
 from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, MixtureOfFlows, flow_gmm, mixture_of_flows
-from jflows.nn import MLP, ConvNet
+from jflows.nn import MLP, ConvNet, LipschitzMLP
 from jflows.testing import integrate_density
 from jflows.testing.common import perturb
 
@@ -234,6 +234,21 @@ def test_images_are_taken_as_flows_take_them():
     assert jax.eval_shape(lambda: gmm.sample(gmm.init(KEY, images), KEY, (3,))).shape == (3, 4, 4, 1)
     with pytest.raises(InvalidValueError, match="MixtureOfFlows.bits_per_dim: `key` must be given, as this flow deq"):
         mixture.bits_per_dim({}, images)
+
+
+def test_keys_reach_parts_whose_log_det_is_estimated():
+    residual = Flow(b.Residual(LipschitzMLP((4,)), "truncated"), StandardNormal((2,)), (2,))
+    for mixture in (flow_gmm(residual, 2), mixture_of_flows(residual, MLP((4,)), 2)):
+        assert mixture.needs_key and mixture.estimates_log_det
+        variables = jax.eval_shape(lambda mixture=mixture: mixture.init(KEY, x()))
+
+        def scores(variables, mixture=mixture):
+            exact = mixture.responsibilities(variables, x(), key=KEY, exact=True)
+            return mixture.elbo(variables, x(), key=KEY), mixture.responsibilities(variables, x(), key=KEY), exact
+
+        assert [score.shape for score in jax.eval_shape(scores, variables)] == [(6,), (6, 2), (6, 2)]
+        with pytest.raises(InvalidValueError, match="Flow: `key` must be given, as the log-det is estimated"):
+            jax.eval_shape(lambda v, mixture=mixture: mixture.log_prob(v, x()), variables)
 
 
 def test_conditional_components_hand_the_context_on():
