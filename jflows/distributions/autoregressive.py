@@ -142,7 +142,7 @@ class _Conditionals:
     min_scale: float
 
     def fit(self, rows: Array) -> Array:
-        """Parameters [3 K, D] whose components lie on the quantiles of columns [num, D], as wide as the smaller gap there."""
+        """Parameters [3 K, D] that put components on the quantiles of columns [num, D], as wide as the smaller gap."""
         levels = (jnp.arange(self.num_components) + 0.5) / self.num_components
         means = jnp.quantile(rows, levels, axis=0)
         gaps = jnp.diff(means, axis=0)
