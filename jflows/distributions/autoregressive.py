@@ -93,16 +93,17 @@ class AutoregressiveMixture(Base):
         """-> [*batch], nats."""
         z = z.reshape(*z.shape[: z.ndim - len(self.event_shape)], -1)
         params = self.conditioner(z, 3 * self.num_components * z.shape[-1], context)
-        params = params.reshape(*z.shape[:-1], 3 * self.num_components, z.shape[-1]) + self._start(z)
+        params = params.reshape(*z.shape[:-1], 3 * self.num_components, z.shape[-1])
+        params = params + self._start(z, z.reshape(-1, z.shape[-1]))
         return sum_event(self._conditionals.log_prob(z, params), 1)
 
     @nn.compact
-    def _start(self, z: Array) -> Array:
-        """The coordinates' own parameters, [3 K, D]."""
-        shape = (3 * self.num_components, z.shape[-1])
-        rows = z.reshape(-1, z.shape[-1])
-        fitted = self.is_initializing() and len(rows) >= 2 * self.num_components > 2
-        return self.param("start", lambda _: self._conditionals.fit(rows) if fitted else jnp.zeros(shape, z.dtype))
+    def _start(self, like: Array, rows: Array | None = None) -> Array:
+        """The coordinates' own parameters, [3 K, D], which `init` fits to rows [num, D] if there are enough."""
+        shape = (3 * self.num_components, like.shape[-1])
+        if self.is_initializing() and rows is not None and len(rows) >= 2 * self.num_components > 2:
+            return self.param("start", lambda _: self._conditionals.fit(rows))
+        return self.param("start", lambda _: jnp.zeros(shape, like.dtype))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Coordinate by coordinate, mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
@@ -121,7 +122,7 @@ class AutoregressiveMixture(Base):
 
     def _solve(self, draws: tuple[Array, ...], context: Array | None) -> Array:
         """z with z_i = draw(draws_i, params_i(z)): [*batch, D]."""
-        draws = (*draws, self._start(draws[0][:0]))
+        draws = (*draws, self._start(draws[0]))
         if self.is_initializing():
             self.conditioner(draws[0], 3 * self.num_components * draws[0].shape[-1], context)  # creates the parameters
         conditioner, variables = self.conditioner.unbind()
@@ -142,12 +143,16 @@ class _Conditionals:
     min_scale: float
 
     def fit(self, rows: Array) -> Array:
-        """Parameters [3 K, D] that put components on the quantiles of columns [num, D], as wide as the smaller gap."""
+        """Parameters [3 K, D] that put components on the quantiles of columns [num, D], as wide as the smaller gap.
+
+        The outermost two are as wide as the column, for its tails.
+        """
         levels = (jnp.arange(self.num_components) + 0.5) / self.num_components
         means = jnp.quantile(rows, levels, axis=0)
         gaps = jnp.diff(means, axis=0)
         gaps = jnp.concatenate([gaps[:1], gaps, gaps[-1:]])
-        scales = jnp.maximum(jnp.minimum(gaps[1:], gaps[:-1]), 2 * self.min_scale)
+        gaps = jnp.minimum(gaps[1:], gaps[:-1]).at[jnp.array([0, -1])].set(jnp.std(rows, axis=0))
+        scales = jnp.maximum(gaps, 2 * self.min_scale)
         start, unit = self._at_zero
         raw_scales = jnp.log(jnp.expm1((scales - self.min_scale) / unit)) - UNIT_SOFTPLUS
         return jnp.concatenate([jnp.zeros_like(means), means - start[:, None], raw_scales]).astype(rows.dtype)

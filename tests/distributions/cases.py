@@ -154,7 +154,7 @@ CASES = (
         "autoregressive_mixture",
         lambda shape: d.AutoregressiveMixture(shape, LinearMeans(), 2),
         *linear_mixture(),
-        variables=lambda: {"params": {"conditioner": {"weights": WEIGHTS, "bias": BIAS}}},
+        variables=lambda: {"params": {"conditioner": {"weights": WEIGHTS, "bias": BIAS}, "start": np.zeros((6, 3))}},
     ),
     Case(
         "resampled_normal",
