@@ -11,11 +11,11 @@ class MadeIonosphere(MadeConfig):
 
     data: str = "ionosphere"
     num_validation: int = 32
-    num_components: int = 30
-    hidden_sizes: tuple[int, ...] = (16,)
+    num_components: int = 50
+    hidden_sizes: tuple[int, ...] = (8,)
     activation: str = "tanh"
     optimizer: str = "adamw"
-    weight_decay: float = 10.0
+    weight_decay: float = 3.0
     schedule: str = "constant"
     learning_rate: float = 2e-3
     warmup_steps: int = 50
