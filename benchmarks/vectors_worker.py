@@ -9,6 +9,7 @@ two hidden layers and ReLU; couplings keep one half of the coordinates and chang
 
 import functools
 import importlib.metadata
+import itertools
 import json
 import sys
 import time
@@ -85,7 +86,7 @@ def distrax_calls(is_masked: bool, model: str, dim: int, num_layers: int, hidden
         return distrax.Transformed(base, distrax.Chain(layers))
 
     key, *keys = jax.random.split(jax.random.key(0), 1 + num_layers * 3)
-    shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = list(itertools.pairwise(sizes))
     drawn = [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys, shapes * num_layers, strict=True)]
     dense = [(0.3 * kernel, jnp.zeros(kernel.shape[1])) for kernel in drawn]
     params = [dense[3 * index : 3 * index + 3] for index in range(num_layers)]
@@ -111,7 +112,7 @@ def nflows_model(model: str, dim: int, num_layers: int, hidden: int):
     layers = []
     for index in range(num_layers):
         mask = create_alternating_binary_mask(dim, even=index % 2 == 0)
-        network = lambda num_in, num_out: _TorchNetwork(num_in, hidden, num_out)
+        network = lambda num_in, num_out: _torch_network(num_in, hidden, num_out)
         if model == "maf":
             settings = dict(num_blocks=2, use_residual_blocks=False)
             masked = transforms.MaskedAffineAutoregressiveTransform(dim, hidden, **settings)
@@ -125,7 +126,7 @@ def nflows_model(model: str, dim: int, num_layers: int, hidden: int):
     return flow, flow.log_prob, flow.sample
 
 
-def _TorchNetwork(num_in: int, hidden: int, num_out: int):  # noqa: N802
+def _torch_network(num_in: int, hidden: int, num_out: int):
     """Dense layers that ignore a context, which nflows hands in."""
     from torch import nn
 

@@ -302,7 +302,7 @@ def _numbers(count: int) -> Array:
 
 
 class _Located(NamedTuple):
-    """A bin with what its derivative needs: the index, exp(raw sizes), their scaled totals, exp(raw slopes) of the bin."""
+    """A bin and what its derivative needs: index, exp(raw sizes), their scaled totals, exp(raw slopes) of the bin."""
 
     bin: Bin
     index: Array
