@@ -3,8 +3,8 @@
     python benchmarks/two_moons.py --other-python PATH      # of an environment with flowjax
 
 8 affine couplings in the plane, Adam 1e-3, 20,480 training rows and 5,120 held out, scored after every epoch:
-`jflows.fit` against flowjax's `fit_to_data`. "small" has the sizes that flowjax's functions take by default: MLPs of one
-hidden layer of 50, batch 100. "large": two hidden layers of 64, batch 256. Scales are bounded differently and networks
+`jflows.fit` against flowjax's `fit_to_data`. "small" has the sizes that flowjax takes by default: MLPs of one hidden
+layer of 50, batch 100. "large": two hidden layers of 64, batch 256. Scales are bounded differently and networks
 start differently, so epochs to the target differ (`target_epoch`). Each run is a new process without a cache of
 compiled programs; seconds count from its start, imports and compilation included, to the first score of at most
 `TARGET` nats. Steps per second are those of the median epoch after the first two, evaluation included. Runs take turns,
