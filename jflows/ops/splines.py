@@ -354,7 +354,8 @@ def _locate(value, raw, num_bins: int, min_sizes, min_slope, by_height: bool) ->
 
 @_locate.defjvp
 def _locate_jvp(num_bins, min_sizes, min_slope, by_height, primals, tangents):
-    located = _locate_with_residuals(*primals, num_bins, min_sizes, min_slope, by_height)
+    value, raw = primals
+    located = _locate_with_residuals(value, raw, num_bins, min_sizes, min_slope, by_height)
     chosen, index, exps, totals, slope_exps = located
     num_slopes = tangents[1].shape[-2] - 2 * num_bins
     *sizes_dot, slopes_dot = split_rows(tangents[1], num_bins, num_bins, num_slopes)
