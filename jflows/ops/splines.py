@@ -335,7 +335,8 @@ def _locate_with_residuals(value, raw, num_bins: int, min_sizes, min_slope, by_h
     slope_exps = _pick(index, slope_rows[:-1]), _pick(index, slope_rows[1:])
     left, right = (jnp.log1p(exp) + min_slope for exp in slope_exps)
     chosen = Bin(starts[0], sizes[0], starts[1], sizes[1], left, right)
-    return _Located(chosen, index, tuple(split_rows(exps, num_bins, num_bins, num_slopes)[:2]), totals, slope_exps)
+    width_exps, height_exps, _ = split_rows(exps, num_bins, num_bins, num_slopes)
+    return _Located(chosen, index, (width_exps, height_exps), totals, slope_exps)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
