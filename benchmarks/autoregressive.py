@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from timing import Worker, milliseconds
+from timing import Worker, drawn_variables, milliseconds
 
 from jflows.bijectors import Affine, Chain, MaskedAutoregressive, Repeat, Reverse
 from jflows.distributions import StandardNormal
@@ -27,7 +27,7 @@ from jflows.typing import PyTree
 
 
 class Size(NamedTuple):
-    """Of one comparison; `autoregressive_worker.py` takes the same numbers on its command line."""
+    """Of one comparison; `vectors_worker.py` takes the same numbers on its command line."""
 
     dim: int
     num_layers: int
@@ -43,14 +43,6 @@ def build(size: Size) -> Flow:
     """The flow of the comparison."""
     step = Chain((MaskedAutoregressive(MADE((size.hidden, size.hidden)), Affine()), Reverse()))
     return Flow(Repeat(step, size.num_layers), StandardNormal((size.dim,)), (size.dim,))
-
-
-def drawn_variables(flow: Flow, x: jax.Array) -> PyTree:
-    """Those of `init` end in zeros: a map for which any inversion is done at once."""
-    leaves, tree = jax.tree.flatten(flow.init(jax.random.key(1), x))
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    noise = [0.01 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [leaf + n for leaf, n in zip(leaves, noise, strict=True)])
 
 
 def by_passes(flow: Flow, variables: PyTree, z: jax.Array) -> jax.Array:
@@ -99,7 +91,7 @@ def alone_rows(title: str, num_calls: int) -> None:
 
 def versus_rows(title: str, num_calls: int, library: str, python: str) -> None:
     """Prints medians of interleaved calls, and the median ratio of the pairs."""
-    other, ours = Worker(python, "autoregressive_worker.py", library, *SIZES[title]), calls_of_jflows(SIZES[title])
+    other, ours = Worker(python, "vectors_worker.py", library, "maf", *SIZES[title]), calls_of_jflows(SIZES[title])
     for name in ("log_prob", "gradient", "sample"):
         milliseconds(ours[name])
         other.milliseconds(name)

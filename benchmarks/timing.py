@@ -1,5 +1,6 @@
-"""What the benchmarks share: the time of a call, and another library in a process of its own."""
+"""What the benchmarks share: the time of a call, parameters as if trained, another library in a process of its own."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -7,12 +8,23 @@ from pathlib import Path
 
 import jax
 
+from jflows.flows import Flow
+from jflows.typing import PyTree
+
 
 def milliseconds(call: Callable[[], object]) -> float:
     """Wall time of one call, its result awaited."""
     start = time.perf_counter()
     jax.block_until_ready(call())
     return 1e3 * (time.perf_counter() - start)
+
+
+def drawn_variables(flow: Flow, x: jax.Array) -> PyTree:
+    """Those of `init` end in zeros: a map for which any inversion is done at once."""
+    leaves, tree = jax.tree.flatten(flow.init(jax.random.key(1), x))
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    noise = [0.01 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, [leaf + n for leaf, n in zip(leaves, noise, strict=True)])
 
 
 class Worker:
@@ -24,11 +36,18 @@ class Worker:
 
     def milliseconds(self, name: str) -> float:
         """Time of one call over there."""
+        return float(self._ask(name))
+
+    def versions(self) -> dict[str, str]:
+        """Of the library and what it computes with."""
+        return json.loads(self._ask("versions"))
+
+    def _ask(self, request: str) -> str:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(name + "\n")
+        self.process.stdin.write(request + "\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return self.process.stdout.readline()
 
     def close(self) -> None:
         """Ends the process."""

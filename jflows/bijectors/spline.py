@@ -278,16 +278,11 @@ class RationalQuadraticSpline(Spline):
         return self.boundary
 
     def _arguments(self, raw: Array):
-        """What the unit maps take: sizes [..., 2, K, dim], slopes [..., K + 1, dim], and the bounds of both."""
-        num_sizes = 2 * self.num_bins
-        sizes, slopes = splines.split_rows(raw, num_sizes, raw.shape[-2] - num_sizes)
-        sizes = sizes.reshape(*raw.shape[:-2], 2, self.num_bins, raw.shape[-1])
-        if self.boundary == "linear":
-            end = jnp.zeros_like(slopes[..., :1, :])
-            slopes = jnp.concatenate([end, slopes, end], axis=-2)
-        elif self.boundary == "circular":
-            slopes = jnp.concatenate([slopes, slopes[..., :1, :]], axis=-2)
-        return sizes, slopes, (self.min_width, self.min_height), self.min_slope
+        """What the unit maps take: raw rows, and the bounds of sizes and slopes."""
+        if self.boundary == "circular":
+            first = 2 * self.num_bins
+            raw = jnp.concatenate([raw, raw[..., first : first + 1, :]], axis=-2)
+        return raw, self.num_bins, (self.min_width, self.min_height), self.min_slope
 
     def _unit_forward(self, u: Array, raw: Array) -> tuple[Array, Array]:
         return splines.rational_quadratic(u, *self._arguments(raw))

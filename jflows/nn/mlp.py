@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
@@ -42,7 +43,7 @@ class MLP(nn.Module):
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         dtype = x.dtype
         for index, size in enumerate(self.hidden_sizes):
-            x = nn.Dense(size, param_dtype=dtype, name=f"hidden_{index}")(x)
+            x = nn.Dense(size, param_dtype=dtype, bias_init=spread(x.shape[-1]), name=f"hidden_{index}")(x)
             if context is not None:
                 x = x + ContextTerm(name=f"context_{index}")(context, x)
             x = ACTIVATIONS[self.activation](x)
@@ -89,7 +90,7 @@ class ResidualMLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         dtype, act = x.dtype, ACTIVATIONS[self.activation]
-        h = nn.Dense(self.width, param_dtype=dtype, name="input")(x)
+        h = nn.Dense(self.width, param_dtype=dtype, bias_init=spread(x.shape[-1]), name="input")(x)
         if context is not None:
             h = h + ContextTerm(name="context")(context, h)
         for index in range(self.num_blocks):
@@ -103,6 +104,16 @@ class ResidualMLP(nn.Module):
                 r = r * jax.nn.sigmoid(gate)
             h = h + r
         return zero_dense(num_features, dtype, "output")(act(h))
+
+
+def spread(num_inputs: int) -> nn.initializers.Initializer:
+    """Initial biases: uniform in +-1 / sqrt(num_inputs), as in PyTorch.
+
+    With biases of zero all units bend at x = 0. Where x is one coordinate, as in couplings of the plane, nothing else
+    tells them apart but the sign of a weight.
+    """
+    bound = num_inputs**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def check_hidden_sizes(where: str, hidden_sizes: Sequence[int]) -> tuple[int, ...]:

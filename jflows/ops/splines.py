@@ -71,8 +71,12 @@ def slope_from_raw(raw: Array, min_slope: float) -> Array:
     The logarithm comes last, which makes the compiler store the result: see `bin_index`.
     """
     limit = raw_limit(raw.dtype)
-    offset = math.log(math.expm1(1 - min_slope))
-    return jnp.log1p(jnp.exp(jnp.clip(raw + offset, -limit, limit))) + min_slope
+    return jnp.log1p(jnp.exp(jnp.clip(raw + slope_offset(min_slope), -limit, limit))) + min_slope
+
+
+def slope_offset(min_slope: float) -> float:
+    """What is added to a raw slope, so that log(1 + exp(offset)) + min_slope = 1."""
+    return math.log(math.expm1(1 - min_slope))
 
 
 def rounded_into(part: Array, end: Array | float, unit: Array) -> Array:
@@ -84,19 +88,26 @@ def rounded_into(part: Array, end: Array | float, unit: Array) -> Array:
     return part + lax.stop_gradient(jnp.where(unit >= 1, end, jnp.clip(part, 0, end)) - part)
 
 
+# The backward pass computes a spline again from its parameters. To store what it needs instead takes some 30 arrays,
+# and a `lax.scan` clears, writes and reads each for all its steps, which costs several times more than the spline.
+# Outside of a scan the compiler may take from the forward pass what it likes (`prevent_cse=False`).
+_recomputed = functools.partial(jax.checkpoint, static_argnums=(2, 3, 4), prevent_cse=False)
+
+
 class Bin(NamedTuple):
-    """The bin that holds a value: left knot, size, and the raw slopes at its ends. Each is [..., dim]."""
+    """The bin that holds a value: left knot, size, and the slopes at its ends. Each is [..., dim]."""
 
     x: Array
     width: Array
     y: Array
     height: Array
-    raw_left: Array
-    raw_right: Array
+    left: Array
+    right: Array
 
 
+@_recomputed
 def rational_quadratic(
-    u: Array, raw_sizes: Array, raw_slopes: Array, min_sizes: tuple[float, float], min_slope: float
+    u: Array, raw: Array, num_bins: int, min_sizes: tuple[float, float], min_slope: float
 ) -> tuple[Array, Array]:
     """Monotone rational-quadratic spline of [0, 1] onto itself.
 
@@ -104,27 +115,28 @@ def rational_quadratic(
         v = y_k + h_k (s t^2 + d_k a) / (s + (d_k + d_k+1 - 2 s) a)
 
     Source: Durkan et al. 2019, arXiv:1906.04032, eqs. 4-5. Differs: sizes and slopes are bounded below, and raw
-    sizes are clipped (at +-40 in float32) instead of having their maximum subtracted.
+    parameters are clipped (at +-40 in float32) instead of having their maximum subtracted.
 
     Args:
       u: in [0, 1].
-      raw_sizes: widths, then heights, before the softmax.
-      raw_slopes: at all knots, ends included, before the softplus.
+      raw: widths, heights (before the softmax), then slopes (before the softplus) at all knots, or at the inner ones
+        only: the slope is then 1 at both ends.
+      num_bins: K.
       min_sizes: least width and least height, as fractions of the interval.
       min_slope: in (0, 1).
     Shapes:
-      u: [..., dim], raw_sizes: [..., 2, K, dim], raw_slopes: [..., K + 1, dim] -> v, log dv/du: [..., dim].
+      u: [..., dim], raw: [..., 3 K + 1 or 3 K - 1, dim] -> v, log dv/du: [..., dim].
     Numerics: all derivatives are finite for all finite parameters; first derivatives are hand-written.
     """
-    chosen = _locate(lax.stop_gradient(u), raw_sizes, raw_slopes, min_sizes, False)
-    left, right = (slope_from_raw(raw, min_slope) for raw in (chosen.raw_left, chosen.raw_right))
+    chosen = _locate(lax.stop_gradient(u), raw, num_bins, min_sizes, min_slope, False)
     t = rounded_into((u - chosen.x) / chosen.width, 1, u)
-    y, log_slope = _rational_quadratic_bin(t, chosen.height / chosen.width, chosen.height, left, right)
+    y, log_slope = _rational_quadratic_bin(t, chosen.height / chosen.width, chosen.height, chosen.left, chosen.right)
     return chosen.y + y, log_slope
 
 
+@_recomputed
 def rational_quadratic_inverse(
-    v: Array, raw_sizes: Array, raw_slopes: Array, min_sizes: tuple[float, float], min_slope: float
+    v: Array, raw: Array, num_bins: int, min_sizes: tuple[float, float], min_slope: float
 ) -> tuple[Array, Array]:
     """Inverse of `rational_quadratic`, by the stable root of a quadratic; v -> (u, log du/dv).
 
@@ -133,9 +145,8 @@ def rational_quadratic_inverse(
     Shapes:
       v: [..., dim], parameters as in `rational_quadratic` -> u, log du/dv: [..., dim].
     """
-    chosen = _locate(lax.stop_gradient(v), raw_sizes, raw_slopes, min_sizes, True)
-    left, right = (slope_from_raw(raw, min_slope) for raw in (chosen.raw_left, chosen.raw_right))
-    coefficients = (chosen.height / chosen.width, chosen.height, left, right)
+    chosen = _locate(lax.stop_gradient(v), raw, num_bins, min_sizes, min_slope, True)
+    coefficients = (chosen.height / chosen.width, chosen.height, chosen.left, chosen.right)
     rest = rounded_into(v - chosen.y, chosen.height, v)
     t = implicit_root(_rational_quadratic_root, _rational_quadratic_curve, rest, *coefficients)
     _, log_slope = _rational_quadratic_bin(t, *coefficients)
@@ -291,60 +302,71 @@ def _numbers(count: int) -> Array:
 
 
 class _Located(NamedTuple):
-    """A bin with what its derivative needs: the index, exp(raw sizes) and their scaled totals."""
+    """A bin and what its derivative needs: index, exp(raw sizes), their scaled totals, exp(raw slopes) of the bin."""
 
     bin: Bin
     index: Array
-    exps: Array
+    exps: tuple[Array, Array]
     totals: tuple[Array, Array]
+    slope_exps: tuple[Array, Array]
 
 
-def _locate_with_residuals(value, raw_sizes, raw_slopes, min_sizes, by_height: bool) -> _Located:
-    num_bins = raw_sizes.shape[-2]
-    limit = raw_limit(raw_sizes.dtype)
-    exps = jnp.exp(jnp.clip(raw_sizes, -limit, limit))
-    rows = [rows_of(exps[..., axis, :, :]) for axis in (0, 1)]
+def _locate_with_residuals(value, raw, num_bins: int, min_sizes, min_slope, by_height: bool) -> _Located:
+    limit, offset = raw_limit(raw.dtype), slope_offset(min_slope)
+    num_sizes, num_slopes = 2 * num_bins, raw.shape[-2] - 2 * num_bins
+    offsets = jnp.asarray([0.0] * num_sizes + [offset] * num_slopes, raw.dtype)[:, None]
+    # One exp over all rows, though it would do for one slope at each end of the bin: the compiler then stores them.
+    # Selects among rows that it does not store (sums with a bias that a scan cuts out of a stack) do not vectorise.
+    exps = jnp.exp(jnp.clip(raw + offsets, -limit, limit))
+    rows = rows_of(exps)
+    sizes_rows, slope_rows = (rows[:num_bins], rows[num_bins:num_sizes]), rows[num_sizes:]
+    if num_slopes < num_bins:
+        end = jnp.full_like(value, math.exp(offset))
+        slope_rows = [end, *slope_rows, end]
     # Size j is (exp_j + least) / total, which is min_size + (1 - num_bins min_size) softmax_j.
-    totals = tuple(functools.reduce(jnp.add, rows[axis]) / (1 - num_bins * min_sizes[axis]) for axis in (0, 1))
+    totals = tuple(functools.reduce(jnp.add, sizes_rows[axis]) / (1 - num_bins * min_sizes[axis]) for axis in (0, 1))
     least = [min_sizes[axis] * totals[axis] for axis in (0, 1)]
 
     axis = 1 if by_height else 0
-    index = bin_index(value * totals[axis], [row + least[axis] for row in rows[axis]])
+    index = bin_index(value * totals[axis], [row + least[axis] for row in sizes_rows[axis]])
     count = index.astype(value.dtype)
-    starts = [(_sum_before(index, rows[axis]) + count * least[axis]) / totals[axis] for axis in (0, 1)]
-    sizes = [(_pick(index, rows[axis]) + least[axis]) / totals[axis] for axis in (0, 1)]
-    slopes = rows_of(raw_slopes)
-    chosen = Bin(starts[0], sizes[0], starts[1], sizes[1], _pick(index, slopes[:-1]), _pick(index, slopes[1:]))
-    return _Located(chosen, index, exps, totals)
+    starts = [(_sum_before(index, sizes_rows[axis]) + count * least[axis]) / totals[axis] for axis in (0, 1)]
+    sizes = [(_pick(index, sizes_rows[axis]) + least[axis]) / totals[axis] for axis in (0, 1)]
+    slope_exps = _pick(index, slope_rows[:-1]), _pick(index, slope_rows[1:])
+    left, right = (jnp.log1p(exp) + min_slope for exp in slope_exps)
+    chosen = Bin(starts[0], sizes[0], starts[1], sizes[1], left, right)
+    width_exps, height_exps, _ = split_rows(exps, num_bins, num_bins, num_slopes)
+    return _Located(chosen, index, (width_exps, height_exps), totals, slope_exps)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def _locate(value, raw_sizes, raw_slopes, min_sizes, by_height: bool) -> Bin:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
+def _locate(value, raw, num_bins: int, min_sizes, min_slope, by_height: bool) -> Bin:
     """The bin that holds `value` in [0, 1], by widths or by heights.
 
     Constant in `value`. The derivative by the parameters is written by hand: each bin's tangent goes by a mask, where
-    autodiff would walk back through the chain of selects. It is that of the softmax also where a raw size is clipped,
-    so that a size out there can come back.
+    autodiff would walk back through the chain of selects. It is that of softmax and softplus also where a raw parameter
+    is clipped, so that one out there can come back.
 
     Shapes:
-      value: [..., dim], raw_sizes: [..., 2, K, dim], raw_slopes: [..., K + 1, dim].
+      value: [..., dim], raw: [..., 3 K + 1 or 3 K - 1, dim].
     """
-    return _locate_with_residuals(value, raw_sizes, raw_slopes, min_sizes, by_height).bin
+    return _locate_with_residuals(value, raw, num_bins, min_sizes, min_slope, by_height).bin
 
 
 @_locate.defjvp
-def _locate_jvp(min_sizes, by_height, primals, tangents):
-    value, raw_sizes, raw_slopes = primals
-    chosen, index, exps, totals = _locate_with_residuals(value, raw_sizes, raw_slopes, min_sizes, by_height)
-    _, sizes_dot, slopes_dot = tangents
-    num_bins = exps.shape[-2]
-    numbers = _numbers(num_bins + 1)
-    number = index[..., None, :]
-    is_before, is_at = numbers[:-1] < number, numbers[:-1] == number
+def _locate_jvp(num_bins, min_sizes, min_slope, by_height, primals, tangents):
+    value, raw = primals
+    located = _locate_with_residuals(value, raw, num_bins, min_sizes, min_slope, by_height)
+    chosen, index, exps, totals, slope_exps = located
+    num_slopes = tangents[1].shape[-2] - 2 * num_bins
+    *sizes_dot, slopes_dot = split_rows(tangents[1], num_bins, num_bins, num_slopes)
+    numbers, number = _numbers(num_bins), index[..., None, :]
+    is_before, is_at = numbers < number, numbers == number
+    knots = _numbers(num_slopes) + (num_bins + 1 - num_slopes) // 2
 
     def starts_and_sizes(axis, start, size):
         # d softmax_j = softmax_j (d raw_j - sum_i softmax_i d raw_i), summed over the bins before, or taken at one.
-        weighted = exps[..., axis, :, :] * sizes_dot[..., axis, :, :]
+        weighted = exps[axis] * sizes_dot[axis]
         mean = jnp.sum(weighted, axis=-2) / (1 - num_bins * min_sizes[axis])
         start_share = start - index.astype(start.dtype) * min_sizes[axis]
         start_dot = jnp.sum(jnp.where(is_before, weighted, 0), axis=-2) - start_share * mean
@@ -353,6 +375,7 @@ def _locate_jvp(min_sizes, by_height, primals, tangents):
 
     x_dot, width_dot = starts_and_sizes(0, chosen.x, chosen.width)
     y_dot, height_dot = starts_and_sizes(1, chosen.y, chosen.height)
-    left_dot = jnp.sum(jnp.where(numbers == number, slopes_dot, 0), axis=-2)
-    right_dot = jnp.sum(jnp.where(numbers == number + 1, slopes_dot, 0), axis=-2)
+    left_rate, right_rate = (exp / (1 + exp) for exp in slope_exps)
+    left_dot = left_rate * jnp.sum(jnp.where(knots == number, slopes_dot, 0), axis=-2)
+    right_dot = right_rate * jnp.sum(jnp.where(knots == number + 1, slopes_dot, 0), axis=-2)
     return chosen, Bin(x_dot, width_dot, y_dot, height_dot, left_dot, right_dot)
