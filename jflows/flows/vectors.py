@@ -26,6 +26,7 @@ from jflows.bijectors import (
     Reverse,
     Shift,
     Standardize,
+    SwapHalves,
 )
 from jflows.distributions import AutoregressiveMixture, Base, FullNormal, StandardLogistic, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
@@ -33,7 +34,7 @@ from jflows.flows.flow import Flow
 from jflows.nn import MADE, MLP
 from jflows.typing import Shape
 
-PERMUTATIONS = {"reverse": Reverse, "shuffle": RandomPermutation, "linear": InvertibleLinear}
+PERMUTATIONS = {"swap": SwapHalves, "reverse": Reverse, "shuffle": RandomPermutation, "linear": InvertibleLinear}
 BASES = ("normal", "made", "mixture")
 NORMS = {"none": None, "actnorm": ActNorm, "batchnorm": BatchNorm}
 
@@ -45,7 +46,7 @@ def nice(
     *,
     activation: str = "relu",
     base: str = "logistic",
-    permutation: str = "reverse",
+    permutation: str = "swap",
     norm: str = "none",
     context_dim: int | None = None,
     standardize: bool = False,
@@ -62,7 +63,7 @@ def nice(
       hidden_sizes: of each coupling's MLP.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       base: "logistic" or "normal".
-      permutation: between layers: "reverse", "shuffle" (fixed at random) or "linear" (learned, PLU).
+      permutation: between layers: "swap" (the halves), "reverse", "shuffle" (fixed at random) or "linear" (learned, PLU).
       norm: after each layer: "none", "actnorm" or "batchnorm".
       context_dim: if given, every layer is conditioned on a vector of this size.
       standardize: whiten the data by the mean and deviation of the first batch, which counts in the density.
@@ -86,7 +87,7 @@ def realnvp(
     activation: str = "relu",
     scale: str = "tanh",
     max_log_scale: float = 2.0,
-    permutation: str = "reverse",
+    permutation: str = "swap",
     norm: str = "none",
     context_dim: int | None = None,
     standardize: bool = False,
@@ -343,9 +344,13 @@ def _steps(where: str, event_shape: Shape, num_layers: int, layer, permutation: 
     _check_vector(where, event_shape)
     check_positive(where, "num_layers", num_layers)
     check_choice(where, "permutation", permutation, tuple(PERMUTATIONS))
+    step = layer()
+    if permutation == "reverse" and event_shape[0] % 2 and isinstance(step, Coupling):
+        rule = "must not be 'reverse' for couplings of an odd number of dimensions: the middle one would never change"
+        raise InvalidValueError(where, "permutation", rule, f"{event_shape[0]} dimensions", "Use 'swap'.")
     check_choice(where, "norm", norm, tuple(NORMS))
     make_norm = NORMS[norm]
-    parts = (layer(), PERMUTATIONS[permutation](), *(() if make_norm is None else (make_norm(),)))
+    parts = (step, PERMUTATIONS[permutation](), *(() if make_norm is None else (make_norm(),)))
     return Repeat(Chain(parts), num_layers, backprop)
 
 

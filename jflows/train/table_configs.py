@@ -57,7 +57,7 @@ class LayersConfig(TableConfig):
     num_layers: int = 5
     """Layers, all alike."""
     permutation: str = "reverse"
-    """Between layers: reverse, shuffle or linear (learned)."""
+    """Between layers: swap (the halves), reverse, shuffle or linear (learned)."""
     norm: str = "none"
     """After each layer: none, actnorm or batchnorm."""
     backprop: str = "standard"
@@ -71,6 +71,8 @@ class LayersConfig(TableConfig):
 class NiceConfig(LayersConfig):
     """`jflows.nice`."""
 
+    permutation: str = "swap"
+    """Between layers: swap (the halves), reverse, shuffle or linear (learned)."""
     base: str = "logistic"
     """logistic or normal."""
 
@@ -87,6 +89,8 @@ class RealNVPConfig(LayersConfig):
     """Layers, all alike."""
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Hidden units of each layer's conditioner."""
+    permutation: str = "swap"
+    """Between layers: swap (the halves), reverse, shuffle or linear (learned)."""
     scale: str = "tanh"
     """Scale of the couplings: tanh (bounded on both sides), sigmoid or exp."""
     max_log_scale: float = 2.0
@@ -147,7 +151,7 @@ class NsfCouplingConfig(LayersConfig):
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Hidden units of each layer's conditioner."""
     permutation: str = "linear"
-    """Between layers: reverse, shuffle or linear (learned)."""
+    """Between layers: swap (the halves), reverse, shuffle or linear (learned)."""
     num_bins: int = 8
     """Of each spline."""
     bound: float = 3.0

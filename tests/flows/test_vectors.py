@@ -14,6 +14,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.nn import MADE
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
+from jflows.testing.common import perturb
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
 SMALL = dict(num_layers=2, hidden_sizes=(8, 8))
@@ -97,8 +98,8 @@ def test_the_base_of_maf_is_the_one_asked_for():
             r"maf: `event_shape` must be \(dim,\); got \(3, 2\). Flatten the data",
         ),
         (
-            lambda: flows.realnvp((3,), permutation="swap"),
-            "realnvp: `permutation` must be one of 'reverse', 'shuffle'",
+            lambda: flows.realnvp((3,), permutation="swop"),
+            "realnvp: `permutation` must be one of 'swap', 'reverse', 'shuffle'",
         ),
         (lambda: flows.nice((3,), norm="layer"), "nice: `norm` must be one of 'none', 'actnorm', 'batchnorm'"),
         (lambda: flows.nice((3,), base="t"), "nice: `base` must be one of 'logistic', 'normal'; got 't'"),
@@ -119,3 +120,19 @@ def test_a_number_in_place_of_a_tuple_is_named():
         flows.maf(3)
     with pytest.raises(InvalidTypeError, match=r"MADE: `hidden_sizes` must be a tuple of ints; got 8. Write \(8,\)"):
         flows.maf((3,), hidden_sizes=8)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_couplings_change_every_coordinate(dim):
+    flow = flows.realnvp((dim,), 3, (4,))
+    x = jax.random.normal(jax.random.key(0), (6, dim))
+    variables = perturb(jax.jit(flow.init)(jax.random.key(1), x), seed=2, noise=0.3)
+    z = np.asarray(jax.jit(flow.encode)(variables, x)[0])
+    assert not np.isin(z, np.asarray(x)).any()
+
+
+@pytest.mark.parametrize("make", [flows.nice, flows.realnvp, flows.nsf_coupling])
+def test_a_middle_coordinate_that_never_changes_is_refused(make):
+    with pytest.raises(InvalidValueError, match="`permutation` must not be 'reverse' .* Use 'swap'"):
+        make((3,), permutation="reverse")
+    assert flows.maf((3,), permutation="reverse")
