@@ -63,7 +63,7 @@ def nice(
       hidden_sizes: of each coupling's MLP.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       base: "logistic" or "normal".
-      permutation: between layers: "swap" (the halves), "reverse", "shuffle" (fixed at random) or "linear" (learned, PLU).
+      permutation: between layers: "swap" (the halves), "reverse", "shuffle" (drawn once) or "linear" (learned, PLU).
       norm: after each layer: "none", "actnorm" or "batchnorm".
       context_dim: if given, every layer is conditioned on a vector of this size.
       standardize: whiten the data by the mean and deviation of the first batch, which counts in the density.
