@@ -25,7 +25,7 @@ glow: .venv/.installed
 	$(BIN)/jflows train glow_$(DATA) --out $(OUT) $(if $(wildcard $(OUT)/config.json),--resume)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -108,7 +108,7 @@ PIXELS = {"domain": (0.0, 256.0), "jacobian_pattern": np.eye(12, dtype=bool), "l
 CASES = (
     Case("actnorm", lambda: b.ActNorm(), (6,), EXACT | DIAGONAL),
     Case("actnorm_image", lambda: b.ActNorm(event_ndims=3), IMAGE, EXACT | {"float32_tol": 1e-5}),
-    Case("elementwise_affine", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL),
+    Case("elementwise_affine", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL, slow=True),
     Case(
         "elementwise_affine_image",
         lambda: b.Elementwise(b.Affine(), event_ndims=3),
@@ -122,6 +122,7 @@ CASES = (
         lambda: b.Elementwise(b.Affine(), event_ndims=3),
         IMAGE,
         BOUNDED | CONTEXT,
+        slow=True,
     ),
     Case("elementwise_prelu", lambda: b.Elementwise(b.PReLU()), (6,), EXACT | DIAGONAL),
     Case("standardize", lambda: b.Standardize(), (6,), EXACT | DIAGONAL),
@@ -147,6 +148,7 @@ CASES = (
         lambda: conv_coupling(b.Affine(), mask="checkerboard"),
         (2, 4, 2),
         BOUNDED,
+        slow=True,
     ),
     Case(
         "coupling_checkerboard_flipped",
@@ -219,7 +221,7 @@ CASES = (
     ),
     Case("coupling_tanh_context", lambda: mlp_coupling(b.Affine()), (5,), EXACT | CONTEXT, slow=True),
     Case("coupling_sigmoid", lambda: mlp_coupling(b.Affine("sigmoid")), (5,), UNBOUNDED, slow=True),
-    Case("coupling_exp", lambda: mlp_coupling(b.Affine("exp")), (5,), UNBOUNDED),
+    Case("coupling_exp", lambda: mlp_coupling(b.Affine("exp")), (5,), UNBOUNDED, slow=True),
     Case("coupling_shift", lambda: mlp_coupling(b.Shift()), (2,), EXACT | {"jacobian_pattern": block_pattern(1, 2)}),
     Case("coupling_spline", lambda: mlp_coupling(b.RationalQuadraticSpline(3, 2.0)), (4,), SPLINE),
     Case(
@@ -244,15 +246,16 @@ CASES = (
         SPLINE,
         slow=True,
     ),
-    Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(3, 2.0, True)), (4,), SPLINE),
+    Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(3, 2.0, True)), (4,), SPLINE, slow=True),
     Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(2, 2.0, True)), (4,), SPLINE, slow=True),
     Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}, slow=True),
-    Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT),
+    Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT, slow=True),
     Case(
         "coupling_zero_conv_context",
         lambda: b.Coupling(nn.ZeroConv(), b.Affine(), event_ndims=3),
         IMAGE,
         BOUNDED | CONTEXT,
+        slow=True,
     ),
     Case("chain", vector_step, (5,), BOUNDED),
     Case(
@@ -288,9 +291,9 @@ CASES = (
     Case("inverse_squeeze", lambda: b.Inverse(b.Squeeze()), (2, 2, 8), EXACT),
     Case("repeat", lambda: b.Repeat(vector_step(), 3), (4,), CONTEXT),
     Case("repeat_remat", lambda: b.Repeat(vector_step(), 3, "remat"), (4,), CONTEXT, slow=True),
-    Case("repeat_invertible", lambda: b.Repeat(vector_step(), 3, "invertible"), (4,), CONTEXT),
+    Case("repeat_invertible", lambda: b.Repeat(vector_step(), 3, "invertible"), (4,), CONTEXT, slow=True),
     Case("repeat_anchored", lambda: b.Repeat(vector_step(), 4, "invertible", anchor_every=2), (4,), CONTEXT, slow=True),
-    Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT),
+    Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT, slow=True),
     Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
     Case("multiscale", multiscale, (4, 4, 2), CONTEXT, slow=True),
     Case("planar", lambda: b.Planar(), (3,), EXACT, slow=True),
@@ -302,6 +305,7 @@ CASES = (
         lambda: autoregressive(b.Affine(), order="random", seed=2, residual=True),
         (4,),
         BOUNDED | CONTEXT | {"jacobian_pattern": order_pattern(order="random", seed=2)},
+        slow=True,
     ),
     Case(
         "maf_residual",

@@ -16,7 +16,7 @@ class MafMnistLogit(MafConfig):
     standardize: bool = False
     max_log_scale: float = 5.0
     batch_size: int = 100
-    steps: int = 10_000
+    steps: int = 3000
     learning_rate: float = 5e-4
     clip_norm: float = 500.0
     steps_per_call: int = 20

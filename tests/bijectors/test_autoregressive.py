@@ -75,6 +75,7 @@ def test_values_and_gradients_are_those_of_one_pass_per_coordinate(inversion, co
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), got, wanted)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     bijector = b.MaskedAutoregressive(MADE((4,), "tanh"), b.Affine())
     variables, z, context = example(bijector, 3, batch=())
@@ -97,6 +98,7 @@ def test_the_incremental_inverse_for_uneven_blocks(dim, order):
     np.testing.assert_allclose(back_log_det, -log_det, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_weights_that_the_masks_forbid_take_no_part():
     """The incremental inverse reads kernels without their masks."""
     bijector = b.MaskedAutoregressive(MADE((5, 7)), b.Affine())
@@ -112,6 +114,7 @@ def test_weights_that_the_masks_forbid_take_no_part():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), got, wanted)
 
 
+@pytest.mark.slow
 def test_an_ensemble_and_batch_shapes():
     bijector = b.MaskedAutoregressive(MADE((6,), "tanh"), b.Affine())
     variables, z, context = example(bijector, 4, 2, batch=(2, 3))
@@ -140,7 +143,10 @@ def test_against_tensorflow_probability():
     np.testing.assert_allclose(log_det, other.forward_log_det_jacobian(z), atol=1e-12)
 
 
-@pytest.mark.parametrize("conditioner", [MADE((9,)), Transformer(4, 1, 2, event_ndims=1, causal=True)])
+@pytest.mark.parametrize(
+    "conditioner",
+    [MADE((9,)), pytest.param(Transformer(4, 1, 2, event_ndims=1, causal=True), marks=pytest.mark.slow)],
+)
 def test_the_parallel_inverse_is_exact_after_as_many_steps_as_coordinates(conditioner):
     bijector = b.MaskedAutoregressive(conditioner, b.Affine(), "parallel", tolerance=1e-30)
     variables, z, _ = example(bijector, 5)

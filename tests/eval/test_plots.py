@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from jflows import InvalidValueError
+from jflows.eval import Evaluation
 from jflows.eval.plots import image_grid, learning_curve, to_bytes
 
 
@@ -69,9 +70,18 @@ def test_learning_curve_is_a_small_png(tmp_path, num):
     ]
     if num > 1:
         metrics[3]["bits_per_dim"] = float("nan")
-    learning_curve(metrics, tmp_path / "curve.png", title="run", test=2.05)
+    score = Evaluation(2.05, 0.01, -7.1, 0.03, 100)
+    learning_curve(metrics, tmp_path / "curve.png", title="run", test=score)
     size = (tmp_path / "curve.png").stat().st_size
     assert 5_000 < size < 300_000
     with Image.open(tmp_path / "curve.png") as image:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[0] > 400 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+def test_learning_curves_of_tables_are_in_nats(tmp_path):
+    metrics = [{"step": i, "bits_per_dim": 0.0, "loss": 9.0 / i, "validation_nats": -9.5 / i} for i in range(1, 50)]
+    paths = [tmp_path / "bits.png", tmp_path / "nats.png"]
+    for path, nats in zip(paths, (False, True), strict=True):
+        learning_curve(metrics, path, nats=nats)
+    assert paths[0].read_bytes() != paths[1].read_bytes()

@@ -130,6 +130,7 @@ def test_flow_matching_is_least_at_the_true_field():
     assert np.mean(slope(0.2)) > 0.3 > -0.3 > np.mean(slope(-0.2))
 
 
+@pytest.mark.slow
 def test_flow_matching_takes_a_key_per_example():
     flow, x, keys = matching_flow(), jnp.arange(3.0)[:, None], jax.random.split(jax.random.key(0), 3)
     variables = {"params": {"bijector": {"network": {"excess": jnp.zeros(())}}}}

@@ -44,6 +44,7 @@ def test_a_uniform_model_scores_its_bits(num_bits):
     np.testing.assert_allclose(bits_per_dim({}, x, key=KEY, num_draws=3), num_bits, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_padding_is_paid_for_but_only_real_dimensions_are_counted():
     flow = uniform_flow((28, 28, 1), padding=2)
     x = jax.random.randint(KEY, (2, 28, 28, 1), 0, 256)
@@ -119,6 +120,7 @@ def small_glow():
     return flow, perturb(jax.jit(flow.init)(KEY, x), 1, 0.1), x
 
 
+@pytest.mark.slow
 def test_more_draws_give_a_tighter_bound():
     flow, variables, x = small_glow()
     one, many = (

@@ -251,6 +251,7 @@ def test_keys_reach_parts_whose_log_det_is_estimated():
             jax.eval_shape(lambda v, mixture=mixture: mixture.log_prob(v, x()), variables)
 
 
+@pytest.mark.slow
 def test_conditional_components_hand_the_context_on():
     mixture = mixture_of_flows(small(context_dim=3), MLP((4,)), 2)
     context = jax.random.normal(KEY, (6, 3))

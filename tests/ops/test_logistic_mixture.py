@@ -57,6 +57,7 @@ def test_gaussianize_sends_quantiles_to_normal_quantiles():
     np.testing.assert_allclose(x, X, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_components_part_from_equal_parameters():
     """With equal means they would get equal gradients for ever."""
     grad = jax.grad(lambda p: b.LogisticMixture(2).apply({}, X, p, method="inverse_and_log_det")[1].sum())

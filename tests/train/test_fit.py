@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import jflows
-from jflows.data import ImageData
-from jflows.train import GlowConfig, Run, Runner, fit, load, read_config, read_metrics
+from jflows.data import ImageData, TableData
+from jflows.train import GlowConfig, Run, Runner, TrainConfig, fit, load, read_config, read_metrics
 
 CONFIG = GlowConfig(
     num_levels=1,
@@ -105,12 +105,13 @@ def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
             compiled.extend(text for text in caplog.messages if "Finished XLA compilation" in text)
         return result
 
+    config = TrainConfig(steps=4, batch_size=4, log_every=2, checkpoint_every=4, parallel="none")
+    table = TableData("rows", np.random.RandomState(0).randn(8, 2))
     monkeypatch.setattr(Runner, "run", watched)
-    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    fit(jflows.nice((2,), 1, (3,)), table, config)
     assert compiled == []
-    jax.clear_caches()  # or the program that another test has compiled would serve
     monkeypatch.setattr(Runner, "compile", lambda *_: 0.0)
-    fit(CONFIG.build((4, 4, 1), None), images(), CONFIG)
+    fit(jflows.nice((2,), 1, (5,)), table, config)  # of another width, or the program of the first would serve
     assert compiled  # this is what the test would see
 
 

@@ -84,6 +84,7 @@ def test_steps_decide_which_rows_count():
     np.testing.assert_allclose(losses(MixtureLoss(pretrain_steps=10), step=10), everything, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_consistency_is_a_divergence_between_neighbours():
     plain, near, far = (
         losses(MixtureLoss(consistency=c, consistency_noise=s)) for c, s in ((0.0, 1.0), (2.0, 1e-6), (2.0, 0.5))
@@ -134,6 +135,7 @@ def half_rings() -> TableData:
     return TableData("half_rings", x, label)
 
 
+@pytest.mark.slow
 def test_a_run_with_few_labels_is_enough_to_predict(tmp_path):
     rows = half_rings()
     data = hide_labels(rows, 8, share=0.5)

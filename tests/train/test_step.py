@@ -36,6 +36,7 @@ def largest_difference(left, right) -> float:
     return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), left, right)))
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_constants_stay():
     flow = small_flow()
     step, state = step_of(flow, optax.adam(1e-2))
@@ -62,6 +63,7 @@ def test_gradient_is_that_of_the_weighted_mean():
     assert largest_difference(from_padded.params, from_short.params) < 1e-12
 
 
+@pytest.mark.slow
 def test_accumulation_does_not_change_the_step():
     flow = small_flow()
     whole, state = step_of(flow)

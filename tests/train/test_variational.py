@@ -229,6 +229,7 @@ def test_reverse_kl_finds_a_density_and_its_normaliser():
     np.testing.assert_allclose(drawn.expectation(drawn.x), [1.0, -1.0], atol=0.15)
 
 
+@pytest.mark.slow
 def test_a_maf_teaches_an_iaf():
     teacher = jflows.maf((3,), 1, (8,), activation="tanh")
     student = jflows.iaf((3,), 2, (16,), activation="tanh")
