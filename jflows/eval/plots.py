@@ -100,12 +100,12 @@ def learning_curve(
     axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
     shown = [loss[step > EARLY * step.max()]] if len(step) else []
     val_step, score = _series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
-    if len(val_step):
-        (line,) = axes.plot(
-            val_step, -score if nats else score, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation"
-        )
+    late = val_step > EARLY * (step.max() if len(step) else 0)  # markers are not clipped, so none may lie far outside
+    if late.any():
+        val_loss = -score[late] if nats else score[late]
+        (line,) = axes.plot(val_step[late], val_loss, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
         line.set(markersize=3.5, clip_on=False)
-        shown.append((-score if nats else score)[val_step > EARLY * val_step.max()])
+        shown.append(val_loss)
     if test is not None and math.isfinite(test.nats):
         value = -test.nats if nats else test.bits_per_dim
         label = f"test, averaged weights: {value:.3f}"

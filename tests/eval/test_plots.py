@@ -80,7 +80,9 @@ def test_learning_curve_is_a_small_png(tmp_path, num):
 
 
 def test_learning_curves_of_tables_are_in_nats(tmp_path):
-    metrics = [{"step": i, "bits_per_dim": 3 + 1 / i, "loss": 9.0 / i, "validation_nats": -9.5 / i} for i in range(1, 50)]
+    metrics = [
+        {"step": i, "bits_per_dim": 3 + 1 / i, "loss": 9.0 / i, "validation_nats": -9.5 / i} for i in range(1, 50)
+    ]
     paths = [tmp_path / "bits.png", tmp_path / "nats.png"]
     for path, nats in zip(paths, (False, True), strict=True):
         learning_curve(metrics, path, nats=nats)
