@@ -138,10 +138,10 @@ CASES = (
     Case("leaky_relu", lambda: b.LeakyReLU(), (3,), EXACT | {"jacobian_pattern": np.eye(3, dtype=bool)}),
     Case("elu", lambda: b.ELU(), (3,), {"domain": (-1.0, 10.0)}),
     Case("power", lambda: b.Power(3.0), (3,), {"domain": (1e-4, 10.0)}),
-    Case("logistic_mixture", lambda: b.Elementwise(b.LogisticMixture(3)), (3,)),
+    Case("logistic_mixture", lambda: b.Elementwise(b.LogisticMixture(3)), (3,), slow=True),
     Case("coupling_logistic_mixture", lambda: mlp_coupling(b.LogisticMixture(2)), (3,), CONTEXT, slow=True),
     Case("gaussianize", lambda: b.Elementwise(b.Gaussianize(2)), (3,), {"max_magnitude": 1e3}, slow=True),
-    Case("coupling_alternate", lambda: mlp_coupling(b.Affine(), mask="alternate", flip=True), (5,), EXACT),
+    Case("coupling_alternate", lambda: mlp_coupling(b.Affine(), mask="alternate", flip=True), (5,), EXACT, slow=True),
     Case("coupling_random", lambda: mlp_coupling(b.Shift(), mask="random", seed=3), (5,), EXACT, slow=True),
     Case(
         "coupling_checkerboard",

@@ -22,8 +22,15 @@ def run_data(run: Path, flow: Flow, name: str | None, split: str) -> Data:
     """
     config = read_config(run)
     settings = {**config, "data": name or config.get("data", "")}
+    if is_table(flow) and name is not None and name not in TABLE_NAMES:
+        settings["columns"] = config.get("column_names", ())  # by name, in whatever order this file has them
     try:
         data = load_table(settings, split) if is_table(flow) else load_images(settings, split, flow.event_shape[:2])
+    except InvalidValueError as error:
+        if error.argument != "columns":
+            raise
+        rule = f"must have the columns of the run, {', '.join(config.get('column_names', ()))}"
+        raise DataError(f"data {name!r}", "--data", rule, error.got, "Rename them.") from error
     except DataError as error:
         if name is not None:
             raise
@@ -139,7 +146,7 @@ def sample_labels(flow: Flow, num: int, label: int | None) -> np.ndarray | None:
     classes = num_classes(flow)
     if classes is None:
         if label is not None:
-            fix = "Leave it out, or train with --class-conditional."
+            fix = "Leave it out." if is_table(flow) else "Leave it out, or train with --class-conditional."
             raise InvalidValueError("sample", "--label", "needs a class-conditional flow", label, fix)
         return None
     if label is None:

@@ -7,6 +7,7 @@ import platform
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from jflows.train import FitResult, ImageConfig, Run, TrainConfig, fit, read_con
 from jflows.train.checkpoint import check_unused
 from jflows.typing import Variables
 
+SHOWN_ROWS = 1000  # of a table in its page; where fewer are for testing, the training rows are drawn
 RESULT_KEY = 0  # seed of evaluation noise and of the sample grids, as the default of `jflows evaluate` and `sample`
 # What a resumed run may change. All but `patience`, and `steps`, which stretches the schedule, leave its result alone.
 MAY_DIFFER = (
@@ -76,16 +78,20 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
     if isinstance(config, ImageConfig) and isinstance(data, ImageData) and config.num_bits > data.num_bits:
         rule, fix = f"must be at most the {data.num_bits} bits of {data.name!r}", f"Set --num-bits {data.num_bits}."
         raise InvalidValueError("train", "--num-bits", rule, config.num_bits, fix)
-    settings = {"config": name, **config.to_json()}
+    settings = {"config": name, **config.to_json(), "data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data)}
     if isinstance(data, TableData):
         settings["column_names"] = list(data.columns)
+    if resume and read_config(out).get("data_crc32") != settings["data_crc32"]:
+        rule = "must hold the training rows that the run began with"
+        fix = "Restore them, or train into another directory."
+        raise RunError("train", "--data", rule, f"other rows in {config.data!r}", fix)
     flow = config.build(data.event_shape, data.num_classes)
     with _alone(out):
         run = Run.resume(out, flow, settings, MAY_DIFFER) if resume else Run.create(out, flow, settings)
         result = _fit(flow, data, config, validation, run)
         if result.interrupted:
             return True
-        _finish(flow, result, settings, test, out)
+        _finish(flow, result, settings, data, test, out)
     return False
 
 
@@ -95,7 +101,7 @@ def _fit(flow: Flow, data: Data, config: TrainConfig, validation: Data | None, r
         return fit(flow, data, config, validation=validation, run=run, callback=callback)
 
 
-def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], test: Data, out: Path) -> None:
+def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data, test: Data, out: Path) -> None:
     """Evaluation, result.json and pictures, all with the averaged weights."""
     table = is_table(flow)
     batches = eval_batches(test, settings["eval_batch_size"], **read_options(flow))
@@ -108,9 +114,12 @@ def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], test: Data,
     with pictures.saving(out / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
     with counting("drawing", 1, table):
-        drawn = _draw_all(flow, fitted.variables, test, metrics, score, out)
-    after = f"after {fitted.step:,} steps ({result['train_seconds']:.0f} s)"
-    of_what = f"{'rows' if table else 'images'} {after}"
+        shown = test if isinstance(test, ImageData) or len(test) >= SHOWN_ROWS else data
+        drawn = _draw_all(flow, fitted.variables, shown, metrics, score, out)
+    steps = int(fitted.state.step)
+    kept = "" if fitted.step == steps else f", weights of step {fitted.step:,}"
+    early = f" of {settings['steps']:,}" if steps < settings["steps"] else ""
+    of_what = f"{'rows' if table else 'images'} after {steps:,}{early} steps ({result['train_seconds']:.0f} s){kept}"
     click.echo(f"test {summary(flow, score, of_what)}; {out}: result.json, {', '.join(drawn)}")
 
 

@@ -60,10 +60,7 @@ class TrainBatches:
         self._reduce = _reduction("TrainBatches", data, num_bits)
         if mirror and not isinstance(data, ImageData):
             raise InvalidValueError("TrainBatches", "mirror", "is for images, not for a table", mirror, "Drop it.")
-        if isinstance(data, NoData):
-            self._context = data.context
-        else:
-            self._context = data.label if _check_labels_wanted("TrainBatches", data, labels) else None
+        self._context = _context_of("TrainBatches", data, labels)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
     def at(self, step: int, count: int = 1) -> Batch:
@@ -71,8 +68,8 @@ class TrainBatches:
 
         Shapes:
           x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
-          int32 [count, batch_size], as `NoData` have it, or None; weight: float32 [count, batch_size], all 1; index:
-          uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+          int32 [count, batch_size] of labels, as the data have it, or None; weight: float32 [count, batch_size], all 1;
+          index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
@@ -121,8 +118,8 @@ def eval_batches(
     """All rows of `data` once, in order, in batches of one size; the last is filled up with row 0 at weight 0.
 
     Shapes:
-      x: [batch_size, *data.event_shape], uint8 or float32; context: int32 [batch_size] or None; weight: float32
-      [batch_size]; index: uint32 [batch_size], the row.
+      x: [batch_size, *data.event_shape], uint8 or float32; context: int32 [batch_size] of labels, as the data have it,
+      or None; weight: float32 [batch_size]; index: uint32 [batch_size], the row.
     Raises:
       DataError, InvalidValueError: as `TrainBatches`, at the call.
     Example:
@@ -132,7 +129,7 @@ def eval_batches(
     """
     check_positive("eval_batches", "batch_size", batch_size)
     reduce = _reduction("eval_batches", data, num_bits)
-    with_labels = _check_labels_wanted("eval_batches", data, labels)
+    context = _context_of("eval_batches", data, labels)
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(data), batch_size):
@@ -141,7 +138,7 @@ def eval_batches(
             rows[rows >= len(data)] = 0
             yield _batch(
                 x=reduce(data.x[rows]),
-                context=data.label[rows] if with_labels and data.label is not None else None,
+                context=None if context is None else context[rows],
                 weight=weight,
                 index=rows.astype(np.uint32),
             )
@@ -162,6 +159,14 @@ def _reduction(where: str, data: Data | NoData, num_bits: int | None) -> Callabl
         raise InvalidValueError(where, "num_bits", "is for images, not for a table", num_bits, "Drop it.")
     check_choice(where, "num_bits", num_bits, range(1, data.num_bits + 1))
     return functools.partial(reduce_bits, num_bits=num_bits, from_bits=data.num_bits)
+
+
+def _context_of(where: str, data: Data | NoData, labels: bool | None) -> np.ndarray | None:
+    """What each row is conditioned on: the context of the data if they have one, else their labels if wanted."""
+    context = None if isinstance(data, ImageData) else data.context
+    if isinstance(data, NoData) or (context is not None and not labels):
+        return context
+    return data.label if _check_labels_wanted(where, data, labels) else None
 
 
 def _check_labels_wanted(where: str, data: Data, labels: bool | None) -> bool:

@@ -106,8 +106,11 @@ class TableData(_Rows):
       columns: dim different names; if left out, "x0", "x1", ...
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
       partly_labelled: whether a label of -1 means that there is none.
+      context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in
+        `NoData`; None for none.
     Raises:
-      DataError: if dtype, rank, values, names or labels break these rules; a bad value is named by row and column.
+      DataError: if dtype, rank, values, names, labels or contexts break these rules; a bad value is named by row and
+        column.
     Example:
       >>> data = TableData("people", np.array([[1.7, 65.0], [1.6, 52.0]]), columns=("height", "weight"))
       >>> len(data), data.event_shape, data.x.dtype
@@ -120,6 +123,7 @@ class TableData(_Rows):
     columns: tuple[str, ...] = ()
     num_classes: int | None = None
     partly_labelled: bool = False
+    context: np.ndarray | None = None
 
     def __post_init__(self):
         x = np.asarray(self.x)
@@ -127,6 +131,9 @@ class TableData(_Rows):
         object.__setattr__(self, "columns", names)
         object.__setattr__(self, "x", check_table(x, names, self.name))
         self._check_label()
+        if self.context is not None:
+            where = f"TableData {self.name!r}"
+            object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
 
 
 Data = ImageData | TableData
@@ -151,19 +158,8 @@ class NoData:
     context: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.context is None:
-            return
-        context = np.asarray(self.context)
-        if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size:
-            got = f"dtype {context.dtype}, shape {context.shape}"
-            raise DataError("NoData", "context", "must hold numbers, [num, *context_shape]", got)
-        with np.errstate(over="ignore"):  # reported just below
-            kept = np.ascontiguousarray(context, np.float32 if context.dtype.kind == "f" else np.int32)
-        bad = np.flatnonzero(~np.isfinite(kept).reshape(len(kept), -1).all(axis=1))
-        if bad.size:
-            got = f"row {bad[0]} ({bad.size} bad rows)"
-            raise DataError("NoData", "context", "must be finite in float32", got, "Remove these rows.")
-        object.__setattr__(self, "context", kept)
+        if self.context is not None:
+            object.__setattr__(self, "context", check_context(self.context, "NoData"))
 
     def __len__(self) -> int:
         """Visits in an epoch."""
@@ -255,6 +251,22 @@ def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarra
         got = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else repr(float(value))
         got += f" in row {row}, column {columns[column]!r} ({len(bad)} bad values)"
         raise DataError(where, "x", "must be finite in float32", got, "Remove these rows or this column.")
+    return kept
+
+
+def check_context(context: np.ndarray, where: str, num: int | None = None) -> np.ndarray:
+    """Returns contexts as contiguous float32 or int32, or raises `DataError` naming what is wrong."""
+    context = np.asarray(context)
+    if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size or num not in (None, len(context)):
+        got = f"dtype {context.dtype}, shape {context.shape}"
+        rule = "must hold numbers, [num, *context_shape]" + ("" if num is None else f" for num={num} rows")
+        raise DataError(where, "context", rule, got)
+    with np.errstate(over="ignore"):  # reported just below
+        kept = np.ascontiguousarray(context, np.float32 if context.dtype.kind == "f" else np.int32)
+    bad = np.flatnonzero(~np.isfinite(kept).reshape(len(kept), -1).all(axis=1))
+    if bad.size:
+        got = f"row {bad[0]} ({bad.size} bad rows)"
+        raise DataError(where, "context", "must be finite in float32", got, "Remove these rows.")
     return kept
 
 

@@ -18,6 +18,7 @@ from jflows.data.dataset import TableData, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError, MissingPackageError, did_you_mean
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
+MOST_LOST = 0.9  # of the different values of a column, so many must be left in float32
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 
@@ -37,6 +38,7 @@ def load_file(path: Path, split: str, num_validation: int = 0, columns: Columns 
     """
     names, values = READERS[path.suffix](path, columns)
     data = TableData(path.name, values, columns=tuple(names))
+    check_precision(path, names, values)
     check_varies(data)
     train, test = hold_out(len(data), str(path))
     rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
@@ -82,6 +84,15 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
     if len(set(chosen)) < len(chosen):
         raise InvalidValueError("load", "columns", "must not repeat a column", tuple(columns))
     return chosen
+
+
+def check_precision(path: Path, names: Sequence[str], values: np.ndarray) -> None:
+    """Raises `DataError` if float32, in which tables are kept, cannot tell the values of a column apart."""
+    for name, column in zip(names, values.T, strict=True):
+        distinct, kept = len(np.unique(column)), len(np.unique(column.astype(np.float32)))
+        if kept < MOST_LOST * distinct:
+            rule = "must keep its values apart in float32; subtract an offset from it"
+            raise _bad_column(path.name, name, rule, f"{kept} different values of {distinct}")
 
 
 def check_varies(data: TableData) -> None:

@@ -115,6 +115,7 @@ class Flow(Density):
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
+        check_key("Flow.init", key)
         leading = () if context is None else self._context_batch(context)
         sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
         batch_shape = sample_shape if x is None else self._check_x(x)
@@ -295,13 +296,18 @@ class Flow(Density):
             raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
         fix = f"Reshape x to end with the axes {self.event_shape}."
         check_event_shape("Flow", "x", jnp.shape(x), self.event_shape, fix)
+        if self.dequantize is None and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            fix = "Convert it, x.astype(jnp.float32), or build the flow with `dequantize`."
+            raise InvalidTypeError("Flow", "x", "must be of a floating type", f"{jnp.result_type(x)}", fix)
         return jnp.shape(x)[: jnp.ndim(x) - len(self.event_shape)]
 
     def _check_context(self, context: Array | None, batch_shape: Shape) -> None:
         if (context is None) != (self.context_shape is None):
             rule = "must be None" if self.context_shape is None else f"must have event shape {self.context_shape}"
             got = "None" if context is None else f"shape {jnp.shape(context)}"
-            fix = "Build the flow with num_classes or context_shape." if self.context_shape is None else ""
+            fix = (
+                "Pass one for each row." if context is None else "Build the flow with one: context_dim or num_classes."
+            )
             raise InvalidValueError("Flow", "context", rule, got, fix)
         if context is None:
             return

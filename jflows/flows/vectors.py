@@ -355,6 +355,8 @@ def _steps(where: str, event_shape: Shape, num_layers: int, layer, permutation: 
 
 
 def _flow(bijector: Bijector, base: Base, context_dim: int | None, standardize: bool) -> Flow:
+    if context_dim is not None and (type(context_dim) is not int or context_dim < 1):
+        raise InvalidValueError("Flow", "context_dim", "must be a positive int or None", repr(context_dim))
     bijector = Chain((bijector, Standardize())) if standardize else bijector
     return Flow(bijector, base, base.event_shape, context_shape=None if context_dim is None else (context_dim,))
 
@@ -371,6 +373,8 @@ def _check_vector(where: str, event_shape: Shape) -> None:
     if isinstance(event_shape, int):
         fix = f"Write ({event_shape},)."
         raise InvalidTypeError(where, "event_shape", "must be a tuple", repr(event_shape), fix)
+    if any(type(size) is not int or size < 1 for size in event_shape):
+        raise InvalidValueError(where, "event_shape", "must hold positive ints", tuple(event_shape))
     if len(event_shape) != 1:
         fix = "Flatten the data, or use glow for images."
         raise InvalidValueError(where, "event_shape", "must be (dim,)", tuple(event_shape), fix)

@@ -5,9 +5,10 @@ Read next: `image_configs.py` and `table_configs.py`, from which those in `exper
 
 import dataclasses
 import math
+import typing
 from typing import Any
 
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
 from jflows.flows import Flow
 from jflows.train.optim import OPTIMIZERS, SCHEDULES
 from jflows.train.sharding import PARALLEL_MODES
@@ -80,6 +81,10 @@ class TrainConfig:
 
     def __post_init__(self):
         where = type(self).__name__
+        for name, hint in typing.get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if hint in (int, float, str, bool) and type(value) not in ((int, float) if hint is float else (hint,)):
+                raise InvalidTypeError(where, name, f"must be of type {hint.__name__}", repr(value))
         check_choice(where, "parallel", self.parallel, PARALLEL_MODES)
         check_choice(where, "optimizer", self.optimizer, OPTIMIZERS)
         check_choice(where, "schedule", self.schedule, SCHEDULES)

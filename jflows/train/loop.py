@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.data import Data, NoData, TrainBatches, eval_batches
-from jflows.errors import InvalidTypeError, InvalidValueError, RunError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError, kind_of
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
 from jflows.flows import Flow
@@ -83,7 +83,7 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
-    _check_arguments(data, config, validation, loss)
+    _check_arguments(flow, data, config, validation, loss)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
@@ -113,6 +113,9 @@ def fit(
             if run is not None and (step % config.checkpoint_every == 0 or monitor.best_step == step):
                 monitor.save(step, runner.get_state(state))
     final = runner.get_state(state)
+    if step and int(final.skipped) == step:
+        rule, fix = "must be finite in at least one step", "Look at the loss, and log_density, of the first batch."
+        raise RunError(f"fit, step {step}", "loss", rule, f"{step} steps that were not", fix)
     interrupted = stopped.is_set() and step < config.steps and not monitor.out_of_patience
     if run is not None and run.saved_step() != step:
         monitor.save(step, final)
@@ -120,13 +123,25 @@ def fit(
     return FitResult(variables, at, final, monitor.history, interrupted)
 
 
-def _check_arguments(data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss) -> None:
+def _check_arguments(flow: Flow, data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss) -> None:
     if not isinstance(data, Data | NoData):
         fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
         raise InvalidTypeError("fit", "data", "must be TableData, ImageData or NoData", type(data).__name__, fix)
+    if not isinstance(config, TrainConfig):
+        fix = "Write jflows.train.TrainConfig(steps=1000)."
+        raise InvalidTypeError("fit", "config", "must be a TrainConfig", kind_of(config), fix)
+    if validation is not None and not isinstance(validation, Data):
+        raise InvalidTypeError("fit", "validation", "must be TableData or ImageData", kind_of(validation))
+    if isinstance(loss, type) or not callable(loss):
+        raise InvalidTypeError("fit", "loss", "must be a function such as negative_log_likelihood", kind_of(loss))
     if isinstance(data, NoData) and loss is negative_log_likelihood:
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must be given where there are no data", None, fix)
+    num_components = getattr(flow, "num_components", None)
+    num_classes = None if isinstance(data, NoData) else data.num_classes
+    if config.wants_labels and num_components and num_classes and num_classes > num_components:
+        rule = f"must have labels below the {num_components} components of the mixture"
+        raise InvalidValueError("fit", "data", rule, f"{num_classes} classes", "Build it with more components.")
     if config.patience and validation is None:
         rule, fix = f"must be given with patience={config.patience}", "Set num_validation, or patience=0."
         raise InvalidValueError("fit", "validation", rule, None, fix)

@@ -34,6 +34,7 @@ class LinearField(linen.Module):
 VARIABLES = {"params": {"network": {"matrix": MATRIX}}}
 
 
+@pytest.mark.slow
 def test_a_linear_field_gives_the_matrix_exponential():
     bijector = b.Continuous(LinearField(), rtol=1e-10, atol=1e-10)
 

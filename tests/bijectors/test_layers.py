@@ -40,6 +40,7 @@ def test_init_and_apply_in_bfloat16(make):
     assert (z.dtype, log_det.dtype) == (jnp.bfloat16, jnp.float32)
 
 
+@pytest.mark.slow
 def test_a_float32_context_does_not_widen_bfloat16_values():
     x, context = jnp.ones((2, 4), jnp.bfloat16), jnp.ones((2, 3), jnp.float32)
     for bijector in (b.Elementwise(b.Affine()), b.Coupling(networks.MLP((4,)), b.Affine())):

@@ -134,3 +134,24 @@ def test_samples_of_tables_are_not_pictures(trained, jflows, args, part):
 def test_info_describes_a_flow_of_tables(jflows):
     result = jflows("info", "nsf_coupling", "--num-layers", "2")
     assert "Repeat × 2" in result.stdout and "Standardize" in result.stdout
+
+
+def test_data_are_read_by_the_names_of_the_columns(trained, jflows, people, tmp_path):
+    lines = [line.split(",") for line in people.read_text().splitlines()]
+    for name, header in (("swapped", "height,weight"), ("renamed", "a,b")):
+        rows = [f"{line[1]},{line[2]}" for line in lines[1:]]
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+    score = lambda *args: jflows("evaluate", trained[0], "--split", "train", *args).stdout.split()[:3]
+    assert score("--data", tmp_path / "swapped.csv") == score()
+    result = jflows("evaluate", trained[0], "--data", tmp_path / "renamed.csv")
+    assert result.exit_code == 2 and "must have the columns of the run, weight, height" in result.stderr
+
+
+def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
+    table = np.random.RandomState(0).randn(60, 2)
+    np.save(tmp_path / "rows.npy", table)
+    args = ("train", "maf", *TINY, "--data", tmp_path / "rows.npy", "--out", tmp_path / "run")
+    assert jflows(*args).exit_code == 0
+    np.save(tmp_path / "rows.npy", table[:40])
+    result = jflows("train", "maf", "--out", tmp_path / "run", "--resume", "--steps", "40")
+    assert result.exit_code == 2 and "must hold the training rows that the run began with" in result.stderr

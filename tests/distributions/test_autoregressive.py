@@ -114,7 +114,7 @@ def test_any_autoregressive_network_samples_the_same():
     np.testing.assert_allclose(z.reshape(-1, DIM), (weights * means).sum(1), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("num_components", [1, 2, 10])
+@pytest.mark.parametrize("num_components", [1, 10])
 def test_starts_nearly_normal_with_components_that_differ(num_components):
     base = AutoregressiveMixture((1,), MADE((4,)), num_components)
     z = np.linspace(-9, 9, 4001)[:, None]

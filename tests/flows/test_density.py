@@ -47,7 +47,7 @@ def coupling(inner: b.InnerMap) -> Bijector:
 FAMILIES = {
     "elementwise_affine": Family(lambda dim: b.Elementwise(b.Affine()), (1,)),
     "coupling_affine": Family(
-        lambda dim: in_layers(lambda: coupling(b.Affine()), b.InvertibleLinear, b.ActNorm), (2,), bound=24.0
+        lambda dim: in_layers(lambda: coupling(b.Affine()), b.InvertibleLinear, b.ActNorm), (2,), bound=24.0, slow=True
     ),
     "elementwise_prelu": Family(lambda dim: in_layers(lambda: b.Elementwise(b.PReLU()), b.ActNorm), (1,)),
     "logistic_mixture": Family(lambda dim: b.Elementwise(b.LogisticMixture(3)), (1,)),

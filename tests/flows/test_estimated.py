@@ -75,6 +75,7 @@ def test_the_mean_over_keys_is_the_exact_log_prob():
     np.testing.assert_array_less(np.abs(np.mean(draws, axis=0) - wanted), 4 * error)
 
 
+@pytest.mark.slow
 def test_latents_need_no_key():
     bijector = b.Residual(networks.LipschitzMLP((4,)), "roulette", event_ndims=3)
     flow = Flow(bijector, StandardNormal((2, 2, 1)), (2, 2, 1), UniformDequantize(3))

@@ -196,6 +196,7 @@ def test_an_empty_cluster_starts_from_all_rows():
     np.testing.assert_allclose(found, np.tile(x(64).mean(axis=0), (3, 1)), atol=0.6)
 
 
+@pytest.mark.slow
 def test_batch_statistics_of_every_part_are_updated():
     mixture = mixture_of_flows(small(norm="batchnorm"), None, 2, trunk=small(norm="batchnorm"))
     variables = mixture.init(KEY, x(16))
@@ -205,6 +206,7 @@ def test_batch_statistics_of_every_part_are_updated():
     assert all(jax.tree.leaves(moved))
 
 
+@pytest.mark.slow
 def test_activations_name_their_part():
     variables, _ = measured("different")
     sizes = MIXTURES["different"].activations(variables, x())

@@ -183,6 +183,7 @@ def test_no_images_gives_no_images_and_a_zero_gradient():
     np.testing.assert_array_equal(dk, 0)
 
 
+@pytest.mark.slow
 def test_relu_equals_jax_nn_relu_with_its_derivatives():
     x = jnp.asarray([-1.5, -0.0, 0.0, 2.0, 1e-300, jnp.inf, -jnp.inf])
 

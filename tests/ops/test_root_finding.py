@@ -96,6 +96,7 @@ def test_fixed_point_solves_its_equation():
     np.testing.assert_allclose(narrow, x, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_fixed_point_has_the_derivatives_of_the_long_iteration_in_both_modes():
     rows = jax.jacrev(unrolled, (0, 1))(PARAMS, Z)
     for mode in (jax.jacrev, jax.jacfwd):

@@ -115,6 +115,7 @@ def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
     assert compiled  # this is what the test would see
 
 
+@pytest.mark.slow
 def test_resume_drops_metrics_of_steps_that_are_taken_again(tmp_path):
     train(tmp_path, dataclasses.replace(CONFIG, steps=8))
     with (tmp_path / "metrics.jsonl").open("a") as file:

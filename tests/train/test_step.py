@@ -97,6 +97,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
     assert largest_difference(good.params, state.params) > 0
 
 
+@pytest.mark.slow
 def test_noise_depends_on_the_visit_alone():
     """The same visits in another order, or in another batch, get the same noise."""
     flow = small_flow()

@@ -1,5 +1,7 @@
 """Training on tables: the same loop, without what belongs to images."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,11 +9,11 @@ import pytest
 import jflows
 from jflows import bijectors as b
 from jflows import nn
-from jflows.data import eval_batches, load
+from jflows.data import TableData, eval_batches, load
 from jflows.distributions import StandardNormal
-from jflows.errors import InvalidTypeError
+from jflows.errors import DataError, InvalidTypeError, RunError
 from jflows.eval import evaluate
-from jflows.train import Run, TrainConfig, fit
+from jflows.train import MixtureLoss, Run, TrainConfig, fit
 
 CONFIG = TrainConfig(
     steps=60,
@@ -49,3 +51,44 @@ def test_arrays_are_to_be_wrapped():
         InvalidTypeError, match="fit: `data` must be TableData, ImageData or NoData; got ndarray. Wrap arrays"
     ):
         fit(spline_flow(), np.zeros((4, 2)), CONFIG)
+
+
+def test_rows_have_contexts():
+    x, context = np.random.RandomState(0).randn(2, 200, 1)
+    table = TableData("rows", x + 3 * context, context=context)
+    flow = jflows.maf((1,), 1, (8,), context_dim=1)
+    config = dataclasses.replace(CONFIG, steps=100, checkpoint_every=100, eval_every=20)
+    result = fit(flow, table, config, validation=table)
+    assert result.history[-1]["validation_nats"] > -2.2  # log p(x) alone is -2.6, given the context -1.4
+    with pytest.raises(DataError, match=r"`context` must hold numbers, \[num, \*context_shape\] for num=200 rows"):
+        TableData("rows", x, context=context[:5])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(config=dict(steps=10)), "fit: `config` must be a TrainConfig; got dict"),
+        (dict(validation=np.zeros((4, 2))), "fit: `validation` must be TableData or ImageData; got ndarray"),
+        (dict(loss=MixtureLoss), "fit: `loss` must be a function .*; got the class MixtureLoss"),
+    ],
+)
+def test_arguments_of_other_types_are_named(change, message):
+    arguments = dict(config=CONFIG) | change
+    with pytest.raises(InvalidTypeError, match=message):
+        fit(spline_flow(), load("two_moons"), **arguments)
+
+
+def test_a_run_without_one_finite_step_is_an_error():
+    nowhere = lambda flow, variables, batch, key: (jax.numpy.full(len(batch.x), np.nan), {})
+    with pytest.raises(RunError, match="must be finite in at least one step; got 10 steps that were not"):
+        fit(
+            spline_flow(),
+            load("two_moons"),
+            dataclasses.replace(CONFIG, steps=10, log_every=10, checkpoint_every=10),
+            loss=nowhere,
+        )
+
+
+def test_settings_are_of_their_type():
+    with pytest.raises(InvalidTypeError, match=r"TrainConfig: `steps` must be of type int; got 10.0"):
+        TrainConfig(steps=10.0)

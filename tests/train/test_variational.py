@@ -259,6 +259,7 @@ def test_contexts_make_it_amortised():
     assert np.all(np.abs(drawn.log_normalizer - expected) < 4 * drawn.standard_error + 1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_without_data_that_goes_wrong_names_a_layer():
     config = TrainConfig(steps=4, log_every=4, batch_size=4, max_skipped=4, parallel="none")
     with pytest.raises(RunError, match="must stay finite.*largest activation .* in bijector"):
