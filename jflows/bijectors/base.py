@@ -98,7 +98,7 @@ class Bijector(nn.Module, abc.ABC):
             another size than at `init`, or the context is left out or added since.
         """
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
-        with as_initialised(self, "z", z, context):
+        with as_initialised(self, "z", z, context, len(batch_shape)):
             x, log_det = self._forward_and_log_det(z, context)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
@@ -114,7 +114,7 @@ class Bijector(nn.Module, abc.ABC):
           InvalidValueError: as `forward_and_log_det`, with x for z.
         """
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
-        with as_initialised(self, "x", x, context):
+        with as_initialised(self, "x", x, context, len(batch_shape)):
             z, log_det = self._inverse_and_log_det(x, context)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+import jax.numpy as jnp
 from flax import errors
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
@@ -12,13 +13,18 @@ from jflows.typing import Array
 
 
 @contextlib.contextmanager
-def as_initialised(module: nn.Module, argument: str, value: Array, context: Array | None) -> Iterator[None]:
+def as_initialised(
+    module: nn.Module, argument: str, value: Array, context: Array | None, batch_ndims: int
+) -> Iterator[None]:
     """Raises `InvalidValueError`, in terms of the arguments, where Flax finds parameters of another shape or none.
 
     A context that is left out is told by parameters that only a context needs: all modules of jflows name those
     "context". A conditioner of your own is helped if it does so too.
     """
     where = type(module).__name__
+    if context is not None and context.ndim <= batch_ndims and jnp.issubdtype(context.dtype, jnp.floating):
+        rule = f"must have its features on axes of their own, after the {batch_ndims} batch axes of {argument}"
+        raise InvalidValueError(where, "context", rule, _shape(context), "Write context[..., None] for one feature.")
     if context is None and module.scope is not None and not module.scope.path and not module.is_initializing():
         names = {part for path in flatten_dict(module.variables.get("params", {})) for part in path}
         if any("context" in name for name in names):

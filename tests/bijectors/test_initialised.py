@@ -75,3 +75,11 @@ def test_variables_of_another_bijector_are_refused():
 def test_a_map_without_parameters_ignores_the_context():
     x, log_det = b.Reverse().apply({}, jnp.arange(4.0), jnp.ones(2), method="forward_and_log_det")
     assert x.tolist() == [3.0, 2.0, 1.0, 0.0] and log_det == 0
+
+
+def test_a_context_without_features_is_refused():
+    bijector = CONDITIONAL["coupling"]()
+    with pytest.raises(
+        InvalidValueError, match=r"`context` must have its features .* after the 1 batch axes of x; got"
+    ):
+        bijector.init(KEY, jnp.ones((3, 4)), jnp.ones(3), method="inverse_and_log_det")
