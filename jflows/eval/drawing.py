@@ -197,6 +197,7 @@ def errors(axes: "Axes", before: np.ndarray, after: np.ndarray) -> None:
         largest = "0 (exact)" if values[-1] == 0 else f"{values[-1]:.1e}"
         axes.plot(values[seen], share[seen], color=colour, linewidth=1.4, label=f"{name}: largest {largest}")
     axes.set_xscale("log")
+    axes.minorticks_off()  # within one decade matplotlib would label them, one over the other
     axes.set_ylim(0, 1.36)  # room for the words
     axes.yaxis.tick_right()
     axes.set_yticks([0, 0.5, 1], ["0", "50%", "100%"])
