@@ -7,7 +7,7 @@ from jflows.train import NiceConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Nice(NiceConfig):
-    """For two moons, unless `--data` says otherwise."""
+    """For two moons, unless `--data` says otherwise; any other table by its name or path."""
 
     steps: int = 5000
     log_every: int = 250
