@@ -7,7 +7,10 @@ from jflows.train import NsfCouplingConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NsfPower(NsfCouplingConfig):
-    """Expected: 0.530 nats (104 minutes beside other work); at least 0.57 was the aim, the paper's RQ-NSF by couplings has 0.64."""
+    """Expected: 0.530 nats (104 minutes beside other work).
+
+    At least 0.57 was the aim, the paper's RQ-NSF by couplings has 0.64.
+    """
 
     data: str = "power"
     num_layers: int = 8
