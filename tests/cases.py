@@ -116,7 +116,7 @@ CASES = (
         EXACT | {"float32_tol": 1e-5},
         slow=True,
     ),
-    Case("elementwise_affine_context", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL | CONTEXT),
+    Case("elementwise_affine_context", lambda: b.Elementwise(b.Affine()), (6,), EXACT | DIAGONAL | CONTEXT, slow=True),
     Case(
         "elementwise_affine_image_context",
         lambda: b.Elementwise(b.Affine(), event_ndims=3),
@@ -171,7 +171,7 @@ CASES = (
         {"domain": (1e-4, 1.0)} | CONTEXT,
     ),
     Case("split", lambda: b.Split(b.Elementwise(b.Affine()), mlp_coupling(b.Shift())), (5,), BOUNDED | CONTEXT),
-    Case("vmap", lambda: b.Vmap(mlp_coupling(b.Affine()), 2), (2, 3), BOUNDED | CONTEXT),
+    Case("vmap", lambda: b.Vmap(mlp_coupling(b.Affine()), 2), (2, 3), BOUNDED | CONTEXT, slow=True),
     Case("centred_pixels", lambda: b.CentredPixels(), (2, 2, 3), PIXELS | EXACT),
     Case("centred_pixels_5_bits", lambda: b.CentredPixels(5), (2, 2, 3), PIXELS | EXACT | {"domain": (0.0, 32.0)}),
     Case("logit_pixels", lambda: b.LogitPixels(), (2, 2, 3), PIXELS | {"float32_tol": 1e-5}),
@@ -223,7 +223,7 @@ CASES = (
     Case("coupling_sigmoid", lambda: mlp_coupling(b.Affine("sigmoid")), (5,), UNBOUNDED, slow=True),
     Case("coupling_exp", lambda: mlp_coupling(b.Affine("exp")), (5,), UNBOUNDED, slow=True),
     Case("coupling_shift", lambda: mlp_coupling(b.Shift()), (2,), EXACT | {"jacobian_pattern": block_pattern(1, 2)}),
-    Case("coupling_spline", lambda: mlp_coupling(b.RationalQuadraticSpline(3, 2.0)), (4,), SPLINE),
+    Case("coupling_spline", lambda: mlp_coupling(b.RationalQuadraticSpline(3, 2.0)), (4,), SPLINE, slow=True),
     Case(
         "coupling_spline_learned",
         lambda: mlp_coupling(b.RationalQuadraticSpline(2, 1.0, learn_bound=True, boundary="learned")),
@@ -345,7 +345,7 @@ CASES = (
         CONTEXT,
         slow=True,
     ),
-    Case("block_autoregressive", lambda: b.BlockNeuralAutoregressive(2), (3,), TRIANGULAR),
+    Case("block_autoregressive", lambda: b.BlockNeuralAutoregressive(2), (3,), TRIANGULAR, slow=True),
     Case("block_autoregressive_context", lambda: b.BlockNeuralAutoregressive(2, 2), (2,), CONTEXT, slow=True),
     Case("block_autoregressive_add", lambda: b.BlockNeuralAutoregressive(2, residual="add"), (2,), slow=True),
     Case(

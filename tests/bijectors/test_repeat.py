@@ -50,7 +50,10 @@ def gradients(bijector, method, variables, x, context, weights):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("backprop", "anchor_every"), [("remat", 0), ("invertible", 0), ("invertible", 2)])
+@pytest.mark.parametrize(
+    ("backprop", "anchor_every"),
+    [pytest.param("remat", 0, marks=pytest.mark.slow), ("invertible", 0), ("invertible", 2)],
+)
 def test_gradients_equal_those_of_plain_autodiff(backprop, anchor_every, method):
     wanted = gradients(repeat("standard"), method, *example())
     got = gradients(repeat(backprop, anchor_every), method, *example())

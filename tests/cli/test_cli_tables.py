@@ -75,6 +75,7 @@ def test_two_equal_training_runs_are_one_and_resumption_needs_no_options(trained
     assert json.loads((trained[0] / "result.json").read_text())["steps"] == 40
 
 
+@pytest.mark.slow
 def test_a_toy_has_validation_rows_of_its_own(jflows, tmp_path):
     result = jflows("train", "realnvp", *TINY, "--out", tmp_path / "moons")
     assert result.exit_code == 0, result.stderr

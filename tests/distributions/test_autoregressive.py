@@ -92,6 +92,7 @@ def test_density_integrates_to_one(dim):
     np.testing.assert_allclose(mass, 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_any_autoregressive_network_samples_the_same():
     base, variables = base_and_variables(num_components=1)
     plain = AutoregressiveMixture((DIM,), Plain(base.conditioner), 1)

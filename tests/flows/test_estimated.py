@@ -87,6 +87,7 @@ def test_latents_need_no_key():
     assert np.max(error) < 1e-10
 
 
+@pytest.mark.slow
 def test_trains():
     flow, variables, x = prepared()
     optimizer = optax.adam(3e-3)

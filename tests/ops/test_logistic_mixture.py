@@ -48,6 +48,7 @@ def test_normal_quantile_of_a_logit():
     np.testing.assert_allclose(log_slope, jnp.log(jax.vmap(jax.grad(lambda v: normal_logit_cdf(v)[0]))(z)), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_gaussianize_sends_quantiles_to_normal_quantiles():
     params = jnp.concatenate([LOGITS, MEANS - jnp.asarray([[-1.0], [0.0], [1.0]]), 4 * jnp.arctanh(LOG_SCALES / 4)])
     z, _ = b.Gaussianize(3).apply({}, X, params, method="inverse_and_log_det")

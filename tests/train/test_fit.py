@@ -76,6 +76,7 @@ def test_load_needs_the_directory_alone(finished):
     assert load(directory, checkpoint=8)[0] == flow
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
     """Stopped after 8 of 12 steps by SIGTERM, then resumed: every number of the state is the same."""
 
@@ -166,6 +167,7 @@ def test_a_run_that_is_never_finite_ends_with_the_layer(tmp_path):
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_reconstruction_is_watched_with_invertible_backprop():
     config = dataclasses.replace(CONFIG, backprop="invertible")
     flow = config.build((4, 4, 1), None)

@@ -94,7 +94,7 @@ FLOWS = {
 }
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", ["iaf", pytest.param("parallel maf", marks=pytest.mark.slow)])
 def test_the_path_gradient_leaves_out_the_score(name):
     """Exactly, and all of the gradient at the optimum; the plain gradient is that of the value, by differences."""
     flow = FLOWS[name]()
@@ -335,6 +335,7 @@ def test_mistakes_are_named(make, error, message):
         make()
 
 
+@pytest.mark.slow
 def test_the_example_of_the_docs_runs(capsys):
     text = (Path(__file__).resolve().parents[2] / "docs" / "variational.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
