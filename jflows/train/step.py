@@ -98,23 +98,8 @@ def make_train_step(
         weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
         return jnp.sum(weighted), {**extra, **updates}
 
-    def gradients(state: TrainState, batch: Batch):
-        """Sums over the batch: loss, weight, gradient; and the updated collections."""
-
-        def part(carry, part_batch):
-            total, extra = carry
-            value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
-            (value, extra), grads = value_and_grad(state.params, extra, part_batch, state)
-            sums = (value, jnp.sum(part_batch.weight), grads)
-            return (jax.tree.map(jnp.add, total, sums), extra), None
-
-        zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
-        if accumulate == 1:
-            return part((zeros, state.extra), batch)[0]
-        return jax.lax.scan(part, (zeros, state.extra), _parts(batch, accumulate))[0]
-
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        sums, extra = reduce(gradients(state, batch))
+        sums, extra = reduce(_sum_gradients(summed_loss, accumulate, state, batch))
         total, weight, grads = sums
         mean_loss = total / weight
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
@@ -138,6 +123,22 @@ def make_train_step(
         return state, metrics
 
     return step
+
+
+def _sum_gradients(summed_loss: Callable, accumulate: int, state: TrainState, batch: Batch):
+    """Sums over the batch, in `accumulate` parts: loss, weight, gradient; and the updated collections."""
+
+    def part(carry, part_batch):
+        total, extra = carry
+        value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
+        (value, extra), grads = value_and_grad(state.params, extra, part_batch, state)
+        sums = (value, jnp.sum(part_batch.weight), grads)
+        return (jax.tree.map(jnp.add, total, sums), extra), None
+
+    zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+    if accumulate == 1:
+        return part((zeros, state.extra), batch)[0]
+    return jax.lax.scan(part, (zeros, state.extra), _parts(batch, accumulate))[0]
 
 
 def _select(condition: Array, new: TrainState, old: TrainState) -> TrainState:
