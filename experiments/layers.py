@@ -53,6 +53,7 @@ def train(num_layers: int, train: TableData, test: TableData, steps: int, seed: 
 
 
 def main() -> None:
+    """Reads the command line, trains every depth, and writes the figures and their numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=sorted(TOYS))
     parser.add_argument("--out", type=Path, help="folder; default runs/<data>_layers")
