@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data import SOURCES, TABLE_NAMES, TABLE_SUFFIXES, Data, ImageData, TableData, load
+from jflows.data import SOURCES, TABLE_NAMES, TABLE_SUFFIXES, Data, ImageData, TableData, load, only_classes
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import Evaluation
-from jflows.flows import Flow
+from jflows.flows import Density, Flow
 from jflows.train import ImageConfig, TrainConfig, read_config
 
 
-def run_data(run: Path, flow: Flow, name: str | None, split: str) -> Data:
+def run_data(run: Path, flow: Density, name: str | None, split: str) -> Data:
     """The data that a flow is asked about, checked to fit it.
 
     Args:
@@ -40,15 +40,18 @@ def run_data(run: Path, flow: Flow, name: str | None, split: str) -> Data:
     return data
 
 
-def run_images(run: Path, flow: Flow, name: str | None, split: str) -> ImageData:
+def run_images(run: Path, flow: Density, name: str | None, split: str) -> ImageData:
     """As `run_data`, with the bits of the flow.
 
     Raises:
-      InvalidValueError: for a flow of tables.
+      InvalidValueError: for a flow of tables, or a mixture, which has no one latent space.
     """
-    if is_table(flow):
+    if is_table(flow) or not isinstance(flow, Flow):
         rule = "must be that of a flow of images, to draw them"
-        raise InvalidValueError("pictures", "run", rule, f"{run}, a flow of tables", "Try `jflows sample`.")
+        got = (
+            f"{run}, a {'flow' if isinstance(flow, Flow) else 'mixture'} of {'tables' if is_table(flow) else 'images'}"
+        )
+        raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
     images = run_data(run, flow, name, split)
     assert isinstance(images, ImageData)
     return images.reduced(pixel_bits(flow))
@@ -86,14 +89,20 @@ def load_table(config: dict[str, Any], split: str) -> TableData:
     data = load(name, split, num_validation=config.get("num_validation", 0), **given)
     if not isinstance(data, TableData):
         raise DataError("data", "--data", "must be a table, for a flow of vectors", f"the images {name!r}")
-    return data
+    if config.get("classes"):
+        data = only_classes(data, config["classes"])
+    num = config.get("num_train", 0) if split == "train" else 0
+    if num > len(data):
+        rule = f"must be at most {len(data):,}, the training rows of {name!r}"
+        raise InvalidValueError("data", "--num-train", rule, repr(num))
+    return data.take(np.arange(num)) if num else data
 
 
 def _not_images(name: str) -> DataError:
     return DataError("data", "--data", "must hold images, for a flow of images", f"the table {name!r}", "Name others.")
 
 
-def check_fit(flow: Flow, data: Data) -> None:
+def check_fit(flow: Density, data: Data) -> None:
     """Raises `DataError` unless the flow can score these data."""
     where = f"data {data.name!r}"
     if data.event_shape != flow.event_shape:
@@ -108,18 +117,18 @@ def check_fit(flow: Flow, data: Data) -> None:
         raise DataError(where, "label", rule, f"{data.num_classes} classes", "Choose other data by --data.")
 
 
-def is_table(flow: Flow) -> bool:
+def is_table(flow: Density) -> bool:
     """Whether the flow is one of vectors."""
     return len(flow.event_shape) == 1
 
 
-def read_options(flow: Flow) -> dict[str, Any]:
+def read_options(flow: Density) -> dict[str, Any]:
     """How `eval_batches` is to read data for this flow."""
     labels = {"labels": flow.context_shape is not None}
     return labels if is_table(flow) else {**labels, "num_bits": pixel_bits(flow)}
 
 
-def summary(flow: Flow, score: Evaluation, of_what: str) -> str:
+def summary(flow: Density, score: Evaluation, of_what: str) -> str:
     """One line: the score in the unit of the field, with its standard error, and in the other unit."""
     nats = f"{score.nats:.4f} ± {score.nats_standard_error:.4f} nats"
     bits = f"{score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim"
@@ -127,17 +136,17 @@ def summary(flow: Flow, score: Evaluation, of_what: str) -> str:
     return f"{first} ({second}) on {score.num_examples:,} {of_what}"
 
 
-def pixel_bits(flow: Flow) -> int:
+def pixel_bits(flow: Density) -> int:
     """Bits of the integers that a flow of images models."""
     return 8 if flow.dequantize is None else flow.dequantize.num_bits
 
 
-def num_classes(flow: Flow) -> int | None:
+def num_classes(flow: Density) -> int | None:
     """Classes of the flow's label embedding, or None."""
-    return getattr(flow.embed, "num_classes", None)
+    return getattr(getattr(flow, "embed", None), "num_classes", None)
 
 
-def sample_labels(flow: Flow, num: int, label: int | None) -> np.ndarray | None:
+def sample_labels(flow: Density, num: int, label: int | None) -> np.ndarray | None:
     """The labels of `num` samples: all `label`, or all classes in turn.
 
     Raises:

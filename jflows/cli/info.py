@@ -14,7 +14,7 @@ from rich.text import Text
 from jflows.bijectors import Bijector, Chain, MultiScale, Repeat
 from jflows.cli.datasets import load_config_data
 from jflows.data import SOURCES
-from jflows.flows import Flow
+from jflows.flows import Density, Flow, MixtureOfFlows
 from jflows.train import ImageConfig, TrainConfig, load
 from jflows.typing import Shape, Variables
 
@@ -47,31 +47,55 @@ def describe_run(run: Path) -> None:
     _print(*load(run))
 
 
-def abstract_variables(flow: Flow) -> Variables:
+def abstract_variables(flow: Density) -> Variables:
     """Shapes and types of a flow's variables, without computing them."""
     x = jax.ShapeDtypeStruct((1, *flow.event_shape), jnp.uint8 if flow.dequantize is not None else jnp.float32)
     context = None
     if flow.context_shape is not None:
-        context = jax.ShapeDtypeStruct((1, *flow.context_shape), jnp.int32 if flow.embed is not None else jnp.float32)
+        embeds = getattr(flow, "embed", None) is not None
+        context = jax.ShapeDtypeStruct((1, *flow.context_shape), jnp.int32 if embeds else jnp.float32)
     return jax.eval_shape(flow.init, jax.random.key(0), x, context)
 
 
-def rows(flow: Flow, variables: Variables) -> list[Row]:
+def rows(flow: Density, variables: Variables) -> list[Row]:
     """The table from data to latent; the last row is the total."""
     params = variables.get("params", {})
-    found = [Row(0, "data", flow.event_shape, 0)]
+    found = _mixture_rows(flow, params) if isinstance(flow, MixtureOfFlows) else _flow_rows(flow, params, 0)
+    return [Row(0, "data", flow.event_shape, 0), *found, Row(0, "total", None, _count(params))]
+
+
+def _mixture_rows(mixture: MixtureOfFlows, params: Mapping[str, Any]) -> Iterator[Row]:
+    """Trunk, encoder, weights, and each architecture of the components, with the parameters of all its copies."""
+    if mixture.trunk is not None:
+        yield Row(0, "trunk", mixture.trunk.latent_shape, _count(params["trunk"]))
+        yield from _flow_rows(mixture.trunk, params["trunk"], 1, base=False)
+    if mixture.encoder is not None:
+        num_components = (mixture.num_components,)
+        yield Row(0, f"encoder {type(mixture.encoder).__name__}", num_components, _count(params["encoder"]))
+    if mixture.weights == "learned":
+        yield Row(0, "weights", (mixture.num_components,), mixture.num_components)
+    of_all = params.get("components", {})
+    for number, flow in enumerate(mixture.components):
+        own = of_all if len(mixture.components) == 1 else of_all.get(str(number), {})
+        title = f"component × {mixture.num_components}" if own is of_all else f"component {number}"
+        yield Row(0, title, flow.latent_shape, _count(own))
+        yield from _flow_rows(flow, own, 1)
+
+
+def _flow_rows(flow: Density, params: Mapping[str, Any], depth: int, base: bool = True) -> Iterator[Row]:
+    assert isinstance(flow, Flow)
     shape = flow.event_shape
     if flow.embed is not None:
-        found.append(Row(0, f"{type(flow.embed).__name__} of the context", None, _count(params.get("embed", {}))))
+        yield Row(depth, f"{type(flow.embed).__name__} of the context", None, _count(params.get("embed", {})))
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(shape)
         padded = f" (padding {flow.dequantize.padding})" if flow.dequantize.padding else ""
-        found.append(Row(0, f"{type(flow.dequantize).__name__}, {flow.dequantize.num_bits} bits{padded}", shape, 0))
+        yield Row(depth, f"{type(flow.dequantize).__name__}, {flow.dequantize.num_bits} bits{padded}", shape, 0)
     if flow.preprocess is not None:
-        found += _walk(flow.preprocess, params.get("preprocess", {}), shape, 0)
-    found += _walk(flow.bijector, params.get("bijector", {}), shape, 0)
-    found.append(Row(0, f"base {type(flow.base).__name__}", flow.latent_shape, _count(params.get("base", {}))))
-    return [*found, Row(0, "total", None, _count(params))]
+        yield from _walk(flow.preprocess, params.get("preprocess", {}), shape, depth)
+    yield from _walk(flow.bijector, params.get("bijector", {}), shape, depth)
+    if base:
+        yield Row(depth, f"base {type(flow.base).__name__}", flow.latent_shape, _count(params.get("base", {})))
 
 
 def _walk(layer: Bijector, params: Mapping[str, Any], x_shape: Shape, depth: int, name: str = "") -> Iterator[Row]:
@@ -118,7 +142,7 @@ def _count(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def _print(flow: Flow, variables: Variables) -> None:
+def _print(flow: Density, variables: Variables) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("layer, from data to latent", no_wrap=True)
     table.add_column("output shape", no_wrap=True)

@@ -14,7 +14,7 @@ import numpy as np
 from jflows.data import ImageData, TableData
 from jflows.errors import DataError, InvalidValueError, RunError
 from jflows.eval import drawing, latent, plane_page, plots
-from jflows.flows import Flow
+from jflows.flows import Density, Flow
 from jflows.typing import Array, Key, Variables
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAX_ROW = 20
 
 
 def draw(
-    flow: Flow, variables: Variables, key: Key, num: int, context: np.ndarray | None, temperature: float
+    flow: Density, variables: Variables, key: Key, num: int, context: np.ndarray | None, temperature: float
 ) -> np.ndarray:
     """`num` samples, a batch at a time; the temperature is traced, so all temperatures share one program.
 
@@ -175,7 +175,7 @@ def saving(path: Path) -> Iterator[Path]:
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "size"))
-def _draw(flow: Flow, variables: Variables, key: Key, context: Array | None, temperature: Array, size: int) -> Array:
+def _draw(flow: Density, variables: Variables, key: Key, context: Array | None, temperature: Array, size: int) -> Array:
     return flow.sample(variables, key, (size,) if context is None else (), context, temperature)
 
 

@@ -8,11 +8,13 @@ import jax
 from jflows.cli import pictures, table_output
 from jflows.cli.datasets import is_table, pixel_bits, read_options, run_data, run_images, sample_labels, summary
 from jflows.cli.progress import counting
-from jflows.data import eval_batches
+from jflows.data import ImageData, eval_batches
 from jflows.errors import InvalidValueError
 from jflows.eval import evaluate as evaluate_flow
+from jflows.flows import Flow
 from jflows.train import load as load_run
 from jflows.train import read_config
+from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 
@@ -79,8 +81,7 @@ def interpolate(
     out: Path | None,
 ) -> None:
     """Writes a picture of latent paths, one row per pair of images."""
-    flow, variables = load_run(run, weights=weights, checkpoint=checkpoint)
-    images = run_images(run, flow, data, split)
+    flow, variables, images = _load_images(run, weights, checkpoint, data, split)
     path = out or run / "interpolation.png"
     pictures.interpolation(
         flow, variables, images, path, seed=seed, num_pairs=num_pairs, num_steps=num_steps, mode=mode
@@ -99,10 +100,18 @@ def reconstruct(
     out: Path | None,
 ) -> None:
     """Writes images, their reconstructions and the error, and prints its maximum."""
-    flow, variables = load_run(run, weights=weights, checkpoint=checkpoint)
-    images = run_images(run, flow, data, split)
+    flow, variables, images = _load_images(run, weights, checkpoint, data, split)
     path = out or run / "reconstruction.png"
     error = pictures.reconstruction(flow, variables, images, path, seed=seed, num=num)
     click.echo(
         f"largest |decode(encode(x)) - x| over {num} {split} images: {error:.3g} pixel levels; picture in {path}"
     )
+
+
+def _load_images(
+    run: Path, weights: str, checkpoint: str | int, data: str | None, split: str
+) -> tuple[Flow, Variables, ImageData]:
+    flow, variables = load_run(run, weights=weights, checkpoint=checkpoint)
+    images = run_images(run, flow, data, split)
+    assert isinstance(flow, Flow)
+    return flow, variables, images

@@ -17,14 +17,14 @@ import jax
 import numpy as np
 
 from jflows._version import __version__
-from jflows.cli import pictures
+from jflows.cli import mixture_output, pictures
 from jflows.cli.configs import from_stored
 from jflows.cli.datasets import is_table, load_config_data, pixel_bits, read_options, sample_labels, summary
 from jflows.cli.progress import counting, training
 from jflows.data import Data, ImageData, TableData, eval_batches, has_validation
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate, plots
-from jflows.flows import Flow
+from jflows.flows import Density, Flow, MixtureOfFlows
 from jflows.train import FitResult, ImageConfig, Run, TrainConfig, fit, read_config, read_metrics
 from jflows.train.checkpoint import check_unused
 from jflows.typing import Variables
@@ -85,6 +85,7 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
         rule = "must hold the training rows that the run began with"
         fix = "Restore them, or train into another directory."
         raise RunError("train", "--data", rule, f"other rows in {config.data!r}", fix)
+    data = config.for_training(data)
     flow = config.build(data.event_shape, data.num_classes)
     with _alone(out):
         run = Run.resume(out, flow, settings, MAY_DIFFER) if resume else Run.create(out, flow, settings)
@@ -95,13 +96,13 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
     return False
 
 
-def _fit(flow: Flow, data: Data, config: TrainConfig, validation: Data | None, run: Run) -> FitResult:
+def _fit(flow: Density, data: Data, config: TrainConfig, validation: Data | None, run: Run) -> FitResult:
     start = run.saved_step() if run.resuming else None
     with training(config.steps, min(start or 0, config.steps), is_table(flow)) as callback:
         return fit(flow, data, config, validation=validation, run=run, callback=callback)
 
 
-def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data, test: Data, out: Path) -> None:
+def _finish(flow: Density, fitted: FitResult, settings: dict[str, Any], data: Data, test: Data, out: Path) -> None:
     """Evaluation, result.json and pictures, all with the averaged weights."""
     table = is_table(flow)
     batches = eval_batches(test, settings["eval_batch_size"], **read_options(flow))
@@ -111,6 +112,8 @@ def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data,
     seconds = time.perf_counter() - started
     metrics = read_metrics(out)
     result = _result(score, fitted, metrics, settings, seconds)
+    if isinstance(flow, MixtureOfFlows):
+        result["mixture"] = mixture_output.summary(mixture_output.report_on(flow, fitted.variables, test))
     with pictures.saving(out / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
     with counting("drawing", 1, table):
@@ -124,7 +127,7 @@ def _finish(flow: Flow, fitted: FitResult, settings: dict[str, Any], data: Data,
 
 
 def _draw_all(
-    flow: Flow,
+    flow: Density,
     variables: Variables,
     test: Data,
     metrics: list[dict[str, float]],
@@ -135,6 +138,9 @@ def _draw_all(
     with pictures.saving(out / "learning_curve.png") as partial:
         plots.learning_curve(metrics, partial, title=out.name, test=score, nats=is_table(flow))
     key = jax.random.key(RESULT_KEY)
+    if isinstance(flow, MixtureOfFlows):
+        return [*mixture_output.draw(flow, variables, test, out, key), "learning_curve.png"]
+    assert isinstance(flow, Flow)
     if not isinstance(test, ImageData):
         if test.event_shape != (2,):
             return ["learning_curve.png"]

@@ -4,7 +4,7 @@ from jflows.data import toys
 from jflows.data.archives import Archive, cache_dir, fetch
 from jflows.data.batches import TrainBatches, eval_batches
 from jflows.data.dataset import SPLITS, Data, ImageData, NoData, TableData, reduce_bits
-from jflows.data.labels import hide_labels
+from jflows.data.labels import hide_labels, only_classes
 from jflows.data.loading import NUM_FOLDS, TABLE_NAMES, has_validation, load
 from jflows.data.sources import SOURCES, Source
 from jflows.data.table_files import TABLE_SUFFIXES
@@ -28,6 +28,7 @@ __all__ = [
     "has_validation",
     "hide_labels",
     "load",
+    "only_classes",
     "reduce_bits",
     "toys",
 ]

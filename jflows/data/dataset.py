@@ -6,7 +6,8 @@ Images are uint8 (CIFAR-10: 184 MB), tables float32; everything stays in memory.
 which makes them from names and paths, and `jflows/data/batches.py`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -55,6 +56,12 @@ class _Rows:
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one row: (height, width, channels) of images, (dim,) of tables."""
         return self.x.shape[1:]
+
+    def take(self, rows: np.ndarray, **changes: Any) -> Self:
+        """These rows alone, in this order, with what belongs to them; `changes` replaces other attributes."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # pyright: ignore[reportArgumentType]
+        cut = {name: values[name][rows] for name in ("x", "label", "context") if values.get(name) is not None}
+        return type(self)(**{**values, **cut, **changes})
 
 
 @dataclass(frozen=True, eq=False)

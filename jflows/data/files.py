@@ -11,7 +11,6 @@ import functools
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +116,7 @@ def load_npz(path: Path, split: str, num_validation: int = 0, columns: Sequence[
     if split != "test":
         start, stop = split_rows(split, len(rows), num_validation)
         rows = rows[start:stop]
-    return replace(data, x=data.x[rows], label=None if data.label is None else data.label[rows])
+    return data.take(rows)
 
 
 def _make_images(name: str, num_bits: int, x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> Data:

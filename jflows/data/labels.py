@@ -1,6 +1,6 @@
-"""`hide_labels`: data of which few rows keep their label, for semi-supervised training."""
+"""Labels taken away: `hide_labels`, for semi-supervised training, and `only_classes`."""
 
-import dataclasses
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -48,4 +48,29 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
     if share is not None:
         copies = round(share / (1 - share) * (len(data) - len(chosen)) / len(chosen))
         rows = np.concatenate([rows, np.tile(chosen, max(0, copies - 1))])
-    return dataclasses.replace(data, x=data.x[rows], label=label[rows], partly_labelled=True)
+    return data.take(rows, label=label[rows], partly_labelled=True)
+
+
+def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
+    """The rows of some classes, which are numbered anew from 0 in the order given.
+
+    Raises:
+      DataError: if the data have no labels, or no row of a class.
+      InvalidValueError: if a class is named twice.
+    Example:
+      >>> only_classes(TableData("line", np.arange(4.0)[:, None], label=[2, 0, 1, 2]), (2, 1)).label
+      array([0, 1, 0], dtype=int32)
+    """
+    if len(set(classes)) < len(classes):
+        raise InvalidValueError("only_classes", "classes", "must all be different", repr(tuple(classes)))
+    if data.label is None:
+        raise DataError("only_classes", "data", f"must have labels, and {data.name!r} has none")
+    missing = set(classes) - set(data.label.tolist())
+    if missing or not classes:
+        got = f"no row of class {min(missing)}" if missing else "no class"
+        raise DataError("only_classes", data.name, f"must have rows of classes {tuple(classes)}", got)
+    number = np.full(int(data.label.max()) + 2, NO_LABEL, np.int32)  # the last entry is that of rows without a label
+    number[list(classes)] = np.arange(len(classes))
+    label = number[data.label]
+    rows = np.flatnonzero(label >= 0)
+    return data.take(rows, label=label[rows], num_classes=len(classes), partly_labelled=False)

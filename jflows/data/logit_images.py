@@ -46,6 +46,11 @@ class LogitImages:
         x = to_logit(pixels, self.alpha, seed=SPLITS.index(split))
         return TableData(self.name, x, label, num_classes=images.num_classes)
 
+    def pixels(self, x: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:
+        """The images, uint8 [num, *event_shape], that rows of the table (or samples of a flow) stand for."""
+        share = (1 / (1 + np.exp(-np.float64(x))) - self.alpha) / (1 - 2 * self.alpha)
+        return np.clip(np.floor(share * PIXEL_LEVELS), 0, PIXEL_LEVELS - 1).astype(np.uint8).reshape(-1, *event_shape)
+
 
 def to_logit(pixels: np.ndarray, alpha: float, seed: int) -> np.ndarray:
     """uint8 [num, ...] -> float32 [num, dim]; see the head of this module."""

@@ -9,7 +9,6 @@ seed, is held out for testing. Tables in .npz files are read by `jflows/data/fil
 import csv
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ def load_file(path: Path, split: str, num_validation: int = 0, columns: Columns 
     check_varies(data)
     train, test = hold_out(len(data), str(path))
     rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
-    return replace(data, x=data.x[rows])
+    return data.take(rows)
 
 
 def maker(path: Path, dim: int, names: np.ndarray | None, columns: Columns) -> Callable[..., TableData]:

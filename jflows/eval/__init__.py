@@ -13,6 +13,7 @@ from jflows.eval.clusters import (
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.layers import layer_names, layerwise
+from jflows.eval.mixture_report import MixtureReport, mixture_report
 from jflows.eval.plane import Depth, layers_figure, plane_page
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "GaussianMixture",
     "ImportanceSamples",
     "LogLikelihood",
+    "MixtureReport",
     "cluster_scores",
     "component_use",
     "contingency_table",
@@ -33,6 +35,7 @@ __all__ = [
     "layer_names",
     "layers_figure",
     "layerwise",
+    "mixture_report",
     "pareto_k",
     "plane_page",
 ]

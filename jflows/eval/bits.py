@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError
-from jflows.flows import Flow
+from jflows.flows import Density
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    flow: Flow,
+    flow: Density,
     variables: Variables,
     batches: Iterable[Batch],
     key: Key,
@@ -47,7 +47,7 @@ def evaluate(
     Args:
       batches: of one size, as `jflows.data.eval_batches` gives them.
       key: typed key; of the noise of flows that dequantize or estimate their log-det.
-      num_draws: M > 1 gives the importance-weighted bound of `Flow.bits_per_dim`.
+      num_draws: M > 1 gives the importance-weighted bound of `Density.bits_per_dim`.
       on_batch: called with the number of examples done, for progress.
     Raises:
       InvalidValueError: if there is no example.
@@ -69,7 +69,7 @@ def evaluate(
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
-def _batch_totals(flow: Flow, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+def _batch_totals(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
     keys = example_keys(key, batch.index) if flow.needs_key else None
     bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
     bits = jnp.where(batch.weight > 0, bits, 0.0)

@@ -1,5 +1,6 @@
 """Pictures of a mixture of flows: which component owns which part of the plane, and samples, one row per component."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError, check_positive
+from jflows.eval import drawing
 from jflows.eval.plots import image_grid
 from jflows.flows import MixtureOfFlows
 from jflows.typing import Key, Variables
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from PIL.Image import Image
 
 MARGIN = 0.15  # of the data's range, around them
+MAX_COLUMNS = 5  # of maps side by side
 MAX_POINTS = 4000  # drawn of the data; more would hide the map
 FAINTEST = 0.25  # opacity of the map where the density is lowest
 
@@ -77,28 +81,70 @@ def responsibility_map(
     Raises:
       InvalidValueError: as `responsibility_grid`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    panel = (mixture, variables)
+    responsibility_maps([panel], x, path, labels=labels, num_points=num_points, exact=exact, titles=[title])
+
+
+def responsibility_maps(
+    panels: Sequence[tuple[MixtureOfFlows, Variables]],
+    x: ArrayLike,
+    path: str | PathLike[str],
+    *,
+    titles: Sequence[str],
+    labels: ArrayLike | None = None,
+    num_points: int = 200,
+    exact: bool = False,
+) -> None:
+    """Several of `responsibility_map` side by side, such as the restarts of one mixture.
+
+    Args:
+      panels: mixtures and their variables.
+      titles: one for each.
+      x, path, labels, num_points, exact: as there.
+    Raises:
+      InvalidValueError: as there; if there is not one title for each panel.
+    """
     from matplotlib.figure import Figure
 
+    if not panels or len(titles) != len(panels):
+        got = f"{len(panels)} panels, {len(titles)} titles"
+        raise InvalidValueError("responsibility_maps", "panels, titles", "must be as many, at least one", got)
+    columns = min(len(panels), MAX_COLUMNS)
+    num_rows = -(-len(panels) // columns)
+    size = 5.4 if len(panels) == 1 else 3.4
+    # A Figure of its own, not pyplot: no global state, no window system, nothing to close.
+    figure = Figure(figsize=(size * columns, size * num_rows), dpi=130, layout="constrained")
+    all_axes = figure.subplots(num_rows, columns, squeeze=False).ravel()
+    for axes, (mixture, variables), title in zip(all_axes, panels, titles, strict=False):
+        _draw_map(axes, mixture, variables, np.asarray(x), labels, num_points, exact)
+        axes.set_title(title, loc="left", fontsize=11 if len(panels) == 1 else 9)
+    for axes in all_axes[len(panels) :]:
+        axes.set_axis_off()
+    drawing.save(figure, path)
+
+
+def _draw_map(
+    axes: "Axes",
+    mixture: MixtureOfFlows,
+    variables: Variables,
+    x: np.ndarray,
+    labels: ArrayLike | None,
+    num_points: int,
+    exact: bool,
+) -> None:
     responsibilities, log_prob, edges = responsibility_grid(mixture, variables, x, num_points, exact)
     colours = component_colours(mixture.num_components)
     density = np.exp(np.maximum(log_prob - np.nanmax(log_prob), -50.0)) ** 0.5
     opacity = FAINTEST + (1 - FAINTEST) * density
     image = np.concatenate([responsibilities @ colours, opacity[..., None]], axis=-1)
-    # A Figure of its own, not pyplot: no global state, no window system, nothing to close.
-    figure = Figure(figsize=(5.4, 5.4), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     axes.imshow(np.clip(np.nan_to_num(image), 0, 1), origin="lower", extent=edges, aspect="auto")
-    rows, shade = np.asarray(x)[:MAX_POINTS], "black"
+    rows, shade = x[:MAX_POINTS], "black"
     if labels is not None:
         known = np.asarray(labels)[:MAX_POINTS]
         shade = [str(level) for level in 0.6 * known / max(int(known.max()), 1)]
     axes.scatter(rows[:, 0], rows[:, 1], s=2.0, c=shade, linewidths=0)
     axes.set_xlim(edges[0], edges[1])
     axes.set_ylim(edges[2], edges[3])
-    axes.set_title(title, loc="left", fontsize=11)
-    figure.savefig(path, format="png")
 
 
 def component_samples(

@@ -67,6 +67,14 @@ class GaussianMixture(NamedTuple):
         """The most responsible normal of each training row, int [num]."""
         return self.responsibilities.argmax(axis=1)
 
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """The most responsible normal of other rows: [num, dim] -> int [num]."""
+        from scipy.stats import multivariate_normal
+
+        parts = zip(self.weights, self.means, self.covariances, strict=True)
+        log_joint = [np.log(w) + multivariate_normal(mean, cov).logpdf(np.asarray(x)) for w, mean, cov in parts]
+        return np.argmax(log_joint, axis=0)
+
 
 def contingency_table(
     labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None

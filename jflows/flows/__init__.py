@@ -1,5 +1,6 @@
 """Flows: the `Flow` facade, mixtures of flows, and the presets."""
 
+from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
@@ -13,6 +14,7 @@ for _cls in (UniformDequantize, VariationalDequantize):
     register(_cls)
 
 __all__ = [
+    "Density",
     "Dequantize",
     "Flow",
     "MixtureOfFlows",

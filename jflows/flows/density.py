@@ -1,4 +1,4 @@
-"""`Density`: what a flow and a mixture of flows share, the way from nats to bits per dimension."""
+"""`Density`: what flows and mixtures of flows have in common: what training, evaluation and sampling ask of them."""
 
 import abc
 import functools
@@ -17,6 +17,12 @@ class Density(abc.ABC):
 
     event_shape: Shape
     dequantize: Dequantize | None
+    context_shape: Shape | None
+
+    @property
+    @abc.abstractmethod
+    def needs_key(self) -> bool:
+        """True if `log_prob` is a lower bound only with a key, or needs one to be estimated."""
 
     @property
     @abc.abstractmethod
@@ -24,8 +30,35 @@ class Density(abc.ABC):
         """True if `log_prob` takes a key for a log-det that is estimated."""
 
     @abc.abstractmethod
+    def init(self, key: Key, x: Array | None = None, context: Array | None = None) -> Variables:
+        """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape]."""
+
+    @abc.abstractmethod
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
         """log density of x in nats: [*batch, *event_shape] -> [*batch]."""
+
+    @abc.abstractmethod
+    def apply_loss(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> tuple[Array, Variables]:
+        """`log_prob` in training, and the updated collections (batch statistics)."""
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        variables: Variables,
+        key: Key,
+        sample_shape: Shape = (),
+        context: Array | None = None,
+        temperature: float | Array = 1.0,
+    ) -> Array:
+        """Draws events, as the data come: [*sample_shape, *batch, *event_shape]."""
+
+    @abc.abstractmethod
+    def activations(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> dict[str, Array]:
+        """Largest |output| of every bijector by its path, to find where numbers grow."""
 
     @property
     def num_dims(self) -> int:

@@ -5,6 +5,7 @@ from jflows.train.image_configs import GlowConfig, ImageConfig
 from jflows.train.loop import FitResult, fit
 from jflows.train.losses import negative_log_likelihood
 from jflows.train.mixture import MixtureLoss
+from jflows.train.mixture_configs import MixtureConfig
 from jflows.train.optim import make_optimizer
 from jflows.train.run import Run, load, read_config, read_metrics
 from jflows.train.sharding import Runner
@@ -26,6 +27,7 @@ __all__ = [
     "ImageConfig",
     "MadeConfig",
     "MafConfig",
+    "MixtureConfig",
     "MixtureLoss",
     "NiceConfig",
     "NsfAutoregressiveConfig",

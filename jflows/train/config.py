@@ -8,10 +8,13 @@ import math
 import typing
 from typing import Any
 
+from jflows.data import Data
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
-from jflows.flows import Flow
+from jflows.flows import Density
+from jflows.train.losses import negative_log_likelihood
 from jflows.train.optim import OPTIMIZERS, SCHEDULES
 from jflows.train.sharding import PARALLEL_MODES
+from jflows.train.step import Loss
 from jflows.typing import Shape
 
 
@@ -115,7 +118,16 @@ class TrainConfig:
         """Whether class labels are handed to the flow as its context."""
         return False
 
-    def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
+    @property
+    def loss(self) -> Loss:
+        """What a step minimises."""
+        return negative_log_likelihood
+
+    def for_training(self, data: Data) -> Data:
+        """The training rows as the loss sees them: what is held back, such as labels, is taken out here."""
+        return data
+
+    def build(self, event_shape: Shape, num_classes: int | None) -> Density:
         """The flow for data of this shape; written by a subclass."""
         raise InvalidValueError(type(self).__name__, "build", "must be written by the config class", None)
 

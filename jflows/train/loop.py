@@ -22,7 +22,7 @@ from jflows.data import Data, NoData, TrainBatches, eval_batches
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, kind_of
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
-from jflows.flows import Flow
+from jflows.flows import Density
 from jflows.train.checkpoint import BEST_METRIC as SCORE
 from jflows.train.config import TrainConfig
 from jflows.train.image_configs import ImageConfig
@@ -57,13 +57,14 @@ class FitResult(NamedTuple):
 
 
 def fit(
-    flow: Flow,
+    flow: Density,
     data: Data | NoData,
     config: TrainConfig,
     *,
     validation: Data | None = None,
     run: Run | None = None,
-    loss: Loss = negative_log_likelihood,
+    loss: Loss | None = None,
+    variables: Variables | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
 ) -> FitResult:
     """Trains a flow.
@@ -75,7 +76,8 @@ def fit(
         `config.patience` scores without a better one the run ends.
       run: where checkpoints and metrics go; a run opened with `resume=True` continues from its last checkpoint.
         None keeps everything in memory.
-      loss: per-example loss.
+      loss: per-example loss; None for that of the config.
+      variables: to start from, as `flow.init` or another run gives them; None makes new ones from the first batches.
       callback: called with the metrics of every logging interval.
     Returns:
       `FitResult`.
@@ -83,16 +85,17 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
+    loss = config.loss if loss is None else loss
     _check_arguments(flow, data, config, validation, loss)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, loss, **settings)
     runner = Runner(make_step, config.parallel, config.batch_size)
-    abstract = jax.eval_shape(functools.partial(_fresh_state, flow, config, optimizer, _init_data(batches, config)))
-    restored = run.restore(abstract) if run is not None else None
+    start = functools.partial(_first_state, flow, config, optimizer, _init_data(batches, config), variables)
+    restored = run.restore(jax.eval_shape(start)) if run is not None else None
     if restored is None:
-        restored = _fresh_state(flow, config, optimizer, _init_data(batches, config))
+        restored = start()
     monitor = _Monitor(flow, config, batches, validation, run, callback)
     state = runner.put_state(restored)
     step = int(restored.step)
@@ -123,7 +126,9 @@ def fit(
     return FitResult(variables, at, final, monitor.history, interrupted)
 
 
-def _check_arguments(flow: Flow, data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss) -> None:
+def _check_arguments(
+    flow: Density, data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss
+) -> None:
     if not isinstance(data, Data | NoData):
         fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
         raise InvalidTypeError("fit", "data", "must be TableData, ImageData or NoData", type(data).__name__, fix)
@@ -166,11 +171,31 @@ def _train_batches(data: Data | NoData, config: TrainConfig, batch_size: int) ->
     return TrainBatches(data, batch_size, config.seed, labels=config.wants_labels, **of_images)
 
 
-def _fresh_state(flow: Flow, config: TrainConfig, optimizer, batch: Batch) -> TrainState:
+def _first_state(
+    flow: Density, config: TrainConfig, optimizer, batch: Batch, variables: Variables | None
+) -> TrainState:
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
-    x = None if batch.x is None else jnp.asarray(batch.x)
-    variables = flow.init(init_key, x, batch.context)
-    return init_state(variables, optimizer, noise_key)
+    init = functools.partial(flow.init, init_key, None if batch.x is None else jnp.asarray(batch.x), batch.context)
+    if variables is None:
+        return init_state(init(), optimizer, noise_key)
+    _check_variables(variables, jax.eval_shape(init))
+    return init_state(jax.tree.map(jnp.array, variables), optimizer, noise_key)  # copies, as the state is donated
+
+
+def _check_variables(variables: Variables, wanted: Variables) -> None:
+    """Raises `InvalidValueError` unless these are the flow's variables."""
+    shapes = lambda tree: {
+        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+    found, rule = shapes(variables), "must have the names and shapes that flow.init gives"
+    for path, shape in shapes(wanted).items():
+        if found.pop(path, None) != shape:
+            raise InvalidValueError(
+                "fit", "variables", rule, f"no {path} of shape {shape}", "Were they another flow's?"
+            )
+    if found:
+        raise InvalidValueError("fit", "variables", rule, f"also {next(iter(found))}", "Were they another flow's?")
 
 
 class _Monitor:

@@ -1,11 +1,11 @@
 """Losses: functions of (flow, variables, batch, key) that give one number per example."""
 
 from jflows.eval.bits import example_keys
-from jflows.flows import Flow, flow_matching_loss
+from jflows.flows import Density, Flow, flow_matching_loss
 from jflows.typing import Array, Batch, Key, Variables
 
 
-def negative_log_likelihood(flow: Flow, variables: Variables, batch: Batch, key: Key) -> tuple[Array, Variables]:
+def negative_log_likelihood(flow: Density, variables: Variables, batch: Batch, key: Key) -> tuple[Array, Variables]:
     """-log p(x) in nats per event; dequantization noise is drawn per example.
 
     Returns:

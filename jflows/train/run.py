@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.errors import RunError, check_choice, did_you_mean
-from jflows.flows import Flow
+from jflows.flows import Density
 from jflows.spec import from_spec, to_spec
 from jflows.train.checkpoint import Checkpoints, check_unused
 from jflows.train.step import TrainState
@@ -34,12 +34,12 @@ class Run:
       config: JSON-serialisable settings, stored likewise.
     """
 
-    def __init__(self, directory: str | Path, flow: Flow, config: dict[str, Any], *, resuming: bool):
+    def __init__(self, directory: str | Path, flow: Density, config: dict[str, Any], *, resuming: bool):
         self.directory, self.flow, self.config, self.resuming = Path(directory), flow, config, resuming
         self.checkpoints = Checkpoints(self.directory)
 
     @classmethod
-    def create(cls, directory: str | Path, flow: Flow, config: dict[str, Any]) -> "Run":
+    def create(cls, directory: str | Path, flow: Density, config: dict[str, Any]) -> "Run":
         """Starts a run in an unused directory.
 
         Raises:
@@ -54,7 +54,7 @@ class Run:
 
     @classmethod
     def resume(
-        cls, directory: str | Path, flow: Flow, config: dict[str, Any], may_differ: tuple[str, ...] = ()
+        cls, directory: str | Path, flow: Density, config: dict[str, Any], may_differ: tuple[str, ...] = ()
     ) -> "Run":
         """Continues a run with the same flow and settings; without a checkpoint yet, starts it again.
 
@@ -129,7 +129,7 @@ class Run:
             raise _cannot_write(self.directory, error) from error
 
 
-def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> tuple[Flow, Variables]:
+def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> tuple[Density, Variables]:
     """The flow and its variables from a run directory alone.
 
     Args:

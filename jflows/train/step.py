@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jflows.errors import InvalidValueError
-from jflows.flows import Flow
+from jflows.flows import Density
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
 # (flow, variables, batch, key) -> one number per row, updated collections; also `step`, if it has `takes_step = True`.
@@ -64,7 +64,7 @@ def init_state(variables: Variables, optimizer: optax.GradientTransformation, ke
 
 
 def make_train_step(
-    flow: Flow,
+    flow: Density,
     optimizer: optax.GradientTransformation,
     loss: Loss,
     *,

@@ -19,6 +19,10 @@ class TableConfig(TrainConfig):
     """Name of a table, or path of a .csv, .tsv, .parquet, .npy or .npz file."""
     columns: tuple[str, ...] = ()
     """Of a file: the columns to take, by name or position; all if empty."""
+    classes: tuple[int, ...] = ()
+    """Of rows with labels: the classes to take, numbered anew from 0; all if empty."""
+    num_train: int = 0
+    """Training rows to use, the first so many; 0 for all."""
     fold: int = 0
     """Of red_wine, ionosphere and boston: which of ten parts is for testing, 0 to 9."""
     manual_dir: str = ""
@@ -43,6 +47,8 @@ class TableConfig(TrainConfig):
     def __post_init__(self):
         if self.fold < 0:
             raise InvalidValueError(type(self).__name__, "fold", "must be 0 to 9", repr(self.fold))
+        if self.num_train < 0:
+            raise InvalidValueError(type(self).__name__, "num_train", "must be at least 0", repr(self.num_train))
         super().__post_init__()
 
     def _build(self, preset: Callable[..., Flow], event_shape: Shape, *more: str) -> Flow:

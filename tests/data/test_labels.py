@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, TableData, TrainBatches, hide_labels
+from jflows.data import ImageData, TableData, TrainBatches, hide_labels, only_classes
 from jflows.errors import DataError, InvalidValueError
 
 X, LABEL = np.arange(40.0).reshape(20, 2), np.arange(20) % 4
@@ -35,6 +35,26 @@ def test_images_may_be_labelled_in_part():
     assert hide_labels(ImageData("noise", np.zeros((4, 2, 2, 1), np.uint8), LABEL[:4]), 1).label.dtype == np.int32
 
 
+def test_rows_keep_what_belongs_to_them():
+    data = TableData("rows", X, LABEL, context=X[:, :1])
+    hidden = hide_labels(data, 1, share=0.5)
+    np.testing.assert_array_equal(hidden.context, hidden.x[:, :1])
+    few = data.take(np.array([3, 1]))
+    np.testing.assert_array_equal(few.x, X[[3, 1]].astype(np.float32))
+    assert few.columns == data.columns and len(few) == 2
+
+
+def test_classes_are_chosen_and_numbered_anew():
+    data = TableData("rows", X, LABEL)
+    last, first = int(LABEL.max()), 0
+    few = only_classes(data, (last, first))
+    assert few.num_classes == 2 and len(few) == np.isin(LABEL, (last, first)).sum()
+    np.testing.assert_array_equal(few.x[few.label == 0], data.x[last == LABEL])
+    np.testing.assert_array_equal(few.x[few.label == 1], data.x[first == LABEL])
+    hidden = only_classes(hide_labels(data, 2), (0,))
+    assert len(hidden) == 2 and not hidden.partly_labelled
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -64,6 +84,22 @@ def test_images_may_be_labelled_in_part():
             lambda: hide_labels(TableData("rows", X, LABEL), 1, share=1.0),
             InvalidValueError,
             r"`share` must lie in \(0, 1\), or be None; got 1.0",
+        ),
+        (lambda: only_classes(TableData("rows", X), (0,)), DataError, "only_classes: `data` must have labels, and 'ro"),
+        (
+            lambda: only_classes(TableData("rows", X, LABEL), (0, 9)),
+            DataError,
+            r"only_classes: `rows` must have rows of classes \(0, 9\); got no row of class 9",
+        ),
+        (
+            lambda: only_classes(TableData("rows", X, LABEL), ()),
+            DataError,
+            "must have rows of classes .*; got no",
+        ),
+        (
+            lambda: only_classes(TableData("rows", X, LABEL), (1, 1)),
+            InvalidValueError,
+            "`classes` must all be different",
         ),
     ],
 )

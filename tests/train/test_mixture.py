@@ -14,11 +14,11 @@ from jflows import bijectors as b
 from jflows.data import TableData, hide_labels
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.eval import cluster_scores, component_use
+from jflows.eval import cluster_scores, component_use, fit_gaussian_mixture
 from jflows.flows import Flow, flow_gmm, mixture_of_flows
 from jflows.nn import MLP
 from jflows.testing.common import perturb
-from jflows.train import MixtureLoss, Run, TrainConfig, fit, init_state, make_train_step
+from jflows.train import MixtureConfig, MixtureLoss, Run, TrainConfig, fit, init_state, make_train_step
 from jflows.typing import Batch
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
@@ -152,6 +152,26 @@ def test_a_run_with_few_labels_is_enough_to_predict(tmp_path):
     assert cluster_scores(rows.label, np.argmax(q, axis=1)).accuracy > 0.9
     np.testing.assert_array_equal(cluster_scores(rows.label, np.argmax(q, axis=1)).matching, [0, 1])
     assert component_use(q).unused == ()
+
+
+def test_a_run_starts_from_the_clusters_of_a_gaussian_mixture():
+    """EM's clusters initialise the components; `fit` goes on from there, and leaves what it was given as it is."""
+    rows = half_rings()
+    rows = rows.take(np.arange(200), x=rows.x + 6 * rows.label[:, None])
+    mixture = mixture_of_flows(normal(), MLP((4,)), 2)
+    found = fit_gaussian_mixture(rows.x, 2, num_starts=1)
+    variables = mixture.init(KEY, rows.x, assignment=found.clusters)
+    config = MixtureConfig(
+        **CONFIG | dict(steps=2, log_every=2, checkpoint_every=2, learning_rate=1e-6), num_components=2
+    )
+    result = fit(mixture, rows, config, variables=variables)
+    for got, wanted in zip(jax.tree.leaves(result.variables), jax.tree.leaves(variables), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
+    clusters = np.argmax(QUICK(mixture.log_joint)(result.variables, rows.x), axis=1)
+    np.testing.assert_array_equal(clusters, found.clusters)
+    assert result.history[-1]["loss"] > -np.mean(mixture.log_prob(variables, rows.x))  # the ELBO: the config's loss
+    with pytest.raises(InvalidValueError, match="`variables` must have the names and shapes that flow.init"):
+        fit(mixture, rows, config, variables=variables["params"])
 
 
 def test_clusters_are_found_without_labels():

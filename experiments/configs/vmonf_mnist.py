@@ -1,0 +1,34 @@
+"""Mixture of five MAFs on MNIST digits 0 to 4, in logit space."""
+
+import dataclasses
+
+from jflows.train import MixtureConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VmonfMnist(MixtureConfig):
+    """Sizes of Pires and Figueiredo 2020, arXiv:2009.00585: MAFs of five layers of 200, encoder of 512.
+
+    Expected: see experiments/README.md; `--labels-per-class 20 --labelled-share 0.2 --pretrain-steps 250` is the
+    semi-supervised run.
+    """
+
+    data: str = "mnist_logit"
+    classes: tuple[int, ...] = (0, 1, 2, 3, 4)
+    component: str = "maf"
+    num_layers: int = 5
+    hidden_sizes: tuple[int, ...] = (200,)
+    encoder_sizes: tuple[int, ...] = (512,)
+    permutation: str = "reverse"
+    steps: int = 2500
+    batch_size: int = 100
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-6
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    init_batch: int = 2000
+    steps_per_call: int = 10
+    log_every: int = 50
+    checkpoint_every: int = 500
+    eval_batch_size: int = 500

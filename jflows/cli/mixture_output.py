@@ -1,0 +1,61 @@
+"""What is written for mixtures of flows: how their components agree with labels, a map of the plane, samples."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jflows.cli.pictures import saving
+from jflows.data import SOURCES, Data, eval_batches
+from jflows.data.logit_images import LOGIT_IMAGES
+from jflows.eval import MixtureReport, cluster_plots, mixture_report, plots
+from jflows.flows import MixtureOfFlows
+from jflows.typing import Key, Variables
+
+COLUMNS = 10  # samples of each component
+DIGITS = 4  # of the numbers in JSON
+
+
+def report_on(mixture: MixtureOfFlows, variables: Variables, data: Data, batch_size: int = 1000) -> MixtureReport:
+    """`mixture_report` on all rows, with their labels if they have any."""
+    num_bits = None if mixture.dequantize is None else mixture.dequantize.num_bits
+    batches = eval_batches(data, batch_size, num_bits=num_bits, labels=data.label is not None)
+    return mixture_report(mixture, variables, batches, num_classes=data.num_classes)
+
+
+def summary(report: MixtureReport) -> dict[str, Any]:
+    """The report as plain values, without the responsibilities of rows."""
+    values = {
+        "elbo": round(report.elbo, DIGITS),
+        "nats": round(report.nats, DIGITS),
+        "share": np.round(report.use.share, DIGITS).tolist(),
+        "effective_number": round(report.use.effective_number, DIGITS),
+        "unused": list(report.use.unused),
+    }
+    if report.scores is None:
+        return values
+    agreement = {name: round(getattr(report.scores, name), DIGITS) for name in ("accuracy", "nmi", "ari")}
+    return values | agreement | {"table": report.scores.table.tolist(), "matching": report.scores.matching.tolist()}
+
+
+def draw(mixture: MixtureOfFlows, variables: Variables, data: Data, out: Path, key: Key) -> list[str]:
+    """Writes the pictures that there are for such data, and returns their names: `clusters.png` of the plane,
+    `samples.png` of images, one row per component.
+    """
+    if mixture.event_shape == (2,):
+        with saving(out / "clusters.png") as partial:
+            cluster_plots.responsibility_map(mixture, variables, data.x, partial, labels=data.label, title=out.name)
+        return ["clusters.png"]
+    draws = np.asarray(jax.jit(mixture.sample_by_component, static_argnums=2)(variables, key, (COLUMNS,)))
+    draws = draws.reshape(-1, *mixture.event_shape)
+    num_bits = 8 if mixture.dequantize is None else mixture.dequantize.num_bits
+    if data.name in LOGIT_IMAGES:
+        known = LOGIT_IMAGES[data.name]
+        draws = known.pixels(draws, SOURCES[known.source].event_shape)
+    elif len(mixture.event_shape) != 3:
+        return []
+    labels = [str(k) for k in range(mixture.num_components)]
+    with saving(out / "samples.png") as partial:
+        plots.image_grid(draws, COLUMNS, num_bits=num_bits, labels=labels).save(partial, format="png", optimize=True)
+    return ["samples.png"]

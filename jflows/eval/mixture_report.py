@@ -1,0 +1,90 @@
+"""`mixture_report`: how well a mixture of flows fits data, which components it uses, and how they agree with labels."""
+
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.bits import example_keys
+from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, component_use
+from jflows.flows import MixtureOfFlows
+from jflows.flows.mixture_parts import exact_sum
+from jflows.typing import Array, Batch, Key, Variables
+
+
+class MixtureReport(NamedTuple):
+    """A mixture on data.
+
+    Attributes:
+      elbo, nats: mean lower bound and mean log-likelihood per row; they differ by KL(q(k | x), p(k | x)).
+      use: which components take part.
+      scores: agreement of the most probable component with the labels; None for batches without.
+      responsibilities: [num, K].
+    """
+
+    elbo: float
+    nats: float
+    use: ComponentUse
+    scores: ClusterScores | None
+    responsibilities: np.ndarray
+
+
+def mixture_report(
+    mixture: MixtureOfFlows,
+    variables: Variables,
+    batches: Iterable[Batch],
+    key: Key | None = None,
+    *,
+    num_classes: int | None = None,
+    exact: bool = False,
+) -> MixtureReport:
+    """Bound, likelihood, responsibilities, and scores against labels, over all rows.
+
+    Args:
+      batches: as `jflows.data.eval_batches` gives them. With `labels=True`, labels are compared and never shown to the
+        mixture; those of -1 are not compared.
+      key: of the noise of mixtures that dequantize; None for a fixed one.
+      num_classes: rows of the contingency table; None for the largest label plus one.
+      exact: responsibilities by the posterior p(k | x) instead of the encoder.
+    Raises:
+      InvalidTypeError: if it is not a `MixtureOfFlows`.
+      InvalidValueError: if its components take a context, or there is no row.
+    """
+    if not isinstance(mixture, MixtureOfFlows):
+        raise InvalidTypeError("mixture_report", "mixture", "must be a MixtureOfFlows", kind_of(mixture))
+    if mixture.context_shape is not None:
+        got = f"context_shape {mixture.context_shape}"
+        raise InvalidValueError("mixture_report", "mixture", "must be without a context", got)
+    key = jax.random.key(0) if key is None else key
+    parts, labels = [], []
+    for batch in batches:
+        counts = np.asarray(batch.weight) > 0
+        found = _of_batch(mixture, variables, batch._replace(context=None), key, exact)
+        parts.append([np.asarray(values)[counts] for values in found])
+        if batch.context is not None:
+            labels.append(np.asarray(batch.context)[counts])
+    if not parts:
+        raise InvalidValueError("mixture_report", "batches", "must hold at least one row", "none")
+    elbo, nats, responsibilities = (np.concatenate(column) for column in zip(*parts, strict=True))
+    scores = None
+    if labels:
+        label, clusters = np.concatenate(labels), responsibilities.argmax(axis=1)
+        known = label >= 0
+        scores = cluster_scores(label[known], clusters[known], num_classes, mixture.num_components)
+    use = component_use(responsibilities)
+    return MixtureReport(float(elbo.mean()), float(nats.mean()), use, scores, responsibilities)
+
+
+@functools.partial(jax.jit, static_argnames=("mixture", "exact"))
+def _of_batch(
+    mixture: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, exact: bool
+) -> tuple[Array, Array, Array]:
+    keys = example_keys(key, batch.index) if mixture.needs_key else None
+    log_joint = mixture.log_joint(variables, batch.x, None, keys)
+    log_q = mixture.log_q(variables, batch.x, None, keys, log_joint=log_joint)
+    elbo, nats = exact_sum(log_joint, log_q), jax.nn.logsumexp(log_joint, axis=-1)
+    return elbo, nats, jax.nn.softmax(log_joint, axis=-1) if exact else jnp.exp(log_q)

@@ -1,0 +1,61 @@
+"""`jflows` on mixtures of flows: a run with few labels, what it writes, and mistakes."""
+
+import json
+
+import pytest
+
+TINY = "--num-train 64 --num-layers 1 --hidden-sizes 4 --encoder-sizes 4 --labels-per-class 4 --pretrain-steps 5"
+TINY = f"{TINY} --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20 --parallel none".split()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, jflows):
+    out = tmp_path_factory.mktemp("runs") / "circles"
+    result = jflows("train", "vmonf_circles", *TINY, "--out", out)
+    assert result.exit_code == 0, result.stderr
+    return out, result
+
+
+def test_a_run_tells_of_clusters(trained):
+    out, printed = trained
+    assert "nats" in printed.stdout and "clusters.png" in printed.stdout
+    found = json.loads((out / "result.json").read_text())["mixture"]
+    assert 0.5 <= found["accuracy"] <= 1 and found["elbo"] <= found["nats"]
+    assert sum(map(sum, found["table"])) == 10_000 and len(found["share"]) == 2
+    assert (out / "clusters.png").stat().st_size > 5000
+
+
+def test_a_run_is_evaluated_sampled_and_described(trained, jflows):
+    nats = json.loads((trained[0] / "result.json").read_text())["test_nats"]
+    assert jflows("evaluate", trained[0]).stdout.startswith(f"{nats:.4f} ± ")
+    assert jflows("sample", trained[0], "--num", "5").exit_code == 0
+    assert len((trained[0] / "sample.csv").read_text().splitlines()) == 6
+    told = jflows("info", trained[0]).stdout
+    assert "encoder MLP" in told and "component × 2" in told and "Coupling" in told
+    result = jflows("interpolate", trained[0])
+    assert result.exit_code == 2 and "a mixture of tables" in result.stderr
+
+
+def test_other_kinds_are_described(jflows):
+    told = jflows("info", "vmonf_pinwheel", "--kind", "base", "--weights", "learned").stdout
+    assert "trunk" in told and "encoder" not in told and "weights" in told and "base DiagonalNormal" in told
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["--num-components", "1"], "`--num-components` must be at least 2"),
+        (["--component", "glow"], "`--component` must be one of 'realnvp', 'maf'"),
+        (["--kind", "vae"], "`--kind` must be one of 'flows', 'base'"),
+        (["--labels-per-class", "0"], "`--labels-per-class` must be positive to train on rows with a label"),
+        (["--classes", "0,7"], "must have rows of classes (0, 7); got no row of class 7"),
+        (["--num-train", "30000"], "`--num-train` must be at most 20,000"),
+        (["--labels-per-class", "200", "--num-train", "64"], "must have 200 rows of each class"),
+        (["--classes", "1", "--num-train", "-1"], "`--num-train` must be at least 0"),
+        (["--temperature", "0.5"], "`--temperature` must be at least 1"),
+    ],
+)
+def test_a_mistake_is_one_line(jflows, tmp_path, args, part):
+    result = jflows("train", "vmonf_circles", *args, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert part in result.stderr
