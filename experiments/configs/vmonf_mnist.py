@@ -20,7 +20,8 @@ class VmonfMnist(MixtureConfig):
     hidden_sizes: tuple[int, ...] = (200,)
     encoder_sizes: tuple[int, ...] = (512,)
     permutation: str = "reverse"
-    steps: int = 2500
+    start: str = "kmeans"
+    steps: int = 1200
     batch_size: int = 100
     optimizer: str = "adamw"
     learning_rate: float = 1e-4
@@ -30,5 +31,5 @@ class VmonfMnist(MixtureConfig):
     init_batch: int = 2000
     steps_per_call: int = 10
     log_every: int = 50
-    checkpoint_every: int = 500
+    checkpoint_every: int = 300
     eval_batch_size: int = 500

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MARGIN = 0.15  # of the data's range, around them
+DOT_SHADE = 0.65  # of a component's colour
 MAX_COLUMNS = 5  # of maps side by side
 MAX_POINTS = 4000  # drawn of the data; more would hide the map
 FAINTEST = 0.25  # opacity of the map where the density is lowest
@@ -75,7 +76,7 @@ def responsibility_map(
     Args:
       x: rows [num, 2], drawn as dots; at most 4,000 of them.
       path: of the PNG.
-      labels: int [num]: dots of different labels get different shades.
+      labels: int [num]: dots of different labels get different greys; without, each has its component's colour.
       num_points, exact: see `responsibility_grid`.
       title: above the axes.
     Raises:
@@ -138,8 +139,11 @@ def _draw_map(
     opacity = FAINTEST + (1 - FAINTEST) * density
     image = np.concatenate([responsibilities @ colours, opacity[..., None]], axis=-1)
     axes.imshow(np.clip(np.nan_to_num(image), 0, 1), origin="lower", extent=edges, aspect="auto")
-    rows, shade = x[:MAX_POINTS], "black"
-    if labels is not None:
+    rows = x[:MAX_POINTS]
+    if labels is None:
+        own = mixture.predict(variables, jnp.asarray(rows, jnp.float32), exact=exact)
+        shade = DOT_SHADE * colours[np.asarray(own)]
+    else:
         known = np.asarray(labels)[:MAX_POINTS]
         shade = [str(level) for level in 0.6 * known / max(int(known.max()), 1)]
     axes.scatter(rows[:, 0], rows[:, 1], s=2.0, c=shade, linewidths=0)

@@ -1,5 +1,7 @@
 """Images in logit space: the formula, the splits, and the Gaussian row of the paper."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,9 @@ def test_the_sigmoid_takes_pixels_back(alpha):
     noise = 256 * share - pixels.reshape(3000, -1)
     assert noise.min() > -1e-3 and noise.max() < 1 + 1e-3
     assert abs(noise.mean() - 0.5) < 4 / np.sqrt(12 * noise.size)
+    known = dataclasses.replace(LOGIT_IMAGES["mnist_logit"], alpha=alpha)
+    off = np.abs(known.pixels(x, (2, 2, 1)).astype(int) - pixels)
+    assert off.max() <= 1 and off.mean() < 1e-3  # where the noise was within rounding of 0 or 1
 
 
 def test_only_training_rows_are_mirrored():
