@@ -5,7 +5,7 @@
 
 Every setting of the config is an option. Writes `clusters.json` (every restart: ELBO and log-likelihood in nats on the
 training rows, by which it is chosen; on the test rows accuracy, NMI and ARI; the same scores of a Gaussian mixture by
-EM), and, in the plane, `clusters.png`, the map of every restart.
+EM), and, in the plane, `clusters.png`, the map of every restart; of images, `samples.png`, one row for each component.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jax
 
 from jflows.cli import configs, mixture_output
 from jflows.cli.datasets import load_config_data
@@ -81,6 +82,8 @@ def run(name: str, config: MixtureConfig, restarts: int, out: Path) -> None:
         titles[best] = f"chosen: {titles[best]}"
         with saving(out / "clusters.png") as partial:
             cluster_plots.responsibility_maps(trained, test.x[:2000], partial, titles=titles)
+    else:
+        mixture_output.draw(*trained[best], test, out, jax.random.key(0))
 
 
 def main() -> None:
