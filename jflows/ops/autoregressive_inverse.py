@@ -22,6 +22,7 @@ from jax import lax
 from jflows.ops.autoregressive import made_masks
 from jflows.typing import Array, PyTree
 
+BLOCK_UNIT = 16  # see `block_size`
 WIDTH_UNIT = 8  # on a CPU, a product over 33 columns was measured at twice the time of one over 40
 
 
@@ -87,9 +88,12 @@ def transposed(network: MaskedNetwork, x: Array) -> MaskedNetwork:
 
 
 def block_size(dim: int) -> int:
-    """Inputs per block, about sqrt(dim): between many products over all later units and large ones inside blocks."""
+    """Inputs per block, about sqrt(dim): between many products over all later units and large ones inside blocks.
+
+    From 64 inputs on a multiple of 16: at 64 that was measured a tenth faster than 8, at 784 32 as fast as 24 and 48.
+    """
     size = math.isqrt(dim)
-    return size if size < WIDTH_UNIT else -(-size // WIDTH_UNIT) * WIDTH_UNIT
+    return size if size < WIDTH_UNIT else -(-size // BLOCK_UNIT) * BLOCK_UNIT
 
 
 @jax.tree_util.register_dataclass
