@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Identity
 from jflows.distributions import DiagonalNormal
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows.flow import Flow
 from jflows.flows.mixture import MixtureOfFlows
 
@@ -39,6 +39,9 @@ def mixture_of_flows(
       >>> mixture.sample_by_component(variables, jax.random.key(2), (4,)).shape
       (3, 4, 2)
     """
+    if not isinstance(components, Flow | list | tuple):
+        rule = "must be a Flow, or a list or tuple of them"
+        raise InvalidTypeError("mixture_of_flows", "components", rule, kind_of(components))
     flows = (components,) if isinstance(components, Flow) else tuple(components)
     if num_components is None:
         num_components = len(flows)

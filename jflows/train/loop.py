@@ -55,6 +55,11 @@ class FitResult(NamedTuple):
     history: list[dict[str, float]]
     interrupted: bool
 
+    def __repr__(self) -> str:
+        """Without the arrays."""
+        last = self.history[-1] if self.history else {}
+        return f"FitResult(step={self.step}, interrupted={self.interrupted}, history=[..., {last}])"
+
 
 def fit(
     flow: Density,
