@@ -202,7 +202,7 @@ def _solve_blocks(solve, feed, inputs: PyTree, network: MaskedNetwork, size: int
         block = _Block(network, own, hidden, [_flat(feed(inputs, x)), *fed])
         own_inputs = jax.tree.map(own.cut, inputs)
         by_input = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), own_inputs)
-        batch_first = lambda values: values.T.reshape(*batch, -1)
+        batch_first = lambda values: values.T.reshape(*batch, len(values))
 
         def find_one(step, state):
             x, *fed = state
@@ -232,11 +232,11 @@ class _Block:
         dim = len(network.degrees[0])
         self.network, self.own, self.hidden = network, own, hidden
         per_input = lambda values: values.reshape(*values.shape[:-1], -1, dim)
-        windows = [axis.cut for axis in hidden] + [lambda values: _flat(own.cut(per_input(values)))]
+        windows = [*(axis.cut for axis in hidden), lambda values: _flat(own.cut(per_input(values)))]
         columns = [window(kernel) for window, kernel in zip(windows, network.kernels, strict=True)]
         biases = [window(bias) for window, bias in zip(windows, network.biases, strict=True)]
-        parts = zip(fed, columns, biases, strict=True)
-        *self.known, known_output = (_units_first(_product(values, own) + bias) for values, own, bias in parts)
+        sums = [_product(*pair) + bias for *pair, bias in zip(fed, columns, biases, strict=True)]
+        *self.known, known_output = map(_units_first, sums)
         first, *rest = columns
         rows = [_flat(own.cut(per_input(first.T))).T]
         rows += [axis.cut(kernel, 0) for axis, kernel in zip(hidden, rest, strict=True)]
