@@ -35,7 +35,7 @@ def train(config: MixtureConfig, data: TableData, test: TableData) -> tuple[dict
     """One restart: its row, the mixture, and its trained variables."""
     mixture = config.build(data.event_shape, data.num_classes)
     start = time.perf_counter()
-    result = fit(mixture, config.for_training(data), config)
+    result = fit(mixture, data, config)
     seconds = time.perf_counter() - start
     if result.interrupted:
         raise SystemExit(f"stopped in the restart of seed {config.seed}")

@@ -279,7 +279,9 @@ def evaluate() -> None:
 @_run_options
 @click.option("--num", type=click.IntRange(1), default=64, show_default=True, help="Images, or rows of a table.")
 @click.option("--temperature", type=click.FloatRange(0), help="[0.7 of images, 1 of tables]")
-@click.option("--label", type=int, help="Class, of class-conditional flows; by default all in turn.")
+@click.option(
+    "--label", type=int, help="Class of a conditional flow, by default all in turn; or component of a mixture."
+)
 @click.option("--columns", type=click.IntRange(1), help="Images per row.")
 @click.option(
     "--out",

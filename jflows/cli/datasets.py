@@ -82,7 +82,10 @@ def load_images(config: dict[str, Any], split: str, size: tuple[int, ...]) -> Im
 def load_table(config: dict[str, Any], split: str) -> TableData:
     """The split of a config's table."""
     name = config["data"]
-    if name not in TABLE_NAMES and (name in SOURCES or not Path(name).expanduser().exists()):
+    if name in SOURCES:
+        fix = "Those in logit space are tables: mnist_logit, cifar10_logit."
+        raise DataError("data", "--data", "must be a table, for a flow of vectors", f"the images {name!r}", fix)
+    if name not in TABLE_NAMES and not Path(name).expanduser().exists():
         rule = f"must be one of {', '.join(TABLE_NAMES)}, or the path of a .csv, .tsv, .parquet, .npy or .npz file"
         raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, TABLE_NAMES)}Check the path.")
     given = {option: config[option] for option in ("columns", "fold", "manual_dir") if config.get(option)}
@@ -92,10 +95,7 @@ def load_table(config: dict[str, Any], split: str) -> TableData:
     if config.get("classes"):
         data = only_classes(data, config["classes"])
     num = config.get("num_train", 0) if split == "train" else 0
-    if num > len(data):
-        rule = f"must be at most {len(data):,}, the training rows of {name!r}"
-        raise InvalidValueError("data", "--num-train", rule, repr(num))
-    return data.take(np.arange(num)) if num else data
+    return data.take(np.arange(num)) if 0 < num < len(data) else data
 
 
 def _not_images(name: str) -> DataError:

@@ -9,6 +9,7 @@ import numpy as np
 from jflows.cli.pictures import saving
 from jflows.data import SOURCES, Data, eval_batches
 from jflows.data.logit_images import LOGIT_IMAGES
+from jflows.errors import InvalidValueError
 from jflows.eval import MixtureReport, cluster_plots, mixture_report, plots
 from jflows.flows import MixtureOfFlows
 from jflows.typing import Key, Variables
@@ -37,6 +38,29 @@ def summary(report: MixtureReport) -> dict[str, Any]:
         return values
     agreement = {name: round(getattr(report.scores, name), DIGITS) for name in ("accuracy", "nmi", "ari")}
     return values | agreement | {"table": report.scores.table.tolist(), "matching": report.scores.matching.tolist()}
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """One line of a summary."""
+    num = len(found["share"])
+    unused = f", unused {', '.join(map(str, found['unused']))}" if found["unused"] else ""
+    use = f"{found['effective_number']:.2f} of {num} components in use{unused}; ELBO {found['elbo']:.4f} nats"
+    return f"accuracy {found['accuracy']:.4f}, NMI {found['nmi']:.4f}; {use}" if "accuracy" in found else use
+
+
+def samples_of(
+    mixture: MixtureOfFlows, variables: Variables, key: Key, num: int, component: int, temperature: float
+) -> np.ndarray:
+    """`num` samples of one component.
+
+    Raises:
+      InvalidValueError: if there is no such component.
+    """
+    if not 0 <= component < mixture.num_components:
+        rule = f"must be a component, 0 to {mixture.num_components - 1}"
+        raise InvalidValueError("sample", "--label", rule, component)
+    sample = jax.jit(mixture.sample_by_component, static_argnums=2)
+    return np.asarray(sample(variables, key, (num,), temperature=temperature)[component])
 
 
 def draw(mixture: MixtureOfFlows, variables: Variables, data: Data, out: Path, key: Key) -> list[str]:

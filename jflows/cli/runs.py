@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 import jax
 
-from jflows.cli import pictures, table_output
+from jflows.cli import mixture_output, pictures, table_output
 from jflows.cli.datasets import is_table, pixel_bits, read_options, run_data, run_images, sample_labels, summary
 from jflows.cli.progress import counting
 from jflows.data import ImageData, eval_batches
 from jflows.errors import InvalidValueError
 from jflows.eval import evaluate as evaluate_flow
-from jflows.flows import Flow
+from jflows.flows import Flow, MixtureOfFlows
 from jflows.train import load as load_run
 from jflows.train import read_config
 from jflows.typing import Variables
@@ -36,6 +36,9 @@ def evaluate(
     with counting("evaluating", len(rows), is_table(flow)) as on_batch:
         result = evaluate_flow(flow, variables, batches, jax.random.key(seed), num_draws, on_batch)
     click.echo(summary(flow, result, f"{split} {'rows' if is_table(flow) else 'images'} of {rows.name}"))
+    if isinstance(flow, MixtureOfFlows):
+        found = mixture_output.summary(mixture_output.report_on(flow, variables, rows, batch_size))
+        click.echo(mixture_output.in_words(found))
 
 
 def sample(
@@ -51,7 +54,7 @@ def sample(
 ) -> None:
     """Writes a grid of images, or the rows of a table."""
     flow, variables = load_run(run, weights=weights, checkpoint=checkpoint)
-    context = sample_labels(flow, num, label)
+    context = None if isinstance(flow, MixtureOfFlows) else sample_labels(flow, num, label)
     table = is_table(flow)
     temperature = (1.0 if table else IMAGE_TEMPERATURE) if temperature is None else temperature
     path = out or run / ("sample.csv" if table else "sample.png")
@@ -60,7 +63,11 @@ def sample(
         raise InvalidValueError("sample", "out", rule, str(path))
     if table and columns is not None:
         raise InvalidValueError("sample", "columns", "is for images, not for a table", columns, "Leave it out.")
-    samples = pictures.draw(flow, variables, jax.random.key(seed), num, context, temperature)
+    key = jax.random.key(seed)
+    if isinstance(flow, MixtureOfFlows) and label is not None:
+        samples = mixture_output.samples_of(flow, variables, key, num, label, temperature)
+    else:
+        samples = pictures.draw(flow, variables, key, num, context, temperature)
     if table:
         table_output.save_rows(samples, read_config(run).get("column_names"), path)
     else:

@@ -85,7 +85,6 @@ def _train(name: str, cls: type[TrainConfig], overrides: dict[str, Any], out: Pa
         rule = "must hold the training rows that the run began with"
         fix = "Restore them, or train into another directory."
         raise RunError("train", "--data", rule, f"other rows in {config.data!r}", fix)
-    data = config.for_training(data)
     flow = config.build(data.event_shape, data.num_classes)
     with _alone(out):
         run = Run.resume(out, flow, settings, MAY_DIFFER) if resume else Run.create(out, flow, settings)
@@ -124,6 +123,8 @@ def _finish(flow: Density, fitted: FitResult, settings: dict[str, Any], data: Da
     early = f" of {settings['steps']:,}" if steps < settings["steps"] else ""
     of_what = f"{'rows' if table else 'images'} after {steps:,}{early} steps ({result['train_seconds']:.0f} s){kept}"
     click.echo(f"test {summary(flow, score, of_what)}; {out}: result.json, {', '.join(drawn)}")
+    if "mixture" in result:
+        click.echo(mixture_output.in_words(result["mixture"]))
 
 
 def _draw_all(

@@ -6,9 +6,9 @@ from typing import TypeVar
 import numpy as np
 
 from jflows.data.dataset import NO_LABEL, ImageData, TableData
-from jflows.errors import DataError, InvalidValueError, check_positive
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive, kind_of
 
-DataT = TypeVar("DataT", ImageData, TableData)
+DataT = TypeVar("DataT", bound=ImageData | TableData)
 
 
 def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, seed: int = 0) -> DataT:
@@ -28,18 +28,20 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
       >>> hide_labels(data, 1).label
       array([-1,  1, -1, -1,  0, -1, -1, -1, -1, -1], dtype=int32)
     """
+    _check_labelled("hide_labels", data)
+    if isinstance(num_per_class, bool) or not isinstance(num_per_class, int):
+        raise InvalidTypeError("hide_labels", "num_per_class", "must be a whole number", repr(num_per_class))
     check_positive("hide_labels", "num_per_class", num_per_class)
     if share is not None and not 0 < share < 1:
         raise InvalidValueError("hide_labels", "share", "must lie in (0, 1), or be None", repr(share))
-    if data.label is None:
-        raise DataError("hide_labels", "data", f"must have labels, and {data.name!r} has none")
+    assert data.label is not None
     random = np.random.RandomState(seed)  # RandomState: its stream is frozen for all numpy versions
     kept = []
     for number in range(data.num_classes or 0):
         rows = np.flatnonzero(data.label == number)
         if len(rows) < num_per_class:
             rule, got = f"must have {num_per_class} rows of each class", f"{len(rows)} of class {number}"
-            raise DataError("hide_labels", data.name, rule, got, "Lower num_per_class.")
+            raise DataError("hide_labels", data.name, rule, got, "Ask for fewer.")
         kept.append(random.permutation(rows)[:num_per_class])
     chosen = np.concatenate(kept)
     label = np.full(len(data), NO_LABEL, np.int32)
@@ -61,10 +63,12 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
       >>> only_classes(TableData("line", np.arange(4.0)[:, None], label=[2, 0, 1, 2]), (2, 1)).label
       array([0, 1, 0], dtype=int32)
     """
-    if len(set(classes)) < len(classes):
-        raise InvalidValueError("only_classes", "classes", "must all be different", repr(tuple(classes)))
-    if data.label is None:
-        raise DataError("only_classes", "data", f"must have labels, and {data.name!r} has none")
+    if not isinstance(classes, Sequence) or not all(isinstance(number, int | np.integer) for number in classes):
+        raise InvalidTypeError("only_classes", "classes", "must be a tuple of whole numbers", repr(classes))
+    if len(set(classes)) < len(classes) or min(classes, default=0) < 0:
+        raise InvalidValueError("only_classes", "classes", "must be different, from 0 on", repr(tuple(classes)))
+    _check_labelled("only_classes", data)
+    assert data.label is not None
     missing = set(classes) - set(data.label.tolist())
     if missing or not classes:
         got = f"no row of class {min(missing)}" if missing else "no class"
@@ -74,3 +78,12 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
     label = number[data.label]
     rows = np.flatnonzero(label >= 0)
     return data.take(rows, label=label[rows], num_classes=len(classes), partly_labelled=False)
+
+
+def _check_labelled(where: str, data: object) -> None:
+    if not isinstance(data, ImageData | TableData):
+        fix = 'Wrap arrays: TableData("name", x, label).'
+        raise InvalidTypeError(where, "data", "must be ImageData or TableData", kind_of(data), fix)
+    if data.label is None:
+        rule, fix = "must have labels", "Give them as the key `label` of an .npz file, or as TableData(label=...)."
+        raise DataError(where, "data", rule, f"{data.name!r} without", fix)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jflows.errors import InvalidValueError, check_event_shape, check_positive
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_positive, kind_of
 from jflows.eval.gaussian import LogLikelihood
 
 UNUSED = 0.1  # of the share 1 / K that all would have if they were used alike
@@ -168,10 +168,13 @@ def fit_gaussian_mixture(
     """
     from sklearn.mixture import GaussianMixture as EM
 
-    train = np.asarray(train, np.float64)
     check_positive("fit_gaussian_mixture", "num_components", num_components)
-    if train.ndim != 2 or len(train) < num_components:
-        rule = f"must be [num, dim] with at least {num_components} rows"
+    if hasattr(train, "x"):
+        got = kind_of(train)
+        raise InvalidTypeError("fit_gaussian_mixture", "train", "must be an array [num, dim]", got, "Pass its `x`.")
+    train = np.asarray(train, np.float64)
+    if train.ndim != 2 or len(train) < num_components or not np.isfinite(train).all():
+        rule = f"must be finite, [num, dim] with at least {num_components} rows"
         raise InvalidValueError("fit_gaussian_mixture", "train", rule, f"shape {train.shape}")
     if test is not None:
         test = np.asarray(test, np.float64)

@@ -60,6 +60,9 @@ def mixture_report(
         got = f"context_shape {mixture.context_shape}"
         raise InvalidValueError("mixture_report", "mixture", "must be without a context", got)
     key = jax.random.key(0) if key is None else key
+    if not isinstance(batches, Iterable) or hasattr(batches, "shape"):
+        fix = "Write jflows.data.eval_batches(data, 1000, labels=True)."
+        raise InvalidTypeError("mixture_report", "batches", "must be batches", kind_of(batches), fix)
     parts, labels = [], []
     for batch in batches:
         counts = np.asarray(batch.weight) > 0

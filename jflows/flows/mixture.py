@@ -16,7 +16,16 @@ from jflows.errors import InvalidValueError, check_choice, check_key
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_parts import check_labels, check_parts, check_weights, exact_sum, join, over_components, part
+from jflows.flows.mixture_parts import (
+    check_assignment,
+    check_labels,
+    check_parts,
+    check_weights,
+    exact_sum,
+    join,
+    over_components,
+    part,
+)
 from jflows.ops.clustering import kmeans
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -70,7 +79,7 @@ class MixtureOfFlows(Density):
     dequantize: Dequantize | None = dataclasses.field(init=False)
 
     def __post_init__(self):
-        if not isinstance(self.weights, str):
+        if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
         check_parts(self.components, self.num_components, self.encoder, self.trunk)
         check_weights(self.weights, self.num_components)
@@ -107,9 +116,9 @@ class MixtureOfFlows(Density):
         """
         if x is None:
             raise InvalidValueError("MixtureOfFlows.init", "x", "must be given", None, "Components start from data.")
+        check_key("MixtureOfFlows.init", key)
         check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
-        if assignment is not None:
-            check_labels("MixtureOfFlows.init", assignment, self.num_components, "assignment", lowest=0)
+        check_assignment("MixtureOfFlows.init", assignment, len(x), self.num_components)
         return _init(self, key, x, self._own_context(x, context), assignment)
 
     def log_weights(self, variables: Variables) -> Array:
@@ -239,7 +248,7 @@ class MixtureOfFlows(Density):
         def run(flow: Flow, of_flow: Variables, key: Key):
             return flow.sample(of_flow, key, sample_shape, self._context_of(flow, context), temperature), {}
 
-        draws: Any = over_components(self.components, run, part(variables, "components"), keys)[0]
+        draws: Any = over_components(self.components, run, self._components_of(variables), keys)[0]
         if self.trunk is None:
             return draws
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
@@ -255,10 +264,26 @@ class MixtureOfFlows(Density):
             found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
         inner = self._encode(variables, x, own, key, training=False)[0]
         run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self._context_of(flow, own), key)})
-        sizes = over_components(self.components, run, part(variables, "components"))[1]["sizes"]
+        sizes = over_components(self.components, run, self._components_of(variables))[1]["sizes"]
         flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
         return found | {f"components/{path}": leaf for path, leaf in named.items()}
+
+    def _components_of(self, variables: Variables) -> Variables:
+        """The variables of the components, stacked or one entry for each."""
+        own = part(variables, "components")
+        leaves = jax.tree.leaves(own)
+        if len(self.components) == 1 and (
+            not leaves or any(jnp.shape(leaf)[:1] != (self.num_components,) for leaf in leaves)
+        ):
+            rule = f"must be those of {self.num_components} components, as init gives them"
+            got = (
+                f"an array of shape {jnp.shape(leaves[0])} among those of the components"
+                if leaves
+                else "none of components"
+            )
+            raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
+        return own
 
     @property
     def _front(self) -> Flow:
@@ -277,7 +302,7 @@ class MixtureOfFlows(Density):
         def run(flow: Flow, of_flow: Variables):
             return flow.apply_loss(of_flow, inner, self._context_of(flow, context), key, mutable=mutable)
 
-        log_probs, updates = over_components(self.components, run, part(variables, "components"))
+        log_probs, updates = over_components(self.components, run, self._components_of(variables))
         log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
         return log_joint, join({"components": updates, "trunk": of_trunk})
 

@@ -20,7 +20,9 @@ SUM_TOLERANCE = 1e-6
 
 def part(variables: Variables, name: str) -> Variables:
     """The variables of one part, out of those of the whole."""
-    return {collection: tree[name] for collection, tree in variables.items() if name in tree}
+    return {
+        collection: tree[name] for collection, tree in variables.items() if isinstance(tree, Mapping) and name in tree
+    }
 
 
 def join(parts: Mapping[str, Variables]) -> dict[str, dict[str, Any]]:
@@ -58,7 +60,14 @@ def exact_sum(log_joint: Array, log_q: Array) -> Array:
     return jnp.sum(jnp.exp(log_q) * (log_joint - log_q), axis=-1)
 
 
-def check_labels(where: str, labels: Any, num_components: int, argument: str = "labels", lowest: int = -1) -> None:
+def check_labels(
+    where: str,
+    labels: Any,
+    num_components: int,
+    argument: str = "labels",
+    lowest: int = -1,
+    fix: str = "Set num_components to the number of classes.",
+) -> None:
     """Raises `InvalidValueError` if a label is outside lowest..K-1; traced ones pass."""
     if labels is None or isinstance(labels, Tracer):
         return
@@ -67,7 +76,18 @@ def check_labels(where: str, labels: Any, num_components: int, argument: str = "
     if bad.size:
         rule = f"must lie in {lowest}..{num_components - 1}" + (" (-1 for none)" if lowest < 0 else "")
         got = f"{labels.reshape(-1)[bad[0]]} in row {bad[0]} ({bad.size} bad rows)"
-        raise InvalidValueError(where, argument, rule, got, "Set num_components to the number of classes.")
+        raise InvalidValueError(where, argument, rule, got, fix)
+
+
+def check_assignment(where: str, assignment: Any, num: int, num_components: int) -> None:
+    """Raises unless it is None, or a component for each of `num` rows."""
+    if assignment is None:
+        return
+    dtype, shape = jnp.result_type(assignment), jnp.shape(assignment)
+    if shape != (num,) or not jnp.issubdtype(dtype, jnp.integer):
+        rule, fix = f"must be integers of shape ({num},), one for each row of x", "Pass clusters, not responsibilities."
+        raise InvalidValueError(where, "assignment", rule, f"{dtype} of shape {shape}", fix)
+    check_labels(where, assignment, num_components, "assignment", lowest=0, fix="Set num_components to their number.")
 
 
 def check_parts(components: Any, num_components: int, encoder: Any, trunk: Any) -> None:
@@ -77,6 +97,8 @@ def check_parts(components: Any, num_components: int, encoder: Any, trunk: Any) 
     if not flows or not all(isinstance(flow, Flow) for flow in flows):
         got = ", ".join(map(kind_of, flows)) if flows else kind_of(components)
         raise InvalidTypeError(where, "components, trunk", "must be a tuple of Flows, and a Flow or None", got)
+    if isinstance(num_components, bool) or not isinstance(num_components, int):
+        raise InvalidTypeError(where, "num_components", "must be a whole number", repr(num_components))
     if num_components < 2:
         rule, fix = "must be at least 2", "Use the flow alone for one component."
         raise InvalidValueError(where, "num_components", rule, repr(num_components), fix)
@@ -105,6 +127,9 @@ def check_weights(weights: str | tuple[float, ...], num_components: int) -> None
     """Raises unless the weights are "uniform", "learned", or K positive numbers that sum to one."""
     if isinstance(weights, str):
         return check_choice("MixtureOfFlows", "weights", weights, WEIGHTS)
+    if not isinstance(weights, tuple) or not all(isinstance(weight, int | float) for weight in weights):
+        rule = f"must be {num_components} numbers, 'uniform' or 'learned'"
+        raise InvalidTypeError("MixtureOfFlows", "weights", rule, repr(weights))
     if len(weights) != num_components or not min(weights) > 0 or not abs(sum(weights) - 1) < SUM_TOLERANCE:
         rule = f"must be {num_components} positive numbers that sum to one, or 'uniform' or 'learned'"
         got = f"{weights} with sum {sum(weights):.6g}"

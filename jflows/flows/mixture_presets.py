@@ -1,12 +1,14 @@
 """Mixtures of flows, put together: `mixture_of_flows`, and `flow_gmm` for one flow with a normal for each class."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors import Identity
 from jflows.distributions import DiagonalNormal
-from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
 from jflows.flows.flow import Flow
 from jflows.flows.mixture import MixtureOfFlows
 
@@ -42,15 +44,20 @@ def mixture_of_flows(
     if not isinstance(components, Flow | list | tuple):
         rule = "must be a Flow, or a list or tuple of them"
         raise InvalidTypeError("mixture_of_flows", "components", rule, kind_of(components))
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "The number of components comes after it."
+        raise InvalidTypeError("MixtureOfFlows", "encoder", rule, kind_of(encoder), fix)
     flows = (components,) if isinstance(components, Flow) else tuple(components)
+    if not flows:
+        raise InvalidValueError("mixture_of_flows", "components", "must hold at least one flow", "none")
     if num_components is None:
         num_components = len(flows)
     elif len(flows) not in (1, num_components):
         rule = f"must be the number of flows, {len(flows)}"
         raise InvalidValueError("mixture_of_flows", "num_components", rule, repr(num_components), "Leave it out.")
     flows = flows[:1] if all(flow == flows[0] for flow in flows) else flows
-    weights = weights if isinstance(weights, str) else tuple(weights)
-    return MixtureOfFlows(flows, num_components, encoder, weights, trunk, start)
+    own: Any = tuple(np.asarray(weights).tolist()) if isinstance(weights, list | tuple | np.ndarray) else weights
+    return MixtureOfFlows(flows, num_components, encoder, own, trunk, start)
 
 
 def flow_gmm(
@@ -73,6 +80,9 @@ def flow_gmm(
       spread: deviation of N(0, spread^2 I), from which the means are drawn.
       weights: see `MixtureOfFlows`.
     """
+    if not isinstance(flow, Flow):
+        raise InvalidTypeError("flow_gmm", "flow", "must be a Flow", kind_of(flow))
+    check_positive("flow_gmm", "spread", spread)
     shape = flow.latent_shape
     normal = Flow(Identity(event_ndims=len(shape)), DiagonalNormal(shape, spread), shape)
     return mixture_of_flows(normal, None, num_components, weights=weights, trunk=flow)

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -90,8 +90,9 @@ def fit(
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
-    loss = config.loss if loss is None else loss
     _check_arguments(flow, data, config, validation, loss)
+    loss = config.loss if loss is None else loss
+    data = data if isinstance(data, NoData) else config.for_training(data)
     batches = _train_batches(data, config, config.batch_size)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
@@ -132,7 +133,7 @@ def fit(
 
 
 def _check_arguments(
-    flow: Density, data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss
+    flow: Density, data: Data | NoData, config: TrainConfig, validation: Data | None, loss: Loss | None
 ) -> None:
     if not isinstance(data, Data | NoData):
         fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
@@ -142,9 +143,9 @@ def _check_arguments(
         raise InvalidTypeError("fit", "config", "must be a TrainConfig", kind_of(config), fix)
     if validation is not None and not isinstance(validation, Data):
         raise InvalidTypeError("fit", "validation", "must be TableData or ImageData", kind_of(validation))
-    if isinstance(loss, type) or not callable(loss):
+    if isinstance(loss, type) or not (loss is None or callable(loss)):
         raise InvalidTypeError("fit", "loss", "must be a function such as negative_log_likelihood", kind_of(loss))
-    if isinstance(data, NoData) and loss is negative_log_likelihood:
+    if isinstance(data, NoData) and loss in (None, negative_log_likelihood):
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must be given where there are no data", None, fix)
     num_components = getattr(flow, "num_components", None)
@@ -193,14 +194,16 @@ def _check_variables(variables: Variables, wanted: Variables) -> None:
         jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
     }
-    found, rule = shapes(variables), "must have the names and shapes that flow.init gives"
-    for path, shape in shapes(wanted).items():
-        if found.pop(path, None) != shape:
-            raise InvalidValueError(
-                "fit", "variables", rule, f"no {path} of shape {shape}", "Were they another flow's?"
-            )
-    if found:
-        raise InvalidValueError("fit", "variables", rule, f"also {next(iter(found))}", "Were they another flow's?")
+    if isinstance(variables, FitResult) or not isinstance(variables, Mapping):
+        rule = "must be a dictionary of collections, as flow.init gives it"
+        raise InvalidTypeError("fit", "variables", rule, kind_of(variables), "Pass `result.variables` of a result.")
+    found, expected = shapes(variables), shapes(wanted)
+    wrong = [path for path in {**expected, **found} if found.get(path) != expected.get(path)]
+    if wrong:
+        rule = "must have the names and shapes that flow.init gives"
+        got = f"{wrong[0]}: {found.get(wrong[0], 'missing')} instead of {expected.get(wrong[0], 'nothing')}"
+        fix = "Were they another flow's?" if "params" in variables else 'Pass {"params": ..., ...}, not its params.'
+        raise InvalidValueError("fit", "variables", rule, got, fix)
 
 
 class _Monitor:

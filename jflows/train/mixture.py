@@ -1,6 +1,7 @@
 """`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -28,7 +29,7 @@ class MixtureLoss:
     data such as `jflows.data.hide_labels` gives. Labels outside -1..K-1 make the loss NaN.
 
     With `pretrain_steps`, only rows with a label count at first; with `interleave_every`, rows with and rows without
-    take turns afterwards, so many steps each. Rows that do not count have loss 0.
+    take turns afterwards, so many steps each: `select` gives rows that do not count weight 0.
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
     section 3.4, use it.
@@ -60,7 +61,7 @@ class MixtureLoss:
     interleave_every: int = 0
 
     def __post_init__(self):
-        if not self.temperature >= 1:
+        if not 1 <= self.temperature < math.inf:
             raise InvalidValueError("MixtureLoss", "temperature", "must be at least 1", repr(self.temperature))
         check_positive("MixtureLoss", "temperature_decay", self.temperature_decay)
         check_positive("MixtureLoss", "consistency_noise", self.consistency_noise)
@@ -91,7 +92,7 @@ class MixtureLoss:
             loss = self._with_labels(loss, log_joint, log_q, labels)
         if self.consistency:
             loss = loss + self.consistency * self._inconsistency(flow, variables, batch, key, log_q)
-        return (loss if labels is None else jnp.where(self._counts(labels, step), loss, 0.0)), updates
+        return loss, updates
 
     def _with_labels(self, loss: Array, log_joint: Array, log_q: Array, labels: Array) -> Array:
         num_components = log_joint.shape[-1]
@@ -102,12 +103,15 @@ class MixtureLoss:
         loss = jnp.where(labels < 0, loss, of_label)
         return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
 
-    def _counts(self, labels: Array, step: Array | int) -> Array:
-        """Which rows count in this step."""
-        labelled, every = labels != -1, self.interleave_every
+    def select(self, batch: Batch, step: Array | int) -> Batch:
+        """The batch of a step, rows that do not count in it at weight 0."""
+        if batch.context is None or not (self.pretrain_steps or self.interleave_every):
+            return batch
+        labelled, every = batch.context != -1, self.interleave_every
         turn = (step - self.pretrain_steps) // every % 2 if every else 0
         counts = (labelled == (turn == 0)) if every else jnp.ones_like(labelled)
-        return jnp.where(step < self.pretrain_steps, labelled, counts)
+        counts = jnp.where(step < self.pretrain_steps, labelled, counts)
+        return batch._replace(weight=jnp.where(counts, batch.weight, 0))
 
     def _inconsistency(self, flow: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, log_q: Array) -> Array:
         """KL from q at x to q at a neighbour of x: [batch]."""

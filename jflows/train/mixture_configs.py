@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from jflows.data import Data, TableData, hide_labels
-from jflows.errors import InvalidValueError, check_choice
+from jflows.data import Data, hide_labels
+from jflows.errors import InvalidValueError, check_choice, check_positive
 from jflows.flows import (
     MixtureOfFlows,
     flow_gmm,
@@ -16,6 +16,8 @@ from jflows.flows import (
     nsf_coupling,
     realnvp,
 )
+from jflows.flows.mixture import STARTS
+from jflows.flows.mixture_parts import WEIGHTS
 from jflows.nn import MLP
 from jflows.train.mixture import MixtureLoss
 from jflows.train.step import Loss
@@ -73,8 +75,21 @@ class MixtureConfig(LayersConfig):
         where = type(self).__name__
         check_choice(where, "kind", self.kind, KINDS)
         check_choice(where, "component", self.component, tuple(COMPONENTS))
+        check_choice(where, "weights", self.weights, WEIGHTS)
+        check_choice(where, "start", self.start, STARTS)
+        check_positive(where, "spread", self.spread)
+        if self.num_components < 2:
+            raise InvalidValueError(where, "num_components", "must be at least 2", repr(self.num_components))
+        if not self.encoder_sizes or min(self.encoder_sizes) < 1:
+            rule = "must hold at least one positive size"
+            raise InvalidValueError(where, "encoder_sizes", rule, repr(self.encoder_sizes))
+        if not 0 <= self.labelled_share < 1:
+            raise InvalidValueError(where, "labelled_share", "must lie in [0, 1)", repr(self.labelled_share))
         if self.labels_per_class < 0:
             raise InvalidValueError(where, "labels_per_class", "must be at least 0", repr(self.labels_per_class))
+        if self.pretrain_steps >= self.steps:
+            rule = f"must be below steps={self.steps}, to see rows without a label"
+            raise InvalidValueError(where, "pretrain_steps", rule, repr(self.pretrain_steps))
         if (self.pretrain_steps or self.interleave_every or self.labelled_share) and not self.labels_per_class:
             rule, fix = "must be positive to train on rows with a label", "Set it, such as 16."
             raise InvalidValueError(where, "labels_per_class", rule, 0, fix)
@@ -92,8 +107,8 @@ class MixtureConfig(LayersConfig):
         return MixtureLoss(**{field.name: getattr(self, field.name) for field in dataclasses.fields(MixtureLoss)})
 
     def for_training(self, data: Data) -> Data:
-        """The rows, all but a few of which lose their label."""
-        if not self.labels_per_class or not isinstance(data, TableData):
+        """The rows, all but a few of which lose their label; as they are, if some have none already."""
+        if not self.labels_per_class or data.partly_labelled:
             return data
         return hide_labels(data, self.labels_per_class, share=self.labelled_share or None, seed=self.seed)
 

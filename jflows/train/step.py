@@ -15,6 +15,7 @@ from jflows.flows import Density
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
 # (flow, variables, batch, key) -> one number per row, updated collections; also `step`, if it has `takes_step = True`.
+# A method `select(batch, step) -> batch` may give rows weight 0.
 Loss = Callable[..., tuple[Array, Variables]]
 Metrics = dict[str, Array]
 
@@ -98,9 +99,13 @@ def make_train_step(
         weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
         return jnp.sum(weighted), {**extra, **updates}
 
+    select = getattr(loss, "select", lambda batch, step: batch)
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        batch = select(batch, state.step)
         sums, extra = reduce(_sum_gradients(summed_loss, accumulate, state, batch))
         total, weight, grads = sums
+        weight = jnp.where(weight > 0, weight, 1)  # a step in which no row counts has loss and gradient 0
         mean_loss = total / weight
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
         grad_norm = optax.tree.norm(grads)

@@ -22,7 +22,7 @@ class TableConfig(TrainConfig):
     classes: tuple[int, ...] = ()
     """Of rows with labels: the classes to take, numbered anew from 0; all if empty."""
     num_train: int = 0
-    """Training rows to use, the first so many; 0 for all."""
+    """Most training rows to use, the first so many; 0 for all."""
     fold: int = 0
     """Of red_wine, ionosphere and boston: which of ten parts is for testing, 0 to 9."""
     manual_dir: str = ""

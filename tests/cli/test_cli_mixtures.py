@@ -18,7 +18,7 @@ def trained(tmp_path_factory, jflows):
 
 def test_a_run_tells_of_clusters(trained):
     out, printed = trained
-    assert "nats" in printed.stdout and "clusters.png" in printed.stdout
+    assert "nats" in printed.stdout and "clusters.png" in printed.stdout and "of 2 components in" in printed.stdout
     found = json.loads((out / "result.json").read_text())["mixture"]
     assert 0.5 <= found["accuracy"] <= 1 and found["elbo"] <= found["nats"]
     assert sum(map(sum, found["table"])) == 10_000 and len(found["share"]) == 2
@@ -30,6 +30,9 @@ def test_a_run_is_evaluated_sampled_and_described(trained, jflows):
     assert jflows("evaluate", trained[0]).stdout.startswith(f"{nats:.4f} ± ")
     assert jflows("sample", trained[0], "--num", "5").exit_code == 0
     assert len((trained[0] / "sample.csv").read_text().splitlines()) == 6
+    assert jflows("sample", trained[0], "--num", "5", "--label", "1").exit_code == 0
+    assert "must be a component, 0 to 1; got 2" in jflows("sample", trained[0], "--label", "2").stderr
+    assert "accuracy 0." in jflows("evaluate", trained[0], "--batch-size", "2000").stdout
     told = jflows("info", trained[0]).stdout
     assert "encoder MLP" in told and "component × 2" in told and "Coupling" in told
     result = jflows("interpolate", trained[0])
@@ -49,7 +52,11 @@ def test_other_kinds_are_described(jflows):
         (["--kind", "vae"], "`--kind` must be one of 'flows', 'base'"),
         (["--labels-per-class", "0"], "`--labels-per-class` must be positive to train on rows with a label"),
         (["--classes", "0,7"], "must have rows of classes (0, 7); got no row of class 7"),
-        (["--num-train", "30000"], "`--num-train` must be at most 20,000"),
+        (["--encoder-sizes", "0"], "`--encoder-sizes` must hold at least one positive size"),
+        (["--labelled-share", "1.5"], "`--labelled-share` must lie in [0, 1)"),
+        (["--pretrain-steps", "3000"], "`--pretrain-steps` must be below --steps=3000"),
+        (["--spread", "0"], "`--spread` must be positive"),
+        (["--data", "digits"], "must be a table, for a flow of vectors; got the images 'digits'"),
         (["--labels-per-class", "200", "--num-train", "64"], "must have 200 rows of each class"),
         (["--classes", "1", "--num-train", "-1"], "`--num-train` must be at least 0"),
         (["--temperature", "0.5"], "`--temperature` must be at least 1"),

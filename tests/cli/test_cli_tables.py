@@ -106,7 +106,7 @@ def test_a_mistake_is_one_line(jflows, people, tmp_path, args, parts):
 @pytest.mark.parametrize(
     ("args", "part"),
     [
-        (["train", "maf", "--data", "mnist", "--out", "x"], "must be one of power, gas"),
+        (["train", "maf", "--data", "mnist", "--out", "x"], "must be a table, for a flow of vectors; got the images"),
         (["train", "maf", "--data", "powr", "--out", "x"], "Did you mean power?"),
         (["train", "glow_digits", "--data", "power", "--out", "x"], "must hold images, for a flow of images"),
         (["train", "maf", "--data", "red_wine", "--fold", "10", "--out", "x"], "`--fold` must be one of 0, 1,"),

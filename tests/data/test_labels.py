@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jflows.data import ImageData, TableData, TrainBatches, hide_labels, only_classes
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 X, LABEL = np.arange(40.0).reshape(20, 2), np.arange(20) % 4
 
@@ -73,19 +73,35 @@ def test_classes_are_chosen_and_numbered_anew():
             DataError,
             "`label` must hold a label that is not -1; got none. Or leave `label` out.",
         ),
-        (lambda: hide_labels(TableData("rows", X), 1), DataError, "hide_labels: `data` must have labels, and 'rows' h"),
+        (
+            lambda: hide_labels(TableData("rows", X), 1),
+            DataError,
+            "hide_labels: `data` must have labels; got 'rows'",
+        ),
         (
             lambda: hide_labels(TableData("rows", X, LABEL), 6),
             DataError,
-            "hide_labels: `rows` must have 6 rows of each class; got 5 of class 0. Lower num_per_class.",
+            "hide_labels: `rows` must have 6 rows of each class; got 5 of class 0. Ask for fewer.",
         ),
+        (
+            lambda: hide_labels(TableData("rows", X, LABEL), 1.5),
+            InvalidTypeError,
+            "`num_per_class` must be a whole",
+        ),
+        (
+            lambda: hide_labels(X, 1),
+            InvalidTypeError,
+            "hide_labels: `data` must be ImageData or TableData; got nd",
+        ),
+        (lambda: only_classes(TableData("rows", X, LABEL), 1), InvalidTypeError, "`classes` must be a tuple of whole"),
+        (lambda: only_classes(TableData("rows", X, LABEL), (-1, 0)), InvalidValueError, "must be different, from 0 on"),
         (lambda: hide_labels(TableData("rows", X, LABEL), 0), InvalidValueError, "`num_per_class` must be positive"),
         (
             lambda: hide_labels(TableData("rows", X, LABEL), 1, share=1.0),
             InvalidValueError,
             r"`share` must lie in \(0, 1\), or be None; got 1.0",
         ),
-        (lambda: only_classes(TableData("rows", X), (0,)), DataError, "only_classes: `data` must have labels, and 'ro"),
+        (lambda: only_classes(TableData("rows", X), (0,)), DataError, "only_classes: `data` must have labels; got 'ro"),
         (
             lambda: only_classes(TableData("rows", X, LABEL), (0, 9)),
             DataError,
@@ -99,7 +115,7 @@ def test_classes_are_chosen_and_numbered_anew():
         (
             lambda: only_classes(TableData("rows", X, LABEL), (1, 1)),
             InvalidValueError,
-            "`classes` must all be different",
+            "`classes` must be different, from 0 on",
         ),
     ],
 )

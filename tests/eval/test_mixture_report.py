@@ -88,6 +88,8 @@ def test_bad_input(mixture, error, message):
 
 def test_nothing_to_report_on():
     mixture, variables = normals()
+    with pytest.raises(InvalidTypeError, match="`batches` must be batches; got TableData. Write jflows.data.eval_batc"):
+        mixture_report(mixture, variables, TableData("rows", X))
     with pytest.raises(InvalidValueError, match="`batches` must hold at least one row; got none"):
         mixture_report(mixture, variables, [])
 

@@ -296,11 +296,7 @@ WEIGHTS_RULE = "`weights` must be 2 positive numbers that sum to one, or 'unifor
             r"`components` must all have context_shape None; got \(2,\)",
         ),
         (
-            lambda: (
-                mixture_of_flows([normal(), normal(dequantize=jflows.UniformDequantize(event_ndims=1))], None)
-                if False
-                else MixtureOfFlows((small(), normal()), 3)
-            ),
+            lambda: MixtureOfFlows((small(), normal()), 3),
             "`components` must be one flow, or one for each of num_components=3; got 2 flows",
         ),
         (
@@ -329,6 +325,9 @@ def test_bad_settings(make, message):
         (lambda: mixture_of_flows([small(), 3], None), "`components, trunk` must be a tuple of Flows, and a Flow or N"),
         (lambda: MixtureOfFlows(small(), 2), "`components, trunk` must be a tuple of Flows.*; got Flow"),
         (lambda: mixture_of_flows(small(), MLP, 2), r"`encoder` must be a network .*; got the class MLP; write MLP"),
+        (lambda: mixture_of_flows(small(), 3), "`encoder` must be a network .*; got int"),
+        (lambda: mixture_of_flows(small(), None, "3"), "`num_components` must be a whole number; got '3'"),
+        (lambda: mixture_of_flows(small(), None, 2, weights=None), "`weights` must be 2 numbers, .*; got None"),
     ],
 )
 def test_bad_types(make, message):
@@ -345,10 +344,25 @@ def test_bad_arguments():
         mixture.init(KEY, x(3), jnp.array([0, 3, -2]))
     with pytest.raises(InvalidValueError, match=r"init: `assignment` must lie in 0..2; got -1 in row 0 \(1 bad rows\)"):
         mixture.init(KEY, x(3), assignment=jnp.array([-1, 2, 0]))
+    with pytest.raises(InvalidValueError, match=r"`assignment` must be integers of shape \(3,\), one for each row"):
+        mixture.init(KEY, x(3), assignment=jnp.array([0, 1]))
+    rule = r"`variables` must be those of 3 components, as init gives them; got .*\. Pass {"
+    other = mixture_of_flows(small(), MLP((8,)), 4, weights="learned").init(KEY, x(8))
+    for wrong in (other, other["params"]):
+        with pytest.raises(InvalidValueError, match=rule):
+            mixture.log_prob(wrong, x())
+    with pytest.raises(InvalidTypeError, match="flow_gmm: `flow` must be a Flow; got MixtureOfFlows"):
+        flow_gmm(mixture, 2)
+    with pytest.raises(InvalidTypeError, match="mixture_of_flows: `components` must be a Flow, or a list or tuple"):
+        mixture_of_flows(b.Identity(), None, 2)
+    with pytest.raises(InvalidValueError, match="`components` must hold at least one flow; got none"):
+        mixture_of_flows([], None, 2)
     with pytest.raises(InvalidValueError, match="MixtureOfFlows.init: `x` must be given. Components start from data."):
         mixture.init(KEY, None)
     rule = r"`context` must be None, or integer labels of shape \(6,\) \(-1 for none\); got float64 of shape \(6, 1\)"
     with pytest.raises(InvalidValueError, match=rule):
         mixture.log_prob({}, x(), jnp.ones((6, 1)))
+    with pytest.raises(InvalidTypeError, match="MixtureOfFlows.init: `key` must be a typed key"):
+        mixture.init(0, x(8))
     with pytest.raises(InvalidTypeError, match="MixtureOfFlows.sample: `key` must be a typed key"):
         mixture.sample({}, 3)
