@@ -168,6 +168,14 @@ def test_a_run_with_few_labels_is_enough_to_predict(tmp_path):
     assert component_use(q).unused == ()
 
 
+def test_a_config_hides_labels_once():
+    rows, config = half_rings(), MixtureConfig(labels_per_class=3, num_components=2)
+    few = config.for_training(rows)
+    assert few.partly_labelled and np.sum(few.label >= 0) == 6
+    assert config.for_training(few) is few
+    assert MixtureConfig(num_components=2).for_training(rows) is rows
+
+
 def test_a_run_starts_from_the_clusters_of_a_gaussian_mixture():
     """EM's clusters initialise the components; `fit` goes on from there, and leaves what it was given as it is."""
     rows = half_rings()
