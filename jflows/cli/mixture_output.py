@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jflows.cli.datasets import pixel_bits
 from jflows.cli.pictures import saving
 from jflows.data import SOURCES, Data, eval_batches
 from jflows.data.logit_images import LOGIT_IMAGES
@@ -73,7 +74,6 @@ def draw(mixture: MixtureOfFlows, variables: Variables, data: Data, out: Path, k
         return ["clusters.png"]
     draws = np.asarray(jax.jit(mixture.sample_by_component, static_argnums=2)(variables, key, (COLUMNS,)))
     draws = draws.reshape(-1, *mixture.event_shape)
-    num_bits = 8 if mixture.dequantize is None else mixture.dequantize.num_bits
     if data.name in LOGIT_IMAGES:
         known = LOGIT_IMAGES[data.name]
         draws = known.pixels(draws, SOURCES[known.source].event_shape)
@@ -81,5 +81,7 @@ def draw(mixture: MixtureOfFlows, variables: Variables, data: Data, out: Path, k
         return []
     labels = [str(k) for k in range(mixture.num_components)]
     with saving(out / "samples.png") as partial:
-        plots.image_grid(draws, COLUMNS, num_bits=num_bits, labels=labels).save(partial, format="png", optimize=True)
+        plots.image_grid(draws, COLUMNS, num_bits=pixel_bits(mixture), labels=labels).save(
+            partial, format="png", optimize=True
+        )
     return ["samples.png"]

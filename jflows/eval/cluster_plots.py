@@ -119,8 +119,8 @@ def responsibility_maps(
     for axes, (mixture, variables), title in zip(all_axes, panels, titles, strict=False):
         _draw_map(axes, mixture, variables, np.asarray(x), labels, num_points, exact)
         axes.set_title(title, loc="left", fontsize=11 if len(panels) == 1 else 9)
-    dots = "its component" if labels is None else "their label"
-    note = f"colour: component, mixed where undecided; depth of colour: density; shade of dots: {dots}"
+    kind = "component" if labels is None else "label"
+    note = f"colour: component, mixed where undecided; depth of colour: density; dots: data, shaded by {kind}"
     figure.supxlabel(note, fontsize=7)
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()

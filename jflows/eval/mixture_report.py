@@ -51,7 +51,7 @@ def mixture_report(
       num_classes: rows of the contingency table; None for the largest label plus one.
       exact: responsibilities by the posterior p(k | x) instead of the encoder.
     Raises:
-      InvalidTypeError: if it is not a `MixtureOfFlows`.
+      InvalidTypeError: if it is not a `MixtureOfFlows`, or data come without being cut into batches.
       InvalidValueError: if its components take a context, or there is no row.
     """
     if not isinstance(mixture, MixtureOfFlows):

@@ -51,19 +51,19 @@ class MixtureConfig(LayersConfig):
     permutation: str = "swap"
     """Between layers: swap (the halves), reverse, shuffle or linear (learned)."""
 
-    temperature: float = 1.0
+    temperature: float = MixtureLoss.temperature
     """Softmax temperature of the encoder at step 0; it falls to 1."""
-    temperature_decay: float = 1000.0
+    temperature_decay: float = MixtureLoss.temperature_decay
     """Steps by which temperature - 1 falls to 1/e."""
-    supervised: float = 1.0
+    supervised: float = MixtureLoss.supervised
     """Weight of the encoder's cross-entropy on rows with a label."""
-    consistency: float = 0.0
+    consistency: float = MixtureLoss.consistency
     """Weight of the encoder's consistency under noise."""
-    consistency_noise: float = 0.05
+    consistency_noise: float = MixtureLoss.consistency_noise
     """Deviation of that noise, in units of x."""
-    pretrain_steps: int = 0
+    pretrain_steps: int = MixtureLoss.pretrain_steps
     """First steps, on rows with a label alone."""
-    interleave_every: int = 0
+    interleave_every: int = MixtureLoss.interleave_every
     """Steps on rows with, then as many on rows without a label; 0 for all rows in every step."""
 
     labels_per_class: int = 0
