@@ -1,6 +1,9 @@
 """`jflows` on mixtures of flows: a run with few labels, what it writes, and mistakes."""
 
+import importlib.util
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,25 @@ def test_a_run_is_evaluated_sampled_and_described(trained, jflows):
 def test_other_kinds_are_described(jflows):
     told = jflows("info", "vmonf_pinwheel", "--kind", "base", "--weights", "learned").stdout
     assert "trunk" in told and "encoder" not in told and "weights" in told and "base DiagonalNormal" in told
+
+
+def test_of_several_restarts_the_one_with_the_highest_bound_is_chosen(tmp_path, monkeypatch, capsys):
+    path = Path(__file__).resolve().parents[2] / "experiments" / "clusters.py"
+    spec = importlib.util.spec_from_file_location("clusters", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    args = [str(path), "vmonf_circles", *TINY, "--restarts", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", args)
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 0
+    report = json.loads((tmp_path / "clusters.json").read_text())
+    bounds = [row["train_elbo"] for row in report["restarts"]]
+    assert [row["seed"] for row in report["restarts"]] == [0, 1] and bounds[0] != bounds[1]
+    assert report["chosen_seed"] == bounds.index(max(bounds))
+    assert report["accuracy"] == report["restarts"][report["chosen_seed"]]["accuracy"]
+    assert 0.4 < report["gaussian_mixture"]["accuracy"] < 0.6  # two rings of one centre
+    assert (tmp_path / "clusters.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from PIL import Image
 
 import jflows
 from jflows.errors import InvalidValueError
-from jflows.eval.cluster_plots import component_colours, component_samples, responsibility_grid, responsibility_map
+from jflows.eval.cluster_plots import (
+    component_colours,
+    component_samples,
+    responsibility_grid,
+    responsibility_map,
+    responsibility_maps,
+)
 from jflows.flows import Flow, flow_gmm
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
@@ -46,6 +52,16 @@ def test_the_map_has_the_colours_of_its_components(tmp_path):
     strongest = lambda part: np.argmax(np.median(part.reshape(-1, 3), axis=0))
     assert strongest(pixels[300:400, width // 5 : width // 4]) == 2  # the first colour is blue, the second orange
     assert strongest(pixels[300:400, -width // 4 : -width // 5]) == 0
+
+
+def test_maps_stand_side_by_side(tmp_path):
+    panels = [two_normals()] * 6
+    responsibility_maps(panels, X, tmp_path / "maps.png", titles=list("abcdef"), num_points=5)
+    assert Image.open(tmp_path / "maps.png").size == (5 * 442, 2 * 442)  # five in a row
+    with pytest.raises(
+        InvalidValueError, match="`panels, titles` must be as many, at least one; got 6 panels, 1 titles"
+    ):
+        responsibility_maps(panels, X, tmp_path / "maps.png", titles=["a"])
 
 
 @pytest.mark.parametrize("num_components", [2, 10, 13])
