@@ -7,7 +7,7 @@ from jflows.train import MixtureConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VmonfCircles(MixtureConfig):
-    """300 epochs on the 32 labelled points alone, then labelled and unlabelled steps in turn.
+    """300 steps on the 32 labelled points alone (each about 480 times), then labelled and unlabelled steps in turn.
 
     Expected: accuracy at least 0.95; `--labels-per-class 0 --labelled-share 0 --pretrain-steps 0 --interleave-every 0`
     trains without labels, and cuts both circles in halves.
