@@ -57,10 +57,10 @@ def test_the_map_has_the_colours_of_its_components(tmp_path):
 def test_maps_stand_side_by_side(tmp_path):
     panels = [two_normals()] * 6
     responsibility_maps(panels, X, tmp_path / "maps.png", titles=list("abcdef"), num_points=5)
-    assert Image.open(tmp_path / "maps.png").size == (5 * 442, 2 * 442)  # five in a row
-    with pytest.raises(
-        InvalidValueError, match="`panels, titles` must be as many, at least one; got 6 panels, 1 titles"
-    ):
+    with Image.open(tmp_path / "maps.png") as picture:
+        assert picture.size == (5 * 442, 2 * 442)  # five in a row
+    rule = "`panels, titles` must be as many, at least one; got 6 panels, 1 titles"
+    with pytest.raises(InvalidValueError, match=rule):
         responsibility_maps(panels, X, tmp_path / "maps.png", titles=["a"])
 
 
