@@ -1,48 +1,110 @@
 """Every error of jflows: five types and the one sentence they all share.
 
-A message names the place, the argument, the rule, the value received and the fix:
+A message names the place, the settings concerned, the rule, the value received and the fix:
 
     AffineCoupling: `context` must have 5 features (context_dim=5); got shape (32, 3). Set context_dim=3.
 
+An error also carries these as attributes, with a `code`, so that no program needs to read the sentence. Rule and fix
+are templates: a setting of the user is written {width} or {width=4} there, and `JflowsError.render` spells it, as in
+Python unless told otherwise; the command line spells it as an option.
+
 All types derive from `JflowsError`, which is how the command line tells a mistake of the user (one line, exit code 2)
-from a defect (a traceback). Read next: `jflows/bijectors/base.py`, where most shapes are checked.
+from a defect (a traceback). Read next: `jflows/options.py`, where most values are checked.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+_SETTING = re.compile(r"\{([a-z_][\w.]*)(?:=([^{}]*))?\}")  # {width} or {width=4} in a template
+
+Spell = Callable[[str, str | None], str]
+"""How a setting is written: from its name, and its value or None."""
+
+
+def as_in_python(name: str, value: str | None) -> str:
+    """width, or width=4."""
+    return name if value is None else f"{name}={value}"
 
 
 class JflowsError(Exception):
-    """Base of all errors raised on purpose by jflows; its text is one line that ends with the fix."""
+    """Base of all errors raised on purpose by jflows; its text is one line that ends with the fix.
 
-    def __init__(self, where: str, argument: str, rule: str, got: object = None, fix: str = ""):
-        self.where, self.argument, self.rule, self.got, self.fix = where, argument, rule, got, fix
-        received = "" if got is None else f"; got {got}"
-        super().__init__(f"{where}: `{argument}` {rule}{received}." + (f" {fix}" if fix else ""))
+    Args:
+      where: function or class that refuses.
+      settings: name of the argument or setting that breaks the rule; a tuple if several do together.
+      rule: what must hold; a template.
+      got: what was received instead.
+      fix: what to do; a template.
+      code: what kind of mistake it is, for programs; that of the class unless given.
+    """
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        where: str,
+        settings: str | tuple[str, ...],
+        rule: str,
+        got: object = None,
+        fix: str = "",
+        *,
+        code: str = "",
+    ):
+        self.where, self.rule, self.got, self.fix = where, rule, got, fix
+        self.settings: tuple[str, ...] = (settings,) if isinstance(settings, str) else tuple(settings)
+        self.code = code or self.default_code
+        super().__init__(self.render())
+
+    def render(self, spell: Spell = as_in_python, where: str | None = None) -> str:
+        """The sentence, with settings spelt by `spell`, at another place if `where` is given."""
+        fill = lambda text: _SETTING.sub(lambda found: spell(found[1], found[2]), text)
+        names = ", ".join(name if spell is as_in_python else spell(name, None) for name in self.settings)
+        received = "" if self.got is None else f"; got {self.got}"
+        sentence = f"{self.where if where is None else where}: `{names}` {fill(self.rule)}{received}."
+        return sentence + (f" {fill(self.fix)}" if self.fix else "")
+
+    def at(self, where: str) -> Self:
+        """The same error, said to come from another place."""
+        return type(self)(where, self.settings, self.rule, self.got, self.fix, code=self.code)
 
     def __reduce__(self):
-        return type(self), (self.where, self.argument, self.rule, self.got, self.fix)
+        return _rebuilt, (type(self), (self.where, self.settings, self.rule, self.got, self.fix), self.code)
+
+
+def _rebuilt(cls: type[JflowsError], args: tuple, code: str) -> JflowsError:
+    return cls(*args, code=code)
 
 
 class InvalidValueError(JflowsError, ValueError):
     """A value or a shape breaks a rule."""
 
+    default_code = "value"
+
 
 class InvalidTypeError(JflowsError, TypeError):
     """An argument is of the wrong type."""
+
+    default_code = "type"
 
 
 class DataError(JflowsError, ValueError):
     """Data or an archive is missing, damaged, of the wrong shape or out of range."""
 
+    default_code = "data"
+
 
 class RunError(JflowsError, RuntimeError):
     """A run directory is missing, in use or damaged, or a training run cannot go on."""
 
+    default_code = "run"
+
 
 class MissingPackageError(JflowsError, ImportError):
     """An optional package is absent, or does not import."""
+
+    default_code = "package"
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -11,9 +11,9 @@ import pytest
 import jflows
 
 PACKAGE = Path(__file__).resolve().parents[1] / "jflows"
-BASE = {"_version", "typing", "errors"}
+BASE = {"_version", "typing", "errors", "options"}
 LAYERS = BASE | {"ops"}
-CORE = LAYERS | {"nn", "bijectors", "distributions", "spec"}
+CORE = LAYERS | {"nn", "bijectors", "distributions", "spec", "data"}
 FLOWS = CORE | {"flows"}
 MAY_IMPORT = {  # beside itself; a name that is absent (cli, the package's own __init__) may import anything
     **dict.fromkeys(BASE | {"ops", "data"}, BASE),

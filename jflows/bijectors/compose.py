@@ -65,8 +65,7 @@ class Chain(Bijector):
         try:
             return layer_shape(shape)
         except JflowsError as error:
-            where = f"Chain, position {position} of {len(self.layers)}: {error.where}"
-            raise type(error)(where, error.argument, error.rule, error.got, error.fix) from None
+            raise error.at(f"Chain, position {position} of {len(self.layers)}: {error.where}") from None
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = jnp.zeros((), jnp.float32)

@@ -124,7 +124,7 @@ class AdditiveTwoWay(Bijector):
     def __post_init__(self):
         if self.first is self.second:
             rule, fix = "must be two instances; one would share its parameters", "Create one network per half."
-            raise InvalidValueError("AdditiveTwoWay", "first, second", rule, type(self.first).__name__, fix)
+            raise InvalidValueError("AdditiveTwoWay", ("first", "second"), rule, type(self.first).__name__, fix)
         super().__post_init__()
 
     @property

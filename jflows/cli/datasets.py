@@ -27,7 +27,7 @@ def run_data(run: Path, flow: Density, name: str | None, split: str) -> Data:
     try:
         data = load_table(settings, split) if is_table(flow) else load_images(settings, split, flow.event_shape[:2])
     except InvalidValueError as error:
-        if error.argument != "columns":
+        if error.settings != ("columns",):
             raise
         rule = f"must have the columns of the run, {', '.join(config.get('column_names', ()))}"
         raise DataError(f"data {name!r}", "--data", rule, error.got, "Rename them.") from error
@@ -35,7 +35,7 @@ def run_data(run: Path, flow: Density, name: str | None, split: str) -> Data:
         if name is not None:
             raise
         fix = error.fix if "--data" in error.fix else f"{error.fix} Or name other data by --data."
-        raise DataError(error.where, error.argument, error.rule, error.got, fix.strip()) from error
+        raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
     check_fit(flow, data)
     return data
 

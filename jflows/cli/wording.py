@@ -27,7 +27,7 @@ def in_words_of(ctx: click.Context) -> Iterator[None]:
         yield
     except JflowsError as error:
         names = parameter_names(ctx.command)
-        arguments = error.argument.split(", ")
+        arguments = error.settings
         where = ctx.command_path.split()[1]
         if not all(name in names for name in arguments) and not _FUNCTION.fullmatch(error.where):
             where = f"{where}: {_CLASS_OF_DATA.sub('', error.where)}"

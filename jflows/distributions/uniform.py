@@ -33,7 +33,7 @@ class Uniform(Base):
 
     def __post_init__(self):
         if not -math.inf < self.low < self.high < math.inf:
-            raise InvalidValueError("Uniform", "low, high", "must be finite with low < high", (self.low, self.high))
+            raise InvalidValueError("Uniform", ("low", "high"), "must be finite with low < high", (self.low, self.high))
         super().__post_init__()
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:

@@ -44,7 +44,7 @@ def responsibility_grid(
     x = np.asarray(x)
     if mixture.event_shape != (2,) or x.ndim != 2 or x.shape[1] != 2:
         got = f"event_shape {mixture.event_shape}, x of shape {x.shape}"
-        raise InvalidValueError("responsibility_grid", "mixture, x", "must be of the plane, event_shape (2,)", got)
+        raise InvalidValueError("responsibility_grid", ("mixture", "x"), "must be of the plane, event_shape (2,)", got)
     check_positive("responsibility_grid", "num_points", num_points)
     low, high = x.min(axis=0), x.max(axis=0)
     low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
@@ -109,7 +109,7 @@ def responsibility_maps(
 
     if not panels or len(titles) != len(panels):
         got = f"{len(panels)} panels, {len(titles)} titles"
-        raise InvalidValueError("responsibility_maps", "panels, titles", "must be as many, at least one", got)
+        raise InvalidValueError("responsibility_maps", ("panels", "titles"), "must be as many, at least one", got)
     columns = min(len(panels), MAX_COLUMNS)
     num_rows = -(-len(panels) // columns)
     size = 5.4 if len(panels) == 1 else 3.4

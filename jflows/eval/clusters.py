@@ -95,7 +95,7 @@ def contingency_table(
     clusters = _integers("clusters", clusters, num_clusters)
     if labels.shape != clusters.shape:
         got = f"shapes {labels.shape} and {clusters.shape}"
-        raise InvalidValueError("contingency_table", "labels, clusters", "must have one shape", got)
+        raise InvalidValueError("contingency_table", ("labels", "clusters"), "must have one shape", got)
     table = np.zeros((num_labels or labels.max() + 1, num_clusters or clusters.max() + 1), np.int64)
     np.add.at(table, (labels, clusters), 1)
     return table

@@ -39,7 +39,7 @@ def gaussian_baseline(train: ArrayLike, test: ArrayLike) -> LogLikelihood:
     train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
     if train.ndim != 2 or test.ndim != 2 or not len(test):
         got = f"shapes {train.shape} and {test.shape}"
-        raise InvalidValueError("gaussian_baseline", "train, test", "must be [num, dim]", got)
+        raise InvalidValueError("gaussian_baseline", ("train", "test"), "must be [num, dim]", got)
     check_event_shape("gaussian_baseline", "test", test.shape, train.shape[1:])
     mean = train.mean(axis=0)
     try:

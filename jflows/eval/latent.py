@@ -48,7 +48,7 @@ def interpolate(
         raise InvalidValueError("interpolate", "num_steps", "must be at least 2", repr(num_steps))
     if jnp.shape(x_a) != jnp.shape(x_b):
         got = f"shapes {jnp.shape(x_a)} and {jnp.shape(x_b)}"
-        raise InvalidValueError("interpolate", "x_a, x_b", "must have one shape", got)
+        raise InvalidValueError("interpolate", ("x_a", "x_b"), "must have one shape", got)
     z_a, z_b = (_latent(flow, variables, x, context) for x in (x_a, x_b))
     axis = -len(flow.latent_shape) - 1
     t = jnp.linspace(0.0, 1.0, num_steps, dtype=z_a.dtype).reshape(-1, *(1,) * len(flow.latent_shape))

@@ -1,23 +1,77 @@
 """`Density`: what flows and mixtures of flows have in common: what training, evaluation and sampling ask of them."""
 
 import abc
+import dataclasses
 import functools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from jflows.data.reading import Reading
 from jflows.errors import InvalidValueError, check_positive
 from jflows.flows.dequantize import Dequantize
 from jflows.typing import Array, Key, Shape, Variables
 
 
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What the score of a density is said in.
+
+    Attributes:
+      key: name of the score in metrics: "bits_per_dim" or "nats".
+      label: for people: "bits/dim" or "nats".
+      lower_is_better: True of code lengths, False of log-likelihoods.
+    """
+
+    key: str
+    label: str
+    lower_is_better: bool
+
+    def score(self, log_prob: Array, num_dims: int) -> Array:
+        """The score of a log-likelihood in nats per event."""
+        return -log_prob / (num_dims * math.log(2)) if self is BITS_PER_DIM else log_prob
+
+    def curve(self, nll: Array, num_dims: int) -> Array:
+        """A negative log-likelihood in nats per event, as learning curves show it: always lower is better."""
+        return nll / (num_dims * math.log(2)) if self is BITS_PER_DIM else nll
+
+
+BITS_PER_DIM = Unit("bits_per_dim", "bits/dim", lower_is_better=True)
+NATS = Unit("nats", "nats", lower_is_better=False)
+
+
 class Density(abc.ABC):
-    """A density over events of shape `event_shape`, with methods that are pure functions of explicit variables."""
+    """A density over events of shape `event_shape`, with methods that are pure functions of explicit variables.
+
+    What training, evaluation, reports and the command line need to know of it is stated here, so that they never ask
+    for its class: `unit`, `reading`, `objective`, `encodes` and `reports`.
+    """
 
     event_shape: Shape
     dequantize: Dequantize | None
     context_shape: Shape | None
+
+    objective: ClassVar[str]
+    """Name of the loss that it is trained by unless told otherwise, in `jflows.train.LOSSES`."""
+    encodes: ClassVar[bool]
+    """Whether it has one latent space: `encode`, `decode` and `latent_shape`."""
+
+    @property
+    def unit(self) -> Unit:
+        """Bits per dimension of integers, nats of all else."""
+        return NATS if self.dequantize is None else BITS_PER_DIM
+
+    @property
+    @abc.abstractmethod
+    def reading(self) -> Reading:
+        """How data are to be handed over."""
+
+    @property
+    @abc.abstractmethod
+    def reports(self) -> tuple[str, ...]:
+        """Names of the reports that can be made of it, in `jflows.runs.reports.REPORTS`."""
 
     @property
     @abc.abstractmethod

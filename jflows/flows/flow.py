@@ -7,13 +7,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
+from jflows.data.reading import Reading
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, kind_of
 from jflows.flows.density import Density
@@ -71,13 +72,16 @@ class Flow(Density):
     embed: nn.Module | None = None
     context_shape: Shape | None = None
 
+    objective: ClassVar[str] = "likelihood"
+    encodes: ClassVar[bool] = True
+
     def __post_init__(self):
         object.__setattr__(self, "event_shape", tuple(self.event_shape))
         if self.context_shape is not None:
             object.__setattr__(self, "context_shape", tuple(self.context_shape))
         if not isinstance(self.bijector, Bijector) or not isinstance(self.base, Base):
             got = f"{kind_of(self.bijector)} and {kind_of(self.base)}"
-            raise InvalidTypeError("Flow", "bijector, base", "must be a Bijector and a Base", got)
+            raise InvalidTypeError("Flow", ("bijector", "base"), "must be a Bijector and a Base", got)
         shape = self.event_shape if self.dequantize is None else self.dequantize.padded_shape(self.event_shape)
         for argument, bijector in (("bijector", self.bijector), ("preprocess", self.preprocess)):
             if bijector is not None and bijector.x_event_ndims != len(shape):
@@ -98,6 +102,21 @@ class Flow(Density):
     def estimates_log_det(self) -> bool:
         """True if `log_prob` takes a key for a log-det that is estimated."""
         return self.bijector.needs_key
+
+    @property
+    def reading(self) -> Reading:
+        """Images if the flow dequantizes, else rows of a table; labels where the context is embedded as one."""
+        kind, bits = ("table", None) if self.dequantize is None else ("images", self.dequantize.num_bits)
+        num_classes = None if self.embed is None else getattr(self.embed, "num_classes", None)
+        context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
+        return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes)
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Pictures of images; of the plane, a page; rows of every other table."""
+        if len(self.event_shape) == 3:
+            return ("learning_curve", "samples", "interpolation", "reconstruction")
+        return ("learning_curve", "page") if self.event_shape == self.latent_shape == (2,) else ("learning_curve",)
 
     @property
     def latent_shape(self) -> Shape:

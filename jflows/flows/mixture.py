@@ -6,12 +6,13 @@ agree.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.data.reading import Reading
 from jflows.errors import InvalidValueError, check_choice, check_key
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
@@ -78,6 +79,9 @@ class MixtureOfFlows(Density):
     event_shape: Shape = dataclasses.field(init=False)
     dequantize: Dequantize | None = dataclasses.field(init=False)
 
+    objective: ClassVar[str] = "mixture"
+    encodes: ClassVar[bool] = False
+
     def __post_init__(self):
         if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
@@ -86,6 +90,16 @@ class MixtureOfFlows(Density):
         check_choice("MixtureOfFlows", "start", self.start, STARTS)
         object.__setattr__(self, "event_shape", self._front.event_shape)
         object.__setattr__(self, "dequantize", self._front.dequantize)
+
+    @property
+    def reading(self) -> Reading:
+        """As that of the flow that meets the data; labels 0..K-1 are for the loss and for scores."""
+        return dataclasses.replace(self._front.reading, num_classes=self.num_components)
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Clusters beside labels, a map of the plane, samples of each component where rows are images."""
+        return ("learning_curve", "clusters", "component_samples")
 
     @property
     def needs_key(self) -> bool:

@@ -96,7 +96,7 @@ def check_parts(components: Any, num_components: int, encoder: Any, trunk: Any) 
     flows = (*components, *(() if trunk is None else (trunk,))) if isinstance(components, tuple) else ()
     if not flows or not all(isinstance(flow, Flow) for flow in flows):
         got = ", ".join(map(kind_of, flows)) if flows else kind_of(components)
-        raise InvalidTypeError(where, "components, trunk", "must be a tuple of Flows, and a Flow or None", got)
+        raise InvalidTypeError(where, ("components", "trunk"), "must be a tuple of Flows, and a Flow or None", got)
     if isinstance(num_components, bool) or not isinstance(num_components, int):
         raise InvalidTypeError(where, "num_components", "must be a whole number", repr(num_components))
     if num_components < 2:

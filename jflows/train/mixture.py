@@ -82,7 +82,7 @@ class MixtureLoss:
         labels = None if flow.context_shape is not None else batch.context
         if labels is None and (self.pretrain_steps or self.interleave_every):
             got, fix = "a batch without labels", "Train with a config whose wants_labels is True."
-            raise InvalidValueError("MixtureLoss", "pretrain_steps, interleave_every", "need labels", got, fix)
+            raise InvalidValueError("MixtureLoss", ("pretrain_steps", "interleave_every"), "need labels", got, fix)
         keys = example_keys(key, batch.index) if flow.needs_key else None
         log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
         log_q = flow.log_q(variables, batch.x, batch.context, log_joint=log_joint)
