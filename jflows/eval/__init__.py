@@ -14,26 +14,26 @@ from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.mixture_report import MixtureReport, mixture_report
-from jflows.eval.plane import Depth, layers_figure, plane_page
+from jflows.eval.plane import Panel, flows_figure, plane_page
 
 __all__ = [
     "ClusterScores",
     "ComponentUse",
-    "Depth",
     "Evaluation",
     "GaussianMixture",
     "ImportanceSamples",
     "LogLikelihood",
     "MixtureReport",
+    "Panel",
     "cluster_scores",
     "component_use",
     "contingency_table",
     "evaluate",
     "fit_gaussian_mixture",
+    "flows_figure",
     "gaussian_baseline",
     "importance_sample",
     "layer_names",
-    "layers_figure",
     "layerwise",
     "mixture_report",
     "pareto_k",

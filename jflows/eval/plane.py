@@ -1,8 +1,8 @@
-"""Figures of flows in the plane: a page that shows one flow from all sides, and flows of several depths side by side.
+"""Figures of flows in the plane: a page that shows one flow from all sides, and several flows side by side.
 
 Functions take arrays and return a matplotlib `Figure`; matplotlib is imported only when used. Points keep their colours
 in all panels, so that one can be followed from data to latent and back. Read next: `jflows/eval/layers.py`, where the
-values between layers come from, and `jflows/cli/pictures.py`, which writes these figures.
+values between layers come from, and `jflows/runs/reports/page.py`, which writes the page.
 """
 
 import functools
@@ -28,23 +28,17 @@ SCORED = 2000  # points per batch of densities, a divisor of GRID^2
 HISTOGRAM = 70  # cells per side
 NATS_SHOWN = 7.0  # densities are shown from the largest value down to so much less
 STRIP, STRIP_LEAST = 9, 7  # most panels of a strip, and how many fill its width at least
-DEPTHS_PER_ROW = 5
+PANELS_PER_ROW = 5
 INIT_ROWS = 512  # from which new variables before training are made
 RADII, RAYS, LINE_POINTS = (0.5, 1.0, 1.5, 2.0, 2.5), 24, 240  # of the polar grid, radii in deviations of the base
 
 
-class Depth(NamedTuple):
-    """One flow of `layers_figure`.
+class Panel(NamedTuple):
+    """One flow of `flows_figure`, and what stands above its panel."""
 
-    Attributes:
-      num_layers: for its title.
-      nll: test NLL in nats, for its title.
-    """
-
-    num_layers: int
+    title: str
     flow: Flow
     variables: Variables
-    nll: float
 
 
 class Study(NamedTuple):
@@ -114,11 +108,11 @@ def plane_page(
     return page.finish()
 
 
-def layers_figure(depths: Sequence[Depth], x: np.ndarray, *, key: Key | None = None, title: str = "") -> "Figure":
-    """Flows of several depths side by side: the density of each, and samples from the same draws of the base.
+def flows_figure(panels: Sequence[Panel], x: np.ndarray, *, key: Key | None = None, title: str = "") -> "Figure":
+    """Several flows side by side, such as those of one to ten layers: densities, and samples from equal draws of the base.
 
     Args:
-      depths: one or more flows of data with two columns; five in a row.
+      panels: one or more flows of data with two columns; five in a row.
       x: test rows, which set the limits.
       key: of the draws; `jax.random.key(0)` by default.
       title: above the figure.
@@ -127,26 +121,24 @@ def layers_figure(depths: Sequence[Depth], x: np.ndarray, *, key: Key | None = N
     Raises:
       InvalidValueError: if there is no flow, or one is not of two dimensions, or takes a context.
     """
-    if not depths:
-        raise InvalidValueError("layers_figure", "depths", "must hold at least one flow", "none")
-    for depth in depths:
-        x = _check_plane("layers_figure", depth.flow, x)
+    if not panels:
+        raise InvalidValueError("flows_figure", "panels", "must hold at least one flow", "none")
+    for panel in panels:
+        x = _check_plane("flows_figure", panel.flow, x)
     box = drawing.square(x)
     key, cells = jax.random.key(0) if key is None else key, _cells(box, x.dtype)
     page = drawing.Page(title)
-    draws = [_draw_base(depth.flow, depth.variables, key, x.dtype) for depth in depths]
-    pairs = [_density_and_samples(d.flow, d.variables, z, cells) for d, z in zip(depths, draws, strict=True)]
+    draws = [_draw_base(panel.flow, panel.variables, key, x.dtype) for panel in panels]
+    pairs = [_density_and_samples(d.flow, d.variables, z, cells) for d, z in zip(panels, draws, strict=True)]
     found = [(np.reshape(log_prob, (GRID, GRID)), np.asarray(samples)) for log_prob, samples in pairs]
     top = max(_largest(log_prob) for log_prob, _ in found)
-    for start in range(0, len(depths), DEPTHS_PER_ROW):
-        rows = range(start, min(start + DEPTHS_PER_ROW, len(depths)))
-        for axes, row in zip(page.row(len(rows), columns=DEPTHS_PER_ROW, gap=0.12, ticks=False), rows, strict=True):
-            depth, log_prob = depths[row], found[row][0]
-            plural = "" if depth.num_layers == 1 else "s"
-            drawing.density(axes, log_prob, box, top - NATS_SHOWN, top)
-            drawing.heading(axes, f"{depth.num_layers} layer{plural}: NLL {depth.nll:.3f} nats")
-        panels = page.row(len(rows), columns=DEPTHS_PER_ROW, gap=0.12, ticks=False, above=0.12)
-        for axes, row in zip(panels, rows, strict=True):
+    for start in range(0, len(panels), PANELS_PER_ROW):
+        rows = range(start, min(start + PANELS_PER_ROW, len(panels)))
+        for axes, row in zip(page.row(len(rows), columns=PANELS_PER_ROW, gap=0.12, ticks=False), rows, strict=True):
+            drawing.density(axes, found[row][0], box, top - NATS_SHOWN, top)
+            drawing.heading(axes, panels[row].title)
+        below = page.row(len(rows), columns=PANELS_PER_ROW, gap=0.12, ticks=False, above=0.12)
+        for axes, row in zip(below, rows, strict=True):
             drawing.points(axes, found[row][1], drawing.colours_of_latents(draws[row]), box)
     return page.finish()
 

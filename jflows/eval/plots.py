@@ -1,6 +1,6 @@
 """Pictures: grids of images by Pillow, learning curves by matplotlib; both are imported only when used.
 
-Functions return a Pillow image or write one PNG file. Read next: `jflows/cli/pictures.py`, which makes those of a run.
+Functions return a Pillow image or write one PNG file. Read next: `jflows/runs/reports/`, which make those of a run.
 """
 
 import math
@@ -14,12 +14,15 @@ from jflows.errors import InvalidValueError
 from jflows.eval.bits import Evaluation
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 TILE = 56  # pixels: small images are magnified by a whole number to about this side
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), "#9a9a9a"
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc4", "#c0504d"
 FONT_SIZE = 15
+FAINT_CURVE = 0.45  # opacity of training behind validation
 EARLY = 0.05  # part of a learning curve that may be cut off at the top, or its first fall would flatten the rest
 CURVE_POINTS = 300  # a longer curve is averaged over neighbours, or its noise would hide its course
 
@@ -89,28 +92,75 @@ def learning_curve(
       test: final score on the test set, as a dashed line.
       nats: draw the negative log-likelihood in nats per event instead of bits/dim.
     """
+    figure, axes = _curve_axes()
+    step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
+    axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
+    shown = [loss[step > EARLY * step.max()]] if len(step) else []
+    late_step, late_loss = _late_validation(metrics, nats, step)
+    if len(late_step):
+        (line,) = axes.plot(late_step, late_loss, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
+        line.set(markersize=3.5, clip_on=False)
+        shown.append(late_loss)
+    if test is not None and math.isfinite(test.nats):
+        value = -test.nats if nats else test.bits_per_dim
+        label = f"test, averaged weights: {value:.3f}"
+        axes.axhline(value, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
+        shown.append(np.array([value]))
+    _finish_curves(axes, step, shown, title, nats)
+    figure.savefig(path, format="png")
+
+
+def learning_curves(
+    runs: Mapping[str, Sequence[Mapping[str, float]]], path: str | PathLike[str], *, title: str = "", nats: bool = False
+) -> None:
+    """Writes a PNG of the curves of several runs in one unit: validation where it was measured, else training.
+
+    Args:
+      runs: name -> entries of metrics.jsonl.
+      path, title, nats: as `learning_curve`.
+    Raises:
+      InvalidValueError: if there is no run.
+    """
+    if not runs:
+        raise InvalidValueError("learning_curves", "runs", "must hold at least one run", "none")
+    figure, axes = _curve_axes()
+    shown, steps = [], []
+    for name, metrics in runs.items():
+        step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
+        (line,) = axes.plot(step, loss, linewidth=0.8, alpha=FAINT_CURVE, label=name)
+        late_step, late_loss = _late_validation(metrics, nats, step)
+        if len(late_step):
+            line.set_label("_nolegend_")
+            axes.plot(late_step, late_loss, "o-", color=line.get_color(), markersize=3, linewidth=1.5, label=name)
+            shown.append(late_loss)
+        else:
+            line.set(linewidth=1.5, alpha=1.0)
+        shown += [loss[step > EARLY * step.max()]] if len(step) else []
+        steps.append(step)
+    _finish_curves(axes, np.concatenate(steps), shown, title, nats)
+    figure.savefig(path, format="png")
+
+
+def _curve_axes() -> "tuple[Figure, Axes]":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # A Figure of its own, not pyplot: no global state, no window system, nothing to close.
     figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
-    axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
-    shown = [loss[step > EARLY * step.max()]] if len(step) else []
+    return figure, figure.add_subplot()
+
+
+def _late_validation(
+    metrics: Sequence[Mapping[str, float]], nats: bool, step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and losses of validations, but for early ones: markers are not clipped, so none may lie far outside."""
     val_step, score = _series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
-    late = val_step > EARLY * (step.max() if len(step) else 0)  # markers are not clipped, so none may lie far outside
-    if late.any():
-        val_loss = -score[late] if nats else score[late]
-        (line,) = axes.plot(val_step[late], val_loss, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
-        line.set(markersize=3.5, clip_on=False)
-        shown.append(val_loss)
-    if test is not None and math.isfinite(test.nats):
-        value = -test.nats if nats else test.bits_per_dim
-        label = f"test, averaged weights: {value:.3f}"
-        axes.axhline(value, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
-        shown.append(np.array([value]))
+    late = val_step > EARLY * (step.max() if len(step) else 0)
+    return val_step[late], -score[late] if nats else score[late]
+
+
+def _finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title: str, nats: bool) -> None:
     _set_limits(axes, step, np.concatenate(shown) if shown else np.zeros(0))
     axes.set_xlabel("step")
     axes.set_ylabel("negative log-likelihood, nats" if nats else "bits per dimension")
@@ -122,7 +172,6 @@ def learning_curve(
     axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(frameon=False, fontsize=9, loc="upper right")
-    figure.savefig(path, format="png")
 
 
 def _series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,17 @@
-"""What is written for flows of tables: sampled rows, the learning curve, and the page of plots of two dimensions."""
+"""Sampled rows of a table, as .csv with the names of the columns, or as .npy."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jflows.cli.pictures import saving
+from jflows.runs.files import saving
 
 SUFFIXES = (".csv", ".npy")
 
 
-def save_rows(rows: np.ndarray, columns: Sequence[str] | None, path: Path) -> None:
-    """Writes rows [num, dim] as .csv, with the columns' names in its first line, or as .npy."""
+def save_rows(rows: np.ndarray, columns: Sequence[str], path: Path) -> None:
+    """Writes rows [num, dim]; columns without a name are called x0, x1, ..."""
     with saving(path) as partial:
         if path.suffix.lower() == ".npy":
             with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""`jflows info`: the layers of a flow from data to latent, their output shapes and parameters."""
+"""What `jflows info` says: the layers of a flow from data to latent, their output shapes and parameters."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,15 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from jflows.bijectors import Bijector, Chain, MultiScale, Repeat
-from jflows.cli.datasets import load_config_data
-from jflows.data import SOURCES
 from jflows.flows import Density, Flow, MixtureOfFlows
-from jflows.train import ImageConfig, TrainConfig, load
+from jflows.runs.directory import load
+from jflows.runs.recipe import Recipe
 from jflows.typing import Shape, Variables
 
 INDENT = "  "
@@ -30,21 +26,15 @@ class Row(NamedTuple):
     num_parameters: int
 
 
-def describe_config(config: TrainConfig) -> None:
-    """Prints the table of the flow that a config builds; nothing is computed."""
-    source = SOURCES.get(config.data) if isinstance(config, ImageConfig) else None
-    if source is not None:
-        shape, classes = source.event_shape, source.num_classes
-    else:
-        data = load_config_data(config, "train")
-        shape, classes = data.event_shape, data.num_classes
-    flow = config.build(shape, classes)
-    _print(flow, abstract_variables(flow))
+def describe_recipe(recipe: Recipe) -> str:
+    """The table of the flow that a recipe builds; nothing is computed."""
+    density = recipe.build(recipe.data.outline())
+    return table(density, abstract_variables(density))
 
 
-def describe_run(run: Path) -> None:
-    """Prints the table of a run's flow."""
-    _print(*load(run))
+def describe_run(run: Path) -> str:
+    """The table of a run's flow."""
+    return table(*load(run))
 
 
 def abstract_variables(flow: Density) -> Variables:
@@ -142,14 +132,12 @@ def _count(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def _print(flow: Density, variables: Variables) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer, from data to latent", no_wrap=True)
-    table.add_column("output shape", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
+def table(flow: Density, variables: Variables) -> str:
+    """The rows as aligned text."""
+    lines = [("layer, from data to latent", "output shape", "parameters")]
     for row in rows(flow, variables):
         shape = "" if row.shape is None else " × ".join(map(str, row.shape))
         count = f"{row.num_parameters:,}" if row.num_parameters or row.name == "total" else ""
-        style = "bold" if row.name == "total" else ""
-        table.add_row(Text(INDENT * row.depth + row.name), Text(shape), Text(count), style=style)
-    Console(highlight=False, soft_wrap=True).print(table)
+        lines.append((INDENT * row.depth + row.name, shape, count))
+    first, second, third = (max(len(line[column]) for line in lines) for column in range(3))
+    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}".rstrip() for a, b, c in lines)

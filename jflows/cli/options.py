@@ -1,0 +1,182 @@
+"""The options of the command line, made from what the parts of a recipe declare. Nothing is declared here."""
+
+import types
+from typing import Any, Union, get_args, get_origin
+
+import click
+
+from jflows.options import REQUIRED, Setting
+from jflows.runs.recipe import Recipe, RecipeOption
+
+NONE = "none"
+"""How None is written on the command line."""
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_SEVERAL = {int: "whole numbers", float: "numbers", str: "words"}
+_METAVARS = {int: "INTEGER", float: "NUMBER", bool: "BOOLEAN", str: "TEXT"}
+_HEADINGS = {"flow": "The flow", "data": "The data", "loss": "The loss", "train": "Training"}
+
+
+class RecipeParameter(click.Option):
+    """An option of `jflows train` that stands for one of a recipe; `group` is the part that declares it."""
+
+    group: str = ""
+
+
+class Value(click.ParamType):
+    """A value of a declared type: what cannot be converted is refused here, what breaks a rule by the library."""
+
+    def __init__(self, setting: Setting, choices: tuple[str, ...] = ()):
+        self.setting, self.choices = setting, choices or setting.option.choices
+        self.name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value, self.setting.type) if not self.choices else value
+        except ValueError:
+            self.fail(f"{value!r} must be {in_words(self.setting.type)}", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The choices, or the type."""
+        return "|".join(self.choices) if self.choices else "|".join(_metavars(self.setting.type))
+
+
+def options_of(recipe: Recipe) -> list[click.Option]:
+    """One option for each of a recipe; one that is not given is None, so that what was asked for can be told apart."""
+    return [_option(option) for option in recipe.options().values()]
+
+
+def destination(name: str) -> str:
+    """The name of an option of a recipe as that of a Python argument: component__num_layers."""
+    return name.replace(".", "__")
+
+
+def flag(name: str) -> str:
+    """The name of an option of a recipe as it is written on the command line: --component.num-layers."""
+    return f"--{name.replace('_', '-')}"
+
+
+def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """Writes the help of a command's options, those of a recipe by the part that declares them."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None:
+            rows.setdefault(getattr(param, "group", ""), []).append(record)
+    for group, records in sorted(rows.items(), key=lambda item: ["", *_HEADINGS].index(item[0])):
+        with formatter.section(_HEADINGS.get(group, "Options")):
+            formatter.write_dl(records)
+
+
+def parse(text: str, hint: Any) -> Any:
+    """A value of a type from its text: "none", "8", "8,16", "0.5", "words".
+
+    Raises:
+      ValueError: if it is none of the types that are allowed.
+    """
+    for kind in sorted(_alternatives(hint), key=_order):
+        try:
+            return _parsed(text, kind)
+        except ValueError:
+            continue
+    raise ValueError(text)
+
+
+def parse_values(text: str, option: RecipeOption) -> tuple[Any, ...]:
+    """The values of a sweep: separated by commas, or by semicolons where a value holds commas itself.
+
+    Raises:
+      ValueError: if one of them is of another type.
+    """
+    tuples = any(get_origin(kind) is tuple for kind in _alternatives(option.setting.type))
+    parts = text.split(";" if ";" in text or (tuples and not _scalar(option.setting.type)) else ",")
+    return tuple(part.strip() if option.choices else parse(part.strip(), option.setting.type) for part in parts)
+
+
+def in_words(hint: Any) -> str:
+    """What may be written for a type."""
+    found = []
+    for kind in sorted(_alternatives(hint), key=_order):
+        if kind is type(None):
+            found.append("none")
+        elif get_origin(kind) is tuple:
+            found.append(f"{_SEVERAL[get_args(kind)[0]]} separated by commas, such as {_sample(get_args(kind)[0])}")
+        else:
+            found.append(_WORDS[kind])
+    return " or ".join(found)
+
+
+def show(value: Any) -> str:
+    """A value as it would be written on the command line."""
+    if value is None:
+        return NONE
+    if isinstance(value, tuple):
+        return ",".join(map(show, value)) or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if value != "" else "empty"
+
+
+def _option(option: RecipeOption) -> click.Option:
+    name, declared = flag(option.name), option.setting.option
+    rule = "" if declared.choices else declared.rule().removeprefix("must be ")
+    default = "must be given" if option.value is REQUIRED else f"default: {show(option.value)}"
+    help = f"{declared.help} [{default}{'; ' if rule else ''}{rule}]"
+    where = destination(option.name)
+    if option.setting.type is bool:
+        made = RecipeParameter([f"{name}/--no-{name[2:]}", where], default=None, help=help)
+    else:
+        made = RecipeParameter([name, where], type=Value(option.setting, option.choices), default=None, help=help)
+    made.group = option.group
+    return made
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types of a union that can be written: None, bool, int, float, str, and tuples of these."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    known = tuple(kind for kind in kinds if kind in _WORDS or kind is type(None) or get_origin(kind) is tuple)
+    return known or (str,)
+
+
+def _order(kind: Any) -> int:
+    """Text last, as anything can be text."""
+    kinds = (type(None), bool, int, float)
+    return kinds.index(kind) if kind in kinds else len(kinds) + (kind is str)
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    if kind is type(None):
+        if text.lower() != NONE:
+            raise ValueError(text)
+        return None
+    if kind is bool:
+        if text.lower() not in ("true", "false", "on", "off"):
+            raise ValueError(text)
+        return text.lower() in ("true", "on")
+    if get_origin(kind) is tuple:
+        parts = [part.strip() for part in text.split(",")] if text.strip() else []
+        return tuple(_parsed(part, get_args(kind)[0]) for part in parts)
+    return kind(text)
+
+
+def _scalar(hint: Any) -> bool:
+    """Whether a single value may be given instead of a tuple."""
+    return any(kind in (int, float, str) for kind in _alternatives(hint))
+
+
+def _metavars(hint: Any) -> list[str]:
+    found = []
+    for kind in sorted(_alternatives(hint), key=_order):
+        if kind is type(None):
+            continue
+        if get_origin(kind) is tuple:
+            word = _METAVARS[get_args(kind)[0]]
+            found.append(f"{word}[,{word}...]")
+        else:
+            found.append(_METAVARS[kind])
+    return found
+
+
+def _sample(kind: Any) -> str:
+    return {int: "8,16", float: "0.5,0.5"}.get(kind, "a,b")

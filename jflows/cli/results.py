@@ -1,0 +1,48 @@
+"""Scores in words."""
+
+from jflows.eval import Evaluation
+from jflows.flows import NATS, Unit
+from jflows.runs.progress import NOUNS
+from jflows.runs.reports import clusters
+from jflows.runs.running import RunResult
+
+
+def score_in_words(score: Evaluation, unit: Unit, of_what: str) -> str:
+    """One line: the score in the unit of the density, with its standard error, and in the other unit."""
+    nats = f"{score.nats:.4f} ± {score.nats_standard_error:.4f} nats"
+    bits = f"{score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim"
+    first, second = (nats, bits) if unit is NATS else (bits, nats)
+    return f"{first} ({second}) on {score.num_examples:,} {of_what}"
+
+
+def result_in_words(result: RunResult) -> str:
+    """What `jflows train` prints: the score on the test rows, the files, and of mixtures how components are used."""
+    assert result.score is not None
+    content, noun = result.result, NOUNS[result.flow.reading.kind]
+    if "study" in content:
+        return _study_in_words(result, noun)
+    steps, all_steps = content["steps"], content["planned_steps"]
+    early = f" of {all_steps:,}" if steps < all_steps else ""
+    kept = "" if content["evaluated_step"] == steps else f", weights of step {content['evaluated_step']:,}"
+    of_what = f"{noun} after {steps:,}{early} steps ({content['train_seconds']:.0f} s){kept}"
+    line = f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}"
+    return f"{line}\n{clusters.in_words(content['mixture'])}" if "mixture" in content else line
+
+
+def _study_in_words(result: RunResult, noun: str) -> str:
+    assert result.score is not None
+    content = result.result
+    lines = []
+    for row in content["runs"]:
+        (name, value), *_ = row.items()
+        chosen = " (chosen by training rows)" if content["chosen"] == {name: value} else ""
+        accuracy = f", accuracy {row['accuracy']:.4f}" if "accuracy" in row else ""
+        lines.append(f"{name} {value}: {row['score']:.4f} {result.flow.unit.label}{accuracy}{chosen}")
+    of_what = f"{noun} over {len(lines)} folds" if content["study"] == "folds" else f"{noun}"
+    lines.append(f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}")
+    return "\n".join(lines)
+
+
+def _files(result: RunResult) -> str:
+    own = () if "study" in result.result else ("result.json",)
+    return f"{result.directory}: {', '.join((*own, *result.files))}"

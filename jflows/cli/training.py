@@ -1,0 +1,216 @@
+"""`jflows train` and `jflows info`: groups whose commands are configs, with the options of each config's recipe."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jflows.cli.groups import INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop
+from jflows.cli.words import in_words_of
+from jflows.runs import configs
+
+if TYPE_CHECKING:
+    from jflows.runs.recipe import Recipe
+
+STUDY_OPTIONS = ("restarts", "folds", "sweep")
+
+
+class RecipeCommand(FlowCommand):
+    """A command with the options of a recipe, which its help lists by the part that declares them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, in sections."""
+        from jflows.cli.options import write_options
+
+        write_options(self, ctx, formatter)
+
+
+class Configs(Commands):
+    """A group whose commands are the configs, by name or path, each with the options of its recipe.
+
+    Args:
+      make: builds the command from the name and the recipe.
+      make_run: builds the command of a run directory, where that is allowed instead of a config.
+    """
+
+    def __init__(self, *args: Any, make: Callable, make_run: Callable | None = None, **settings: Any):
+        word = "CONFIG|RUN" if make_run else "CONFIG"
+        settings |= {"subcommand_metavar": f"{word} [OPTIONS]...", "context_settings": SETTINGS}
+        super().__init__(*args, **settings)
+        self.make, self.make_run, self.word = make, make_run, word
+        self.asked: list[str] = []
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(configs.list_configs())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if self.make_run is not None and Path(cmd_name).is_dir():
+            return self.make_run(cmd_name)
+        placeholder = click.Command(self.name)
+        with in_words_of(placeholder, str(self.name)):
+            name, recipe = configs.find_recipe(cmd_name)
+            return self.make(cmd_name, name, _as_asked(name, recipe, self.asked))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] == "--config":
+            args = args[1:]
+        elif args and args[0].startswith("--config="):
+            args = [args[0].partition("=")[2], *args[1:]]
+        if not args:
+            ctx.fail(f"`{self.word}` must be given. `jflows configs` lists the configs.")
+        self.asked = args[1:]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of configs, without loading them."""
+        with formatter.section("Configs"):
+            formatter.write_dl(list(configs.list_configs().items()))
+        with formatter.section("Presets, whose name alone is a config; they need --data"):
+            formatter.write_dl(list(configs.list_presets().items()))
+
+
+def _as_asked(name: str, recipe: "Recipe", args: list[str]) -> "Recipe":
+    """The recipe with those options that decide which options there are; of a run that goes on, its own."""
+    from jflows.cli.options import flag
+    from jflows.runs.directory import read_recipe
+    from jflows.runs.running import RUNS
+
+    if "--resume" in args:
+        out = Path(_given(args, "--out") or RUNS / name)
+        recipe = read_recipe(out).recipe if (out / "config.json").is_file() else recipe
+    for option in recipe.options().values():
+        word = _given(args, flag(option.name)) if option.choices else None
+        recipe = recipe if word is None else recipe.with_options(**{option.name: word})
+    return recipe
+
+
+def _given(args: list[str], option: str) -> str | None:
+    """The value of an option among arguments that are not parsed yet; the last, if it is given twice."""
+    found = None
+    for index, arg in enumerate(args):
+        if arg == option and index + 1 < len(args):
+            found = args[index + 1]
+        elif arg.startswith(f"{option}="):
+            found = arg.partition("=")[2]
+    return found
+
+
+def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
+    from jflows.cli.options import options_of
+
+    def callback(out: Path | None, resume: bool, restarts: int, folds: int, sweep: str | None, **given: Any) -> None:
+        options = {key: value for key, value in given.items() if value is not None}
+        swept = None if sweep is None else _sweep(recipe, sweep)
+        place = _place(name, out)
+        _train(cmd_name, place, resume, options, {"restarts": restarts, "folds": folds, "sweep": swept})
+
+    path = click.Path(file_okay=False, path_type=Path)
+    own = [
+        click.Option(["--out"], type=path, metavar="DIR", help=f"Run directory. [default: runs/{name}]"),
+        click.Option(["--resume"], is_flag=True, help="Go on from its last checkpoint, with its options."),
+        click.Option(
+            ["--restarts"],
+            type=click.IntRange(1),
+            default=1,
+            help="Train from so many seeds and keep the run with the best score on training rows. [default: 1]",
+        ),
+        click.Option(
+            ["--folds"],
+            type=click.IntRange(0),
+            default=0,
+            help="Train on so many folds of data that papers score in ten, and print the mean. [default: 0]",
+        ),
+        click.Option(
+            ["--sweep"],
+            metavar="OPTION=VALUE,...",
+            help="Train once with each value of one option, such as num_layers=1,2,4.",
+        ),
+    ]
+    text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
+    params = [*own, *options_of(recipe)]
+    return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
+
+
+def _train(cmd_name: str, out: Path, resume: bool, options: dict[str, Any], study: dict[str, Any]) -> None:
+    """SIGTERM is a request, not a failure: the state is saved, the way to go on is printed, and the exit code is 0, so
+    that a scheduler which preempts the job does not count it as broken.
+    """
+    from jflows.cli.results import result_in_words
+    from jflows.runs.running import run
+    from jflows.runs.signals import Terminated, sigterm_unwinds
+
+    again = f"jflows train {cmd_name} --out {out} --resume"
+    try:
+        with sigterm_unwinds():
+            result = run(cmd_name, out, resume=resume, **study, **options)
+    except Terminated:
+        result = None
+    except KeyboardInterrupt:
+        message = f"interrupted; continue from the last checkpoint with `{again}`."
+        raise Stop(message, INTERRUPTED) from None
+    if result is None or result.interrupted:
+        started = any(out.rglob("config.json"))
+        rest = f"what was done is saved. Continue with `{again}`." if started else "nothing was done yet."
+        click.echo(f"jflows: stopped by SIGTERM; {rest}", err=True)
+        return
+    click.echo(result_in_words(result))
+
+
+def _place(name: str, out: Path | None) -> Path:
+    from jflows.runs.running import RUNS
+
+    return RUNS / name if out is None else out
+
+
+def _sweep(recipe: "Recipe", text: str) -> tuple[str, tuple[Any, ...]]:
+    from jflows.cli.options import in_words, parse_values
+    from jflows.errors import InvalidValueError, did_you_mean
+
+    name, _, values = text.partition("=")
+    name, known = name.strip().removeprefix("--").replace("-", "_"), recipe.options()
+    if not values or name not in known:
+        rule, fix = "must be an option and its values, such as num_layers=1,2,4", did_you_mean(name, known)
+        raise InvalidValueError("train", "sweep", rule, repr(text), fix.strip())
+    try:
+        return name, parse_values(values, known[name])
+    except ValueError:
+        rule = f"must hold values for {name}, each {in_words(known[name].setting.type)}"
+        raise InvalidValueError("train", "sweep", rule, repr(text)) from None
+
+
+def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
+    from jflows.cli.options import options_of
+
+    def callback(**given: Any) -> None:
+        from jflows.runs.describe import describe_recipe
+
+        options = {key: value for key, value in given.items() if value is not None}
+        click.echo(describe_recipe(recipe.with_options(**options)))
+
+    params, text = options_of(recipe), f"Describe the flow of {name}; nothing is computed."
+    return RecipeCommand(cmd_name, callback=callback, params=[*params], help=text, context_settings=SETTINGS)
+
+
+def _info_run_command(cmd_name: str) -> click.Command:
+    def callback() -> None:
+        from jflows.runs.describe import describe_run
+
+        click.echo(describe_run(Path(cmd_name)))
+
+    return FlowCommand(cmd_name, callback=callback, help=f"Describe the flow of {cmd_name}.")
+
+
+train = Configs(
+    "train",
+    make=_train_command,
+    help="Train a flow, score it on the test rows, and write its reports. CONFIG is a config or a preset by its name, "
+    "the path of a .py file, or the config.json of a run (also as --config PATH), which repeats it. Every option of "
+    "the recipe is an option here: `jflows train CONFIG --help` lists them.",
+)
+info = Configs(
+    "info",
+    make=_info_command,
+    make_run=_info_run_command,
+    help="Show the layers of a flow, from data to latent, with their shapes and parameters.",
+)

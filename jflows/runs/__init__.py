@@ -1,0 +1,70 @@
+"""Runs: a recipe from its data to its report. Start at `jflows.run` (`jflows/runs/running.py`) and `Recipe`.
+
+Names are imported when they are first used, so that `jflows configs` does not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jflows.runs.baselines import baseline
+    from jflows.runs.comparing import compare
+    from jflows.runs.configs import find_recipe, list_configs, list_presets
+    from jflows.runs.data import DataConfig
+    from jflows.runs.directory import RunDirectory, StoredRecipe, load, read_metrics, read_recipe
+    from jflows.runs.recipe import Recipe, RecipeOption
+    from jflows.runs.reports import REPORTS, Report
+    from jflows.runs.running import RunResult, prepare, report, run, score, train
+    from jflows.runs.studies import study
+    from jflows.runs.trained import TrainedRun
+
+__all__ = [
+    "REPORTS",
+    "DataConfig",
+    "Recipe",
+    "RecipeOption",
+    "Report",
+    "RunDirectory",
+    "RunResult",
+    "StoredRecipe",
+    "TrainedRun",
+    "baseline",
+    "compare",
+    "find_recipe",
+    "list_configs",
+    "list_presets",
+    "load",
+    "prepare",
+    "read_metrics",
+    "read_recipe",
+    "report",
+    "run",
+    "score",
+    "study",
+    "train",
+]
+
+_HOME = {
+    "baselines": ("baseline",),
+    "comparing": ("compare",),
+    "configs": ("find_recipe", "list_configs", "list_presets"),
+    "data": ("DataConfig",),
+    "directory": ("RunDirectory", "StoredRecipe", "load", "read_metrics", "read_recipe"),
+    "recipe": ("Recipe", "RecipeOption"),
+    "reports": ("REPORTS", "Report"),
+    "running": ("RunResult", "prepare", "report", "run", "score", "train"),
+    "studies": ("study",),
+    "trained": ("TrainedRun",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            value = globals()[name] = getattr(importlib.import_module(f"jflows.runs.{module}"), name)
+            return value
+    raise AttributeError(f"module 'jflows.runs' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,119 @@
+"""`compare`: the scores of several runs in one table, and their learning curves in one figure."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jflows.errors import InvalidValueError, RunError
+from jflows.eval import plots
+from jflows.runs.directory import read_metrics, read_recipe
+from jflows.runs.files import saving
+from jflows.runs.studies import FILE as STUDY
+
+FIGURE = "learning_curves.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run in the table.
+
+    Attributes:
+      run: its directory.
+      preset, data: what was trained on what.
+      unit: of its scores, "nats" or "bits_per_dim".
+      num_test: rows that were scored.
+      score, standard_error: of the test rows.
+      steps, seconds: of training.
+      num_parameters: of the flow.
+    """
+
+    run: Path
+    preset: str
+    data: str
+    unit: str
+    num_test: int
+    score: float
+    standard_error: float
+    steps: int
+    seconds: float
+    num_parameters: int
+
+
+def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[Row]:
+    """The rows of a table of runs, best first; with `out`, also one figure of their learning curves.
+
+    Args:
+      runs: two or more finished runs; a study stands for its runs.
+      out: path of a PNG to write.
+    Raises:
+      RunError: if a directory is not that of a finished run.
+      InvalidValueError: if there are fewer than two, or scores are of different units or data and do not compare.
+    """
+    rows = [_row(run) for given in runs for run in _members(Path(given))]
+    if len(rows) < 2:
+        raise InvalidValueError("compare", "runs", "must be at least two runs", f"{len(rows)}")
+    for what in ("unit", "data", "num_test"):
+        found = {getattr(row, what): row.run for row in rows}
+        if len(found) > 1:
+            got = ", ".join(f"{value} in {run}" for value, run in found.items())
+            rule = "must be scored on the same data in the same unit"
+            raise InvalidValueError("compare", "runs", rule, got, "Compare runs of one data set.")
+    if out is not None:
+        curves = {_name(row.run, rows): read_metrics(row.run) for row in rows}
+        with saving(Path(out)) as partial:
+            plots.learning_curves(curves, partial, title=rows[0].data, nats=rows[0].unit == "nats")
+    return sorted(rows, key=lambda row: -row.score if row.unit == "nats" else row.score)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text, one line each below a heading."""
+    heading = ("run", "flow", rows[0].unit.replace("bits_per_dim", "bits/dim"), "±", "steps", "parameters", "seconds")
+    lines = [heading]
+    for row in rows:
+        numbers = (f"{row.score:.4f}", f"{row.standard_error:.4f}", f"{row.steps:,}", f"{row.num_parameters:,}")
+        lines.append((_name(row.run, rows), row.preset, *numbers, f"{row.seconds:.0f}"))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    words = 2  # columns of text, set flush left
+    aligned = lambda line: "  ".join(
+        cell.ljust(width) if column < words else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    return "\n".join(aligned(line).rstrip() for line in lines)
+
+
+def _members(path: Path) -> list[Path]:
+    """The run, or the runs of a study."""
+    if not (path / STUDY).is_file():
+        return [path]
+    return sorted(config.parent for config in path.glob("*/config.json"))
+
+
+def _row(run: Path) -> Row:
+    recipe = read_recipe(run).recipe
+    path = run / "result.json"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        fix = "Finish it: train with {resume=True}."
+        raise RunError("compare", "run", "must hold a readable result.json", f"{run} ({error})", fix) from error
+    nats = result["unit"] == "nats"
+    return Row(
+        run=run,
+        preset=recipe.to_json()["flow"]["preset"],
+        data=recipe.data.name,
+        unit=result["unit"],
+        num_test=result["num_test"],
+        score=result["test_nats" if nats else "test_bits_per_dim"],
+        standard_error=result["nats_standard_error" if nats else "standard_error"],
+        steps=result["steps"],
+        seconds=result["train_seconds"],
+        num_parameters=result["num_parameters"],
+    )
+
+
+def _name(run: Path, rows: Sequence[Row]) -> str:
+    """The last part of the path if it tells runs apart, else all of it."""
+    short = [row.run.name for row in rows]
+    return run.name if len(set(short)) == len(short) else str(run)

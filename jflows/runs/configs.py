@@ -1,0 +1,134 @@
+"""Recipes by name: those of `experiments/configs`, every preset, a .py file of your own, or the config.json of a run.
+
+Listing them neither runs the files nor loads JAX, so that `jflows configs` answers at once.
+"""
+
+import ast
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_you_mean, kind_of
+
+if TYPE_CHECKING:
+    from jflows.runs.recipe import Recipe
+
+ATTRIBUTE = "config"
+"""What a config file must define: `config = Recipe(...)`."""
+
+
+def config_dir() -> Path:
+    """The folder of configs: inside the package in an installed wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    folders = [root / "experiments" / "configs" for root in (package, package.parent)]
+    return next((folder for folder in folders if folder.is_dir()), folders[-1])
+
+
+def list_configs() -> dict[str, str]:
+    """Name of every config -> the first line of its docstring, read without running the file."""
+    return {path.stem: _first_line(path) for path in sorted(config_dir().glob("[!_]*.py"))}
+
+
+def list_presets() -> dict[str, str]:
+    """Name of every preset of jflows -> the first line of its docstring, read without importing it.
+
+    A preset's name alone is a recipe too: it trains with its defaults on the data that are named.
+    """
+    folder = Path(__file__).resolve().parents[1] / "flows" / "presets"
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        for node in _parse(path).body:
+            decorators = [entry.id for entry in getattr(node, "decorator_list", []) if isinstance(entry, ast.Name)]
+            if isinstance(node, ast.FunctionDef) and "preset" in decorators:
+                found[node.name] = (ast.get_docstring(node) or "").partition("\n")[0]
+    return found
+
+
+def find_recipe(recipe: "Recipe | str | Path | Any") -> "tuple[str, Recipe]":
+    """A recipe and its name, from whatever `jflows.run` takes.
+
+    Args:
+      recipe: a `Recipe`; a preset, or a partial of one; the name of a config or of a preset; the path of a .py file
+        that defines `config`, of a run's config.json, or of a run.
+    Returns:
+      The name by which the run is called, and the recipe.
+    Raises:
+      InvalidValueError: if there is no such config or preset.
+      InvalidTypeError: if it is none of these, or the file does not define a recipe.
+      DataError: if the file is not Python, or not JSON.
+    """
+    from jflows.runs.presets import name_of
+    from jflows.runs.recipe import Recipe
+
+    if isinstance(recipe, Recipe):
+        return name_of(recipe.flow), recipe
+    if isinstance(recipe, str | Path):
+        return _find_named(str(recipe))
+    if callable(recipe):
+        return name_of(recipe), Recipe(flow=recipe)
+    rule = "must be a Recipe, a preset, the name of a config or of a preset, or a path"
+    raise InvalidTypeError("run", "config", rule, kind_of(recipe))
+
+
+def _find_named(name: str) -> "tuple[str, Recipe]":
+    from jflows.flows.presets import PRESETS
+    from jflows.runs.directory import read_recipe
+    from jflows.runs.recipe import Recipe
+
+    path = Path(name).expanduser()
+    if path.suffix == ".json" or path.is_dir():
+        stored = read_recipe(path)
+        return stored.name, stored.recipe
+    known = list_configs()
+    if path.suffix == ".py" or "/" in name:
+        if not path.is_file() or path.suffix != ".py":
+            rule = "must be an existing .py file, or the config.json of a run"
+            raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
+        return path.stem, _load_file(path)
+    if name in known:
+        return name, _load_file(config_dir() / f"{name}.py")
+    if name in PRESETS:
+        return name, Recipe(flow=PRESETS[name])
+    rule = "must be the name of a config or of a preset, or the path of a .py or config.json file"
+    fix = f"{did_you_mean(name, (*known, *PRESETS))}`jflows configs` lists the configs."
+    raise InvalidValueError("run", "config", rule, repr(name), fix)
+
+
+def _load_file(path: Path) -> "Recipe":
+    from jflows.runs.recipe import Recipe
+
+    _parse(path)
+    found = getattr(_module(path.resolve()), ATTRIBUTE, None)
+    if not isinstance(found, Recipe):
+        rule = "must define `config = jflows.Recipe(...)`"
+        got = "nothing of that name" if found is None else kind_of(found)
+        raise InvalidTypeError("run", str(path), rule, got)
+    return found
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(_parse(path)) or "").partition("\n")[0]
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(), str(path))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        got = f"{type(error).__name__}: {getattr(error, 'msg', error)}{line}"
+        raise DataError("run", str(path), "must be a Python file that can be read", got, "Mend the file.") from error
+
+
+@functools.cache
+def _module(path: Path) -> ModuleType:
+    """The module of a file, run once: a preset that it declares must not be declared again."""
+    name = f"jflows_config_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their module by name
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,169 @@
+"""`DataConfig`: which rows a run trains on and is tested on, and what of them it sees."""
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from jflows.data import Data, eval_batches, has_validation, hide_labels, load, only_classes
+from jflows.errors import InvalidValueError
+from jflows.flows import Density
+from jflows.options import Checked, Option, documented
+from jflows.typing import Batch, Shape
+
+
+class Outline(NamedTuple):
+    """What a flow is built for: the shape of data, without their rows.
+
+    Attributes:
+      name: for messages.
+      event_shape: of one row.
+      num_classes: None without labels.
+      context_shape: of the context of each row; None without.
+    """
+
+    name: str
+    event_shape: Shape
+    num_classes: int | None = None
+    context_shape: Shape | None = None
+
+
+@documented
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Checked):
+    """The data of a run: a name or a path, and which rows, columns and labels of them to take.
+
+    What the data do not have, such as folds or columns with names, is refused when they are loaded.
+
+    Raises:
+      InvalidTypeError, InvalidValueError: if a setting is of the wrong type or out of range.
+    """
+
+    name: Annotated[str, Option("The data set, by its name or by the path of a file or of a folder of images.")] = ""
+    num_validation: Annotated[
+        int,
+        Option("Training rows to hold out for validation, which then chooses the weights to keep.", low=0),
+    ] = 0
+    num_train: Annotated[
+        int | None, Option("Take at most this many training rows, the first ones; none takes all.", low=1)
+    ] = None
+    columns: Annotated[
+        tuple[str, ...], Option("Columns of a table in a file to read, by name or position; empty reads all.")
+    ] = ()
+    classes: Annotated[
+        tuple[int, ...], Option("Classes whose rows to take, numbered anew from 0; empty takes all rows.", low=0)
+    ] = ()
+    fold: Annotated[
+        int | None, Option("Which of ten parts is for testing, where papers score a table in ten folds.", low=0)
+    ] = None
+    manual_dir: Annotated[str, Option("Folder where you put the files of data that must be fetched by hand.")] = ""
+    image_size: Annotated[
+        int | None, Option("Side in pixels to which the images of a folder are cropped and resized.", low=1)
+    ] = None
+    conditional: Annotated[bool, Option("Give the flow each row's label, or context, to condition on.")] = False
+    labels_per_class: Annotated[
+        int | None,
+        Option(
+            "Training rows of each class whose label a mixture sees; 0 trains without labels, none shows them all.", low=0
+        ),
+    ] = 0
+    labelled_share: Annotated[
+        float,
+        Option("Repeat rows with a label until they are this share of all training rows; 0 repeats none.", low=0, below=1),
+    ] = 0.0
+
+    def _check(self) -> None:
+        if self.labelled_share and not self.labels_per_class:
+            rule, fix = "must be positive with {labelled_share}, which repeats rows with a label", "Set it, such as 16."
+            raise InvalidValueError("DataConfig", "labels_per_class", rule, 0, fix)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a split "validation"."""
+        return has_validation(self.name, self.num_validation)
+
+    def load(self, split: str) -> Data:
+        """One split: "train", "validation" or "test".
+
+        Raises:
+          DataError, InvalidValueError: if the data cannot be had, or an option is not for them.
+        """
+        if not self.name:
+            fix = "Name a data set such as two_moons or mnist, or the path of a file."
+            raise InvalidValueError("data", "data", "must be given", repr(self.name), fix)
+        data = load(self.name, split, num_validation=self.num_validation, **self._given())
+        if self.classes:
+            data = only_classes(data, self.classes)
+        if split == "train" and self.num_train is not None and self.num_train < len(data):
+            data = data.take(np.arange(self.num_train))
+        return data
+
+    def outline(self) -> Outline:
+        """What a flow is built for; data sets that are known by name are not loaded.
+
+        Raises:
+          DataError, InvalidValueError: as `load`.
+        """
+        known = KNOWN.get(self.name)
+        if known is None or self.classes:
+            return outline_of(self.load("train"))
+        return Outline(self.name, known.event_shape, known.num_classes)
+
+    def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
+        """The training rows as the loss sees them: what is held back, such as labels, is taken out here.
+
+        Args:
+          data: the split "train".
+          takes_labels: whether the loss reads labels; others never see them but as a context.
+          seed: of the choice of the rows that keep their label.
+        """
+        if not takes_labels:
+            return data
+        if self.labels_per_class is None or (self.labels_per_class and data.partly_labelled):
+            return data
+        if self.labels_per_class == 0:
+            return data if data.label is None else data.take(slice(None), label=None, partly_labelled=False)
+        return hide_labels(data, self.labels_per_class, share=self.labelled_share or None, seed=seed)
+
+    def _given(self) -> dict[str, Any]:
+        options = {
+            "columns": self.columns or None,
+            "fold": self.fold,
+            "manual_dir": self.manual_dir or None,
+            "size": self.image_size,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+def outline_of(data: Data) -> Outline:
+    """What a flow for these data is built for."""
+    return Outline(data.name, data.event_shape, data.num_classes, data.context_shape)
+
+
+def facts_of(data: Data) -> dict[str, Any]:
+    """What a run remembers of its training rows: a checksum, their number, and the names of the columns of a table."""
+    facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
+    return facts | ({"columns": list(data.columns)} if data.kind == "table" else {})
+
+
+def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:
+    """Batches that score all rows, as the density reads them; with labels in place of a context that it does not take.
+
+    Raises:
+      DataError, InvalidValueError: if the data are not of the kind and shape that the density is for.
+    """
+    reading = density.reading.with_labels() if labels else density.reading
+    return eval_batches(data, batch_size, reading)
+
+
+def as_read(data: Data, density: Density) -> Data:
+    """The rows with as many bits as the density models; tables as they are."""
+    bits = density.reading.num_bits
+    return data if bits is None or data.kind != "images" else data.reduced(bits)
+
+
+def has_folds(name: str) -> bool:
+    """Whether papers score a data set in ten folds."""
+    return name in KNOWN and "fold" in KNOWN[name].options

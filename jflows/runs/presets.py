@@ -1,0 +1,167 @@
+"""What a recipe asks of presets: their names, the options that a `functools.partial` of one has set, and its JSON.
+
+A preset, for a recipe, is a function `preset(event_shape, **options) -> Density` of `jflows.flows.presets.PRESETS`, or
+one of the user's own with the same form. An option may itself be a preset, such as the `component` of a mixture.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, get_origin, get_type_hints
+
+from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
+from jflows.flows import Density
+from jflows.flows.presets import PRESETS
+from jflows.options import REQUIRED, Setting, check_call, settings_of
+
+Preset = Callable[..., Density]
+FIRST = "event_shape"
+
+
+def unwrap(flow: Preset) -> tuple[Preset, dict[str, Any]]:
+    """The function under partials, and the options that they set.
+
+    Raises:
+      InvalidTypeError: if it is no such function, or a partial sets an argument by position.
+    """
+    given: dict[str, Any] = {}
+    while isinstance(flow, functools.partial):
+        if flow.args:
+            fix = "Write functools.partial(realnvp, num_layers=4)."
+            raise InvalidTypeError("Recipe", "flow", "must set options by name", repr(flow.args), fix)
+        given = {**flow.keywords, **given}
+        flow = flow.func
+    if not callable(flow) or isinstance(flow, type):
+        fix = "Pass jflows.realnvp, or functools.partial(jflows.realnvp, num_layers=4)."
+        raise InvalidTypeError("Recipe", "flow", "must be a preset or a functools.partial of one", kind_of(flow), fix)
+    return flow, given
+
+
+def name_of(flow: Preset) -> str:
+    """The name of the preset under partials."""
+    return unwrap(flow)[0].__name__
+
+
+def preset_named(where: str, setting: str, name: str) -> Preset:
+    """The preset of this name.
+
+    Raises:
+      InvalidValueError: if there is none.
+    """
+    if name not in PRESETS:
+        rule = f"must be one of {', '.join(PRESETS)}"
+        raise InvalidValueError(where, setting, rule, repr(name), did_you_mean(name, PRESETS).strip())
+    return PRESETS[name]
+
+
+def options_of(flow: Preset) -> tuple[Setting, ...]:
+    """The options of a preset that a user sets, without the event shape and what follows from the data."""
+    declared = settings_of(unwrap(flow)[0])
+    return tuple(setting for setting in declared if setting.name != FIRST and not setting.option.from_data)
+
+
+def from_data_of(flow: Preset) -> tuple[str, ...]:
+    """Names of the options that follow from the data, but for the event shape."""
+    declared = settings_of(unwrap(flow)[0])
+    return tuple(setting.name for setting in declared if setting.name != FIRST and setting.option.from_data)
+
+
+def objective_of(flow: Preset) -> str:
+    """Name of the loss that what a preset makes is trained by; the return annotation of the preset tells."""
+    made = get_type_hints(unwrap(flow)[0]).get("return")
+    return getattr(made, "objective", "likelihood")
+
+
+def takes_preset(setting: Setting) -> bool:
+    """Whether the value of an option is itself a preset."""
+    return get_origin(setting.type) is Callable or get_origin(setting.type) is get_origin(Preset)
+
+
+def values_of(flow: Preset) -> dict[str, Any]:
+    """Every option of a preset with its value; `REQUIRED` where it has none yet."""
+    given = unwrap(flow)[1]
+    return {setting.name: given.get(setting.name, setting.default) for setting in options_of(flow)}
+
+
+def check_preset(flow: Preset) -> None:
+    """Raises unless the options that partials set exist and keep their types and ranges, in components too."""
+    function, given = unwrap(flow)
+    known = {setting.name: setting for setting in options_of(flow)}
+    where = function.__name__
+    for name, value in given.items():
+        if name not in known:
+            rule = f"must be an option of {where}: {', '.join(known)}"
+            raise InvalidValueError(where, name, rule, repr(value), did_you_mean(name, known).strip())
+        if takes_preset(known[name]):
+            check_preset(value)
+    plain = {name: value for name, value in given.items() if not takes_preset(known[name])}
+    check_call(where, function, plain)
+
+
+def with_option(flow: Preset, name: str, value: Any) -> Preset:
+    """The same preset with one more option set; "component.num_layers" reaches into a component."""
+    function, given = unwrap(flow)
+    head, _, rest = name.partition(".")
+    settings = {setting.name: setting for setting in options_of(flow)}
+    if rest:
+        value = with_option(given.get(head, settings[head].default), rest, value)
+    elif takes_preset(settings[head]):
+        value = _component(function.__name__, head, value, given.get(head, settings[head].default))
+    else:
+        value = as_tuple(value)
+        settings[head].check(function.__name__, value)
+    return functools.partial(function, **{**given, head: value})
+
+
+def preset_to_json(flow: Preset) -> dict[str, Any]:
+    """A preset and all values of its options, as plain values."""
+    values = {name: value for name, value in values_of(flow).items() if value is not REQUIRED}
+    components = {setting.name for setting in options_of(flow) if takes_preset(setting)}
+    plain = {name: preset_to_json(value) if name in components else value for name, value in values.items()}
+    return {"preset": name_of(flow), **plain}
+
+
+def preset_from_json(where: str, content: Any) -> Preset:
+    """The inverse of `preset_to_json`.
+
+    Raises:
+      InvalidValueError, InvalidTypeError: if the preset or an option is unknown, or a value breaks its rule.
+    """
+    if not isinstance(content, Mapping) or not isinstance(content.get("preset"), str):
+        raise InvalidTypeError(where, "flow", 'must be an object with the key "preset"', kind_of(content))
+    function = preset_named(where, "preset", content["preset"])
+    components = {setting.name for setting in options_of(function) if takes_preset(setting)}
+    given = {
+        name: preset_from_json(where, value) if name in components else as_tuple(value)
+        for name, value in content.items()
+        if name != "preset"
+    }
+    made = functools.partial(function, **given)
+    check_preset(made)
+    return made
+
+
+def as_tuple(value: Any) -> Any:
+    """Lists as tuples, at any depth."""
+    return tuple(as_tuple(entry) for entry in value) if isinstance(value, list | tuple) else value
+
+
+def _component(where: str, name: str, value: Any, current: Any) -> Preset:
+    """A preset from what was given for one: itself, its name, or a dictionary of options."""
+    if isinstance(value, str):
+        return current if callable(current) and name_of(current) == value else preset_named(where, name, value)
+    if isinstance(value, Mapping):
+        changed = preset_named(where, name, value["preset"]) if "preset" in value else current
+        for option, entry in value.items():
+            if option != "preset":
+                _check_known(where, name, changed, option)
+                changed = with_option(changed, option, entry)
+        return changed
+    check_preset(value)
+    return value
+
+
+def _check_known(where: str, name: str, flow: Preset, option: str) -> None:
+    known = [setting.name for setting in options_of(flow)]
+    if option.partition(".")[0] not in known:
+        rule = f"must be an option of {name_of(flow)}: {', '.join(known)}"
+        raise InvalidValueError(where, f"{name}.{option}", rule, None, did_you_mean(option, known).strip())

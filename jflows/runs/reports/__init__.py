@@ -1,0 +1,46 @@
+"""Reports: what a run writes about its flow, one file a report. `Density.reports` lists the names that apply.
+
+A new report is a file with a `Report`, a name here, and that name in `reports` of the densities that it is for.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from jflows.runs.reports import (
+    clusters,
+    component_samples,
+    interpolation,
+    learning_curve,
+    page,
+    reconstruction,
+    samples,
+)
+from jflows.runs.reports.report import Material, Report
+
+REPORTS: Mapping[str, Report] = MappingProxyType(
+    {
+        "learning_curve": learning_curve.REPORT,
+        "samples": samples.REPORT,
+        "interpolation": interpolation.REPORT,
+        "reconstruction": reconstruction.REPORT,
+        "page": page.REPORT,
+        "clusters": clusters.REPORT,
+        "component_samples": component_samples.REPORT,
+    }
+)
+
+
+def write_reports(material: Material, only: Sequence[str] | None = None) -> list[str]:
+    """Writes the reports that the density lists and that can be made of it, and returns the names of their files.
+
+    Args:
+      only: names of reports to choose from; None for all.
+    """
+    density, files = material.density, []
+    for name in density.reports:
+        if (only is None or name in only) and REPORTS[name].can(density, material.data):
+            files += REPORTS[name].write(material)
+    return files
+
+
+__all__ = ["REPORTS", "Material", "Report", "write_reports"]

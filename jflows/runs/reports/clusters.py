@@ -1,0 +1,65 @@
+"""What components of a mixture of flows share out: agreement with labels, as numbers, and a map of the plane."""
+
+from typing import Any, cast
+
+import numpy as np
+
+from jflows.data import Data
+from jflows.eval import MixtureReport, cluster_plots, mixture_report
+from jflows.flows import Density, MixtureOfFlows
+from jflows.runs.data import batches_of
+from jflows.runs.files import saving
+from jflows.runs.reports.report import Material, Report
+from jflows.typing import Variables
+
+FILE = "clusters.png"
+NAME = "clusters"
+DIGITS = 4  # of the numbers in JSON
+
+
+def report_on(density: Density, variables: Variables, data: Data, batch_size: int = 1000) -> MixtureReport:
+    """`jflows.eval.mixture_report` on all rows, with their labels if they have any."""
+    mixture = cast(MixtureOfFlows, density)  # whose `reports` list this one
+    batches = batches_of(data, batch_size, density, labels=data.label is not None)
+    return mixture_report(mixture, variables, batches, num_classes=data.num_classes)
+
+
+def summary(report: MixtureReport) -> dict[str, Any]:
+    """The report as plain values, without the responsibilities of rows."""
+    values = {
+        "elbo": round(report.elbo, DIGITS),
+        "nats": round(report.nats, DIGITS),
+        "share": np.round(report.use.share, DIGITS).tolist(),
+        "effective_number": round(report.use.effective_number, DIGITS),
+        "unused": list(report.use.unused),
+    }
+    if report.scores is None:
+        return values
+    agreement = {name: round(getattr(report.scores, name), DIGITS) for name in ("accuracy", "nmi", "ari")}
+    return values | agreement | {"table": report.scores.table.tolist(), "matching": report.scores.matching.tolist()}
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """One line of a summary."""
+    num = len(found["share"])
+    unused = f", unused {', '.join(map(str, found['unused']))}" if found["unused"] else ""
+    use = f"{found['effective_number']:.2f} of {num} components in use{unused}; ELBO {found['elbo']:.4f} nats"
+    return f"accuracy {found['accuracy']:.4f}, NMI {found['nmi']:.4f}; {use}" if "accuracy" in found else use
+
+
+def can(density: Density, data: Data) -> bool:
+    """The map is one of the plane."""
+    return density.event_shape == (2,)
+
+
+def write(material: Material) -> list[str]:
+    """The map of the plane, coloured by component."""
+    mixture, data = cast(MixtureOfFlows, material.density), material.data
+    with saving(material.out / FILE) as partial:
+        cluster_plots.responsibility_map(
+            mixture, material.variables, data.x, partial, labels=data.label, title=material.out.name
+        )
+    return [FILE]
+
+
+REPORT = Report(write, can)

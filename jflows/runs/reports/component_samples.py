@@ -1,0 +1,56 @@
+"""`samples.png` of a mixture of flows: images, one row per component."""
+
+from typing import cast
+
+import jax
+import numpy as np
+
+from jflows.data import SOURCES, Data
+from jflows.data.logit_images import LOGIT_IMAGES
+from jflows.errors import InvalidValueError
+from jflows.eval import plots
+from jflows.flows import Density, MixtureOfFlows
+from jflows.runs.reports.report import Material, Report, save_image
+from jflows.runs.reports.samples import pixel_bits
+from jflows.typing import Key, Variables
+
+FILE = "samples.png"
+NAME = "component_samples"
+COLUMNS = 10  # samples of each component
+
+
+def samples_of(
+    density: Density, variables: Variables, key: Key, num: int, component: int, temperature: float
+) -> np.ndarray:
+    """`num` samples of one component.
+
+    Raises:
+      InvalidValueError: if there is no such component.
+    """
+    mixture = cast(MixtureOfFlows, density)  # whose `reports` list this one
+    if not 0 <= component < mixture.num_components:
+        rule = f"must be a component, 0 to {mixture.num_components - 1}"
+        raise InvalidValueError("sample", "label", rule, component)
+    sample = jax.jit(mixture.sample_by_component, static_argnums=2)
+    return np.asarray(sample(variables, key, (num,), temperature=temperature)[component])
+
+
+def can(density: Density, data: Data) -> bool:
+    """Rows of images, also of those in logit space."""
+    return density.reading.kind == "images" or data.name in LOGIT_IMAGES
+
+
+def write(material: Material) -> list[str]:
+    """Ten samples of each component."""
+    mixture = cast(MixtureOfFlows, material.density)
+    sample = jax.jit(mixture.sample_by_component, static_argnums=2)
+    draws = np.asarray(sample(material.variables, material.key, (COLUMNS,))).reshape(-1, *mixture.event_shape)
+    if material.data.name in LOGIT_IMAGES:
+        known = LOGIT_IMAGES[material.data.name]
+        draws = known.pixels(draws, SOURCES[known.source].event_shape)
+    labels = [str(k) for k in range(mixture.num_components)]
+    save_image(plots.image_grid(draws, COLUMNS, num_bits=pixel_bits(mixture), labels=labels), material.out / FILE)
+    return [FILE]
+
+
+REPORT = Report(write, can)

@@ -1,0 +1,84 @@
+"""`interpolation.png`: latent paths between pairs of images, one row each."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jflows.data import Data
+from jflows.errors import DataError, InvalidValueError
+from jflows.eval import latent
+from jflows.flows import Density
+from jflows.runs.reports.report import Material, Report
+from jflows.runs.reports.samples import pixel_bits, save_grid
+from jflows.typing import Variables
+
+FILE = "interpolation.png"
+NUM_PAIRS = 8
+
+
+def draw_paths(
+    density: Density,
+    variables: Variables,
+    images: Data,
+    path: Path,
+    *,
+    seed: int = 0,
+    num_pairs: int = NUM_PAIRS,
+    num_steps: int = 10,
+    mode: str = "linear",
+) -> None:
+    """Writes one row per pair of images: the path between them in latent space.
+
+    Args:
+      seed: of the choice of pairs.
+      num_steps: images of a row, both ends included.
+      mode: "linear" or "spherical".
+    Raises:
+      DataError: if there are too few images, or no two of one class for a class-conditional flow.
+    """
+    first, second = _pairs(density, images, num_pairs, seed)
+    context = images.label[first] if density.reading.context == "labels" and images.label is not None else None
+    paths = _interpolate(density, variables, images.x[first], images.x[second], num_steps, context, mode)
+    save_grid(np.asarray(paths).reshape(-1, *density.event_shape), path, pixel_bits(density), columns=num_steps)
+
+
+def choose(images: Data, num: int, seed: int) -> np.ndarray:
+    """`num` different rows.
+
+    Raises:
+      DataError: if there are fewer.
+    """
+    if len(images) < num:
+        rule = f"must be at least {num}"
+        raise DataError(f"data {images.name!r}", "number of images", rule, len(images), "Ask for fewer.")
+    return np.random.RandomState(seed % 2**32).permutation(len(images))[:num]
+
+
+def write(material: Material) -> list[str]:
+    """Up to eight pairs of the data."""
+    num_pairs = min(NUM_PAIRS, len(material.data) // 2)
+    draw_paths(material.density, material.variables, material.data, material.out / FILE, num_pairs=num_pairs)
+    return [FILE]
+
+
+_interpolate = jax.jit(latent.interpolate, static_argnames=("flow", "num_steps", "mode"))
+
+
+def _pairs(density: Density, images: Data, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `num` pairs, of one class each if the flow is class-conditional."""
+    if density.reading.context == "none":
+        rows = choose(images, 2 * num, seed)
+        return rows[:num], rows[num:]
+    if images.label is None:
+        raise InvalidValueError("interpolate", "data", "must have labels, as the flow needs them", images.name)
+    order = np.random.RandomState(seed % 2**32).permutation(len(images))
+    by_class = [order[images.label[order] == label] for label in range(images.num_classes or 0)]
+    pairs = [rows[i : i + 2] for i in range(0, len(order), 2) for rows in by_class if len(rows) >= i + 2][:num]
+    if len(pairs) < num:
+        rule = f"must have {num} pairs of images of one class"
+        raise DataError(f"data {images.name!r}", "label", rule, f"{len(pairs)} pairs", "Ask for fewer.")
+    return np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
+
+
+REPORT = Report(write)

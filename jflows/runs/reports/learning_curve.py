@@ -1,0 +1,19 @@
+"""`learning_curve.png`: the loss against the step, in the unit of the density."""
+
+from jflows.eval import plots
+from jflows.flows import NATS
+from jflows.runs.files import saving
+from jflows.runs.reports.report import Material, Report
+
+FILE = "learning_curve.png"
+
+
+def write(material: Material) -> list[str]:
+    """Training, validation where there was one, and the score of the test rows."""
+    nats = material.density.unit is NATS
+    with saving(material.out / FILE) as partial:
+        plots.learning_curve(material.metrics, partial, title=material.out.name, test=material.score, nats=nats)
+    return [FILE]
+
+
+REPORT = Report(write)

@@ -1,0 +1,29 @@
+"""`page.png`: a flow of the plane on one page: data, samples, density, latents, every layer, reconstruction errors."""
+
+from typing import cast
+
+from jflows.data import Data
+from jflows.eval import drawing, plane_page
+from jflows.flows import Density, Flow
+from jflows.runs.files import saving
+from jflows.runs.reports.report import Material, Report
+
+FILE = "page.png"
+
+
+def can(density: Density, data: Data) -> bool:
+    """The page draws one density, so not one for every context."""
+    return density.reading.context == "none"
+
+
+def write(material: Material) -> list[str]:
+    """The page of `jflows.eval.plane_page`."""
+    data, title = material.data, material.out.name
+    flow = cast(Flow, material.density)  # whose `reports` list this one
+    figure = plane_page(flow, material.variables, data.x, data.label, key=material.key, title=title or data.name)
+    with saving(material.out / FILE) as partial:
+        drawing.save(figure, partial)
+    return [FILE]
+
+
+REPORT = Report(write, can)

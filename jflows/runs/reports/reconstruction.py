@@ -1,0 +1,52 @@
+"""`reconstruction.png`: images, decode(encode(images)), and the error, magnified."""
+
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jflows.data import Data
+from jflows.eval import latent, plots
+from jflows.flows import Density
+from jflows.runs.reports.interpolation import choose
+from jflows.runs.reports.report import Material, Report, save_image
+from jflows.runs.reports.samples import MAX_ROW, pixel_bits
+from jflows.typing import Variables
+
+FILE = "reconstruction.png"
+NUM = 12
+
+
+def draw_errors(
+    density: Density, variables: Variables, images: Data, path: Path, *, seed: int = 0, num: int = NUM
+) -> float:
+    """Writes data, reconstructions and magnified errors as three rows.
+
+    Returns:
+      The largest error, in pixel levels.
+    """
+    rows = choose(images, min(num, MAX_ROW), seed)
+    context = images.label[rows] if density.reading.context == "labels" and images.label is not None else None
+    x = images.x[rows]
+    rebuilt, error = (np.asarray(a) for a in _reconstruct(density, variables, x, context))
+    top = 2 ** pixel_bits(density) - 1
+    largest = float(error.max())
+    # A power of ten that makes the largest error visible; 1 where it is visible already.
+    factor = 10 ** max(0, math.floor(math.log10(top / max(largest, 1e-12)))) if math.isfinite(largest) else 1
+    shown = [x, np.clip(np.rint(np.nan_to_num(rebuilt)), 0, top), np.clip(np.nan_to_num(error) * factor, 0, top)]
+    labels = ["data", "reconstruction", f"|error| times {factor:,}"]
+    grid = plots.image_grid(np.concatenate(shown), len(rows), num_bits=pixel_bits(density), labels=labels)
+    save_image(grid, path)
+    return largest
+
+
+def write(material: Material) -> list[str]:
+    """Up to twelve of the data."""
+    num = min(NUM, len(material.data))
+    draw_errors(material.density, material.variables, material.data, material.out / FILE, num=num)
+    return [FILE]
+
+
+_reconstruct = jax.jit(latent.reconstruct, static_argnames=("flow",))
+REPORT = Report(write)

@@ -1,0 +1,64 @@
+"""`Report`: one kind of file that a run writes about its flow; `Material` is what it is made from."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from jflows.data import Data
+from jflows.eval import Evaluation
+from jflows.flows import Density
+from jflows.runs.files import saving
+from jflows.typing import Key, Variables
+
+KEY_SEED = 0  # of the noise of all reports, so that equal runs draw equal pictures
+
+
+class Material(NamedTuple):
+    """What reports are made from.
+
+    Attributes:
+      density, variables: trained.
+      data: rows to show, as the density reads them.
+      metrics: entries of metrics.jsonl.
+      score: of the test rows.
+      out: folder to write into; its name is the title of pictures.
+    """
+
+    density: Density
+    variables: Variables
+    data: Data
+    metrics: list[dict[str, float]]
+    score: Evaluation
+    out: Path
+
+    @property
+    def key(self) -> Key:
+        """Of draws."""
+        return jax.random.key(KEY_SEED)
+
+
+def always(density: Density, data: Data) -> bool:
+    """For reports that the name alone decides."""
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One kind of file about a trained density.
+
+    Args:
+      write: writes it, and returns the names of the files.
+      can: whether it can be made of this density and data, where the name in `density.reports` alone does not tell.
+    """
+
+    write: Callable[[Material], list[str]]
+    can: Callable[[Density, Data], bool] = always
+
+
+def save_image(image, path: Path) -> None:
+    """Writes a Pillow image as a PNG, in one move."""
+    with saving(path) as partial:
+        image.save(partial, format="png", optimize=True)

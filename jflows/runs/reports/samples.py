@@ -1,0 +1,105 @@
+"""`samples.png` and one grid of images per temperature; `draw`, which bounds the memory that samples take."""
+
+import functools
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jflows.data import Data
+from jflows.errors import InvalidValueError
+from jflows.eval import plots
+from jflows.flows import Density
+from jflows.runs.reports.report import Material, Report, save_image
+from jflows.typing import Array, Key, Variables
+
+TEMPERATURES = (0.0, 0.25, 0.6, 0.7, 0.8, 0.9, 1.0)
+GRID = 64  # samples per temperature
+OVERVIEW_COLUMNS = 10
+DRAW_BATCH = 64  # samples per call, which bounds memory
+MAX_ROW = 20
+PIXEL_BITS = 8  # of floats that are drawn as images
+
+
+def draw(
+    density: Density, variables: Variables, key: Key, num: int, context: np.ndarray | None, temperature: float
+) -> np.ndarray:
+    """`num` samples, a batch at a time; the temperature is traced, so all temperatures share one program.
+
+    Equal keys give equal noise, so that grids of several temperatures show the same draws.
+
+    Args:
+      context: one per sample, [num, *context_shape], or None.
+    """
+    size = min(num, DRAW_BATCH)
+    drawn = []
+    for start in range(0, num, size):
+        rows = np.arange(start, start + size) % num
+        own = None if context is None else context[rows]
+        batch_key = jax.random.fold_in(key, start // size)
+        drawn.append(np.asarray(_draw(density, variables, batch_key, own, np.float32(temperature), size)))
+    return np.concatenate(drawn)[:num]
+
+
+def contexts(density: Density, data: Data | None, num: int, label: int | None) -> np.ndarray | None:
+    """The contexts of `num` samples: labels, all `label` or all classes in turn; or those of the first rows of the data.
+
+    Raises:
+      InvalidValueError: if the density knows no such label.
+    """
+    reading = density.reading
+    if reading.context != "labels" and label is not None:
+        fix = "Leave it out, or train with {conditional=True}."
+        raise InvalidValueError("sample", "label", "needs a class-conditional flow", label, fix)
+    if reading.context == "none":
+        return None
+    if reading.context == "vectors":
+        own = None if data is None else data.context
+        if own is None:
+            rule, fix = "must have contexts, which this flow needs", "Name other data by {data}."
+            raise InvalidValueError("sample", "data", rule, "none", fix)
+        return own[np.arange(num) % len(own)]
+    classes = reading.num_classes or 1
+    if label is None:
+        return np.arange(num, dtype=np.int32) % classes
+    if not 0 <= label < classes:
+        raise InvalidValueError("sample", "label", f"must be 0 to {classes - 1}", label)
+    return np.full(num, label, np.int32)
+
+
+def pixel_bits(density: Density) -> int:
+    """Bits of the integers that a density of images models."""
+    return density.reading.num_bits or PIXEL_BITS
+
+
+def save_grid(images: np.ndarray, path: Path, num_bits: int, columns: int | None = None) -> None:
+    """Writes images as one PNG, in rows as long as the grid is high unless `columns` says otherwise."""
+    save_image(plots.image_grid(images, columns or math.ceil(math.sqrt(len(images))), num_bits=num_bits), path)
+
+
+def write(material: Material) -> list[str]:
+    """`samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them."""
+    density, rows, files = material.density, [], []
+    bits, context = pixel_bits(density), contexts(density, material.data, GRID, None)
+    classes = density.reading.num_classes or 0
+    columns = classes if density.reading.context == "labels" and 1 < classes <= MAX_ROW else None
+    for temperature in TEMPERATURES:
+        images = draw(density, material.variables, material.key, GRID, context, temperature)
+        files.append(f"samples_T{temperature:.2f}.png")
+        save_grid(images, material.out / files[-1], bits, columns)
+        rows.append(images[:OVERVIEW_COLUMNS])
+    labels = [f"T = {temperature:.2f}" for temperature in TEMPERATURES]
+    grid = plots.image_grid(np.concatenate(rows), OVERVIEW_COLUMNS, num_bits=bits, labels=labels)
+    save_image(grid, material.out / "samples.png")
+    return ["samples.png"]
+
+
+@functools.partial(jax.jit, static_argnames=("density", "size"))
+def _draw(
+    density: Density, variables: Variables, key: Key, context: Array | None, temperature: Array, size: int
+) -> Array:
+    return density.sample(variables, key, (size,) if context is None else (), context, temperature)
+
+
+REPORT = Report(write)

@@ -1,0 +1,169 @@
+"""`study`: several runs of one recipe that answer a question together: restarts, folds, one option swept.
+
+    jflows.run("vmonf_pinwheel", restarts=5)                              which seed found the best optimum
+    jflows.run("made_red_wine", folds=10)                                 the score over all ten folds
+    jflows.run("realnvp", data="two_moons", sweep=("num_layers", (1, 2, 4)))    what an option is worth
+
+Every run gets a directory of its own inside that of the study, so that each can be evaluated or sampled from. Restarts
+and sweeps choose the run with the best score on training rows; neither labels nor test rows take part in choosing.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jflows.data import Data
+from jflows.errors import InvalidValueError
+from jflows.eval import Evaluation, evaluate
+from jflows.runs.data import batches_of
+from jflows.runs.files import write_text
+from jflows.runs.recipe import Recipe
+from jflows.runs.reports import clusters
+from jflows.runs.running import SCORE_SEED, Progress, RunResult, prepare, run_once
+from jflows.runs.study_figures import draw_study
+
+SCORED_ROWS = 20_000
+"""Training rows, the first ones, that runs are chosen by."""
+DIGITS = 4  # of the numbers in study.json
+FILE = "study.json"
+
+
+class Member(NamedTuple):
+    """One run of a study: what it is called, and its recipe."""
+
+    label: dict[str, Any]
+    recipe: Recipe
+
+
+def study(
+    name: str,
+    recipe: Recipe,
+    directory: Path,
+    restarts: int = 1,
+    folds: int = 0,
+    sweep: tuple[str, Sequence[Any]] | None = None,
+    resume: bool = False,
+    progress: Progress = None,
+) -> RunResult:
+    """Trains all runs of a study, and writes study.json and, of the plane, one figure.
+
+    Args:
+      name, recipe: of the config, with its options.
+      directory: of the study; each run has a folder in it.
+      restarts, folds, sweep: see `jflows.run`; one of them.
+      resume: go on with a study that was stopped.
+      progress: see `jflows.run`.
+    Returns:
+      The result of the chosen run, with the content of study.json. Of folds, the score is the mean over folds, with its
+      standard error over folds, and the flow is that of the first.
+    Raises:
+      InvalidValueError: if not exactly one of them is asked for, or the option swept is unknown.
+    """
+    kind, members = members_of(recipe, restarts, folds, sweep)
+    rows, results = [], []
+    for member in members:
+        place = directory / "_".join(f"{key}_{_word(value)}" for key, value in member.label.items())
+        going_on = resume and (place / "config.json").is_file()
+        result = run_once(name, member.recipe, place, resume=going_on, progress=progress, draw=False)
+        if result.interrupted:
+            return result
+        results.append(result)
+        rows.append({**member.label, **_row(result, kind)})
+    best = 0 if kind == "folds" else max(range(len(rows)), key=lambda index: rows[index]["train_score"])
+    content = {"study": kind, "chosen": members[best].label if kind != "folds" else None, **_mean(rows, kind)}
+    content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
+    write_text(directory / FILE, json.dumps(content, indent=2) + "\n")
+    files = [FILE, *draw_study(kind, results, rows, best, directory)]
+    score = _over_folds(results) if kind == "folds" else results[best].score
+    chosen = results[best]
+    return RunResult(directory, chosen.recipe, chosen.flow, chosen.variables, score, content, tuple(files))
+
+
+def members_of(
+    recipe: Recipe, restarts: int, folds: int, sweep: tuple[str, Sequence[Any]] | None
+) -> tuple[str, list[Member]]:
+    """The kind of a study, "restarts", "folds" or "sweep", and its runs."""
+    asked = [name for name, given in (("restarts", restarts != 1), ("folds", folds), ("sweep", sweep)) if given]
+    if len(asked) != 1:
+        raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, "Choose one of them.")
+    for name, value in (("restarts", restarts), ("folds", folds or 1)):
+        if value < 1:
+            raise InvalidValueError("run", name, "must be at least 1", repr(value))
+    if folds:
+        return "folds", [Member({"fold": fold}, recipe.with_options(fold=fold)) for fold in range(folds)]
+    if sweep is None:
+        seeds = range(recipe.train.seed, recipe.train.seed + restarts)
+        return "restarts", [Member({"seed": seed}, recipe.with_options(seed=seed)) for seed in seeds]
+    option, values = sweep
+    if isinstance(values, str) or not values:
+        rule, fix = "must hold at least one value", 'Write sweep=("num_layers", (1, 2, 3)).'
+        raise InvalidValueError("run", "sweep", rule, repr(values), fix)
+    return "sweep", [Member({option: value}, recipe.with_options(**{option: value})) for value in values]
+
+
+def train_score(result: RunResult, data: Data) -> float:
+    """By which runs are chosen, higher is better: mean ELBO of a mixture, or mean log-likelihood, in nats.
+
+    Args:
+      data: training rows, of which the first 20,000 are scored.
+    """
+    rows = data.take(np.arange(min(len(data), SCORED_ROWS)))
+    flow, size = result.flow, result.recipe.train.eval_batch_size
+    if clusters.NAME in flow.reports:
+        return clusters.report_on(flow, result.variables, rows, size).elbo
+    return evaluate(flow, result.variables, batches_of(rows, size, flow), jax.random.key(SCORE_SEED)).nats
+
+
+def _row(result: RunResult, kind: str) -> dict[str, Any]:
+    """A run in study.json: the score on test rows, and that on training rows where runs are chosen by it."""
+    assert result.score is not None
+    content = result.result
+    row: dict[str, Any] = {} if kind == "folds" else {"train_score": _rounded(train_score(result, _train_rows(result)))}
+    score, error = _score_of(result.score, result.flow.unit.key)
+    row |= {"score": _rounded(score), "standard_error": _rounded(error), "step": content["evaluated_step"]}
+    row |= {"num_parameters": content["num_parameters"], "seconds": content["train_seconds"]}
+    return row | dict(content.get("mixture", {}))
+
+
+def _train_rows(result: RunResult) -> Data:
+    return result.recipe.data.load("train")
+
+
+def _score_of(score: Evaluation, unit: str) -> tuple[float, float]:
+    return (score.nats, score.nats_standard_error) if unit == "nats" else (score.bits_per_dim, score.standard_error)
+
+
+def _mean(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Of folds: the mean over them, and its standard error."""
+    if kind != "folds":
+        return {}
+    scores = [row["score"] for row in rows]
+    error = float(np.std(scores, ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
+    return {"score": _rounded(float(np.mean(scores))), "standard_error": None if error is None else _rounded(error)}
+
+
+def _over_folds(results: list[RunResult]) -> Evaluation:
+    """Means over folds, with the standard error over folds (NaN of one fold alone)."""
+    scores = [result.score for result in results if result.score is not None]
+    over: Callable[[str], np.ndarray] = lambda name: np.array([getattr(score, name) for score in scores])
+    error = lambda name: float(np.std(over(name), ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else float("nan")
+    return Evaluation(
+        float(over("bits_per_dim").mean()),
+        error("bits_per_dim"),
+        float(over("nats").mean()),
+        error("nats"),
+        int(over("num_examples").sum()),
+    )
+
+
+def _word(value: Any) -> str:
+    """A value as part of the name of a folder."""
+    return "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value).replace("/", "-")
+
+
+def _rounded(value: float) -> float:
+    return round(value, DIGITS)
