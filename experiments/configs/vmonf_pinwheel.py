@@ -1,28 +1,33 @@
-"""Mixture of five flows on pinwheel: a cluster for each wing, without labels."""
+"""Mixture of five flows on pinwheel: a cluster for each wing, without labels.
 
-import dataclasses
+Sizes and schedule of Pires and Figueiredo 2020, arXiv:2009.00585: 5 x 512 points, 400 epochs.
 
-from jflows.train import MixtureConfig
+Expected: accuracy at least 0.95 of the restart with the highest bound, `jflows train vmonf_pinwheel --restarts 5`.
+"""
 
+from functools import partial
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VmonfPinwheel(MixtureConfig):
-    """Sizes and schedule of Pires and Figueiredo 2020, arXiv:2009.00585: 5 x 512 points, 400 epochs.
+from jflows import DataConfig, Recipe, TrainConfig, realnvp, vmonf
 
-    Expected: accuracy at least 0.95 of the restart with the highest ELBO, `python experiments/clusters.py
-    vmonf_pinwheel`.
-    """
-
-    data: str = "pinwheel"
-    num_train: int = 2560
-    num_layers: int = 8
-    hidden_sizes: tuple[int, ...] = (8,)
-    encoder_sizes: tuple[int, ...] = (3,)
-    activation: str = "tanh"
-    steps: int = 2000
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    warmup_steps: int = 0
-    ema_decay: float = 0.99
-    init_batch: int = 2560
-    log_every: int = 100
+config = Recipe(
+    flow=partial(
+        vmonf,
+        num_components=5,
+        component=partial(realnvp, num_layers=8, hidden_sizes=(8,), activation="tanh"),
+        encoder_sizes=(3,),
+        activation="tanh",
+    ),
+    data=DataConfig(name="pinwheel", num_train=2560),
+    train=TrainConfig(
+        steps=2000,
+        batch_size=512,
+        learning_rate=1e-3,
+        warmup_steps=0,
+        schedule="constant",
+        clip_norm=5.0,
+        ema_decay=0.99,
+        init_batch=2560,
+        log_every=100,
+        eval_batch_size=4096,
+    ),
+)

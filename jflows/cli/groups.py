@@ -36,6 +36,7 @@ class Commands(click.Group):
     """A group that names the nearest command when one is unknown."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
+        """As click's, or the nearest name."""
         if self.get_command(ctx, args[0]) is None:
             hint = did_you_mean(args[0], self.list_commands(ctx))
             known = ", ".join(self.list_commands(ctx))

@@ -30,6 +30,7 @@ class Value(click.ParamType):
         self.name = "value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text."""
         if not isinstance(value, str):
             return value
         try:

@@ -2,7 +2,7 @@
 
 from jflows.eval import Evaluation
 from jflows.flows import NATS, Unit
-from jflows.runs.progress import NOUNS
+from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
 from jflows.runs.running import RunResult
 

@@ -42,9 +42,11 @@ class Configs(Commands):
         self.asked: list[str] = []
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of configs."""
         return list(configs.list_configs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command of a config, made when it is asked for."""
         if self.make_run is not None and Path(cmd_name).is_dir():
             return self.make_run(cmd_name)
         placeholder = click.Command(self.name)
@@ -53,6 +55,7 @@ class Configs(Commands):
             return self.make(cmd_name, name, _as_asked(name, recipe, self.asked))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; `--config PATH` in the first place is the path alone."""
         if args and args[0] == "--config":
             args = args[1:]
         elif args and args[0].startswith("--config="):
@@ -113,13 +116,15 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
             ["--restarts"],
             type=click.IntRange(1),
             default=1,
-            help="Train from so many seeds and keep the run with the best score on training rows. [default: 1]",
+            show_default=True,
+            help="Train from so many seeds and keep the run with the best score on training rows.",
         ),
         click.Option(
             ["--folds"],
             type=click.IntRange(0),
             default=0,
-            help="Train on so many folds of data that papers score in ten, and print the mean. [default: 0]",
+            show_default=True,
+            help="Train on so many folds of data that papers score in ten, and print the mean.",
         ),
         click.Option(
             ["--sweep"],

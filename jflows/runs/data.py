@@ -2,16 +2,20 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from jflows.data import Data, eval_batches, has_validation, hide_labels, load, only_classes
+from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
 from jflows.options import Checked, Option, documented
 from jflows.typing import Batch, Shape
+
+NOUNS: Mapping[str, str] = MappingProxyType({"images": "images", "table": "rows", "none": "rows"})
+"""What the examples of a kind of data are called."""
 
 
 class Outline(NamedTuple):
@@ -66,12 +70,15 @@ class DataConfig(Checked):
     labels_per_class: Annotated[
         int | None,
         Option(
-            "Training rows of each class whose label a mixture sees; 0 trains without labels, none shows them all.", low=0
+            "Training rows of each class whose label a mixture sees; 0 trains without labels, none shows them all.",
+            low=0,
         ),
     ] = 0
     labelled_share: Annotated[
         float,
-        Option("Repeat rows with a label until they are this share of all training rows; 0 repeats none.", low=0, below=1),
+        Option(
+            "Repeat rows with a label until they are this share of all training rows; 0 repeats none.", low=0, below=1
+        ),
     ] = 0.0
 
     def _check(self) -> None:

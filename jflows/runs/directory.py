@@ -100,7 +100,10 @@ class RunDirectory:
             got = ", ".join(f"{old.get(name)!r} -> {new.get(name)!r}" for name in changed)
             raise RunError("RunDirectory.resume", tuple(changed), "must be as in the run", got, _AS_IN_THE_RUN)
         if before.facts.get("data_crc32") != stored.facts.get("data_crc32"):
-            rule, fix = "must hold the training rows that the run began with", "Restore them, or train into another directory."
+            rule, fix = (
+                "must hold the training rows that the run began with",
+                "Restore them, or train into another directory.",
+            )
             raise RunError("RunDirectory.resume", "data", rule, f"other rows in {stored.recipe.data.name!r}", fix)
         run = cls(path, flow, stored, resuming=True)
         run._write("config.json", json.dumps(run.config, indent=2) + "\n")
@@ -126,9 +129,9 @@ class RunDirectory:
         meta = {"spec": to_spec(self.flow), "config": self.config}
         self.checkpoints.save(step, variables, training, meta, metrics)
 
-    def saved_step(self) -> int | None:
-        """Step of the latest checkpoint."""
-        return self.checkpoints.latest_step()
+    def saved_steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return self.checkpoints.steps()
 
     def append_metrics(self, entry: dict[str, float]) -> None:
         """Adds one line to metrics.jsonl."""

@@ -6,7 +6,7 @@ one of the user's own with the same form. An option may itself be a preset, such
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
 from jflows.flows import Density
@@ -73,7 +73,14 @@ def objective_of(flow: Preset) -> str:
 
 def takes_preset(setting: Setting) -> bool:
     """Whether the value of an option is itself a preset."""
-    return get_origin(setting.type) is Callable or get_origin(setting.type) is get_origin(Preset)
+    return get_origin(setting.type) is Callable
+
+
+def choices_for(setting: Setting) -> tuple[str, ...]:
+    """Names of the presets that an option may take, by what they make."""
+    wanted = get_args(setting.type)[-1]
+    made = {name: get_type_hints(unwrap(preset)[0]).get("return") for name, preset in PRESETS.items()}
+    return tuple(name for name, cls in made.items() if isinstance(cls, type) and issubclass(cls, wanted))
 
 
 def values_of(flow: Preset) -> dict[str, Any]:

@@ -62,9 +62,9 @@ class Recipe(Checked):
     """
 
     flow: Preset
-    data: DataConfig = DataConfig()
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: Loss | None = None
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     def _check(self) -> None:
         presets.check_preset(self.flow)
@@ -213,7 +213,7 @@ def _flow_options(flow: Preset, prefix: str = "") -> list[RecipeOption]:
             found.append(RecipeOption(name, "flow", setting, value))
             continue
         word = value if value is REQUIRED else presets.name_of(value)
-        found.append(RecipeOption(name, "flow", setting, word, tuple(presets.PRESETS)))
+        found.append(RecipeOption(name, "flow", setting, word, presets.choices_for(setting)))
         found += [] if value is REQUIRED else _flow_options(value, f"{name}.")
     return found
 

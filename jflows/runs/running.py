@@ -7,6 +7,7 @@ The parts can be used alone: `prepare` (data and flow), `train`, `score`, `repor
 `jflows/runs/directory.py` (what is stored), `jflows/runs/studies.py` (restarts, folds, one option swept).
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -24,21 +25,21 @@ from jflows.data import Data
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.runs.configs import find_recipe
-from jflows.runs.data import as_read, batches_of, facts_of, outline_of
+from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
 from jflows.runs.directory import RunDirectory, StoredRecipe, alone_in, read_metrics, read_recipe
 from jflows.runs.files import write_text
-from jflows.runs.progress import NOUNS, counting
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
 from jflows.train import FitResult, fit
 from jflows.train.checkpoint import check_unused
+from jflows.train.progress import counting
 from jflows.typing import Variables
 
 RUNS = Path("runs")
 """Where runs are put that are told no directory."""
 SHOWN_ROWS = 1000  # of a table in its pictures; where fewer are for testing, the training rows are drawn
 SCORE_SEED = 0  # of evaluation noise, as the default of `jflows evaluate`
-Progress = bool | Callable[..., Any] | None
+Progress = bool | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,15 +217,30 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
     """Scores the test rows and writes result.json; of mixtures, how components agree with labels too."""
     flow, size, test = prepared.flow, prepared.recipe.train.eval_batch_size, prepared.test
     started = time.perf_counter()
-    with counting("evaluating", len(test), NOUNS[flow.reading.kind], progress) as on_batch:
-        key = jax.random.key(SCORE_SEED)
-        found = evaluate(flow, fitted.variables, batches_of(test, size, flow), key, on_batch=on_batch)
+    found = scored(flow, fitted.variables, test, size, seed=SCORE_SEED, progress=progress)
     seconds = time.perf_counter() - started
     content = _result(found, fitted, read_metrics(directory), prepared, seconds)
     if clusters.NAME in flow.reports:
         content["mixture"] = clusters.summary(clusters.report_on(flow, fitted.variables, test))
     write_text(directory / "result.json", json.dumps(content, indent=2) + "\n")
     return Scored(found, content)
+
+
+def scored(
+    flow: Density,
+    variables: Variables,
+    data: Data,
+    batch_size: int,
+    *,
+    seed: int = SCORE_SEED,
+    num_draws: int = 1,
+    progress: Progress = None,
+) -> Evaluation:
+    """`jflows.eval.evaluate` of all rows, with progress on stderr unless that is False."""
+    batches = batches_of(data, batch_size, flow)
+    shown = contextlib.nullcontext() if progress is False else counting("evaluating", len(data), NOUNS[data.kind])
+    with shown as on_batch:
+        return evaluate(flow, variables, batches, jax.random.key(seed), num_draws, on_batch)
 
 
 def report(

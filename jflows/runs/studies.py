@@ -23,7 +23,7 @@ from jflows.runs.data import batches_of
 from jflows.runs.files import write_text
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import clusters
-from jflows.runs.running import SCORE_SEED, Progress, RunResult, prepare, run_once
+from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
 from jflows.runs.study_figures import draw_study
 
 SCORED_ROWS = 20_000

@@ -28,7 +28,8 @@ def draw_study(
       best: the chosen one.
     """
     flow = results[best].flow
-    titles = [_title(result, row, kind, index == best) for index, (result, row) in enumerate(zip(results, rows, strict=True))]
+    pairs = enumerate(zip(results, rows, strict=True))
+    titles = [_title(result, row, kind, index == best) for index, (result, row) in pairs]
     data = results[best].recipe.data.load("test")
     apply = [name for name in flow.reports if name in _MAPS and REPORTS[name].can(flow, data)]
     for name in apply:

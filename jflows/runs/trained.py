@@ -9,12 +9,12 @@ import numpy as np
 
 from jflows.data import Data
 from jflows.errors import DataError, InvalidValueError
-from jflows.eval import Evaluation, evaluate
+from jflows.eval import Evaluation
 from jflows.flows import Density
-from jflows.runs.data import as_read, batches_of
+from jflows.runs.data import NOUNS, as_read
 from jflows.runs.directory import StoredRecipe, load, read_recipe
-from jflows.runs.progress import NOUNS, counting
 from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
+from jflows.runs.running import Progress, scored
 from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
@@ -82,13 +82,11 @@ class TrainedRun:
         return data
 
     def evaluate(
-        self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Any = None
+        self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None
     ) -> Evaluation:
         """The score of all rows; see `jflows.eval.evaluate`."""
-        batches = batches_of(data, batch_size, self.density)
-        with counting("evaluating", len(data), self.noun, progress) as on_batch:
-            key = jax.random.key(seed)
-            return evaluate(self.density, self.variables, batches, key, num_draws, on_batch)
+        options: Any = {"seed": seed, "num_draws": num_draws, "progress": progress}
+        return scored(self.density, self.variables, data, batch_size, **options)
 
     def clusters(self, data: Data, batch_size: int = 250) -> dict[str, Any] | None:
         """How components share out the rows, and how they agree with labels; None of a density without components."""
@@ -167,5 +165,6 @@ class TrainedRun:
         kind, encodes = self.density.reading.kind, self.density.encodes
         if not encodes or kind != "images":
             rule = "must be that of a flow of images, to draw them"
-            got = f"{self.directory}, a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
+            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
+            got = f"{self.directory}, {what}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")

@@ -5,8 +5,7 @@ from typing import cast
 import jax
 import numpy as np
 
-from jflows.data import SOURCES, Data
-from jflows.data.logit_images import LOGIT_IMAGES
+from jflows.data import KNOWN, Data
 from jflows.errors import InvalidValueError
 from jflows.eval import plots
 from jflows.flows import Density, MixtureOfFlows
@@ -36,8 +35,8 @@ def samples_of(
 
 
 def can(density: Density, data: Data) -> bool:
-    """Rows of images, also of those in logit space."""
-    return density.reading.kind == "images" or data.name in LOGIT_IMAGES
+    """Images, and rows that stand for images, such as those in logit space."""
+    return density.reading.kind == "images" or _images(data, data.x[:1]) is not None
 
 
 def write(material: Material) -> list[str]:
@@ -45,12 +44,18 @@ def write(material: Material) -> list[str]:
     mixture = cast(MixtureOfFlows, material.density)
     sample = jax.jit(mixture.sample_by_component, static_argnums=2)
     draws = np.asarray(sample(material.variables, material.key, (COLUMNS,))).reshape(-1, *mixture.event_shape)
-    if material.data.name in LOGIT_IMAGES:
-        known = LOGIT_IMAGES[material.data.name]
-        draws = known.pixels(draws, SOURCES[known.source].event_shape)
+    if mixture.reading.kind != "images":
+        draws = _images(material.data, draws)
+        assert draws is not None
     labels = [str(k) for k in range(mixture.num_components)]
     save_image(plots.image_grid(draws, COLUMNS, num_bits=pixel_bits(mixture), labels=labels), material.out / FILE)
     return [FILE]
+
+
+def _images(data: Data, x: np.ndarray) -> np.ndarray | None:
+    """The images that rows of a known data set stand for, or None."""
+    known = KNOWN.get(data.name)
+    return None if known is None else known.as_images(x)
 
 
 REPORT = Report(write, can)

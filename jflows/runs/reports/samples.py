@@ -43,7 +43,7 @@ def draw(
 
 
 def contexts(density: Density, data: Data | None, num: int, label: int | None) -> np.ndarray | None:
-    """The contexts of `num` samples: labels, all `label` or all classes in turn; or those of the first rows of the data.
+    """The contexts of `num` samples: labels, all `label` or every class in turn; or those of the first rows of data.
 
     Raises:
       InvalidValueError: if the density knows no such label.
