@@ -19,13 +19,13 @@ TINY_RUN = f"{TINY} --steps 20 --log-every 5 --checkpoint-every 10 --steps-per-c
 SIGNAL_AT = """
 import os, sys
 from jflows.cli import main
-from jflows.train import Run
-append = Run.append_metrics
+from jflows.runs import RunDirectory
+append = RunDirectory.append_metrics
 def append_and_signal(run, entry):
     append(run, entry)
     if entry["step"] == int(sys.argv[1]):
         os.kill(os.getpid(), int(sys.argv[2]))
-Run.append_metrics = append_and_signal
+RunDirectory.append_metrics = append_and_signal
 main(sys.argv[3:])
 """
 COMMAND = "import sys; from jflows.cli import main; main(sys.argv[1:])"
