@@ -7,6 +7,7 @@ from jflows.errors import InvalidValueError
 from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
+from jflows.nn.network import Network
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet
 from jflows.nn.transformer import Transformer
 from jflows.typing import Array
@@ -14,7 +15,7 @@ from jflows.typing import Array
 STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer)
 
 
-class Gated(nn.Module):
+class Gated(Network):
     """A conditioner times a learned gate per feature that starts at zero.
 
         y = gate * network(x, num_features, context)
@@ -32,11 +33,10 @@ class Gated(nn.Module):
 
     network: nn.Module
 
-    def __post_init__(self):
+    def _check(self) -> None:
         if isinstance(self.network, STARTS_AT_ZERO):
             got, fix = type(self.network).__name__, "Use it without a gate."
             raise InvalidValueError("Gated", "network", "must not start at zero itself", got, fix)
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
