@@ -225,6 +225,9 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 
 def _unpacked(hint: Any) -> tuple[Any, Option]:
+    if get_origin(hint) in (Union, types.UnionType):  # such as Count | None
+        options = [_unpacked(arg)[1] for arg in get_args(hint)]
+        return hint, next((option for option in options if option != Option()), Option())
     if get_origin(hint) is not Annotated:
         return hint, Option()
     base, *extra = get_args(hint)
@@ -257,7 +260,10 @@ def _instead(value: Any, setting: Setting) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
     if get_origin(setting.type) is tuple and type(value) is int:
         return f"Write ({value},)."
-    return "" if isinstance(value, type) else getattr(type(value), "belongs", "")
+    for entry in value if isinstance(value, tuple) else (value,):
+        if not isinstance(entry, type) and getattr(type(entry), "belongs", ""):
+            return type(entry).belongs
+    return ""
 
 
 def _received(value: Any) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.ops import affine
 from jflows.ops.conv import conv2d
 from jflows.options import Count, OddCount, Option
@@ -17,7 +17,7 @@ KERNEL_STD = 0.05  # of the published code
 LOG_SCALE_FACTOR = 3.0  # exp(3 s): s learns three times faster than a plain log-scale would
 
 
-class ZeroConv(Network):
+class ZeroConv(Module):
     """A convolution that starts at zero, times a learned output scale.
 
         y = (conv(x) + bias) * exp(3 log_scale)
@@ -49,7 +49,7 @@ class ZeroConv(Network):
         return y
 
 
-class ConvNet(Network):
+class ConvNet(Module):
     """Glow's conditioner: 3x3 convolution, 1x1 convolution, zero-initialised 3x3 convolution.
 
         h_1 = act(norm(conv_3x3(x)))

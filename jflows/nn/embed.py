@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
-from jflows.nn.network import Network
 from jflows.options import Count, Option
 from jflows.typing import Array
 
 
-class ClassEmbed(Network):
+class ClassEmbed(Module):
     """Class labels as one-hot vectors: a linear map of them is a learned vector per class.
 
     Args:
@@ -34,7 +34,7 @@ class ClassEmbed(Network):
         return jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
 
 
-class ContextEmbed(Network):
+class ContextEmbed(Module):
     """A context vector through dense layers, once for the whole flow: the `embed` of a `Flow`.
 
     Its output does not start at zero: the `ContextTerm`s that read it do, and two zeros in a row would never learn.
@@ -67,7 +67,7 @@ class ContextEmbed(Network):
         return nn.Dense(self.features, param_dtype=dtype, name="output")(context)
 
 
-class ContextTerm(Network):
+class ContextTerm(Module):
     """A linear map of the context, to be added to a hidden layer.
 
     A context that is an image itself is resized to the layer's height and width, so that one image conditions all

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.errors import InvalidValueError
+from jflows.modules import Module, Network, check_takes
 from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
-from jflows.nn.network import Network
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet
 from jflows.nn.transformer import Transformer
 from jflows.typing import Array
@@ -15,7 +15,7 @@ from jflows.typing import Array
 STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer)
 
 
-class Gated(Network):
+class Gated(Module):
     """A conditioner times a learned gate per feature that starts at zero.
 
         y = gate * network(x, num_features, context)
@@ -28,12 +28,14 @@ class Gated(Network):
     Shapes:
       x: as the network takes it -> [..., num_features].
     Raises:
+      InvalidTypeError: for a network without that `__call__`.
       InvalidValueError: for a network that starts at zero itself.
     """
 
-    network: nn.Module
+    network: Network
 
     def _check(self) -> None:
+        check_takes("Gated", "network", self.network, "x", "num_features", "context")
         if isinstance(self.network, STARTS_AT_ZERO):
             got, fix = type(self.network).__name__, "Use it without a gate."
             raise InvalidValueError("Gated", "network", "must not start at zero itself", got, fix)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.ops.conv import conv2d
 from jflows.ops.lipschitz import bounded_kernel
 from jflows.options import Count, Counts, Fraction, OddCount, Option
@@ -58,7 +58,7 @@ class _BoundedLinear(nn.Module):
         return jnp.matmul(x, kernel, precision="highest") + bias
 
 
-class LipschitzMLP(Network):
+class LipschitzMLP(Module):
     """Dense layers of spectral norm <= coefficient^(1 / layers) with activations between them; the last starts at zero.
 
         Lip(network) <= coefficient < 1                       (in x, for every context)
@@ -87,7 +87,7 @@ class LipschitzMLP(Network):
         return _stack(x, context, widths, (0,) * len(widths), self.coefficient, self.activation)
 
 
-class LipschitzConvNet(Network):
+class LipschitzConvNet(Module):
     """3x3, 1x1 and 3x3 convolutions of spectral norm <= coefficient^(1/3); the last starts at zero.
 
         Lip(network) <= coefficient < 1                       (in x, for every context and every image size)

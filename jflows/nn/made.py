@@ -9,10 +9,10 @@ import numpy as np
 from flax import linen as nn
 
 from jflows.errors import InvalidValueError
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
 from jflows.nn.mlp import BLOCK_STD
-from jflows.nn.network import Network
 from jflows.ops.autoregressive import ORDERS, made_degrees
 from jflows.ops.autoregressive_inverse import MaskedNetwork, masked_pass, solve_in_order, transposed
 from jflows.options import Counts, Option, Seed
@@ -30,7 +30,7 @@ class Weights(nn.Module):
         return kernel, self.param("bias", nn.initializers.zeros, shape[1:], dtype)
 
 
-class MADE(Network):
+class MADE(Module):
     """Autoregressive network: the parameters of input i depend only on inputs that come before i in the order.
 
         h_1 = act(M_1 x),  h_k = act(M_k h_{k-1}),  y = M_out h_last       [biases left out; M_k masked]

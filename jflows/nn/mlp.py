@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.nn.zero import zero_dense
 from jflows.options import Count, Counts
 from jflows.typing import Array
@@ -14,7 +14,7 @@ from jflows.typing import Array
 BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the scale of h
 
 
-class MLP(Network):
+class MLP(Module):
     """Dense layers with an activation between them; the last one starts at zero.
 
     A context vector is mapped linearly (from zero) and added before each activation.
@@ -44,7 +44,7 @@ class MLP(Network):
         return zero_dense(num_features, dtype, "output")(x)
 
 
-class ResidualMLP(Network):
+class ResidualMLP(Module):
     """Dense residual blocks with the activation before each product; the last layer starts at zero.
 
         h_0 = W_0 x + b_0

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.nn.transformer import POSITION_STD, check_heads
 from jflows.ops import affine
 from jflows.ops.attention import self_attention
@@ -20,7 +20,7 @@ from jflows.typing import Array
 MIN_NORM = 1e-12  # of a kernel that is all zeros
 
 
-class WeightNormConv(Network):
+class WeightNormConv(Module):
     """A convolution whose kernel is a direction times a learned length, per output channel.
 
         y = conv(x, g v / |v|) + bias
@@ -54,7 +54,7 @@ class WeightNormConv(Network):
         return conv2d(x, direction * g) + bias
 
 
-class ResidualConvNet(Network):
+class ResidualConvNet(Module):
     """RealNVP's conditioner: residual blocks of weight-normalised convolutions, with the activation before each.
 
         h_0 = conv_3x3(x)
@@ -94,7 +94,7 @@ class ResidualConvNet(Network):
         return ZeroConv(1, name="conv_out")(act(h), num_features)
 
 
-class GatedConvNet(Network):
+class GatedConvNet(Module):
     """Flow++'s conditioner: gated convolutions and self-attention over the pixels, each with a residual and a norm.
 
         h = conv_3x3(x)

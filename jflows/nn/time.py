@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.options import Counts
 from jflows.typing import Array
 
 
-class TimeMLP(Network):
+class TimeMLP(Module):
     """A velocity field v(t, x, context): dense layers that time gates and shifts; the last one starts at zero.
 
         h' = act((W h + b) * sigmoid(a t + c) + d t)

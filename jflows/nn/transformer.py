@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.errors import InvalidValueError
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.network import Network
 from jflows.nn.zero import zero_dense
 from jflows.ops.attention import self_attention
 from jflows.ops.reshape import squeeze, unsqueeze
@@ -18,7 +18,7 @@ from jflows.typing import Array
 POSITION_STD = 0.02  # of learned positions, as of the weights in most transformers
 
 
-class Transformer(Network):
+class Transformer(Module):
     """Pre-norm transformer blocks over tokens with learned positions; the last layer starts at zero.
 
         h = W x + position + context term
