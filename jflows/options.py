@@ -4,13 +4,15 @@
 
 The annotation serves the type checker, the check of values (`check_call`, `Checked`), the options of the command line,
 the JSON of a run and the table in the docs. Fields of dataclasses and Linen modules are declared in the same way.
-Read next: `jflows/flows/presets/vectors.py`, which shows it at work.
+Types that many classes share have names here, such as `Count` and `EventShape`. Read next:
+`jflows/flows/presets/vectors.py`, which shows it at work.
 """
 
 import dataclasses
 import functools
 import inspect
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -19,7 +21,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 
 REQUIRED = inspect.Parameter.empty
-_LINEN_FIELDS = ("parent", "name")
+DOC_WIDTH = 112
+LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,12 @@ class Option:
       help: a sentence that says what the setting does and what a choice costs.
       low, high: smallest and largest value allowed.
       above, below: bounds that are not allowed themselves.
-      choices: the values of a word.
+      choices: the values of a word; what is no word, such as a number or an object, is not held to them.
+      odd: whether an int must be odd.
+      fewest: how many entries a tuple must hold at least.
       infinite: whether a float may be infinite.
+      noun: what a value of the type is called in errors, such as "a network"; "" for the name of the type.
+      fix: what to do about a value of another type, or out of range.
       from_data: the value follows from the data, such as a number of classes, so that nobody sets it by hand.
     """
 
@@ -40,30 +47,40 @@ class Option:
     high: float | None = None
     above: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
+    odd: bool = False
+    fewest: int = 0
     infinite: bool = False
+    noun: str = ""
+    fix: str = ""
     from_data: bool = False
 
     def rule(self) -> str:
         """What must hold, in words; "" if every value of the type will do."""
         if self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}"
-        bounds = (self.low, self.above, self.high, self.below)
-        if bounds == (None, 0, None, None):
-            return "must be positive"
-        parts = [
-            f"{word} {value:g}"
-            for word, value in zip(("at least", "above", "at most", "below"), bounds, strict=True)
-            if value is not None
-        ]
-        return f"must be {' and '.join(parts)}" if parts else ""
+        odd = "odd" if self.odd else ""
+        lowest, highest = (self.low, self.above), (self.high, self.below)
+        if lowest == highest == (None, None):
+            return f"must be {odd}" if odd else ""
+        if highest == (None, None):
+            one_sided = "positive" if self.above == 0 else _bound("at least", "above", *lowest)
+            return "must be " + " and ".join(filter(None, (odd, one_sided)))
+        if lowest == (None, None):
+            return "must be " + " and ".join(filter(None, (odd, _bound("at most", "below", *highest))))
+        if self.low is not None and self.high is not None:
+            return f"must be {self.low:g} to {self.high:g}"
+        start = f"({self.above:g}" if self.low is None else f"[{self.low:g}"
+        end = f"{self.below:g})" if self.high is None else f"{self.high:g}]"
+        return f"must lie in {start}, {end}"
 
     def allows(self, value: Any) -> bool:
         """Whether one value (an entry, of a tuple) keeps the rule."""
         if self.choices:
-            return value in self.choices
+            return not isinstance(value, str) or value in self.choices
         return (
-            (self.low is None or value >= self.low)
+            (not self.odd or value % 2 == 1)
+            and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -89,15 +106,23 @@ class Setting:
     def check(self, where: str, value: Any) -> None:
         """Raises `InvalidTypeError` or `InvalidValueError` unless the value may be given."""
         if not _is_of(value, self.type):
-            raise InvalidTypeError(where, self.name, f"must be {in_words(self.type)}", _received(value))
+            rule = f"must be {self.option.noun or in_words(self.type)}"
+            raise InvalidTypeError(where, self.name, rule, _received(value), self.option.fix or _instead(value, self))
         if value is None or isinstance(value, bool):
             return
         entries = value if isinstance(value, tuple) else (value,)
+        if len(entries) < self.option.fewest:
+            fewest = f"{self.option.fewest} {'entry' if self.option.fewest == 1 else 'entries'}"
+            raise InvalidValueError(where, self.name, f"must hold at least {fewest}", repr(value), self.option.fix)
         for entry in entries:
             if isinstance(entry, float) and not self.option.infinite and not math.isfinite(entry):
-                raise InvalidValueError(where, self.name, "must be finite", repr(value))
+                raise InvalidValueError(where, self.name, "must be finite", repr(value), self.option.fix)
             if isinstance(entry, int | float | str) and not self.option.allows(entry):
-                raise InvalidValueError(where, self.name, self.option.rule(), repr(value))
+                raise InvalidValueError(where, self.name, self._range(value), repr(value), self.option.fix)
+
+    def _range(self, value: Any) -> str:
+        rule = self.option.rule()
+        return rule.replace("must be", "must have entries", 1) if isinstance(value, tuple) else rule
 
 
 @functools.cache
@@ -105,7 +130,7 @@ def settings_of(owner: Callable[..., Any]) -> tuple[Setting, ...]:
     """The settings that a function or a dataclass declares, in order; of a Linen module, its fields."""
     hints = _hints(owner)
     if isinstance(owner, type):
-        fields = [f for f in dataclasses.fields(owner) if f.init and f.name not in _LINEN_FIELDS]
+        fields = [f for f in dataclasses.fields(owner) if f.init and f.name not in LINEN_FIELDS]
         pairs = [(field.name, _field_default(field)) for field in fields]
     else:
         parameters = inspect.signature(owner).parameters.values()
@@ -127,6 +152,11 @@ class Checked:
     `_check`, which may rely on every type and range; it never overrides `__post_init__`.
     """
 
+    def __init_subclass__(cls, **kwargs: Any):
+        if "_check" in cls.__dict__:
+            cls._check.nowrap = True  # Linen would make it a method of bound modules, and a named scope
+        super().__init_subclass__(**kwargs)
+
     def __post_init__(self):
         for setting in settings_of(type(self)):
             value = getattr(self, setting.name)
@@ -141,6 +171,17 @@ class Checked:
 
     def _check(self) -> None:
         """Hook: raises if the fields do not fit together."""
+
+
+Count = Annotated[int, Option(low=1)]
+Counts = Annotated[tuple[int, ...], Option(low=1, fewest=1)]
+OddCount = Annotated[int, Option(low=1, odd=True)]
+Ndims = Annotated[int, Option(low=1)]
+EventShape = Annotated[tuple[int, ...], Option(low=1)]
+NumBits = Annotated[int, Option(low=1, high=16)]
+Seed = Annotated[int, Option(low=0)]
+Positive = Annotated[float, Option(above=0)]
+Fraction = Annotated[float, Option(above=0, below=1)]
 
 
 def in_words(hint: Any) -> str:
@@ -186,6 +227,9 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 
 def _unpacked(hint: Any) -> tuple[Any, Option]:
+    if get_origin(hint) in (Union, types.UnionType):  # such as Count | None
+        options = [_unpacked(arg)[1] for arg in get_args(hint)]
+        return hint, next((option for option in options if option != Option()), Option())
     if get_origin(hint) is not Annotated:
         return hint, Option()
     base, *extra = get_args(hint)
@@ -196,7 +240,8 @@ def _hints(owner: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError:  # a class of the user's that names a type which exists inside a function only
-        return {name: hint for name, hint in inspect.get_annotations(owner).items() if not isinstance(hint, str)}
+        found = [inspect.get_annotations(each) for each in reversed(getattr(owner, "__mro__", (owner,)))]
+        return {name: hint for each in found for name, hint in each.items() if not isinstance(hint, str)}
 
 
 def _field_default(field: dataclasses.Field) -> Any:
@@ -209,6 +254,40 @@ def _as_tuple(value: Any) -> Any:
     return tuple(_as_tuple(entry) for entry in value) if isinstance(value, list) else value
 
 
+def _bound(inclusive: str, exclusive: str, closed: float | None, open_: float | None) -> str:
+    return f"{exclusive} {open_:g}" if closed is None else f"{inclusive} {closed:g}"
+
+
+def _instead(value: Any, setting: Setting) -> str:
+    """What to write instead of a value of the wrong type, where that can be told."""
+    if get_origin(setting.type) is tuple and type(value) is int:
+        return f"Write ({value},)."
+    for entry in value if isinstance(value, tuple) else (value,):
+        if not isinstance(entry, type) and getattr(type(entry), "belongs", ""):
+            return type(entry).belongs
+    return ""
+
+
 def _received(value: Any) -> str:
+    if isinstance(value, tuple | list) and value and not all(isinstance(entry, int | float | str) for entry in value):
+        return f"({', '.join(map(_received, value))})"
     plain = value is None or isinstance(value, int | float | str | tuple | list)
     return repr(value) if plain else kind_of(value)
+
+
+def documented(owner: Any) -> Any:
+    """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
+    lines = []
+    for setting in settings_of(owner):
+        default = "" if setting.default is REQUIRED else f" Default: {shown(setting.default)}."
+        rule = setting.option.rule()
+        text = f"{setting.name}: {setting.option.help}{f' It {rule}.' if rule else ''}{default}"
+        lines += textwrap.wrap(text, DOC_WIDTH, initial_indent="  ", subsequent_indent="    ")
+    section = "\n".join(["Args:", *lines])
+    owner.__doc__ = f"{inspect.cleandoc(owner.__doc__ or '')}\n\n{section}\n"
+    return owner
+
+
+def shown(value: Any) -> str:
+    """A default as documentation shows it: a preset by its name, everything else as Python writes it."""
+    return getattr(value, "__name__", repr(value))
