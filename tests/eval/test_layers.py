@@ -85,7 +85,7 @@ def squeezed_part() -> Flow:
     """A part whose values have another shape inside: they are put back in row-major order."""
     of_images = Coupling(ConvNet(4), Affine(), event_ndims=3)
     bijector = Chain((Inverse(Haar()), Coupling(ConvNet(4), Affine(), event_ndims=3), Squeeze()))
-    return Flow(Split(bijector, of_images), StandardNormal((2, 2, 2)), (2, 2, 2))
+    return Flow(Split(bijector, of_images), StandardNormal((2, 2, 4)), (2, 2, 4))
 
 
 CASES = {
