@@ -295,7 +295,7 @@ class _Monitor:
     def _validate(self, step: int, state: TrainState) -> dict[str, float]:
         config = self.config
         assert self.validation is not None
-        batches = eval_batches(self.validation, config.eval_batch_size, _reading(self.flow, config))
+        batches = eval_batches(self.validation, config.eval_batch_size, self.flow.reading)
         result = evaluate(self.flow, state.ema_variables, batches, state.key)
         if math.isfinite(result.bits_per_dim):
             self.scores[step] = result.bits_per_dim
