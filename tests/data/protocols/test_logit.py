@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, load
-from jflows.data.logit_images import LOGIT_IMAGES, to_logit
+from jflows.data import KNOWN, ImageData, load
+from jflows.data.protocols.logit import to_logit
 from jflows.errors import DataError
 from jflows.eval import gaussian_baseline
 
@@ -22,13 +22,14 @@ def test_the_sigmoid_takes_pixels_back(alpha):
     noise = 256 * share - pixels.reshape(3000, -1)
     assert noise.min() > -1e-3 and noise.max() < 1 + 1e-3
     assert abs(noise.mean() - 0.5) < 4 / np.sqrt(12 * noise.size)
-    known = dataclasses.replace(LOGIT_IMAGES["mnist_logit"], alpha=alpha)
-    off = np.abs(known.pixels(x, (2, 2, 1)).astype(int) - pixels)
+    images = KNOWN["mnist_logit"]
+    known = dataclasses.replace(images, alpha=alpha, source=dataclasses.replace(images.source, event_shape=(2, 2, 1)))
+    off = np.abs(known.as_images(x).astype(int) - pixels)
     assert off.max() <= 1 and off.mean() < 1e-3  # where the noise was within rounding of 0 or 1
 
 
 def test_only_training_rows_are_mirrored():
-    known = LOGIT_IMAGES["cifar10_logit"]
+    known = KNOWN["cifar10_logit"]
     train, test = known.table(RAMP, "train"), known.table(RAMP, "test")
     assert train.x.shape == (4, 12) and train.label.tolist() == [3, 5, 3, 5] and train.num_classes == 10
     assert test.x.shape == (2, 12)

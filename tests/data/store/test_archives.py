@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jflows.data import archives
+from jflows.data.store import archives
 from jflows.errors import DataError
 
 CONTENT = b"the content of an archive"

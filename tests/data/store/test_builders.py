@@ -1,27 +1,21 @@
-"""Known data sets through tensorflow-datasets: digits for real, the others by fakes of their archives."""
+"""Known data sets through tensorflow-datasets, shown by the digits, which need no network."""
 
-import gzip
-import io
-import json
 import os
-import pickle
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from jflows.data import load, sources
+from jflows.data import KNOWN, load
+from jflows.data.known import digits
 from jflows.errors import DataError
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("sklearn")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +60,7 @@ def test_validation_is_the_end_of_train(data_dir):
 
 
 def test_labels_belong_to_their_images(data_dir):
-    data, (x, label) = load("digits", data_dir=data_dir), sources.read_digits()["train"]
+    data, (x, label) = load("digits", data_dir=data_dir), digits.read()["train"]
     assert np.array_equal(data.x, x)
     assert np.array_equal(data.label, label)
     assert np.bincount(label).min() > 100  # every class is there
@@ -76,6 +70,25 @@ def test_prepared_data_opens_with_plain_tensorflow_datasets(data_dir):
     records = tfds.data_source("jflows_digits", split="train[:10%]", data_dir=str(data_dir))
     assert len(records) == 144
     assert records[0]["image"].shape == (8, 8, 1)
+
+
+def test_every_prepared_data_set_has_a_builder_made_from_the_registry():
+    from jflows.data.store.builders import BUILDERS
+
+    prepared = {name for name, known in KNOWN.items() if hasattr(known, "prepare_seconds")}
+    assert set(BUILDERS) == prepared >= {"digits", "mnist", "fashion_mnist", "cifar10", "power", "gas", "bsds300"}
+    for name, builder in BUILDERS.items():
+        assert (builder.name, builder.DATA, str(builder.VERSION)) == (f"jflows_{name}", KNOWN[name], "1.0.0")
+        assert tfds.core.registered.imported_builder_cls(f"jflows_{name}") is builder
+
+
+def test_tensorflow_datasets_can_prepare_by_itself(tmp_path, data_dir, capsys):
+    builder = tfds.builder("jflows_digits", data_dir=str(tmp_path), file_format="array_record")
+    builder.download_and_prepare()
+    assert builder.info.splits["train"].num_examples == 1437
+    capsys.readouterr()
+    assert np.array_equal(load("digits", data_dir=tmp_path).x, load("digits", data_dir=data_dir).x)
+    assert capsys.readouterr().err == ""  # nothing had to be prepared
 
 
 def test_load_prints_one_short_report_and_no_noise(tmp_path, capfd):
@@ -127,69 +140,3 @@ def test_importing_jflows_data_loads_none_of_the_heavy_packages():
     )
     out, err = run_python(code).communicate(timeout=100)
     assert out.strip() == "[]", err
-
-
-def fake_images(num, *shape):
-    return np.random.RandomState(num).randint(0, 256, (num, *shape)).astype(np.uint8)
-
-
-def test_read_mnist_restores_bytes_and_joins_the_packages_validation_rows(tmp_path, monkeypatch):
-    x, label = fake_images(9, 28, 28, 1), np.arange(9)
-    parts = [(x[rows].reshape(-1, 784) / np.float32(256), label[rows]) for rows in (slice(5), slice(5, 7), slice(7, 9))]
-    with zipfile.ZipFile(tmp_path / "wheel", "w") as wheel:
-        wheel.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps(tuple(parts))))
-    monkeypatch.setattr(sources, "fetch", lambda archive: tmp_path / "wheel")
-    arrays = sources.read_mnist()
-    assert np.array_equal(arrays["train"][0], x[:7])
-    assert np.array_equal(arrays["train"][1], label[:7])
-    assert np.array_equal(arrays["test"][0], x[7:])
-    assert arrays["test"][1].tolist() == [7, 8]
-
-
-def tar_of(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def test_read_fashion_mnist_from_a_debian_package(tmp_path, monkeypatch):
-    files = {}
-    for prefix, num in (("train", 6), ("t10k", 3)):
-        folder = "./usr/share/datasets/fashion-mnist"
-        files[f"{folder}/{prefix}-images-idx3-ubyte.gz"] = gzip.compress(bytes(16) + fake_images(num, 784).tobytes())
-        files[f"{folder}/{prefix}-labels-idx1-ubyte.gz"] = gzip.compress(bytes(8) + bytes(range(num)))
-    package = b"!<arch>\n"
-    for name, content in (("debian-binary", b"2.0"), ("data.tar.xz", tar_of(files))):  # 3 bytes: odd, so padded
-        package += f"{name:<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(content):<10}`\n".encode() + content
-        package += b"\n" * (len(content) % 2)
-    (tmp_path / "deb").write_bytes(package)
-    monkeypatch.setattr(sources, "fetch", lambda archive: tmp_path / "deb")
-    arrays = sources.read_fashion_mnist()
-    assert np.array_equal(arrays["train"][0], fake_images(6, 784).reshape(6, 28, 28, 1))
-    assert np.array_equal(arrays["test"][0], fake_images(3, 784).reshape(3, 28, 28, 1))
-    assert arrays["test"][1].tolist() == [0, 1, 2]
-
-    (tmp_path / "deb").write_bytes(b"!<arch>\n")
-    with pytest.raises(DataError, match="must be a Debian package"):
-        sources.read_fashion_mnist()
-
-
-def test_read_cifar10_takes_one_image_from_each_png_row(tmp_path, monkeypatch):
-    x = fake_images(12, 32, 32, 3)
-    files = {"package/package.json": b"{}"}
-    for row, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        buffer = io.BytesIO()
-        Image.fromarray(x[2 * row : 2 * row + 2].reshape(2, 1024, 3)).save(buffer, "png")
-        files[f"package/{name}.png"] = buffer.getvalue()
-    files["package/train_lables.json"] = json.dumps(list(range(10))).encode()
-    files["package/test_lables.json"] = json.dumps([4, 2]).encode()
-    (tmp_path / "tgz").write_bytes(tar_of(files))
-    monkeypatch.setattr(sources, "fetch", lambda archive: tmp_path / "tgz")
-    arrays = sources.read_cifar10()
-    assert np.array_equal(arrays["train"][0], x[:10])
-    assert np.array_equal(arrays["test"][0], x[10:])
-    assert (arrays["train"][1].tolist(), arrays["test"][1].tolist()) == (list(range(10)), [4, 2])

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jflows.data import load, papers
+from jflows.data import load
+from jflows.data.known import bsds300, gas, hepmass
 from jflows.errors import DataError, MissingPackageError
 
 pytest.importorskip("tensorflow_datasets")
@@ -134,7 +135,7 @@ def test_missing_files_say_where_they_must_lie(tmp_path, name, file, capsys):
     assert capsys.readouterr().err == ""  # nothing is said to be prepared
 
 
-@pytest.mark.parametrize(("package", "read"), [("pandas", papers.read_gas), ("h5py", papers.read_bsds300)])
+@pytest.mark.parametrize(("package", "read"), [("pandas", gas.read), ("h5py", bsds300.read)])
 def test_missing_packages_are_named(tmp_path, monkeypatch, package, read):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
@@ -159,14 +160,14 @@ def test_files_of_another_form_are_refused(tmp_path):
         load("miniboone", data_dir=tmp_path / "tfds", manual_dir=tmp_path)
     (tmp_path / "train.csv").write_text("# label,f0\n1.0,x\n")
     with pytest.raises(DataError, match="must be a table of numbers with commas and a header; got"):
-        papers.read_hepmass(tmp_path / "train.csv", tmp_path / "train.csv")
+        hepmass.read(tmp_path / "train.csv", tmp_path / "train.csv")
 
 
 @pytest.mark.parametrize(
     ("read", "package", "what"),
     [
-        (papers.read_gas, "pandas", "a pickled table"),
-        (papers.read_bsds300, "h5py", "an HDF5 file with `train`, `validation` and `test`"),
+        (gas.read, "pandas", "a pickled table"),
+        (bsds300.read, "h5py", "an HDF5 file with `train`, `validation` and `test`"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, read, package, what):

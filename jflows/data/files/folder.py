@@ -1,22 +1,19 @@
-"""Images from the user's own files: a folder, or an .npz file, which may hold a table instead.
+"""Images in a folder.
 
 A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or `train` and `test`
-subfolders, each of which is such a folder. An .npz file holds `x` [num, height, width, channels] with `label` or `y`,
-or `train` and `test` with `train_label` and `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`. Arrays
-[num, dim] are a table, whose column names may be in `columns`.
-Without a test part, a seeded tenth of the rows is held out for testing. Read next: `jflows/data/loading.py`.
+subfolders, each of which is such a folder. Without these, a seeded tenth of the images is held out for testing.
 """
 
-import functools
 import warnings
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jflows.data import table_files
-from jflows.data.dataset import Data, ImageData, TableData, hold_out, split_rows
+from jflows.data.dataset import ImageData
+from jflows.data.files.base import FileFormat
+from jflows.data.splits import hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -26,9 +23,7 @@ _GRAY_MODES = ("1", "L")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "PA", "CMYK", "YCbCr")
 
 
-def load_folder(
-    folder: Path, split: str, num_validation: int = 0, size: int | tuple[int, int] | None = None
-) -> ImageData:
+def load(folder: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> ImageData:
     """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
 
     Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
@@ -39,13 +34,13 @@ def load_folder(
       folder: see the head of this module.
       split: "train", "validation" or "test".
       num_validation: the last so many (shuffled) training rows are "validation".
-      size: height and width (one int for both) to which images are centre-cropped and resized; None takes them as
-        they are, and then all must have one shape.
+      options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it
+        they are taken as they are, and then all must have one shape.
     Raises:
       DataError: if there are no images, or one cannot be read, has more than 8 bits or another shape: it is named.
       InvalidValueError: if `size` or `num_validation` breaks its rule.
     """
-    target = _target_size(size)
+    target = _target_size(options.get("size"))
     train_dir, test_dir = folder / "train", folder / "test"
     if train_dir.is_dir() and test_dir.is_dir():
         parts, classes = (train_dir, test_dir), _class_names(train_dir)
@@ -67,75 +62,6 @@ def load_folder(
     x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
     label = np.array([label for _, label in chosen], np.int32) if classes else None
     return ImageData(folder.name, x, label, num_classes=len(classes) or None)
-
-
-def load_npz(path: Path, split: str, num_validation: int = 0, columns: Sequence[str | int] | None = None) -> Data:
-    """Loads one split of an .npz file; see the head of this module for its keys, of which `num_bits` may be one more.
-
-    Arrays with the keys `train` and `test` keep their order; rows of `x` alone are shuffled by a fixed seed.
-
-    Args:
-      path: of the file.
-      split: "train", "validation" or "test".
-      num_validation: the last so many training rows are "validation".
-      columns: of a table: those to keep, by name or position; None keeps all.
-    Raises:
-      DataError: if the file is damaged or pickled, a key is missing, or the arrays break the rules of `ImageData` or
-        `TableData`.
-      InvalidValueError: if `num_validation` or `columns` breaks its rule.
-    """
-    arrays = _read_npz(path)
-    x, test_x = _first(arrays, "x", "train", "x_train"), _first(arrays, "test", "x_test")
-    label = _first(arrays, "label", "y", "train_label", "y_train")
-    test_label = _first(arrays, "test_label", "y_test")
-    if x is None:
-        rule = "must have an array `x`, or `train` and `test`"
-        raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
-    if x.ndim == 2:
-        make = table_files.maker(path, x.shape[1], arrays.get("columns"), columns)
-    elif columns is None:
-        make = functools.partial(_make_images, path.name, int(arrays.get("num_bits", np.int64(8))))
-    else:
-        raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
-    data = make(x, label, None)
-    if isinstance(data, TableData):
-        table_files.check_varies(data)
-    if test_x is None:
-        train, test = hold_out(len(data), str(path))
-        rows = test if split == "test" else train
-    elif split == "test":
-        if test_x.shape[1:] != x.shape[1:]:
-            rule = f"must hold test data of the training data's shape {x.shape[1:]}"
-            raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
-        if (label is None) != (test_label is None):
-            rule = "must have labels for both parts or for neither"
-            raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Add or remove `test_label`.")
-        return make(test_x, test_label, data.num_classes)
-    else:
-        rows = np.arange(len(data))
-    if split != "test":
-        start, stop = split_rows(split, len(rows), num_validation)
-        rows = rows[start:stop]
-    return data.take(rows)
-
-
-def _make_images(name: str, num_bits: int, x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> Data:
-    return ImageData(name, x, label, num_bits, num_classes)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Opened here: of a damaged file, `np.load(path)` would leave the file open.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
-        fix = "Save plain arrays of integers with np.savez(path, x=images)."
-        got = f"a file that numpy cannot read as one ({type(error).__name__})"
-        raise DataError("load", str(path), "must be a whole .npz file without pickles", got, fix) from error
-
-
-def _first(arrays: dict[str, np.ndarray], *keys: str) -> np.ndarray | None:
-    return next((arrays[key] for key in keys if key in arrays), None)
 
 
 def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
@@ -227,3 +153,6 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
         raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
     fix = "Convert it to 8 bits, or save the images as integers in an .npz file."
     raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {mode!r}", fix)
+
+
+FORMAT = FileFormat((), ("images",), ("size",), load)
