@@ -49,7 +49,7 @@ def register(cls: ClassT) -> ClassT:
 for _package in (bijectors, networks, distributions):
     for _name in _package.__all__:
         _member: Any = getattr(_package, _name)
-        if dataclasses.is_dataclass(_member) and not inspect.isabstract(_member):
+        if isinstance(_member, type) and dataclasses.is_dataclass(_member) and not inspect.isabstract(_member):
             register(_member)
 
 

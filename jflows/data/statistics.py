@@ -3,6 +3,7 @@
 Read next: `jflows/data/dataset.py`, whose `statistics()` calls this.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,8 +14,11 @@ RESOLUTION = 4 * float(np.finfo(np.float32).eps)  # deviation over largest magni
 PIXEL_LEVELS = 256
 
 
-class Statistics(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
     """Mean and deviation of every column of x, and of the context, over all training rows: float64.
+
+    Hashable by its numbers, so that it can be a static argument: what a compiled program needs of it are constants.
 
     Attributes:
       mean, deviation: of x, [channels], over rows and positions of an image; None where there are no data.
@@ -25,6 +29,17 @@ class Statistics(NamedTuple):
     deviation: np.ndarray | None
     context_mean: np.ndarray | None = None
     context_deviation: np.ndarray | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple:
+        arrays = (self.mean, self.deviation, self.context_mean, self.context_deviation)
+        return tuple(None if array is None else (np.shape(array), np.asarray(array).tobytes()) for array in arrays)
 
 
 class Moments(NamedTuple):
