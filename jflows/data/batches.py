@@ -38,6 +38,7 @@ class TrainBatches:
       InvalidTypeError: if it is no `Data` or no `Reading`.
       InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or mirror is given for other data than images.
     Example:
+      >>> from jflows.data import ImageData
       >>> batches = TrainBatches(ImageData("ramp", np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)), batch_size=4)
       >>> batches.at(step=0, count=3).index  # visits 0..5 are the first epoch, 6..11 the second
       array([[ 5,  2,  0,  4],
@@ -107,6 +108,7 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
     Raises:
       DataError, InvalidTypeError, InvalidValueError: as `TrainBatches`, at the call; also for `NoData`.
     Example:
+      >>> from jflows.data import ImageData
       >>> data = ImageData("three", np.zeros((3, 1, 1, 1), np.uint8))
       >>> [batch.weight.tolist() for batch in eval_batches(data, 2)]
       [[1.0, 1.0], [1.0, 0.0]]

@@ -25,6 +25,7 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
       InvalidValueError: if num_per_class or share is out of range.
       InvalidTypeError: if num_per_class is not a whole number, or it is no data.
     Example:
+      >>> from jflows.data import TableData
       >>> data = TableData("line", np.arange(10.0)[:, None], label=np.arange(10) % 2)
       >>> hide_labels(data, 1).label
       array([-1,  1, -1, -1,  0, -1, -1, -1, -1, -1], dtype=int32)
@@ -62,6 +63,7 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
       InvalidValueError: if a class is named twice, or is negative.
       InvalidTypeError: if classes are not whole numbers, or it is no data.
     Example:
+      >>> from jflows.data import TableData
       >>> only_classes(TableData("line", np.arange(4.0)[:, None], label=[2, 0, 1, 2]), (2, 1)).label
       array([0, 1, 0], dtype=int32)
     """
