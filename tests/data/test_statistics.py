@@ -16,7 +16,7 @@ def test_columns_of_a_table_and_its_context(chunk, monkeypatch):
     context = (5000 + 100 * RANDOM.randn(50, 2, 2)).astype(np.float32)
     found = TableData("made", x, context=context).statistics()
     for value, expected in zip(
-        found,
+        (found.mean, found.deviation, found.context_mean, found.context_deviation),
         (x.astype(float).mean(0), x.astype(float).std(0), context.astype(float).mean(0), context.astype(float).std(0)),
         strict=True,
     ):
@@ -47,7 +47,8 @@ def test_contexts_without_data_and_labels_as_contexts():
     found = NoData(contexts).statistics()
     assert found.mean is None and found.deviation is None
     np.testing.assert_allclose(found.context_mean, contexts.mean(axis=0), rtol=1e-5)
-    assert NoData().statistics() == (None, None, None, None)
+    nothing = NoData().statistics()
+    assert nothing.mean is nothing.deviation is nothing.context_mean is nothing.context_deviation is None
     assert NoData(np.arange(9) % 3).statistics().context_mean is None  # labels are not standardised
     assert NoData(np.zeros(9, int)).statistics().context_mean is None
     assert NoData(np.arange(6).reshape(3, 2)).statistics().context_mean.tolist() == [2, 3]
