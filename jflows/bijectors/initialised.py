@@ -219,11 +219,10 @@ _remembered = functools.lru_cache(maxsize=1024)(_traced)
 def _shapes(variables: Variables) -> dict[str, Shape]:
     """By the names of the leaves, such as "parameter layers_0/raw"."""
     named = {}
-    leaves: Mapping[tuple, Any] = flatten_dict(dict(variables))
-    for path, leaf in leaves.items():
+    for path, leaf in flatten_dict(dict(variables)).items():
         if path[0] not in _RECORDS:
             kind = PARAMETER if path[0] == "params" else path[0]
-            named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)
+            named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)  # pyright: ignore[reportArgumentType]
     return named
 
 
