@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 
 REQUIRED = inspect.Parameter.empty
+DOC_WIDTH = 112
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 
 
@@ -31,7 +33,7 @@ class Option:
       help: a sentence that says what the setting does and what a choice costs.
       low, high: smallest and largest value allowed.
       above, below: bounds that are not allowed themselves.
-      choices: the values of a word.
+      choices: the values of a word; what is no word, such as a number or an object, is not held to them.
       odd: whether an int must be odd.
       fewest: how many entries a tuple must hold at least.
       infinite: whether a float may be infinite.
@@ -75,7 +77,7 @@ class Option:
     def allows(self, value: Any) -> bool:
         """Whether one value (an entry, of a tuple) keeps the rule."""
         if self.choices:
-            return value in self.choices
+            return not isinstance(value, str) or value in self.choices
         return (
             (not self.odd or value % 2 == 1)
             and (self.low is None or value >= self.low)
@@ -271,3 +273,21 @@ def _received(value: Any) -> str:
         return f"({', '.join(map(_received, value))})"
     plain = value is None or isinstance(value, int | float | str | tuple | list)
     return repr(value) if plain else kind_of(value)
+
+
+def documented(owner: Any) -> Any:
+    """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
+    lines = []
+    for setting in settings_of(owner):
+        default = "" if setting.default is REQUIRED else f" Default: {shown(setting.default)}."
+        rule = setting.option.rule()
+        text = f"{setting.name}: {setting.option.help}{f' It {rule}.' if rule else ''}{default}"
+        lines += textwrap.wrap(text, DOC_WIDTH, initial_indent="  ", subsequent_indent="    ")
+    section = "\n".join(["Args:", *lines])
+    owner.__doc__ = f"{inspect.cleandoc(owner.__doc__ or '')}\n\n{section}\n"
+    return owner
+
+
+def shown(value: Any) -> str:
+    """A default as documentation shows it: a preset by its name, everything else as Python writes it."""
+    return getattr(value, "__name__", repr(value))

@@ -48,9 +48,9 @@ def register(cls: ClassT) -> ClassT:
 
 for _package in (bijectors, networks, distributions):
     for _name in _package.__all__:
-        _class: type = getattr(_package, _name)
-        if dataclasses.is_dataclass(_class) and not inspect.isabstract(_class):
-            _REGISTRY[_name] = _class
+        _member: Any = getattr(_package, _name)
+        if isinstance(_member, type) and dataclasses.is_dataclass(_member) and not inspect.isabstract(_member):
+            register(_member)
 
 
 def to_spec(module: Any) -> dict:

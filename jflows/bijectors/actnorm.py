@@ -85,5 +85,11 @@ class Standardize(_Whitening):
     Numerics: a constant column is scaled by 1e6, not by infinity.
     """
 
+    @nn.compact
+    def use(self, mean, deviation, dtype) -> None:
+        """Sets the statistics; temporary."""
+        self.variable("constants", "shift", lambda: -jnp.asarray(mean, dtype))
+        self.variable("constants", "log_scale", lambda: -jnp.log(jnp.asarray(deviation, dtype)))
+
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value

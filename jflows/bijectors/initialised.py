@@ -219,10 +219,11 @@ _remembered = functools.lru_cache(maxsize=1024)(_traced)
 def _shapes(variables: Variables) -> dict[str, Shape]:
     """By the names of the leaves, such as "parameter layers_0/raw"."""
     named = {}
-    for path, leaf in flatten_dict(dict(variables)).items():
+    leaves: Any = flatten_dict(dict(variables))
+    for path, leaf in leaves.items():
         if path[0] not in _RECORDS:
             kind = PARAMETER if path[0] == "params" else path[0]
-            named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)  # pyright: ignore[reportArgumentType]
+            named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)
     return named
 
 

@@ -114,6 +114,10 @@ class Density(abc.ABC):
     ) -> dict[str, Array]:
         """Largest |output| of every bijector by its path, to find where numbers grow."""
 
+    @abc.abstractmethod
+    def summary(self, batch_size: int = 64) -> object:
+        """A table for people: layers, shapes, parameters, planned memory; `print` it."""
+
     @property
     def num_dims(self) -> int:
         """Dimensions of an event, without padding."""

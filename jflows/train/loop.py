@@ -12,13 +12,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data import Data, NoData, TrainBatches, eval_batches
+from jflows.data import Data, NoData, Reading, TrainBatches, eval_batches
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, kind_of
 from jflows.eval.bits import evaluate, example_keys
 from jflows.eval.latent import reconstruct
@@ -93,12 +93,13 @@ def fit(
     _check_arguments(flow, data, config, validation, loss)
     loss = config.loss if loss is None else loss
     data = data if isinstance(data, NoData) else config.for_training(data)
-    batches = _train_batches(data, config, config.batch_size)
+    reading = _reading(flow, config)
+    batches = _train_batches(data, config, config.batch_size, reading)
     optimizer = make_optimizer(**_optimizer_settings(config))
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, loss, **settings)
     runner = Runner(make_step, config.parallel, config.batch_size)
-    start = functools.partial(_first_state, flow, config, optimizer, _init_data(batches, config), variables)
+    start = functools.partial(_first_state, flow, config, optimizer, _init_data(batches, config, reading), variables)
     restored = run.restore(jax.eval_shape(start)) if run is not None else None
     if restored is None:
         restored = start()
@@ -164,17 +165,20 @@ def _optimizer_settings(config: TrainConfig) -> dict:
     return {name: getattr(config, name) for name in names.split()}
 
 
-def _init_data(batches: TrainBatches, config: TrainConfig) -> Batch:
+def _reading(flow: Density, config: TrainConfig) -> Reading:
+    """How batches are read: as the flow says, with labels where the loss wants them."""
+    return flow.reading.with_labels(flow.reading.num_classes) if config.wants_labels else flow.reading
+
+
+def _init_data(batches: TrainBatches, config: TrainConfig, reading: Reading) -> Batch:
     """The first visits of the stream, as many as data-dependent initialisation wants."""
     size = min(config.init_batch, len(batches.data))
-    return jax.tree.map(lambda leaf: leaf[0], _train_batches(batches.data, config, size).at(0))
+    return jax.tree.map(lambda leaf: leaf[0], _train_batches(batches.data, config, size, reading).at(0))
 
 
-def _train_batches(data: Data | NoData, config: TrainConfig, batch_size: int) -> TrainBatches:
-    of_images: dict[str, Any] = {}
-    if isinstance(config, ImageConfig):
-        of_images = dict(num_bits=config.num_bits, mirror=config.mirror)
-    return TrainBatches(data, batch_size, config.seed, labels=config.wants_labels, **of_images)
+def _train_batches(data: Data, config: TrainConfig, batch_size: int, reading: Reading) -> TrainBatches:
+    mirror = isinstance(config, ImageConfig) and config.mirror
+    return TrainBatches(data, batch_size, config.seed, reading, mirror)
 
 
 def _first_state(
@@ -290,8 +294,8 @@ class _Monitor:
 
     def _validate(self, step: int, state: TrainState) -> dict[str, float]:
         config = self.config
-        of_images = dict(num_bits=config.num_bits) if isinstance(config, ImageConfig) else {}
-        batches = eval_batches(self.validation, config.eval_batch_size, labels=config.wants_labels, **of_images)
+        assert self.validation is not None
+        batches = eval_batches(self.validation, config.eval_batch_size, self.flow.reading)
         result = evaluate(self.flow, state.ema_variables, batches, state.key)
         if math.isfinite(result.bits_per_dim):
             self.scores[step] = result.bits_per_dim

@@ -8,13 +8,13 @@ from jflows.data import Data, hide_labels
 from jflows.errors import InvalidValueError, check_choice, check_positive
 from jflows.flows import (
     MixtureOfFlows,
-    flow_gmm,
     maf,
     mixture_of_flows,
     nice,
     nsf_autoregressive,
     nsf_coupling,
     realnvp,
+    with_mixture_base,
 )
 from jflows.flows.mixture import STARTS
 from jflows.flows.mixture_parts import WEIGHTS
@@ -116,6 +116,6 @@ class MixtureConfig(LayersConfig):
         """The mixture with these settings."""
         flow = self._build(COMPONENTS[self.component], event_shape)
         if self.kind == "base":
-            return flow_gmm(flow, self.num_components, spread=self.spread, weights=self.weights)
+            return with_mixture_base(flow, self.num_components, spread=self.spread, weights=self.weights)
         encoder = MLP(self.encoder_sizes, self.activation)
         return mixture_of_flows(flow, encoder, self.num_components, weights=self.weights, start=self.start)

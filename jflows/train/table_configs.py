@@ -1,10 +1,8 @@
 """Settings of flows of tables: one class for each preset of `jflows/flows/vectors.py`."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
-from jflows.bijectors import Affine, Gaussianize
 from jflows.errors import InvalidValueError, check_choice
 from jflows.flows import Flow, made, maf, nice, nsf_autoregressive, nsf_coupling, realnvp
 from jflows.train.config import TrainConfig
@@ -130,10 +128,8 @@ class MafConfig(LayersConfig):
 
     def build(self, event_shape: Shape, num_classes: int | None) -> Flow:
         """`jflows.maf` with these settings."""
-        affine = self.inner == "affine"
-        size = self.max_log_scale
-        inner = Affine(self.scale, size) if affine else Gaussianize(self.num_components, size)
-        return self._build(functools.partial(maf, inner=inner), event_shape, "residual", "base", "num_components")
+        more = ("inner", "scale", "max_log_scale", "residual", "base", "num_components")
+        return self._build(maf, event_shape, *more)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,91 @@
+"""Mixtures made of flows at hand: `mixture_of_flows`, and `with_mixture_base` for one flow whose latent has classes.
+
+Read next: `jflows/flows/presets/mixtures.py`, where mixtures are made of options.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from jflows.bijectors import Identity
+from jflows.distributions import DiagonalNormal
+from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.flows.flow import Flow
+from jflows.flows.mixture import MixtureOfFlows
+
+
+def mixture_of_flows(
+    components: Flow | Sequence[Flow],
+    encoder: nn.Module | None,
+    num_components: int | None = None,
+    *,
+    weights: str | Sequence[float] = "uniform",
+    trunk: Flow | None = None,
+    start: str = "same",
+) -> MixtureOfFlows:
+    """A `MixtureOfFlows` from one architecture or from several flows.
+
+    Args:
+      components: a flow, K copies of which are taken, or K flows; equal ones are run as copies of one.
+      encoder: q(k | x), such as `jflows.nn.MLP((64,))`; None for the exact posterior.
+      num_components: K, with one flow.
+      weights, trunk, start: see `MixtureOfFlows`.
+    Raises:
+      InvalidValueError, InvalidTypeError: see `MixtureOfFlows`.
+    Example:
+      >>> import jax, jflows
+      >>> mixture = jflows.mixture_of_flows(jflows.realnvp((2,), 2, (8,)), jflows.nn.MLP((8,)), 3)
+      >>> x = jax.random.normal(jax.random.key(0), (64, 2))
+      >>> variables = mixture.init(jax.random.key(1), x)
+      >>> mixture.predict(variables, x).shape
+      (64,)
+      >>> mixture.sample_by_component(variables, jax.random.key(2), (4,)).shape
+      (3, 4, 2)
+    """
+    if not isinstance(components, Flow | list | tuple):
+        rule = "must be a Flow, or a list or tuple of them"
+        raise InvalidTypeError("mixture_of_flows", "components", rule, kind_of(components))
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "The number of components comes after it."
+        raise InvalidTypeError("MixtureOfFlows", "encoder", rule, kind_of(encoder), fix)
+    flows = (components,) if isinstance(components, Flow) else tuple(components)
+    if not flows:
+        raise InvalidValueError("mixture_of_flows", "components", "must hold at least one flow", "none")
+    if num_components is None:
+        num_components = len(flows)
+    elif len(flows) not in (1, num_components):
+        rule = f"must be the number of flows, {len(flows)}"
+        raise InvalidValueError("mixture_of_flows", "num_components", rule, repr(num_components), "Leave it out.")
+    flows = flows[:1] if all(flow == flows[0] for flow in flows) else flows
+    own: Any = tuple(np.asarray(weights).tolist()) if isinstance(weights, list | tuple | np.ndarray) else weights
+    return MixtureOfFlows(flows, num_components, encoder, own, trunk, start)
+
+
+def with_mixture_base(
+    flow: Flow,
+    num_components: int,
+    *,
+    spread: float = 1.0,
+    weights: str | Sequence[float] = "uniform",
+) -> MixtureOfFlows:
+    """One flow whose base is replaced by a mixture of normals, one for each class; the class follows by Bayes' rule.
+
+    It is the mixture whose trunk is all of the flow: everything that a `MixtureOfFlows` does applies, with exact
+    responsibilities. Semi-supervised: `jflows.train.MixtureLoss` with labels as the context.
+
+    Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
+
+    Args:
+      flow: its base is replaced; it takes no context.
+      num_components: number of classes, K >= 2.
+      spread: deviation of N(0, spread^2 I), from which the means are drawn.
+      weights: see `MixtureOfFlows`.
+    """
+    if not isinstance(flow, Flow):
+        raise InvalidTypeError("with_mixture_base", "flow", "must be a Flow", kind_of(flow))
+    check_positive("with_mixture_base", "spread", spread)
+    shape = flow.latent_shape
+    normal = Flow(Identity(event_ndims=len(shape)), DiagonalNormal(shape, spread), shape)
+    return mixture_of_flows(normal, None, num_components, weights=weights, trunk=flow)
