@@ -81,6 +81,11 @@ class Bijector(nn.Module, abc.ABC):
         return all(getattr(part, "allows_invertible_backprop", True) for part in _parts(self))
 
     @property
+    def uses_invertible_backprop(self) -> bool:
+        """True if some part rebuilds its activations from its output in the backward pass (`Repeat` can)."""
+        return any(getattr(part, "uses_invertible_backprop", False) for part in _parts(self))
+
+    @property
     def needs_key(self) -> bool:
         """True if the log-det is estimated with noise from the Linen stream "noise", in any part."""
         return any(getattr(part, "needs_key", False) for part in _parts(self))

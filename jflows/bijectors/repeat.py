@@ -75,6 +75,10 @@ class Repeat(Bijector):
         super().__post_init__()
 
     @property
+    def uses_invertible_backprop(self) -> bool:
+        return self.backprop == "invertible" or super().uses_invertible_backprop
+
+    @property
     def x_event_ndims(self) -> int:
         return self.layer.x_event_ndims
 
