@@ -57,7 +57,10 @@ class TrainConfig(Checked):
     ] = 1
     optimizer: Annotated[
         str,
-        Option("adam, or adamw, which also shrinks the weights of networks by `weight_decay`.", choices=OPTIMIZERS),
+        Option(
+            "The update rule: adam, or adamw, which also shrinks the weights of networks by `weight_decay`.",
+            choices=OPTIMIZERS,
+        ),
     ] = "adam"
     learning_rate: Annotated[
         float,

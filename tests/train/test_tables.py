@@ -72,10 +72,13 @@ def test_rows_have_contexts():
         (dict(flow=nn.MLP((4,))), "fit: `flow` must be a Flow or a MixtureOfFlows; got MLP"),
         (
             dict(loss=lambda *args: args),
-            r"fit: `loss` must be a jflows.train.Loss; got the function <lambda>. Write FunctionLoss\(f\), where f\(flow, "
-            r"variables, batch, key, step\) returns one number per row and .* or subclass jflows.train.Loss",
+            r"fit: `loss` must be a jflows.train.Loss; got the function <lambda>. Write FunctionLoss\(f\), where "
+            r"f\(flow, variables, batch, key, step\) returns one number per row and .* or subclass jflows.train.Loss",
         ),
-        (dict(loss=MixtureLoss), "fit: `loss` must be a jflows.train.Loss; got the class MixtureLoss; write MixtureLoss"),
+        (
+            dict(loss=MixtureLoss),
+            "fit: `loss` must be a jflows.train.Loss; got the class MixtureLoss; write MixtureLoss",
+        ),
     ],
 )
 def test_arguments_of_other_types_are_named(change, message):

@@ -208,7 +208,9 @@ def test_eight_devices_equal_one(parallel):
     batches = Batch(None, contexts, np.ones((2, 16)), np.arange(32, dtype=np.uint32).reshape(2, 16))
 
     def train(parallel):
-        runner = Runner(functools.partial(make_train_step, flow, optimizer, loss), parallel, batch_size=16, steps_per_call=2)
+        runner = Runner(
+            functools.partial(make_train_step, flow, optimizer, loss), parallel, batch_size=16, steps_per_call=2
+        )
         state = init_state(perturbed(flow, context=jnp.ones((4, 3))), optimizer, jax.random.key(1))
         state, metrics = runner.run(runner.put_state(state), batches)
         return runner.get_state(state).params, metrics["loss"]
@@ -326,7 +328,8 @@ def estimated():
         (
             lambda: fit(normal((2,)), NoData(), CONFIG),
             InvalidValueError,
-            r"fit: `loss` must draw its own samples where there are no data; got likelihood. Pass loss=jflows.train.reverse_kl\(log_density\)",
+            r"fit: `loss` must draw its own samples where there are no data; got likelihood. Pass "
+            r"loss=jflows.train.reverse_kl\(log_density\)",
         ),
     ],
 )
