@@ -45,7 +45,7 @@ OTHERS = ("flowjax", "distrax", "distrax_masked", "nflows", "zuko")
 def build(model: str, size: Size) -> Flow:
     """The flow of the comparison."""
     make = {"realnvp": jflows.realnvp, "nsf": jflows.nsf_coupling}[model]
-    return make((size.dim,), size.num_layers, (size.hidden, size.hidden), permutation="reverse")
+    return make((size.dim,), size.num_layers, (size.hidden, size.hidden), permutation="reverse", standardize=False)
 
 
 def lowered_calls(model: str, size: Size) -> dict[str, tuple[Any, tuple]]:

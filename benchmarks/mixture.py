@@ -28,8 +28,8 @@ from jflows.train import MixtureLoss, NegativeLogLikelihood, init_state, make_tr
 from jflows.typing import Batch
 
 ROWS = {  # component, encoder, batch size, steps per call
-    "pinwheel": (jflows.realnvp((2,), 8, (8,)), jflows.nn.MLP((3,)), 512, 50),
-    "digits": (jflows.maf((784,), 5, (200,)), jflows.nn.MLP((512,)), 100, 2),
+    "pinwheel": (jflows.realnvp((2,), 8, (8,), standardize=False), jflows.nn.MLP((3,)), 512, 50),
+    "digits": (jflows.maf((784,), 5, (200,), standardize=False), jflows.nn.MLP((512,)), 100, 2),
 }
 
 

@@ -39,7 +39,7 @@ def jflows_epochs(rows: np.ndarray, num_epochs: int, width: int, depth: int, bat
         checkpoint_every=steps,
         eval_batch_size=len(rows) - num_train,
     )
-    flow = jflows.realnvp((2,), NUM_LAYERS, (width,) * depth)
+    flow = jflows.realnvp((2,), NUM_LAYERS, (width,) * depth, standardize=False)
     train, held_out = TableData("train", rows[:num_train]), TableData("held_out", rows[num_train:])
     epochs: Epochs = []
 

@@ -11,21 +11,8 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, Jflows
 
 if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
-    from jflows.flows import (
-        Flow,
-        MixtureOfFlows,
-        UniformDequantize,
-        flow_gmm,
-        glow,
-        iaf,
-        made,
-        maf,
-        mixture_of_flows,
-        nice,
-        nsf_autoregressive,
-        nsf_coupling,
-        realnvp,
-    )
+    from jflows.flows import Flow, MixtureOfFlows, UniformDequantize, mixture_of_flows, preset
+    from jflows.flows.presets import *  # noqa: F403
     from jflows.spec import from_spec, register, to_spec
     from jflows.train import fit, load
 
@@ -43,30 +30,20 @@ __all__ = [
     "data",
     "distributions",
     "fit",
-    "flow_gmm",
     "from_spec",
-    "glow",
-    "iaf",
     "load",
-    "made",
-    "maf",
     "mixture_of_flows",
-    "nice",
     "nn",
-    "nsf_autoregressive",
-    "nsf_coupling",
     "ops",
-    "realnvp",
+    "preset",
     "register",
     "to_spec",
 ]
 
 _PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
-_PRESETS = ("glow", "iaf", "made", "maf", "nice", "nsf_autoregressive", "nsf_coupling", "realnvp")
-_MIXTURES = ("MixtureOfFlows", "flow_gmm", "mixture_of_flows")
 _HOME = {
-    **dict.fromkeys(("Flow", "UniformDequantize", *_PRESETS, *_MIXTURES), "jflows.flows"),
+    **dict.fromkeys(("Flow", "MixtureOfFlows", "UniformDequantize", "mixture_of_flows", "preset"), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
     **dict.fromkeys(("fit", "load"), "jflows.train"),
 }
@@ -75,9 +52,12 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"jflows.{name}")
-    if name not in _HOME:
+    if name.startswith("__"):
         raise AttributeError(f"module 'jflows' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    home = importlib.import_module(_HOME.get(name, "jflows.flows.presets"))
+    if name not in _HOME and name not in home.PRESETS:
+        raise AttributeError(f"module 'jflows' has no attribute {name!r}")
+    value = globals()[name] = getattr(home, name)
     return value
 
 

@@ -4,14 +4,14 @@
 
 The annotation serves the type checker, the check of values (`check_call`, `Checked`), the options of the command line,
 the JSON of a run and the table in the docs. Fields of dataclasses and Linen modules are declared in the same way.
-Read next: `jflows/flows/presets/vectors.py`, which shows it at work.
+Types that many classes share have names here, such as `Count` and `EventShape`. Read next:
+`jflows/flows/presets/vectors.py`, which shows it at work.
 """
 
 import dataclasses
 import functools
 import inspect
 import math
-import re
 import textwrap
 import types
 import typing
@@ -21,9 +21,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 
 REQUIRED = inspect.Parameter.empty
-_LINEN_FIELDS = ("parent", "name")
-_LATER_SECTIONS = re.compile(r"^(Shapes|Returns|Raises|Numerics|Examples?):$", re.MULTILINE)
-_WIDTH = 116  # of a docstring's lines
+DOC_WIDTH = 112
+LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 
 Owner = TypeVar("Owner", bound=Callable[..., Any])
 
@@ -36,8 +35,12 @@ class Option:
       help: a sentence that says what the setting does and what a choice costs.
       low, high: smallest and largest value allowed.
       above, below: bounds that are not allowed themselves.
-      choices: the values of a word.
+      choices: the values of a word; what is no word, such as a number or an object, is not held to them.
+      odd: whether an int must be odd.
+      fewest: how many entries a tuple must hold at least.
       infinite: whether a float may be infinite.
+      noun: what a value of the type is called in errors, such as "a network"; "" for the name of the type.
+      fix: what to do about a value of another type, or out of range.
       from_data: the value follows from the data, such as a number of classes, so that nobody sets it by hand.
     """
 
@@ -46,30 +49,40 @@ class Option:
     high: float | None = None
     above: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
+    odd: bool = False
+    fewest: int = 0
     infinite: bool = False
+    noun: str = ""
+    fix: str = ""
     from_data: bool = False
 
     def rule(self) -> str:
         """What must hold, in words; "" if every value of the type will do."""
         if self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}"
-        bounds = (self.low, self.above, self.high, self.below)
-        if bounds == (None, 0, None, None):
-            return "must be positive"
-        parts = [
-            f"{word} {value:g}"
-            for word, value in zip(("at least", "above", "at most", "below"), bounds, strict=True)
-            if value is not None
-        ]
-        return f"must be {' and '.join(parts)}" if parts else ""
+        odd = "odd" if self.odd else ""
+        lowest, highest = (self.low, self.above), (self.high, self.below)
+        if lowest == highest == (None, None):
+            return f"must be {odd}" if odd else ""
+        if highest == (None, None):
+            one_sided = "positive" if self.above == 0 else _bound("at least", "above", *lowest)
+            return "must be " + " and ".join(filter(None, (odd, one_sided)))
+        if lowest == (None, None):
+            return "must be " + " and ".join(filter(None, (odd, _bound("at most", "below", *highest))))
+        if self.low is not None and self.high is not None:
+            return f"must be {self.low:g} to {self.high:g}"
+        start = f"({self.above:g}" if self.low is None else f"[{self.low:g}"
+        end = f"{self.below:g})" if self.high is None else f"{self.high:g}]"
+        return f"must lie in {start}, {end}"
 
     def allows(self, value: Any) -> bool:
         """Whether one value (an entry, of a tuple) keeps the rule."""
         if self.choices:
-            return value in self.choices
+            return not isinstance(value, str) or value in self.choices
         return (
-            (self.low is None or value >= self.low)
+            (not self.odd or value % 2 == 1)
+            and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -95,15 +108,23 @@ class Setting:
     def check(self, where: str, value: Any) -> None:
         """Raises `InvalidTypeError` or `InvalidValueError` unless the value may be given."""
         if not _is_of(value, self.type):
-            raise InvalidTypeError(where, self.name, f"must be {in_words(self.type)}", _received(value))
+            rule = f"must be {self.option.noun or in_words(self.type)}"
+            raise InvalidTypeError(where, self.name, rule, _received(value), self.option.fix or _instead(value, self))
         if value is None or isinstance(value, bool):
             return
         entries = value if isinstance(value, tuple) else (value,)
+        if len(entries) < self.option.fewest:
+            fewest = f"{self.option.fewest} {'entry' if self.option.fewest == 1 else 'entries'}"
+            raise InvalidValueError(where, self.name, f"must hold at least {fewest}", repr(value), self.option.fix)
         for entry in entries:
             if isinstance(entry, float) and not self.option.infinite and not math.isfinite(entry):
-                raise InvalidValueError(where, self.name, "must be finite", repr(value))
+                raise InvalidValueError(where, self.name, "must be finite", repr(value), self.option.fix)
             if isinstance(entry, int | float | str) and not self.option.allows(entry):
-                raise InvalidValueError(where, self.name, self.option.rule(), repr(value))
+                raise InvalidValueError(where, self.name, self._range(value), repr(value), self.option.fix)
+
+    def _range(self, value: Any) -> str:
+        rule = self.option.rule()
+        return rule.replace("must be", "must have entries", 1) if isinstance(value, tuple) else rule
 
 
 @functools.cache
@@ -111,7 +132,7 @@ def settings_of(owner: Callable[..., Any]) -> tuple[Setting, ...]:
     """The settings that a function or a dataclass declares, in order; of a Linen module, its fields."""
     hints = _hints(owner)
     if isinstance(owner, type):
-        fields = [f for f in dataclasses.fields(owner) if f.init and f.name not in _LINEN_FIELDS]
+        fields = [f for f in dataclasses.fields(owner) if f.init and f.name not in LINEN_FIELDS]
         pairs = [(field.name, _field_default(field)) for field in fields]
     else:
         parameters = inspect.signature(owner).parameters.values()
@@ -126,40 +147,17 @@ def check_call(where: str, function: Callable[..., Any], arguments: Mapping[str,
             setting.check(where, arguments[setting.name])
 
 
-def documented(owner: Owner) -> Owner:
-    """Decorator: writes the declared settings into the docstring of a function or a dataclass, as its "Args" section.
-
-    The section holds every setting that has a sentence, with its rule and its default. It stands before "Shapes",
-    "Returns", "Raises", "Numerics" and "Example"; a docstring that has an "Args" section gets the settings at its end.
-    Of a dataclass, it goes above `@dataclass`.
-
-    Example:
-      >>> @documented
-      ... def blur(width: Annotated[int, Option("Pixels that are averaged; more cost time.", low=1)] = 3):
-      ...     "Blurs an image."
-      >>> print(blur.__doc__)
-      Blurs an image.
-      <BLANKLINE>
-      Args:
-        width: Pixels that are averaged; more cost time. It must be at least 1. The default is 3.
-      <BLANKLINE>
-    """
-    text = inspect.cleandoc(owner.__doc__ or "")
-    # Not from the cache: a name that the module defines later would be missing in it for good.
-    entries = "\n".join(_entry(setting) for setting in settings_of.__wrapped__(owner) if setting.option.help)
-    later = _LATER_SECTIONS.search(text)
-    head, tail = (text[: later.start()], text[later.start() :]) if later else (text, "")
-    title = "" if re.search(r"^Args:$", head, re.MULTILINE) else "\nArgs:\n"
-    owner.__doc__ = f"{head.rstrip()}\n{title}{entries}\n{tail}"
-    return owner
-
-
 class Checked:
     """A dataclass, or Linen module, whose fields are checked by their annotations when it is made.
 
     Lists become tuples first. A subclass checks what a single annotation cannot say, relations between fields, in
     `_check`, which may rely on every type and range; it never overrides `__post_init__`.
     """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        if "_check" in cls.__dict__:
+            cls._check.nowrap = True  # Linen would make it a method of bound modules, and a named scope
+        super().__init_subclass__(**kwargs)
 
     def __post_init__(self):
         for setting in settings_of(type(self)):
@@ -177,6 +175,17 @@ class Checked:
         """Hook: raises if the fields do not fit together."""
 
 
+Count = Annotated[int, Option(low=1)]
+Counts = Annotated[tuple[int, ...], Option(low=1, fewest=1)]
+OddCount = Annotated[int, Option(low=1, odd=True)]
+Ndims = Annotated[int, Option(low=1)]
+EventShape = Annotated[tuple[int, ...], Option(low=1)]
+NumBits = Annotated[int, Option(low=1, high=16)]
+Seed = Annotated[int, Option(low=0)]
+Positive = Annotated[float, Option(above=0)]
+Fraction = Annotated[float, Option(above=0, below=1)]
+
+
 def in_words(hint: Any) -> str:
     """A type in words: "an int", "a tuple of ints or None"."""
     origin, args = get_origin(hint), get_args(hint)
@@ -191,15 +200,6 @@ def in_words(hint: Any) -> str:
         return "None"
     name = {float: "number", str: "str"}.get(hint, getattr(hint, "__name__", str(hint)))
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
-
-
-def _entry(setting: Setting) -> str:
-    """One setting as a paragraph of a docstring."""
-    rule = setting.option.rule()
-    parts = [f"{setting.name}: {setting.option.help}", f"It {rule}." if rule else ""]
-    parts.append("" if setting.default is REQUIRED else f"The default is {setting.default!r}.")
-    sentence = " ".join(part for part in parts if part)
-    return textwrap.fill(sentence, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def _is_of(value: Any, hint: Any) -> bool:
@@ -229,6 +229,9 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 
 def _unpacked(hint: Any) -> tuple[Any, Option]:
+    if get_origin(hint) in (Union, types.UnionType):  # such as Count | None
+        options = [_unpacked(arg)[1] for arg in get_args(hint)]
+        return hint, next((option for option in options if option != Option()), Option())
     if get_origin(hint) is not Annotated:
         return hint, Option()
     base, *extra = get_args(hint)
@@ -239,7 +242,8 @@ def _hints(owner: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError:  # a class of the user's that names a type which exists inside a function only
-        return {name: hint for name, hint in inspect.get_annotations(owner).items() if not isinstance(hint, str)}
+        found = [inspect.get_annotations(each) for each in reversed(getattr(owner, "__mro__", (owner,)))]
+        return {name: hint for each in found for name, hint in each.items() if not isinstance(hint, str)}
 
 
 def _field_default(field: dataclasses.Field) -> Any:
@@ -252,6 +256,40 @@ def _as_tuple(value: Any) -> Any:
     return tuple(_as_tuple(entry) for entry in value) if isinstance(value, list) else value
 
 
+def _bound(inclusive: str, exclusive: str, closed: float | None, open_: float | None) -> str:
+    return f"{exclusive} {open_:g}" if closed is None else f"{inclusive} {closed:g}"
+
+
+def _instead(value: Any, setting: Setting) -> str:
+    """What to write instead of a value of the wrong type, where that can be told."""
+    if get_origin(setting.type) is tuple and type(value) is int:
+        return f"Write ({value},)."
+    for entry in value if isinstance(value, tuple) else (value,):
+        if not isinstance(entry, type) and getattr(type(entry), "belongs", ""):
+            return type(entry).belongs
+    return ""
+
+
 def _received(value: Any) -> str:
+    if isinstance(value, tuple | list) and value and not all(isinstance(entry, int | float | str) for entry in value):
+        return f"({', '.join(map(_received, value))})"
     plain = value is None or isinstance(value, int | float | str | tuple | list)
     return repr(value) if plain else kind_of(value)
+
+
+def documented(owner: Owner) -> Owner:
+    """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
+    lines = []
+    for setting in settings_of(owner):
+        default = "" if setting.default is REQUIRED else f" Default: {shown(setting.default)}."
+        rule = setting.option.rule()
+        text = f"{setting.name}: {setting.option.help}{f' It {rule}.' if rule else ''}{default}"
+        lines += textwrap.wrap(text, DOC_WIDTH, initial_indent="  ", subsequent_indent="    ")
+    section = "\n".join(["Args:", *lines])
+    owner.__doc__ = f"{inspect.cleandoc(owner.__doc__ or '')}\n\n{section}\n"
+    return owner
+
+
+def shown(value: Any) -> str:
+    """A default as documentation shows it: a preset by its name, everything else as Python writes it."""
+    return getattr(value, "__name__", repr(value))

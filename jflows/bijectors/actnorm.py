@@ -7,23 +7,18 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
+from jflows.options import Ndims
 from jflows.typing import Array
 
 
-class _Whitening(Bijector):
+class _Whitening(SameShape):
     """Per-channel affine map, initialised from data; a subclass says where the statistics are kept."""
 
-    event_ndims: int = 1
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    event_ndims: Ndims = 1
 
     @abc.abstractmethod
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
@@ -89,6 +84,12 @@ class Standardize(_Whitening):
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: shift [channels], log_scale [channels].
     Numerics: a constant column is scaled by 1e6, not by infinity.
     """
+
+    @nn.compact
+    def use(self, mean, deviation, dtype) -> None:
+        """Sets the statistics; temporary."""
+        self.variable("constants", "shift", lambda: -jnp.asarray(mean, dtype))
+        self.variable("constants", "log_scale", lambda: -jnp.log(jnp.asarray(deviation, dtype)))
 
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value

@@ -3,24 +3,26 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jflows.bijectors.base import Bijector, report_largest
-from jflows.bijectors.inner import InnerMap, check_conditioner, check_inner
-from jflows.errors import InvalidValueError, check_choice, check_positive, kind_of
+from jflows.bijectors.base import SameShape, report_largest
+from jflows.bijectors.inner import Inner, InnerMap
+from jflows.errors import InvalidValueError, kind_of
+from jflows.modules import Network, check_conditioner
 from jflows.ops.numerics import sum_event
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
+from jflows.options import Option, Positive
 from jflows.typing import Array, Variables
 
 INVERSIONS = ("auto", "incremental", "parallel")
 
 
-class MaskedAutoregressive(Bijector):
+class MaskedAutoregressive(SameShape):
     """Maps coordinate i by an inner map g with parameters computed from the coordinates before i: MAF; inverted, IAF.
 
         z_i = g(x_i; params_i),   params_i a function of x_1 .. x_{i-1} and the context, in the conditioner's order
@@ -58,27 +60,22 @@ class MaskedAutoregressive(Bijector):
       "parallel" as "inverse_iterations".
     """
 
-    conditioner: nn.Module
-    inner: InnerMap
-    inversion: str = "auto"
-    tolerance: float | None = None
+    conditioner: Network
+    inner: Inner
+    inversion: Annotated[str, Option(choices=INVERSIONS)] = "auto"
+    tolerance: Positive | None = None
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+    event_ndims: ClassVar[int] = 1
 
-    def __post_init__(self):
-        check_conditioner("MaskedAutoregressive", self.conditioner, event_ndims=1)
-        check_inner("MaskedAutoregressive", self.inner)
+    def _check(self) -> None:
+        check_conditioner("MaskedAutoregressive", "conditioner", self.conditioner, event_ndims=1)
         if getattr(self.conditioner, "is_autoregressive", True) is False:
             got, fix = kind_of(self.conditioner), "Use MADE, or Transformer(event_ndims=1, causal=True)."
             raise InvalidValueError("MaskedAutoregressive", "conditioner", "must be autoregressive", got, fix)
-        check_choice("MaskedAutoregressive", "inversion", self.inversion, INVERSIONS)
-        if self.tolerance is not None:
-            check_positive("MaskedAutoregressive", "tolerance", self.tolerance)
         if self.inversion == "incremental" and not _is_ordered(self.conditioner):
             rule = "must have the methods of OrderedConditioner for inversion='incremental'"
             got, fix = type(self.conditioner).__name__, "Use inversion='parallel'."
             raise InvalidValueError("MaskedAutoregressive", "conditioner", rule, got, fix)
-        super().__post_init__()
 
     @property
     def _incremental(self) -> bool:

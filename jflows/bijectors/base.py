@@ -6,8 +6,8 @@ Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
 
 import abc
 import contextvars
-import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,6 +15,7 @@ from jax.experimental import checkify
 
 from jflows.bijectors.initialised import as_initialised
 from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.modules import Module, held_modules
 from jflows.typing import Array, Key, Shape
 
 # Set by `jflows.testing.find_non_finite` alone: a check in the program, even one that nobody reads, is an effect, and
@@ -22,7 +23,25 @@ from jflows.typing import Array, Key, Shape
 FINITE_CHECKS = contextvars.ContextVar("finite_checks", default=False)
 
 
-class Bijector(nn.Module, abc.ABC):
+class Part(NamedTuple):
+    """A bijector that another one is made of.
+
+    Attributes:
+      name: of its variables, below those of the whole.
+      bijector: the part.
+      x_event_shape: shape of the x event that it sees.
+      copies: how many of it there are, with stacked variables.
+      swapped: whether its `forward` serves in the `inverse` of the whole.
+    """
+
+    name: str
+    bijector: "Bijector"
+    x_event_shape: Shape
+    copies: int = 1
+    swapped: bool = False
+
+
+class Bijector(Module, abc.ABC):
     """An invertible, differentiable map between latent z and data x, with the log-det of its Jacobian.
 
         x = f(z)            forward_and_log_det(z) = (x, log|det dx/dz|)
@@ -33,15 +52,21 @@ class Bijector(nn.Module, abc.ABC):
 
     A subclass is concrete or abstract, never both: it declares `x_event_ndims` and `z_event_ndims`, writes the two
     hooks `_forward_and_log_det` and `_inverse_and_log_det`, and is never subclassed itself (wrap it instead). Hooks
-    may assume the rank was checked. `context` arrives with the batch axes of the event in front, or as None; what only
-    a context needs is named "context...", by which one that is left out is noticed. Lazy parameters are created in one
-    private `nn.compact` helper that both hooks call. Fields are int, float, str, bool, None, modules, or tuples of
-    these, so that a bijector is hashable and can be stored as JSON.
+    may assume the rank was checked. `context` arrives with the batch axes of the event in front, or as None. Lazy
+    parameters are created in one private `nn.compact` helper that both hooks call: which variables there are, and of
+    which shapes, may depend on the event, its context and the fields, but not on the direction or the batch. Fields are
+    int, float, str, bool, None, modules, or tuples of these, so that a bijector is hashable and can be stored as JSON;
+    they are checked by their annotations (`jflows.options`), then by `_check`.
 
-    Variables are a Linen pytree: `init` is run through the direction that will see data,
+    Variables are a Linen pytree: `init` is run through the direction that will see data. Calling a bijector is
+    `inverse_and_log_det`, so that is what `init` and `apply` run unless they are told a `method`:
 
-        variables = bijector.init(key, x, method="inverse_and_log_det")
-        z, log_det = bijector.apply(variables, x, method="inverse_and_log_det")
+        variables = bijector.init(key, x)
+        z, log_det = bijector.apply(variables, x)
+        x, log_det = bijector.apply(variables, z, method="forward_and_log_det")
+
+    A map made of others holds them in fields, and `parts` finds them there. Where values pass through the parts one
+    after the other, it also writes `parts_with_shapes`, `layer_names` and `layer_values`.
 
     Not checked: that the hooks are each other's inverse and that the log-det is right. `check_bijector` checks both.
     """
@@ -72,23 +97,41 @@ class Bijector(nn.Module, abc.ABC):
         """Shape of a z event, given that of x. Raises if the map cannot take such an event."""
         return tuple(x_event_shape)
 
+    def parts(self) -> Iterator[tuple[str, "Bijector"]]:
+        """The bijectors that this one is made of, in the order of its fields, by the names of their variables."""
+        for name, module in held_modules(self):
+            if isinstance(module, Bijector):
+                yield name, module
+
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        """`parts` with the x events that they see, in the order of `inverse`, given the x event of the whole.
+
+        Unless a subclass says otherwise, nothing is known of shapes inside, and there are no parts.
+        """
+        yield from ()
+
     @property
     def allows_invertible_backprop(self) -> bool:
         """False for maps that cannot be replayed from their output: mutable state or a numerical inverse, in any part.
 
-        A map made of others follows its parts; a map that is such itself overrides this by `False`.
+        A map made of others follows its parts; a map that is such itself overrides this by `False`. Networks and inner
+        maps may have such an attribute too.
         """
-        return all(getattr(part, "allows_invertible_backprop", True) for part in _parts(self))
+        return all(getattr(module, "allows_invertible_backprop", True) for _, module in held_modules(self))
 
     @property
     def uses_invertible_backprop(self) -> bool:
         """True if some part rebuilds its activations from its output in the backward pass (`Repeat` can)."""
-        return any(getattr(part, "uses_invertible_backprop", False) for part in _parts(self))
+        return any(part.uses_invertible_backprop for _, part in self.parts())
 
     @property
     def needs_key(self) -> bool:
         """True if the log-det is estimated with noise from the Linen stream "noise", in any part."""
-        return any(getattr(part, "needs_key", False) for part in _parts(self))
+        return any(getattr(module, "needs_key", False) for _, module in held_modules(self))
+
+    def __call__(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """`inverse_and_log_det`."""
+        return self.inverse_and_log_det(x, context)
 
     def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Maps latent z to data x.
@@ -103,7 +146,7 @@ class Bijector(nn.Module, abc.ABC):
             another size than at `init`, or the context is left out or added since.
         """
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
-        with as_initialised(self, "z", z, context, len(batch_shape)):
+        with as_initialised(self, "z", z, context, x_event_shape, len(batch_shape)):
             x, log_det = self._forward_and_log_det(z, context)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
@@ -119,7 +162,7 @@ class Bijector(nn.Module, abc.ABC):
           InvalidValueError: as `forward_and_log_det`, with x for z.
         """
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
-        with as_initialised(self, "x", x, context, len(batch_shape)):
+        with as_initialised(self, "x", x, context, x.shape[len(batch_shape) :], len(batch_shape)):
             z, log_det = self._inverse_and_log_det(x, context)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
@@ -131,6 +174,22 @@ class Bijector(nn.Module, abc.ABC):
         """`inverse_and_log_det` without the log-det; under jit the latter costs nothing."""
         return self.inverse_and_log_det(x, context)[0]
 
+    def layer_names(self) -> list[str]:
+        """What to call the layers inside, in the order of `forward`: by default this is one layer."""
+        return [type(self).__name__]
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        """The values after each of those layers, in the order in which `direction` computes them.
+
+        Whatever a layer leaves alone is there too: each entry has as many numbers per event as the whole.
+
+        Args:
+          values: z for "forward", x for "inverse".
+          context: as the two directions take it.
+          direction: "forward" or "inverse".
+        """
+        return [self.forward(values, context) if direction == "forward" else self.inverse(values, context)]
+
     def _shapes(self, argument: str, value: Array, event_ndims: int) -> tuple[Shape, Shape]:
         """Batch shape of the value, and event shape of its image."""
         where = type(self).__name__
@@ -138,7 +197,8 @@ class Bijector(nn.Module, abc.ABC):
             raise InvalidTypeError(where, argument, "must be an array", type(value).__name__, "Wrap it in jnp.asarray.")
         if value.ndim < event_ndims:
             rule = f"must have at least {event_ndims} axes (its event_ndims)"
-            raise InvalidValueError(where, argument, rule, f"shape {value.shape}", "Add the missing event axes.")
+            fix = "Add the missing event axes."
+            raise InvalidValueError(where, argument, rule, f"shape {value.shape}", fix, code="rank")
         batch_shape = value.shape[: value.ndim - event_ndims]
         event_shape = value.shape[len(batch_shape) :]
         return batch_shape, (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
@@ -178,10 +238,26 @@ def report_largest(module: nn.Module, name: str, values: Array) -> None:
     module.sow("intermediates", name, largest, lambda _, new: new, init_fn=lambda: jnp.zeros(()))
 
 
-def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules in the fields of a module."""
-    for field in dataclasses.fields(module):
-        value = getattr(module, field.name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, nn.Module) and field.name not in ("parent", "name"):
-                yield item
+class SameShape(Bijector):
+    """A bijector whose x and z have the same shape, of `event_ndims` axes.
+
+    A subclass declares `event_ndims`: as the field `event_ndims: Ndims = 1` where the user chooses, as
+    `event_ndims: ClassVar[int] = 1` where it is fixed. If not every event will do, it overrides `z_event_shape`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def event_ndims(self) -> int:
+        """How many trailing axes form one event: 1 for vectors, 3 for images."""
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.event_ndims
+
+    @property
+    def z_event_ndims(self) -> int:
+        return self.event_ndims
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """As `z_event_shape`."""
+        return self.z_event_shape(z_event_shape)

@@ -1,19 +1,20 @@
 """Batch normalisation as a bijector: the statistics of the batch in training, running ones at all other times."""
 
 import math
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import SameShape
 from jflows.bijectors.initialised import check_channels
-from jflows.errors import InvalidValueError, check_positive
 from jflows.ops.numerics import constant_log_det, sum_event
+from jflows.options import Ndims, Option, Positive
 from jflows.typing import Array
 
 
-class BatchNorm(Bijector):
+class BatchNorm(SameShape):
     """Normalises every channel by a mean and a variance, on the way from x to z.
 
         z = (x - mean) / sqrt(variance + epsilon)
@@ -38,25 +39,13 @@ class BatchNorm(Bijector):
       InvalidValueError: if momentum or epsilon is out of range.
     """
 
-    event_ndims: int = 1
-    momentum: float = 0.9
-    epsilon: float = 1e-5
+    event_ndims: Ndims = 1
+    momentum: Annotated[float, Option(low=0, below=1)] = 0.9
+    epsilon: Positive = 1e-5
     axis_name: str | None = None
 
     # In training an output does not determine the statistics that made it.
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        if not 0 <= self.momentum < 1:
-            raise InvalidValueError("BatchNorm", "momentum", "must lie in [0, 1)", repr(self.momentum))
-        check_positive("BatchNorm", "epsilon", self.epsilon)
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    allows_invertible_backprop: ClassVar[bool] = False
 
     @nn.compact
     def _statistics(self, values: Array, forward: bool) -> tuple[Array, Array]:

@@ -1,18 +1,19 @@
 """The block neural autoregressive flow: a monotone network per coordinate, all of them in one triangular network."""
 
 from itertools import pairwise
+from typing import Annotated, ClassVar
 
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector, report_largest
+from jflows.bijectors.base import SameShape, report_largest
 from jflows.bijectors.context import moved_by_context
-from jflows.errors import check_choice, check_positive
 from jflows.ops import block_autoregressive as ops
 from jflows.ops.numerics import sum_event
+from jflows.options import Count, Option
 from jflows.typing import Array
 
 
-class BlockNeuralAutoregressive(Bijector):
+class BlockNeuralAutoregressive(SameShape):
     """A network whose output z_i is increasing in x_i and sees x_1 .. x_{i-1}: one pass maps all coordinates.
 
         z = residual form of W_n tanh(... tanh(W_1 x + b_1)) + b_n,   W_k block lower triangular, diagonal blocks > 0
@@ -38,18 +39,12 @@ class BlockNeuralAutoregressive(Bijector):
     Numerics: the residual max|f(x) - z| of z -> x is sown as "inverse_residual" in "intermediates".
     """
 
-    hidden_per_dim: int = 8
-    num_layers: int = 1
-    residual: str = "gate"
+    hidden_per_dim: Count = 8
+    num_layers: Count = 1
+    residual: Annotated[str, Option(choices=ops.RESIDUALS)] = "gate"
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        check_positive("BlockNeuralAutoregressive", "hidden_per_dim", self.hidden_per_dim)
-        check_positive("BlockNeuralAutoregressive", "num_layers", self.num_layers)
-        check_choice("BlockNeuralAutoregressive", "residual", self.residual, ops.RESIDUALS)
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 1
+    allows_invertible_backprop: ClassVar[bool] = False
 
     @nn.compact
     def _network(self, values: Array, context: Array | None) -> tuple[list[ops.BlockLayer], tuple[Array, Array]]:

@@ -1,16 +1,20 @@
 """Bijectors made of bijectors: `Chain`, `Inverse` and `Conditioned`. A scanned stack is `Repeat`, in `repeat.py`."""
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
+from jflows.bijectors.base import Bijector, Part
 from jflows.bijectors.inner import InnerMap
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError, kind_of
+from jflows.modules import Network, check_takes, held_modules
+from jflows.options import Option
 from jflows.typing import Array, Shape
+
+Layers = Annotated[tuple[Bijector, ...], Option(noun="a tuple of bijectors", fewest=1)]
+"""A field that holds bijectors."""
 
 
 class Chain(Bijector):
@@ -28,10 +32,10 @@ class Chain(Bijector):
       InvalidValueError: if neighbours do not fit, or one instance is listed twice, which would share its parameters.
     """
 
-    layers: tuple[Bijector, ...]
+    layers: Layers
 
-    def __post_init__(self):
-        object.__setattr__(self, "layers", check_layers("Chain", "layers", self.layers))
+    def _check(self) -> None:
+        check_distinct("Chain", "layers", self.layers)
         for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             if left.x_event_ndims != right.z_event_ndims:
                 got = (
@@ -39,7 +43,6 @@ class Chain(Bijector):
                     f"{type(right).__name__} (position {position + 1}) with z_event_ndims={right.z_event_ndims}"
                 )
                 raise InvalidValueError("Chain", "layers", "must agree on event_ndims", got, "Set event_ndims alike.")
-        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:
@@ -81,6 +84,22 @@ class Chain(Bijector):
             log_det = log_det + layer_log_det
         return x, log_det
 
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        for position in reversed(range(len(self.layers))):
+            layer = self.layers[position]
+            yield Part(f"layers_{position}", layer, x_event_shape)
+            x_event_shape = layer.z_event_shape(x_event_shape)
+
+    def layer_names(self) -> list[str]:
+        return [name for layer in self.layers for name in layer.layer_names()]
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        found = []
+        for layer in self.layers if direction == "forward" else reversed(self.layers):
+            found += layer.layer_values(values, context, direction)
+            values = found[-1]
+        return found
+
 
 class Inverse(Bijector):
     """Swaps the two directions of a bijector: `forward` of the result is `inverse` of `bijector`.
@@ -92,10 +111,6 @@ class Inverse(Bijector):
     """
 
     bijector: Bijector
-
-    def __post_init__(self):
-        check_layers("Inverse", "bijector", (self.bijector,))
-        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:
@@ -119,6 +134,16 @@ class Inverse(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self.bijector.forward_and_log_det(x, context)
 
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("bijector", self.bijector, self.bijector.x_event_shape(x_event_shape), swapped=True)
+
+    def layer_names(self) -> list[str]:
+        return self.bijector.layer_names()[::-1]
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        other = "inverse" if direction == "forward" else "forward"
+        return self.bijector.layer_values(values, context, other)
+
 
 class Conditioned(Bijector):
     """Gives a bijector its context through a network, such as an MLP on a raw covariate.
@@ -133,15 +158,18 @@ class Conditioned(Bijector):
     Shapes:
       x and z are those of `bijector`; context: [*batch, ...], as `embed` takes it; log_det: [*batch].
     Raises:
+      InvalidTypeError: if `embed` is not a network with that `__call__`.
       InvalidValueError: at trace time, without a context.
     """
 
     bijector: Bijector
-    embed: nn.Module
+    embed: Network
 
-    def __post_init__(self):
-        check_layers("Conditioned", "bijector", (self.bijector,))
-        super().__post_init__()
+    def _check(self) -> None:
+        if isinstance(self.embed, Bijector):
+            fix = "List it in a Chain, or write a network."
+            raise InvalidTypeError("Conditioned", "embed", "must be a network", kind_of(self.embed), fix)
+        check_takes("Conditioned", "embed", self.embed, "context")
 
     @property
     def x_event_ndims(self) -> int:
@@ -171,15 +199,21 @@ class Conditioned(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self.bijector.inverse_and_log_det(x, self._embedded(context))
 
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("bijector", self.bijector, x_event_shape)
 
-def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
-    """Returns `layers` as a tuple after checking that they are distinct bijectors.
+    def layer_names(self) -> list[str]:
+        return self.bijector.layer_names()
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        return self.bijector.layer_values(values, self._embedded(context), direction)
+
+
+def check_distinct(where: str, argument: str | tuple[str, ...], layers: tuple[Bijector, ...]) -> None:
+    """Raises `InvalidValueError` if one module is used by two of the bijectors.
 
     Linen shares the parameters of an instance that is listed twice, without a word; hence the check by identity.
     """
-    if not isinstance(layers, (tuple, list)) or not layers or not all(isinstance(b, Bijector) for b in layers):
-        kinds = ", ".join(map(kind_of, layers)) if isinstance(layers, (tuple, list)) else kind_of(layers)
-        raise InvalidTypeError(where, argument, "must be a non-empty tuple of bijectors", kinds or "none")
     owners: dict[int, int] = {}
     for position, layer in enumerate(layers):
         for part in _modules_in(layer):
@@ -188,20 +222,14 @@ def check_layers(where: str, argument: str, layers) -> tuple[Bijector, ...]:
                 got = f"{type(part).__name__} at positions {earlier} and {position}"
                 fix = "Create one instance per position, or use Repeat."
                 raise InvalidValueError(where, argument, "must not list one instance twice", got, fix)
-    return tuple(layers)
 
 
-def _modules_in(value) -> Iterator[nn.Module]:
-    """All modules in a bijector, itself and conditioners included, but for inner maps without parameters of their own.
+def _modules_in(module: nn.Module) -> Iterator[nn.Module]:
+    """A bijector and all modules in it, conditioners included, but for inner maps without parameters of their own.
 
     Such an inner map is a description, and may be shared.
     """
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _modules_in(item)
-    elif isinstance(value, nn.Module):
-        if not isinstance(value, InnerMap) or value.owns_params:
-            yield value
-        for field in dataclasses.fields(value):
-            if field.name not in ("parent", "name"):
-                yield from _modules_in(getattr(value, field.name))
+    if not isinstance(module, InnerMap) or module.owns_params:
+        yield module
+    for _, part in held_modules(module):
+        yield from _modules_in(part)

@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
-from jflows.errors import JflowsError, check_choice, check_positive
-from jflows.ops import trace
+from jflows.bijectors.base import SameShape
+from jflows.errors import JflowsError
+from jflows.modules import Network, check_takes
+from jflows.ops import trace as trace_ops
+from jflows.options import Count, Ndims, Option, Positive
 from jflows.typing import Array
 
 TRACES = ("exact", "hutchinson")
@@ -18,7 +20,7 @@ SOLVERS = {"tsit5": "Tsit5", "dopri5": "Dopri5", "dopri8": "Dopri8"}  # names in
 ROUNDING = 10  # tolerances below so many units of rounding would make the step size collapse
 
 
-class Continuous(Bijector):
+class Continuous(SameShape):
     """Integrates a velocity field, and its divergence beside it: FFJORD, and the target of flow matching.
 
         dx/dt = v(t, x, context),   x(0) = z,   x(1) = x
@@ -56,30 +58,19 @@ class Continuous(Bijector):
       from below; bfloat16 is integrated in float32.
     """
 
-    network: nn.Module
-    trace: str = "exact"
-    solver: str = "tsit5"
-    rtol: float = 1e-5
-    atol: float = 1e-5
-    max_steps: int = 4096
-    noise: str = "rademacher"
-    event_ndims: int = 1
+    network: Network
+    trace: Annotated[str, Option(choices=TRACES)] = "exact"
+    solver: Annotated[str, Option(choices=tuple(SOLVERS))] = "tsit5"
+    rtol: Positive = 1e-5
+    atol: Positive = 1e-5
+    max_steps: Count = 4096
+    noise: Annotated[str, Option(choices=trace_ops.NOISE_KINDS)] = "rademacher"
+    event_ndims: Ndims = 1
 
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
+    allows_invertible_backprop: ClassVar[bool] = False
 
-    def __post_init__(self):
-        check_choice("Continuous", "trace", self.trace, TRACES)
-        check_choice("Continuous", "solver", self.solver, tuple(SOLVERS))
-        check_choice("Continuous", "noise", self.noise, trace.NOISE_KINDS)
-        for name in ("rtol", "atol", "max_steps"):
-            check_positive("Continuous", name, getattr(self, name))
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    def _check(self) -> None:
+        check_takes("Continuous", "network", self.network, "t", "x", "context")
 
     @property
     def needs_key(self) -> bool:
@@ -104,7 +95,7 @@ class Continuous(Bijector):
         flat = flat.astype(jnp.promote_types(values.dtype, jnp.float32))
         noise = None
         if self.needs_key:
-            noise = trace.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise)
+            noise = trace_ops.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise)
         if context is not None:
             context = context.reshape(-1, *context.shape[len(batch_shape) :])
         path = _Path(network, self.solver, self.rtol, self.atol, self.max_steps, self.event_ndims)
@@ -139,8 +130,8 @@ def _solve(path: _Path, variables: Any, times: Array, value: Array, context: Arr
             return path.network.apply(variables, t, x, context)
 
         if noise is None:
-            return trace.exact_trace(velocity, state[0], path.event_ndims)
-        return trace.hutchinson_trace(velocity, state[0], noise, path.event_ndims)
+            return trace_ops.exact_trace(velocity, state[0], path.event_ndims)
+        return trace_ops.hutchinson_trace(velocity, state[0], noise, path.event_ndims)
 
     least = ROUNDING * float(jnp.finfo(value.dtype).eps)
     solution = diffrax.diffeqsolve(

@@ -1,18 +1,21 @@
 """Coupling: one part of an event, unchanged, decides how the other part is mapped."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.inner import InnerMap, check_conditioner, check_inner
-from jflows.errors import InvalidValueError, check_choice
+from jflows.bijectors.base import SameShape
+from jflows.bijectors.inner import Inner
+from jflows.errors import InvalidValueError
+from jflows.modules import Network, check_conditioner
 from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
 from jflows.ops.numerics import sum_event, zero_log_det
+from jflows.options import Ndims, Option, Seed
 from jflows.typing import Array, Shape
 
 
-class Coupling(Bijector):
+class Coupling(SameShape):
     """Maps one part of an event elementwise, with parameters computed from the other part.
 
         z_kept = x_kept
@@ -38,24 +41,15 @@ class Coupling(Bijector):
       InvalidValueError: if the last axis has size 1 (there is nothing to condition on), or the mask does not fit.
     """
 
-    conditioner: nn.Module
-    inner: InnerMap
-    event_ndims: int = 1
-    mask: str = "channel"
+    conditioner: Network
+    inner: Inner
+    event_ndims: Ndims = 1
+    mask: Annotated[str, Option(choices=MASK_KINDS)] = "channel"
     flip: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
-    def __post_init__(self):
-        check_conditioner("Coupling", self.conditioner, self.event_ndims)
-        check_inner("Coupling", self.inner)
-        check_choice("Coupling", "mask", self.mask, MASK_KINDS)
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    def _check(self) -> None:
+        check_conditioner("Coupling", "conditioner", self.conditioner, self.event_ndims)
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape, if the mask divides it."""
@@ -63,10 +57,6 @@ class Coupling(Bijector):
             return _check_channels("Coupling", x_event_shape)
         self._mask(x_event_shape)
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _mask(self, event_shape: Shape) -> np.ndarray:
         """Over whole channels, [channels], or over single elements, [*event]."""
@@ -96,7 +86,7 @@ class Coupling(Bijector):
         return self._couple(x, context, forward=False)
 
 
-class AdditiveTwoWay(Bijector):
+class AdditiveTwoWay(SameShape):
     """The reversible residual block of RevNets: each half is shifted by a network of the other; log_det = 0.
 
         z_1 = x_1 + F(x_2, context)
@@ -117,29 +107,20 @@ class AdditiveTwoWay(Bijector):
       InvalidValueError: if both networks are one instance, or if the last axis has size 1.
     """
 
-    first: nn.Module
-    second: nn.Module
-    event_ndims: int = 1
+    first: Network
+    second: Network
+    event_ndims: Ndims = 1
 
-    def __post_init__(self):
+    def _check(self) -> None:
+        for argument in ("first", "second"):
+            check_conditioner("AdditiveTwoWay", argument, getattr(self, argument), self.event_ndims)
         if self.first is self.second:
             rule, fix = "must be two instances; one would share its parameters", "Create one network per half."
             raise InvalidValueError("AdditiveTwoWay", ("first", "second"), rule, type(self.first).__name__, fix)
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape; the last axis must have at least two channels."""
         return _check_channels("AdditiveTwoWay", x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         z_1, z_2 = jnp.split(z, [z.shape[-1] - z.shape[-1] // 2], axis=-1)

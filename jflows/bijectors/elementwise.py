@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.inner import InnerMap, check_inner
+from jflows.bijectors.base import SameShape
+from jflows.bijectors.inner import Inner
 from jflows.ops.numerics import sum_event
+from jflows.options import Ndims
 from jflows.typing import Array
 
 
-class Elementwise(Bijector):
+class Elementwise(SameShape):
     """Maps every element by an inner map whose parameters are learned per channel, and moved by the context.
 
         z = g(x; params + W context)
@@ -30,18 +31,8 @@ class Elementwise(Bijector):
       `params`: raw [num_params * channels].
     """
 
-    inner: InnerMap
-    event_ndims: int = 1
-
-    def __post_init__(self):
-        check_inner("Elementwise", self.inner)
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    inner: Inner
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _params(self, values: Array, context: Array | None) -> Array:

@@ -1,48 +1,97 @@
-"""Holds the inputs of a bijector to those of its `init`: sizes, and whether there is a context."""
+"""Holds the inputs of a module to those of its `init`: sizes, and whether there is a context.
+
+Which input is to blame is found by asking what `init` would create for the inputs at hand, abstractly, so nothing
+depends on what a layer or its parameters are called.
+"""
 
 import contextlib
-from collections.abc import Iterator
+import contextvars
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import errors
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from jflows.errors import InvalidValueError
-from jflows.typing import Array
+from jflows.typing import Array, Shape, Variables
+
+_MISFITS = (
+    errors.ScopeCollectionNotFound,
+    errors.ScopeParamNotFoundError,
+    errors.ScopeParamShapeError,
+    errors.ScopeVariableNotFoundError,
+)
+_RECORDS = ("intermediates",)  # collections that `apply` writes and `init` need not
+_KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose variables have been looked at
+
+Init = Callable[[Any, Any], Variables]
+"""From a value and a context (or None) to the variables that `init` creates for them. It is traced, never run."""
+
+
+@contextlib.contextmanager
+def held_to_init(
+    where: str, init: Init, variables: Variables, argument: str, value: Any, context: Any
+) -> Iterator[None]:
+    """Within it, variables that Flax finds missing or of another shape are refused in terms of the arguments.
+
+    Args:
+      where: class or function that refuses.
+      init: what `init` creates for a value and a context of given shapes.
+      variables: those that were passed.
+      argument: name of the value.
+      value: array, or its shape and dtype.
+      context: the same, or None.
+    Raises:
+      InvalidValueError: naming `argument`, `context` or `variables`, whichever is not as it was at `init`.
+    """
+    try:
+        yield
+    except _MISFITS as error:
+        received = {argument: _shape(value), "context": _shape(context)}
+        _refuse(error, where, _Difference(init, variables, value, context), received)
+
+
+@contextlib.contextmanager
+def variables_known() -> Iterator[None]:
+    """Within it, bijectors do not look for a context that was left out: their variables come from a larger module."""
+    token = _KNOWN.set(True)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 @contextlib.contextmanager
 def as_initialised(
-    module: nn.Module, argument: str, value: Array, context: Array | None, batch_ndims: int
+    module: nn.Module, argument: str, value: Array, context: Array | None, x_event_shape: Shape, batch_ndims: int
 ) -> Iterator[None]:
-    """Raises `InvalidValueError`, in terms of the arguments, where Flax finds parameters of another shape or none.
-
-    A context that is left out is told by parameters that only a context needs: all modules of jflows name those
-    "context". A conditioner of your own is helped if it does so too.
-    """
+    """`held_to_init` for a bijector in one of its directions; it refuses a context that is left out, too."""
     where = type(module).__name__
     if context is not None and context.ndim <= batch_ndims and jnp.issubdtype(context.dtype, jnp.floating):
         rule = f"must have its features on axes of their own, after the {batch_ndims} batch axes of {argument}"
         raise InvalidValueError(where, "context", rule, _shape(context), "Write context[..., None] for one feature.")
-    if context is None and module.scope is not None and not module.scope.path and not module.is_initializing():
-        names = {part for path in flatten_dict(module.variables.get("params", {})) for part in path}
-        if any("context" in name for name in names):
-            raise InvalidValueError(where, "context", "must be given, as at `init`", None, "Pass context=...")
+    x = _Example(tuple(x_event_shape), value.dtype)
+    given = None if context is None else _Example(context.shape[batch_ndims:], context.dtype)
+    is_whole = module.scope is not None and not module.scope.path and not module.is_initializing()
+    if context is None and is_whole and not _KNOWN.get():
+        unbound, variables = module.unbind()
+        difference = _Difference(_Init(unbound), variables, x, None)
+        unread = difference.unread()
+        if unread and not difference.missing():  # else they are the variables of another bijector
+            rule, fix = "must be given, as at `init`", "Pass context=..."
+            raise InvalidValueError(where, "context", rule, f"None, which leaves {unread[0]} without use", fix)
     try:
-        yield
-    except errors.ScopeParamShapeError as error:
-        of_context = "context" in _parameter(error)
-        argument, got = ("context", _shape(context)) if of_context else (argument, _shape(value))
-        rule = f"must have the sizes that it had at `init`, by parameter {_parameter(error)}"
-        raise InvalidValueError(where, argument, rule, got, "Or call `init` again with such data.") from error
-    except errors.ScopeParamNotFoundError as error:
-        if "context" in _parameter(error):
-            rule, fix = "must be None, as at `init`", "Leave it out, or call `init` with a context."
-            raise InvalidValueError(where, "context", rule, _shape(context), fix) from error
-        rule = f"must hold parameter {_parameter(error)}"
-        fix = "Pass what `init` of this bijector has returned."
-        raise InvalidValueError(where, "variables", rule, None, fix) from error
+        with variables_known():
+            yield
+    except _MISFITS as error:
+        unbound, variables = module.unbind()
+        received = {argument: _shape(value), "context": _shape(context)}
+        _refuse(error, where, _Difference(_Init(unbound), variables, x, given), received)
 
 
 def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
@@ -58,11 +107,124 @@ def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
     return stored
 
 
-def _parameter(error: errors.FlaxError) -> str:
-    """Path of the parameter that Flax's message names first, in quotes, and then its scope."""
-    _, name, _, scope, _ = str(error).split('"', 4)
-    return f"{scope.strip('/')}/{name}".lstrip("/")
+def _refuse(error: Exception, where: str, difference: "_Difference", received: Mapping[str, str]) -> None:
+    """Raises in terms of the arguments; the error itself if it has another cause."""
+    argument = next(iter(received))
+    missing, misshapen = difference.missing(), difference.misshapen()
+    again = "Or call `init` again with such data."
+    if missing and difference.fits_without_context():
+        fix = "Leave it out, or call `init` with a context."
+        raise InvalidValueError(where, "context", "must be None, as at `init`", received["context"], fix) from error
+    if missing:
+        fix = "Pass what `init` has returned."
+        raise InvalidValueError(where, "variables", f"must hold {missing[0]}", None, fix) from error
+    if misshapen:
+        blamed = "context" if difference.is_of_context(misshapen) else argument
+        rule = f"must have the sizes that it had at `init`, by {misshapen[0]}"
+        raise InvalidValueError(where, blamed, rule, received[blamed], again) from error
+    raise error
 
 
-def _shape(value: Array | None) -> str:
-    return "None" if value is None else f"shape {value.shape}"
+@dataclasses.dataclass(frozen=True)
+class _Example:
+    """One event. What `init` creates depends on its shape, hardly on its dtype: results are shared between dtypes."""
+
+    event_shape: Shape
+    dtype: Any = dataclasses.field(compare=False)
+
+    @property
+    def struct(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, *self.event_shape), self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Init:
+    """`init` of an unbound bijector."""
+
+    module: nn.Module
+
+    def __call__(self, x: Any, context: Any) -> Variables:
+        return self.module.init(jax.random.key(0), x, context, method="inverse_and_log_det")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Difference:
+    """Variables that were passed, beside those that `init` creates for the inputs."""
+
+    init: Init
+    variables: Variables
+    value: Any
+    context: Any
+
+    def _wanted(self, context: Any) -> dict[str, Shape] | None:
+        return _created(self.init, self.value, context)
+
+    def missing(self) -> list[str]:
+        """What `init` creates and was not passed."""
+        wanted, given = self._wanted(self.context) or {}, _shapes(self.variables)
+        return [name for name in wanted if name not in given]
+
+    def misshapen(self) -> list[str]:
+        """What was passed in another shape."""
+        wanted, given = self._wanted(self.context) or {}, _shapes(self.variables)
+        return [name for name in wanted if given.get(name, wanted[name]) != wanted[name]]
+
+    def unread(self) -> list[str]:
+        """What was passed and `init` does not create."""
+        wanted = self._wanted(self.context)
+        return [] if wanted is None else [name for name in _shapes(self.variables) if name not in wanted]
+
+    def fits_without_context(self) -> bool:
+        """Whether the variables are exactly those of the value alone."""
+        return self.context is not None and self._wanted(None) == _shapes(self.variables)
+
+    def is_of_context(self, names: list[str]) -> bool:
+        """Whether the shapes of all these follow from that of the context."""
+        if self.context is None:
+            return False
+        wanted, wider = self._wanted(self.context), self._wanted(_wider(self.context))
+        return wanted is not None and wider is not None and all(wanted[name] != wider.get(name) for name in names)
+
+
+def _wider(context: Any) -> Any:
+    """A context with one feature more."""
+    if isinstance(context, _Example):
+        return _Example((*context.event_shape[:-1], (*context.event_shape, 0)[-1] + 1), context.dtype)
+    shape = jnp.shape(context)
+    return jax.ShapeDtypeStruct((*shape[:-1], (*shape, 0)[-1] + 1), jnp.result_type(context))
+
+
+def _created(init: Init, value: Any, context: Any) -> dict[str, Shape] | None:
+    """Names and shapes of what `init` creates; None if it refuses such inputs."""
+    try:
+        hash((init, value, context))
+    except TypeError:  # arrays, or a bijector of the user's with such fields
+        return _traced(init, value, context)
+    return _remembered(init, value, context)
+
+
+def _traced(init: Init, value: Any, context: Any) -> dict[str, Shape] | None:
+    structs = [given.struct if isinstance(given, _Example) else given for given in (value, context)]
+    try:
+        with variables_known():
+            return _shapes(jax.eval_shape(init, *structs))
+    except Exception:  # a guess at inputs need not be one that the code of a user takes
+        return None
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_traced)
+
+
+def _shapes(variables: Variables) -> dict[str, Shape]:
+    """By the names of the leaves, such as "parameter layers_0/raw"."""
+    named = {}
+    leaves: Mapping[tuple, Any] = flatten_dict(dict(variables))
+    for path, leaf in leaves.items():
+        if path[0] not in _RECORDS:
+            kind = "parameter" if path[0] == "params" else path[0]
+            named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)
+    return named
+
+
+def _shape(value: Any) -> str:
+    return "None" if value is None else f"shape {jnp.shape(value)}"

@@ -5,16 +5,17 @@ by saying how many parameters an element takes and by giving the two directions.
 """
 
 import abc
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
-from flax import linen as nn
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive, kind_of
+from jflows.modules import Module
 from jflows.ops.affine import SCALE_KINDS, bounded_log_scale
+from jflows.options import Option, Positive
 from jflows.typing import Array
 
 
-class InnerMap(nn.Module, abc.ABC):
+class InnerMap(Module, abc.ABC):
     """An elementwise bijection x <-> z of one element, given `num_params` numbers.
 
     Shapes:
@@ -22,8 +23,11 @@ class InnerMap(nn.Module, abc.ABC):
       spline runs over a contiguous axis.
     """
 
-    allows_invertible_backprop = True  # False where one of the directions is solved numerically
-    owns_params = False  # True where it has Flax parameters beside `params`: one instance then serves one place only
+    # What errors say where one is given in place of a bijector.
+    belongs: ClassVar[str] = "An inner map goes into Elementwise(inner) or Coupling(conditioner, inner)."
+    allows_invertible_backprop: ClassVar[bool] = True  # False where one of the directions is solved numerically
+    # True where it has Flax parameters beside `params`: one instance then serves one place only.
+    owns_params: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -69,13 +73,8 @@ class Affine(InnerMap):
       InvalidValueError: for another `scale`, or if max_log_scale is not positive.
     """
 
-    scale: str = "tanh"
-    max_log_scale: float = 2.0
-
-    def __post_init__(self):
-        check_choice("Affine", "scale", self.scale, SCALE_KINDS)
-        check_positive("Affine", "max_log_scale", self.max_log_scale)
-        super().__post_init__()
+    scale: Annotated[str, Option(choices=SCALE_KINDS)] = "tanh"
+    max_log_scale: Positive = 2.0
 
     @property
     def num_params(self) -> int:
@@ -111,20 +110,8 @@ class PReLU(InnerMap):
         return values * jnp.exp(log_slope), log_slope
 
 
-def check_inner(where: str, inner: object) -> None:
-    """Raises `InvalidTypeError` unless `inner` is an inner map."""
-    if not isinstance(inner, InnerMap):
-        rule, fix = "must be an inner map such as Affine()", "Bijectors, such as Exp(), are listed in a Chain."
-        raise InvalidTypeError(where, "inner", rule, kind_of(inner), fix)
-
-
-def check_conditioner(where: str, conditioner: object, event_ndims: int) -> None:
-    """Raises unless `conditioner` is a module, and one for events of so many axes if it says for how many it is."""
-    if not isinstance(conditioner, nn.Module):
-        rule, fix = "must be a network such as jflows.nn.MLP()", "It needs __call__(x, num_features, context)."
-        raise InvalidTypeError(where, "conditioner", rule, kind_of(conditioner), fix)
-    wanted = getattr(conditioner, "event_ndims", event_ndims)
-    if wanted != event_ndims:
-        got = f"{type(conditioner).__name__} with event_ndims={wanted} in a map with event_ndims={event_ndims}"
-        fix = "Other axes would be taken for the batch. Set both alike."
-        raise InvalidValueError(where, "conditioner", "must be for events of the same axes", got, fix)
+Inner = Annotated[
+    InnerMap,
+    Option(noun="an inner map such as Affine()", fix="Bijectors, such as Exp(), are listed in a Chain."),
+]
+"""A field that holds an inner map."""

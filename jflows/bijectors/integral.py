@@ -1,12 +1,14 @@
 """`MonotoneIntegral`: the inner map of unconstrained monotonic neural networks."""
 
+from typing import Annotated, ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors.inner import InnerMap
-from jflows.errors import InvalidValueError, check_positive
 from jflows.ops.integral import integral, integral_inverse, quadrature_nodes
 from jflows.ops.planar import positive
+from jflows.options import Count, Counts, Fraction, Option, Positive
 from jflows.typing import Array
 
 
@@ -36,28 +38,13 @@ class MonotoneIntegral(InnerMap):
       InvalidValueError: if a setting is out of range.
     """
 
-    embedding_size: int = 8
-    hidden_sizes: tuple[int, ...] = (32, 32)
-    num_nodes: int = 33
-    bound: float = 5.0
-    min_slope: float = 1e-3
+    embedding_size: Count = 8
+    hidden_sizes: Counts = (32, 32)
+    num_nodes: Annotated[int, Option(low=3, odd=True)] = 33
+    bound: Positive = 5.0
+    min_slope: Fraction = 1e-3
 
-    owns_params = True
-
-    def __post_init__(self):
-        where = "MonotoneIntegral"
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        check_positive(where, "embedding_size", self.embedding_size)
-        check_positive(where, "bound", self.bound)
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise InvalidValueError(
-                where, "hidden_sizes", "must hold at least one positive size", repr(self.hidden_sizes)
-            )
-        if self.num_nodes < 3 or self.num_nodes % 2 == 0:
-            raise InvalidValueError(where, "num_nodes", "must be odd and at least 3", repr(self.num_nodes))
-        if not 0 < self.min_slope < 1:
-            raise InvalidValueError(where, "min_slope", "must lie in (0, 1)", repr(self.min_slope))
-        super().__post_init__()
+    owns_params: ClassVar[bool] = True
 
     @property
     def num_params(self) -> int:

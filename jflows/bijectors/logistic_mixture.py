@@ -1,10 +1,11 @@
 """Inner maps by the distribution function of a mixture of logistics: the coupling of Flow++, and Gaussianization."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
 from jflows.bijectors.base import report_largest
 from jflows.bijectors.inner import Affine, InnerMap
-from jflows.errors import InvalidValueError, check_positive
 from jflows.ops.affine import bounded_log_scale
 from jflows.ops.logistic_mixture import (
     invert_logit_cdf,
@@ -12,6 +13,7 @@ from jflows.ops.logistic_mixture import (
     logit_cdf,
     normal_logit_cdf,
 )
+from jflows.options import Count, Positive
 from jflows.typing import Array
 
 
@@ -34,14 +36,10 @@ class LogisticMixture(InnerMap):
     Numerics: the float32 way back is within 1e-5 while z lies where F has mass.
     """
 
-    num_components: int = 4
-    max_log_scale: float = 4.0
+    num_components: Count = 4
+    max_log_scale: Positive = 4.0
 
-    allows_invertible_backprop = False
-
-    def __post_init__(self):
-        _check_mixture("LogisticMixture", self.num_components, self.max_log_scale)
-        super().__post_init__()
+    allows_invertible_backprop: ClassVar[bool] = False
 
     @property
     def num_params(self) -> int:
@@ -83,14 +81,10 @@ class Gaussianize(InnerMap):
       InvalidValueError: if num_components < 1 or max_log_scale is not positive.
     """
 
-    num_components: int = 4
-    max_log_scale: float = 4.0
+    num_components: Count = 4
+    max_log_scale: Positive = 4.0
 
-    allows_invertible_backprop = False
-
-    def __post_init__(self):
-        _check_mixture("Gaussianize", self.num_components, self.max_log_scale)
-        super().__post_init__()
+    allows_invertible_backprop: ClassVar[bool] = False
 
     @property
     def num_params(self) -> int:
@@ -119,9 +113,3 @@ def _mixture(params: Array, max_log_scale: float) -> tuple[Array, Array, Array]:
     spread = jnp.linspace(-1, 1, num_components, dtype=params.dtype) if num_components > 1 else jnp.zeros(1)
     means = means + spread.astype(params.dtype)[:, None]
     return logits, means, bounded_log_scale(raw_log_scales, "tanh", max_log_scale)
-
-
-def _check_mixture(where: str, num_components: int, max_log_scale: float) -> None:
-    if num_components < 1:
-        raise InvalidValueError(where, "num_components", "must be at least 1", repr(num_components))
-    check_positive(where, "max_log_scale", max_log_scale)

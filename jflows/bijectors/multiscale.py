@@ -2,12 +2,15 @@
 
 import itertools
 import math
+from collections.abc import Iterator
+from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.compose import check_layers
+from jflows.bijectors.base import Bijector, Part
+from jflows.bijectors.compose import Layers, check_distinct
 from jflows.errors import InvalidValueError, check_event_shape
+from jflows.options import EventShape
 from jflows.typing import Array, Shape
 
 
@@ -37,22 +40,26 @@ class MultiScale(Bijector):
       InvalidValueError: if the numbers of levels and priors differ, or a level cannot take its image.
     """
 
-    image_shape: Shape
-    levels: tuple[Bijector, ...]
-    priors: tuple[Bijector, ...]
+    image_shape: EventShape
+    levels: Layers
+    priors: Layers
 
-    x_event_ndims = 3  # pyright: ignore[reportAssignmentType]
-    z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+    x_event_ndims: ClassVar[int] = 3
+    z_event_ndims: ClassVar[int] = 1
 
-    def __post_init__(self):
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))
-        object.__setattr__(self, "levels", check_layers("MultiScale", "levels", self.levels))
-        object.__setattr__(self, "priors", check_layers("MultiScale", "priors", self.priors))
-        check_layers("MultiScale", "levels, priors", (*self.levels, *self.priors))
+    def _check(self) -> None:
+        if len(self.image_shape) != 3:
+            rule = "must be (height, width, channels)"
+            raise InvalidValueError("MultiScale", "image_shape", rule, repr(self.image_shape))
+        check_distinct("MultiScale", ("levels", "priors"), (*self.levels, *self.priors))
+        for argument in ("levels", "priors"):
+            for bijector in getattr(self, argument):
+                if (bijector.x_event_ndims, bijector.z_event_ndims) != (3, 3):
+                    got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
+                    raise InvalidValueError("MultiScale", argument, "must map images (event_ndims=3)", got)
         if len(self.levels) != len(self.priors):
             got = f"{len(self.levels)} levels and {len(self.priors)} priors"
             raise InvalidValueError("MultiScale", "priors", "must have one entry per level", got)
-        super().__post_init__()
 
     def latent_shapes(self) -> tuple[Shape, ...]:
         """Event shape of every level's latent, finest first."""
@@ -114,6 +121,13 @@ class MultiScale(Bijector):
             standardised, level_log_det = self.levels[index].forward_and_log_det(u, context)
             log_det = log_det + level_log_det + prior_log_det
         return standardised, log_det
+
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        for index, (level, prior) in enumerate(zip(self.levels, self.priors, strict=True)):
+            yield Part(f"levels_{index}", level, x_event_shape)
+            height, width, channels = level.z_event_shape(x_event_shape)
+            yield Part(f"priors_{index}", prior, (height, width, channels))
+            x_event_shape = (height, width, _num_kept(channels))
 
 
 def _num_kept(channels: int) -> int:

@@ -1,14 +1,14 @@
 """Linear maps built from rotations and reflections: orthogonal ones, and the QR and SVD forms of any matrix."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors.linear import LinearMap, VolumePreservingMap
-from jflows.errors import check_choice, check_positive
 from jflows.ops import linear
 from jflows.ops.numerics import sum_event
+from jflows.options import Count, Ndims, Option
 from jflows.typing import Array
 
 ORTHOGONAL_MAPS = {"cayley": linear.cayley, "exp": linear.skew_exp}
@@ -35,12 +35,8 @@ class Householder(VolumePreservingMap):
     Numerics: float32 round trip about 1e-6.
     """
 
-    num_reflections: int | None = None
-    event_ndims: int = 1
-
-    def __post_init__(self):
-        _check_num_reflections(self, self.num_reflections)
-        super().__post_init__()
+    num_reflections: Count | None = None
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _weights(self, channels: int, dtype: Any) -> Array:
@@ -76,12 +72,8 @@ class Orthogonal(VolumePreservingMap):
     Numerics: float32 round trip about 1e-6, and about 1e-5 for angles of several turns with "exp".
     """
 
-    parametrisation: str = "cayley"
-    event_ndims: int = 1
-
-    def __post_init__(self):
-        check_choice("Orthogonal", "parametrisation", self.parametrisation, tuple(ORTHOGONAL_MAPS))
-        super().__post_init__()
+    parametrisation: Annotated[str, Option(choices=tuple(ORTHOGONAL_MAPS))] = "cayley"
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _weights(self, channels: int, dtype: Any) -> Array:
@@ -122,12 +114,8 @@ class QRLinear(LinearMap):
     Numerics: float32 round trip about 1e-5 while the condition number of R stays below 1e2.
     """
 
-    num_reflections: int | None = None
-    event_ndims: int = 1
-
-    def __post_init__(self):
-        _check_num_reflections(self, self.num_reflections)
-        super().__post_init__()
+    num_reflections: Count | None = None
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _weights(self, channels: int, dtype: Any) -> tuple[Array, Array]:
@@ -170,12 +158,8 @@ class SVDLinear(LinearMap):
     Numerics: float32 round trip about 1e-6 times the condition number.
     """
 
-    num_reflections: int | None = None
-    event_ndims: int = 1
-
-    def __post_init__(self):
-        _check_num_reflections(self, self.num_reflections)
-        super().__post_init__()
+    num_reflections: Count | None = None
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _weights(self, channels: int, dtype: Any) -> tuple[Array, Array, Array]:
@@ -192,11 +176,6 @@ class SVDLinear(LinearMap):
 
     def _log_abs_det(self, weights: Any) -> Array:
         return sum_event(weights[1], 1)
-
-
-def _check_num_reflections(module: LinearMap, num_reflections: int | None) -> None:
-    if num_reflections is not None:
-        check_positive(type(module).__name__, "num_reflections", num_reflections)
 
 
 def _vectors(module: LinearMap, name: str, num_reflections: int | None, channels: int, dtype: Any) -> Array:

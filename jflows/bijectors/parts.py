@@ -1,20 +1,21 @@
 """Bijectors that treat the parts of an event differently: `Masked`, `Stack`, `Split`; and copies of one: `Vmap`."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.compose import check_layers
-from jflows.errors import InvalidValueError, check_choice
+from jflows.bijectors.base import Bijector, Part, SameShape
+from jflows.bijectors.compose import Layers, check_distinct
+from jflows.errors import InvalidValueError
 from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
+from jflows.options import Count, Counts, Option, Seed
 from jflows.typing import Array, Shape
 
 
-class Masked(Bijector):
+class Masked(SameShape):
     """Applies a bijector to the elements of a vector where a mask is False; the others stay as they are.
 
         z = x where the mask is True;   z_rest = f^-1(x_rest)
@@ -32,16 +33,14 @@ class Masked(Bijector):
     """
 
     bijector: Bijector
-    mask: str = "half"
+    mask: Annotated[str, Option(choices=MASK_KINDS)] = "half"
     flip: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+    event_ndims: ClassVar[int] = 1
 
-    def __post_init__(self):
-        _check_vectors("Masked", "bijector", check_layers("Masked", "bijector", (self.bijector,)))
-        check_choice("Masked", "mask", self.mask, MASK_KINDS)
-        super().__post_init__()
+    def _check(self) -> None:
+        _check_vectors("Masked", "bijector", (self.bijector,))
 
     def _mask(self, event_shape: Shape) -> np.ndarray:
         return make_mask(self.mask, event_shape, self.flip, self.seed)
@@ -50,10 +49,6 @@ class Masked(Bijector):
         """The same shape, if the mask divides it and the bijector takes its part."""
         _check_same("Masked", self.bijector, (int(np.sum(~self._mask(x_event_shape))),))
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _run(self, method: Callable, values: Array, context: Array | None) -> tuple[Array, Array]:
         mask = self._mask(values.shape[-1:])
@@ -67,8 +62,20 @@ class Masked(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run(self.bijector.inverse_and_log_det, x, context)
 
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("bijector", self.bijector, (int(np.sum(~self._mask(x_event_shape))),))
 
-class Stack(Bijector):
+    def layer_names(self) -> list[str]:
+        return self.bijector.layer_names()
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        mask = self._mask(values.shape[-1:])
+        kept, rest = cut(values, mask)
+        inside = self.bijector.layer_values(rest, context, direction)
+        return [join(kept, value.reshape(rest.shape), mask) for value in inside]
+
+
+class Stack(SameShape):
     """Cuts a vector into consecutive parts and gives each to a bijector of its own.
 
         x = (f_1(z_1), ..., f_n(z_n))
@@ -85,19 +92,17 @@ class Stack(Bijector):
       InvalidValueError: if numbers or sizes do not fit.
     """
 
-    bijectors: tuple[Bijector, ...]
-    sizes: tuple[int, ...]
+    bijectors: Layers
+    sizes: Counts
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
+    event_ndims: ClassVar[int] = 1
 
-    def __post_init__(self):
-        object.__setattr__(self, "bijectors", check_layers("Stack", "bijectors", self.bijectors))
-        object.__setattr__(self, "sizes", tuple(self.sizes))
+    def _check(self) -> None:
+        check_distinct("Stack", "bijectors", self.bijectors)
         _check_vectors("Stack", "bijectors", self.bijectors)
-        if len(self.sizes) != len(self.bijectors) or min(self.sizes, default=0) < 1:
-            rule = f"must hold one positive size for each of {len(self.bijectors)} bijectors"
+        if len(self.sizes) != len(self.bijectors):
+            rule = f"must hold one size for each of {len(self.bijectors)} bijectors"
             raise InvalidValueError("Stack", "sizes", rule, repr(self.sizes))
-        super().__post_init__()
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape; its size is that of all parts together."""
@@ -107,10 +112,6 @@ class Stack(Bijector):
         for bijector, size in zip(self.bijectors, self.sizes, strict=True):
             _check_same("Stack", bijector, (size,))
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
         parts = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1)
@@ -124,8 +125,24 @@ class Stack(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run("inverse_and_log_det", x, context)
 
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        for index, (bijector, size) in enumerate(zip(self.bijectors, self.sizes, strict=True)):
+            yield Part(f"bijectors_{index}", bijector, (size,))
 
-class Split(Bijector):
+    def layer_names(self) -> list[str]:
+        return [name for bijector in self.bijectors for name in bijector.layer_names()]
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        parts, found = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1), []
+        order = range(len(parts)) if direction == "forward" else reversed(range(len(parts)))
+        for index in order:
+            for value in self.bijectors[index].layer_values(parts[index], context, direction):
+                parts[index] = value.reshape(parts[index].shape)
+                found.append(jnp.concatenate(parts, axis=-1))
+        return found
+
+
+class Split(SameShape):
     """Factors out half of the channels, standardised by a prior learned from the other half, which goes on alone.
 
         (h, y) = halves of the channels of prior^-1(x)
@@ -149,29 +166,22 @@ class Split(Bijector):
     bijector: Bijector
     prior: Bijector
 
-    def __post_init__(self):
-        check_layers("Split", "bijector, prior", (self.bijector, self.prior))
+    def _check(self) -> None:
+        check_distinct("Split", ("bijector", "prior"), (self.bijector, self.prior))
         ndims = {b_ndims for b in (self.bijector, self.prior) for b_ndims in (b.x_event_ndims, b.z_event_ndims)}
         if len(ndims) > 1:
             got = f"{self.bijector.x_event_ndims} and {self.prior.x_event_ndims}"
             raise InvalidValueError("Split", ("bijector", "prior"), "must agree on event_ndims", got, "Set them alike.")
-        super().__post_init__()
 
     @property
-    def x_event_ndims(self) -> int:
+    def event_ndims(self) -> int:
         return self.prior.x_event_ndims
-
-    z_event_ndims = x_event_ndims
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape, if prior and bijector take theirs."""
         _check_same("Split", self.prior, x_event_shape)
         _check_same("Split", self.bijector, (*x_event_shape[:-1], _num_kept(x_event_shape[-1])))
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         standardised, prior_log_det = self.prior.inverse_and_log_det(x, context)
@@ -185,6 +195,25 @@ class Split(Bijector):
         standardised = jnp.concatenate([kept, z[..., num_kept:]], axis=-1)
         x, prior_log_det = self.prior.forward_and_log_det(standardised, context)
         return x, log_det + prior_log_det
+
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("prior", self.prior, x_event_shape)
+        yield Part("bijector", self.bijector, (*x_event_shape[:-1], _num_kept(x_event_shape[-1])))
+
+    def layer_names(self) -> list[str]:
+        return self.bijector.layer_names() + self.prior.layer_names()
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        of_prior: list[Array] = []
+        if direction == "inverse":
+            of_prior = self.prior.layer_values(values, context, direction)
+            values = of_prior[-1]
+        kept, rest = jnp.split(values, [_num_kept(values.shape[-1])], axis=-1)
+        inside = self.bijector.layer_values(kept, context, direction)
+        found = [jnp.concatenate([value.reshape(kept.shape), rest], axis=-1) for value in inside]
+        if direction == "inverse":
+            return of_prior + found
+        return found + self.prior.layer_values(found[-1], context, direction)
 
 
 class Vmap(Bijector):
@@ -205,13 +234,7 @@ class Vmap(Bijector):
     """
 
     bijector: Bijector
-    size: int
-
-    def __post_init__(self):
-        check_layers("Vmap", "bijector", (self.bijector,))
-        if self.size < 1:
-            raise InvalidValueError("Vmap", "size", "must be at least 1", repr(self.size))
-        super().__post_init__()
+    size: Count
 
     @property
     def x_event_ndims(self) -> int:
@@ -235,17 +258,14 @@ class Vmap(Bijector):
             raise InvalidValueError("Vmap", "x", rule, f"event shape {tuple(event_shape)}", "Correct size.")
         return self.size
 
+    def _mapped(self, run: Callable[[Bijector, Array, Array | None], Any], ndims_in: int, out_axes: Any) -> Callable:
+        axes: Any = {"in_axes": (-1 - ndims_in, None), "out_axes": out_axes}
+        return nn.vmap(run, **axes, variable_axes={True: 0}, split_rngs={True: True}, axis_size=self.size)
+
     def _run(self, method: str, values: Array, context: Array | None, ndims: tuple[int, int]) -> tuple[Array, Array]:
         ndims_in, ndims_out = ndims
-        axes: Any = {"in_axes": (-1 - ndims_in, None), "out_axes": (-1 - ndims_out, -1)}
-        run = nn.vmap(
-            lambda bijector, values, context: getattr(bijector, method)(values, context),
-            **axes,
-            variable_axes={True: 0},
-            split_rngs={True: True},
-            axis_size=self.size,
-        )
-        values, log_dets = run(self.bijector, values, context)
+        run = lambda bijector, values, context: getattr(bijector, method)(values, context)
+        values, log_dets = self._mapped(run, ndims_in, (-1 - ndims_out, -1))(self.bijector, values, context)
         return values, jnp.sum(log_dets, axis=-1)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
@@ -255,6 +275,19 @@ class Vmap(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         ndims = (self.bijector.x_event_ndims, self.bijector.z_event_ndims)
         return self._run("inverse_and_log_det", x, context, ndims)
+
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("bijector", self.bijector, tuple(x_event_shape[1:]), copies=self.size)
+
+    def layer_names(self) -> list[str]:
+        return self.bijector.layer_names()
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        run = lambda bijector, values, context: bijector.layer_values(values, context, direction)
+        ndims_in = self.bijector.z_event_ndims if direction == "forward" else self.bijector.x_event_ndims
+        inside = self._mapped(run, ndims_in, 0)(self.bijector, values, context)
+        batch_ndims = values.ndim - 1 - ndims_in
+        return [jnp.moveaxis(value, 0, batch_ndims) for value in inside]
 
 
 def _num_kept(channels: int) -> int:

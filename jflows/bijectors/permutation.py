@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from jflows.bijectors.initialised import check_channels
 from jflows.bijectors.linear import VolumePreservingMap
-from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.errors import InvalidValueError
+from jflows.options import Ndims
 from jflows.typing import Array, Shape
 
 
@@ -24,7 +25,7 @@ class Reverse(VolumePreservingMap):
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     """
 
-    event_ndims: int = 1
+    event_ndims: Ndims = 1
 
     def _weights(self, channels: int, dtype: Any) -> None:
         return None
@@ -62,7 +63,7 @@ class SwapHalves(VolumePreservingMap):
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     """
 
-    event_ndims: int = 1
+    event_ndims: Ndims = 1
 
     def _weights(self, channels: int, dtype: Any) -> int:
         return channels // 2
@@ -85,16 +86,15 @@ class Permute(VolumePreservingMap):
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
-      InvalidTypeError: if order is not a tuple of int.
+      InvalidTypeError: if order is not a tuple of ints.
       InvalidValueError: if order is not a permutation, or x has another number of channels.
     """
 
     order: tuple[int, ...]
-    event_ndims: int = 1
+    event_ndims: Ndims = 1
 
-    def __post_init__(self):
+    def _check(self) -> None:
         check_permutation("Permute", "order", self.order)
-        super().__post_init__()
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape; the last axis must be as long as `order`."""
@@ -102,10 +102,6 @@ class Permute(VolumePreservingMap):
             rule = f"must have {len(self.order)} channels, one for each entry of `order`"
             raise InvalidValueError("Permute", "x", rule, f"shape {tuple(x_event_shape)}")
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     def _weights(self, channels: int, dtype: Any) -> np.ndarray:
         return np.asarray(self.order)
@@ -128,7 +124,7 @@ class RandomPermutation(VolumePreservingMap):
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: permutation int32 [channels].
     """
 
-    event_ndims: int = 1
+    event_ndims: Ndims = 1
 
     @nn.compact
     def _weights(self, channels: int, dtype: Any) -> Array:
@@ -144,10 +140,8 @@ class RandomPermutation(VolumePreservingMap):
         return z[..., jnp.argsort(weights)]
 
 
-def check_permutation(where: str, argument: str, order: Any) -> None:
-    """Raises unless `order` is a tuple that holds every number from 0 to its length - 1 once."""
-    if not isinstance(order, tuple) or not all(type(index) is int for index in order):
-        raise InvalidTypeError(where, argument, "must be a tuple of int", repr(order))
+def check_permutation(where: str, argument: str, order: tuple[int, ...]) -> None:
+    """Raises `InvalidValueError` unless `order` holds every number from 0 to its length - 1 once."""
     if not order or sorted(order) != list(range(len(order))):
         rule = f"must hold every number from 0 to {max(len(order), 1) - 1} once"
         raise InvalidValueError(where, argument, rule, repr(order))

@@ -1,16 +1,17 @@
 """What is done to dequantized pixels before a flow sees them; each counts in bits/dim."""
 
 import math
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 
-from jflows.bijectors.base import Bijector
-from jflows.errors import InvalidValueError
+from jflows.bijectors.base import SameShape
 from jflows.ops.numerics import constant_log_det, sum_event
+from jflows.options import NumBits, Option
 from jflows.typing import Array
 
 
-class CentredPixels(Bijector):
+class CentredPixels(SameShape):
     """Pixels in [0, 2^num_bits) from centred values in [-0.5, 0.5).
 
         x = 2^num_bits (z + 0.5)
@@ -22,13 +23,9 @@ class CentredPixels(Bijector):
       x: [*batch, height, width, channels] <-> z: the same; log_det: [*batch].
     """
 
-    num_bits: int = 8
+    num_bits: NumBits = 8
 
-    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        _check_num_bits("CentredPixels", self.num_bits)
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 3
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = math.prod(z.shape[-3:]) * self.num_bits * math.log(2)
@@ -39,7 +36,7 @@ class CentredPixels(Bijector):
         return x / 2**self.num_bits - 0.5, constant_log_det(x, 3, log_det)
 
 
-class LogitPixels(Bijector):
+class LogitPixels(SameShape):
     """Pixels in (0, 2^num_bits) from all reals, by a logit that stays clear of both ends.
 
         z = logit(p),  p = alpha + (1 - 2 alpha) x / 2^num_bits
@@ -62,16 +59,10 @@ class LogitPixels(Bijector):
     Numerics: values outside [0, 2^num_bits] give NaN, which is left visible.
     """
 
-    num_bits: int = 8
-    alpha: float = 0.05
+    num_bits: NumBits = 8
+    alpha: Annotated[float, Option(above=0, below=0.5)] = 0.05
 
-    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        _check_num_bits("LogitPixels", self.num_bits)
-        if not 0 < self.alpha < 0.5:
-            raise InvalidValueError("LogitPixels", "alpha", "must lie in (0, 0.5)", repr(self.alpha))
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 3
 
     def _log_probabilities(self, x: Array) -> tuple[Array, Array]:
         unit = x / 2**self.num_bits
@@ -91,8 +82,3 @@ class LogitPixels(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         log_p, log_not_p = self._log_probabilities(x)
         return log_p - log_not_p, self._log_det(log_p, log_not_p)
-
-
-def _check_num_bits(where: str, num_bits: int) -> None:
-    if not 1 <= num_bits <= 16:
-        raise InvalidValueError(where, "num_bits", "must be 1 to 16", repr(num_bits))

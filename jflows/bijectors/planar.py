@@ -1,19 +1,21 @@
 """Planar, radial and Sylvester flows: contractions and expansions along a few directions, with a learned context."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector, report_largest
+from jflows.bijectors.base import SameShape, report_largest
 from jflows.bijectors.context import moved_by_context
-from jflows.errors import InvalidValueError
 from jflows.ops import planar as ops
 from jflows.ops.numerics import sum_event
+from jflows.options import Fraction
 from jflows.typing import Array
 
 MIN_ALPHA = 1e-3  # of the radial flow, in units of z
 
 
-class Planar(Bijector):
+class Planar(SameShape):
     """Shears space along one vector, by an amount that depends on the position along another.
 
         x = z + u^ tanh(w^T z + b),   w^T u^ >= min_slope - 1
@@ -37,14 +39,10 @@ class Planar(Bijector):
       "inverse_residual" in "intermediates".
     """
 
-    min_slope: float = 1e-3
+    min_slope: Fraction = 1e-3
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        check_min_slope("Planar", self.min_slope)
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 1
+    allows_invertible_backprop: ClassVar[bool] = False
 
     @nn.compact
     def _params(self, values: Array, context: Array | None) -> tuple[Array, Array, Array, Array]:
@@ -73,7 +71,7 @@ class Planar(Bijector):
         return z, -_wide(ops.tanh_shear_log_slope(position, slope))
 
 
-class Radial(Bijector):
+class Radial(SameShape):
     """Contracts or expands space around a point.
 
         x = z + beta (z - z_0) / (alpha + r),   r = |z - z_0|,   alpha > 0,   beta >= (min_slope - 1) alpha
@@ -94,13 +92,9 @@ class Radial(Bijector):
       InvalidValueError: if min_slope is not in (0, 1).
     """
 
-    min_slope: float = 1e-3
+    min_slope: Fraction = 1e-3
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        check_min_slope("Radial", self.min_slope)
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 1
 
     @nn.compact
     def _params(self, values: Array, context: Array | None) -> tuple[Array, Array, Array]:
@@ -121,12 +115,6 @@ class Radial(Bijector):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         z, log_det = ops.radial_inverse(x, *self._params(x, context))
         return z, _wide(log_det)
-
-
-def check_min_slope(where: str, min_slope: float) -> None:
-    """Raises `InvalidValueError` unless 0 < min_slope < 1."""
-    if not 0 < min_slope < 1:
-        raise InvalidValueError(where, "min_slope", "must lie in (0, 1)", repr(min_slope))
 
 
 def _wide(log_det: Array) -> Array:

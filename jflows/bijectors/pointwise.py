@@ -10,13 +10,13 @@ import math
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid, softplus
 
-from jflows.bijectors.base import Bijector
-from jflows.errors import InvalidValueError, check_positive
+from jflows.bijectors.base import SameShape
 from jflows.ops.numerics import sum_event
+from jflows.options import Ndims, Positive
 from jflows.typing import Array
 
 
-class Pointwise(Bijector, kw_only=True):
+class Pointwise(SameShape, kw_only=True):
     """A fixed increasing function of one number, applied to every element of an event.
 
         x_i = f(z_i)
@@ -30,13 +30,7 @@ class Pointwise(Bijector, kw_only=True):
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     """
 
-    event_ndims: int = 1
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    event_ndims: Ndims = 1
 
     @abc.abstractmethod
     def _forward(self, z: Array) -> tuple[Array, Array]:
@@ -149,11 +143,7 @@ class LeakyReLU(Pointwise):
       InvalidValueError: if slope is not positive.
     """
 
-    slope: float = 0.1
-
-    def __post_init__(self):
-        check_positive("LeakyReLU", "slope", self.slope)
-        super().__post_init__()
+    slope: Positive = 0.1
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return _two_slopes(z, jnp.asarray(self.slope, z.dtype))
@@ -189,12 +179,7 @@ class Power(Pointwise):
       InvalidValueError: if exponent is not positive and finite.
     """
 
-    exponent: float = 2.0
-
-    def __post_init__(self):
-        if not 0 < self.exponent < math.inf:
-            raise InvalidValueError("Power", "exponent", "must be positive and finite", repr(self.exponent))
-        super().__post_init__()
+    exponent: Positive = 2.0
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return _power(z, self.exponent)

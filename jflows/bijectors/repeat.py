@@ -6,23 +6,25 @@ memory independent of depth too: the backward pass recomputes every step's input
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.compose import check_layers
-from jflows.errors import InvalidValueError, check_choice
+from jflows.bijectors.base import Bijector, Part, SameShape
+from jflows.bijectors.initialised import variables_known
+from jflows.errors import InvalidValueError
+from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 
 BACKPROP_MODES = ("standard", "remat", "invertible")
 RANDOM_STREAMS = ("dropout", "noise")  # Linen streams that are handed on to the steps, folded by step index
 
 
-class Repeat(Bijector):
+class Repeat(SameShape):
     """Applies `num_layers` copies of one layer, each with its own parameters, by a `lax.scan`.
 
         x = f_n(... f_2(f_1(z))),   all f_k of one architecture
@@ -56,15 +58,14 @@ class Repeat(Bijector):
     """
 
     layer: Bijector
-    num_layers: int
-    backprop: str = "standard"
-    anchor_every: int = 0
+    num_layers: Count
+    backprop: Annotated[str, Option(choices=BACKPROP_MODES)] = "standard"
+    anchor_every: Annotated[int, Option(low=0)] = 0
 
-    def __post_init__(self):
-        check_layers("Repeat", "layer", (self.layer,))
-        check_choice("Repeat", "backprop", self.backprop, BACKPROP_MODES)
-        if self.num_layers < 1:
-            raise InvalidValueError("Repeat", "num_layers", "must be at least 1", repr(self.num_layers))
+    def _check(self) -> None:
+        if self.layer.x_event_ndims != self.layer.z_event_ndims:
+            got = f"{type(self.layer).__name__}: {self.layer.x_event_ndims} axes -> {self.layer.z_event_ndims}"
+            raise InvalidValueError("Repeat", "layer", "must keep the event shape", got, "Put that layer in a Chain.")
         if self.anchor_every and (self.backprop != "invertible" or self.num_layers % self.anchor_every):
             rule = f"must be 0, or divide num_layers={self.num_layers} with backprop='invertible'"
             raise InvalidValueError("Repeat", "anchor_every", rule, repr(self.anchor_every))
@@ -72,19 +73,14 @@ class Repeat(Bijector):
             fix = "Use backprop='remat'."
             got = type(self.layer).__name__
             raise InvalidValueError("Repeat", "layer", "must be replayable for backprop='invertible'", got, fix)
-        super().__post_init__()
 
     @property
     def uses_invertible_backprop(self) -> bool:
         return self.backprop == "invertible" or super().uses_invertible_backprop
 
     @property
-    def x_event_ndims(self) -> int:
+    def event_ndims(self) -> int:
         return self.layer.x_event_ndims
-
-    @property
-    def z_event_ndims(self) -> int:
-        return self.layer.z_event_ndims
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape, if the layer keeps it."""
@@ -94,15 +90,38 @@ class Repeat(Bijector):
             raise InvalidValueError("Repeat", "layer", "must keep the event shape", got, "Put that layer in a Chain.")
         return z_event_shape
 
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
-
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run("forward_and_log_det", z, context)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self._run("inverse_and_log_det", x, context)
+
+    def parts(self) -> Iterator[tuple[str, Bijector]]:
+        yield "layers", self.layer
+
+    def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
+        yield Part("layers", self.layer, x_event_shape, copies=self.num_layers)
+
+    def layer_names(self) -> list[str]:
+        return [f"step {index + 1}" for index in range(self.num_layers)]
+
+    def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
+        steps = _Steps(self.layer.clone(parent=None, name=None), direction, self.num_layers)
+        keys = {name: self.make_rng(name) for name in RANDOM_STREAMS if self.has_rng(name)}
+
+        def body(values: Array, per_step: Any) -> tuple[Array, Array]:
+            values = steps.apply(direction, per_step[0], context, keys, per_step[1], values)
+            return values, values
+
+        per_step = (self._stacked(), steps.indices())
+        stacked = lax.scan(body, values, per_step, reverse=direction == "inverse")[1]
+        found = [stacked[index] for index in range(self.num_layers)]  # stored in the order of `forward`
+        return found if direction == "forward" else found[::-1]
+
+    def _stacked(self) -> Variables:
+        """The variables of all steps."""
+        assert self.scope is not None
+        return {c: tree["layers"] for c, tree in self.scope.variables().items() if "layers" in tree}
 
     def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
         layer = self.layer.clone(parent=None, name=None)
@@ -113,8 +132,7 @@ class Repeat(Bijector):
         if self.is_initializing() and not self.has_variable("params", "layers"):
             for collection, stacked in steps.init(self.make_rng("params"), keys, values, context).items():
                 self.put_variable(collection, "layers", stacked)
-        assert self.scope is not None
-        variables = {c: tree["layers"] for c, tree in self.scope.variables().items() if "layers" in tree}
+        variables = self._stacked()
         mutable = [c for c in (*variables, "intermediates") if c != "params" and self.is_mutable_collection(c)]
         if mutable and not self.is_initializing():
             values, log_det, updates = steps.run_and_update(variables, context, keys, values, mutable)
@@ -146,7 +164,8 @@ class _Steps:
 
     def apply(self, method, variables, context, keys, index, values, mutable=False) -> Any:
         rngs = {name: jax.random.fold_in(key, index) for name, key in keys.items()}
-        return self.layer.apply(variables, values, context, method=method, rngs=rngs, mutable=mutable)
+        with variables_known():
+            return self.layer.apply(variables, values, context, method=method, rngs=rngs, mutable=mutable)
 
     def init(self, key, keys, values, context) -> Variables:
         def body(values, per_step):

@@ -1,14 +1,16 @@
 """Bijectors of events' shapes; all have log_det = 0, and all but `Haar` only move numbers."""
 
 import math
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from jflows.bijectors.base import Bijector
 from jflows.bijectors.permutation import check_permutation
-from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_event_shape
+from jflows.errors import InvalidValueError, check_event_shape
 from jflows.ops import reshape
 from jflows.ops.numerics import zero_log_det
+from jflows.options import EventShape, Option
 from jflows.typing import Array, Shape
 
 
@@ -28,19 +30,16 @@ class Squeeze(Bijector):
       InvalidValueError: if height or width is not a multiple of `factor`, or for an order that does not exist.
     """
 
-    factor: int = 2
-    order: str = "glow"
+    factor: Annotated[int, Option(low=2)] = 2
+    order: Annotated[str, Option(choices=reshape.SQUEEZE_ORDERS)] = "glow"
 
-    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
+    x_event_ndims: ClassVar[int] = 3
+    z_event_ndims: ClassVar[int] = 3
 
-    def __post_init__(self):
-        if self.factor < 2:
-            raise InvalidValueError("Squeeze", "factor", "must be at least 2", repr(self.factor))
-        check_choice("Squeeze", "order", self.order, reshape.SQUEEZE_ORDERS)
+    def _check(self) -> None:
         if self.order == "realnvp" and self.factor != 2:
             fix = 'Use order="glow".'
             raise InvalidValueError("Squeeze", "factor", 'must be 2 with order="realnvp"', repr(self.factor), fix)
-        super().__post_init__()
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """(height, width, channels) -> (height / factor, width / factor, channels * factor**2)."""
@@ -73,7 +72,8 @@ class Haar(Bijector):
     Numerics: float32 round trip about 1e-7 of the largest pixel of a block.
     """
 
-    x_event_ndims = z_event_ndims = 3  # pyright: ignore[reportAssignmentType]
+    x_event_ndims: ClassVar[int] = 3
+    z_event_ndims: ClassVar[int] = 3
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """(height, width, channels) -> (height / 2, width / 2, 4 * channels)."""
@@ -101,24 +101,18 @@ class Reshape(Bijector):
     Shapes:
       x: [*batch, *x_shape] <-> z: [*batch, *z_shape]; log_det: [*batch].
     Raises:
-      InvalidTypeError: if a shape is not a tuple of int.
+      InvalidTypeError: if a shape is not a tuple of ints.
       InvalidValueError: if a shape has an entry that is not positive, the sizes differ, or an event has another shape.
     """
 
-    x_shape: tuple[int, ...]
-    z_shape: tuple[int, ...]
+    x_shape: EventShape
+    z_shape: EventShape
 
-    def __post_init__(self):
-        for argument, shape in (("x_shape", self.x_shape), ("z_shape", self.z_shape)):
-            if not isinstance(shape, tuple) or not all(type(size) is int for size in shape):
-                raise InvalidTypeError("Reshape", argument, "must be a tuple of int", repr(shape))
-            if any(size < 1 for size in shape):
-                raise InvalidValueError("Reshape", argument, "must have positive entries", repr(shape))
+    def _check(self) -> None:
         size = math.prod(self.x_shape)
         if math.prod(self.z_shape) != size:
             rule = f"must have as many elements as x_shape {self.x_shape}, {size}"
             raise InvalidValueError("Reshape", "z_shape", rule, f"{self.z_shape} with {math.prod(self.z_shape)}")
-        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:
@@ -158,15 +152,14 @@ class Transpose(Bijector):
     Shapes:
       x: [*batch, *event] <-> z: [*batch, *transposed event]; log_det: [*batch].
     Raises:
-      InvalidTypeError: if axes is not a tuple of int.
+      InvalidTypeError: if axes is not a tuple of ints.
       InvalidValueError: if axes is not a permutation.
     """
 
     axes: tuple[int, ...]
 
-    def __post_init__(self):
+    def _check(self) -> None:
         check_permutation("Transpose", "axes", self.axes)
-        super().__post_init__()
 
     @property
     def x_event_ndims(self) -> int:

@@ -1,21 +1,22 @@
 """The residual block of i-ResNets and Residual Flows: invertible because its network is a contraction."""
 
 from collections.abc import Callable
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
-from jflows.bijectors.base import Bijector, report_largest
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.bijectors.base import SameShape, report_largest
+from jflows.modules import Network, check_conditioner
 from jflows.ops import trace
 from jflows.ops.root_finding import solve_fixed_point
+from jflows.options import Count, Fraction, Ndims, Option, Positive
 from jflows.typing import Array, PyTree
 
 ESTIMATORS = ("exact", "truncated", "roulette")
 
 
-class Residual(Bijector):
+class Residual(SameShape):
     """Adds a network of Lipschitz constant below 1: explicit from data to latent, a fixed point the other way.
 
         z = x + g(x, context),   Lip(g) < 1
@@ -58,34 +59,19 @@ class Residual(Bijector):
       most: 20 with Lip = 0.5 in float32, 1100 with 0.97 in float64, where 1000 leave an error of 1e-13.
     """
 
-    network: nn.Module
-    estimator: str = "exact"
-    num_terms: int = 4
-    stop_probability: float = 0.05
-    noise: str = "rademacher"
-    tolerance: float | None = None
-    max_iterations: int = 1000
-    event_ndims: int = 1
+    network: Network
+    estimator: Annotated[str, Option(choices=ESTIMATORS)] = "exact"
+    num_terms: Count = 4
+    stop_probability: Fraction = 0.05
+    noise: Annotated[str, Option(choices=trace.NOISE_KINDS)] = "rademacher"
+    tolerance: Positive | None = None
+    max_iterations: Count = 1000
+    event_ndims: Ndims = 1
 
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
+    allows_invertible_backprop: ClassVar[bool] = False
 
-    def __post_init__(self):
-        check_choice("Residual", "estimator", self.estimator, ESTIMATORS)
-        check_choice("Residual", "noise", self.noise, trace.NOISE_KINDS)
-        check_positive("Residual", "num_terms", self.num_terms)
-        check_positive("Residual", "max_iterations", self.max_iterations)
-        if self.tolerance is not None:
-            check_positive("Residual", "tolerance", self.tolerance)
-        if not 0 < self.stop_probability < 1:
-            rule = "must lie in (0, 1)"
-            raise InvalidValueError("Residual", "stop_probability", rule, repr(self.stop_probability))
-        super().__post_init__()
-
-    @property
-    def x_event_ndims(self) -> int:
-        return self.event_ndims
-
-    z_event_ndims = x_event_ndims
+    def _check(self) -> None:
+        check_conditioner("Residual", "network", self.network, self.event_ndims)
 
     @property
     def needs_key(self) -> bool:

@@ -5,14 +5,16 @@ widths, heights and slopes. All start at the identity: zero parameters give equa
 """
 
 import abc
+from typing import Annotated
 
 import jax.numpy as jnp
 
 from jflows.bijectors.inner import InnerMap
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.errors import InvalidValueError
 from jflows.ops import polynomial_splines as polynomial
 from jflows.ops import splines
 from jflows.ops.affine import bounded_log_scale
+from jflows.options import Count, Fraction, Option, Positive
 from jflows.typing import Array
 
 MAX_LOG_BOUND_RATIO = 2.0  # a learned bound stays within exp(+-2) of the given one
@@ -32,17 +34,14 @@ class Spline(InnerMap):
       InvalidValueError: if there are too few bins or the bound is not positive.
     """
 
-    num_bins: int = 8
-    bound: float = 5.0
+    num_bins: Count = 8
+    bound: Positive = 5.0
     learn_bound: bool = False
 
-    def __post_init__(self):
-        where = type(self).__name__
+    def _check(self) -> None:
         if self.num_bins < self._fewest_bins:
             rule, fix = f"must be at least {self._fewest_bins}", "With fewer the spline is a straight line."
-            raise InvalidValueError(where, "num_bins", rule, repr(self.num_bins), fix)
-        check_positive(where, "bound", self.bound)
-        super().__post_init__()
+            raise InvalidValueError(type(self).__name__, "num_bins", rule, repr(self.num_bins), fix)
 
     @property
     def _fewest_bins(self) -> int:
@@ -102,14 +101,13 @@ class LinearSpline(Spline):
       InvalidValueError: if an argument is out of range.
     """
 
-    bins: str = "equal"
-    min_width: float = 1e-3
-    min_height: float = 1e-3
+    bins: Annotated[str, Option(choices=("equal", "learned"))] = "equal"
+    min_width: Fraction = 1e-3
+    min_height: Fraction = 1e-3
 
-    def __post_init__(self):
-        check_choice("LinearSpline", "bins", self.bins, ("equal", "learned"))
+    def _check(self) -> None:
+        super()._check()
         _check_least("LinearSpline", self.num_bins, min_width=self.min_width, min_height=self.min_height)
-        super().__post_init__()
 
     @property
     def _num_unit_params(self) -> int:
@@ -147,13 +145,12 @@ class QuadraticSpline(Spline):
       InvalidValueError: if an argument is out of range.
     """
 
-    min_width: float = 1e-3
-    min_slope: float = 1e-3
+    min_width: Fraction = 1e-3
+    min_slope: Fraction = 1e-3
 
-    def __post_init__(self):
+    def _check(self) -> None:
+        super()._check()
         _check_least("QuadraticSpline", self.num_bins, min_width=self.min_width)
-        _check_min_slope("QuadraticSpline", self.min_slope)
-        super().__post_init__()
 
     @property
     def _fewest_bins(self) -> int:
@@ -191,12 +188,12 @@ class CubicSpline(Spline):
     Numerics: the inverse runs Newton's method to rounding; its derivatives are implicit.
     """
 
-    min_width: float = 1e-3
-    min_height: float = 1e-3
+    min_width: Fraction = 1e-3
+    min_height: Fraction = 1e-3
 
-    def __post_init__(self):
+    def _check(self) -> None:
+        super()._check()
         _check_least("CubicSpline", self.num_bins, min_width=self.min_width, min_height=self.min_height)
-        super().__post_init__()
 
     @property
     def _num_unit_params(self) -> int:
@@ -250,20 +247,18 @@ class RationalQuadraticSpline(Spline):
       ([-9.0, 0.5], [0.0, 0.0])
     """
 
-    boundary: str = "linear"
-    min_width: float = 1e-3
-    min_height: float = 1e-3
-    min_slope: float = 1e-3
+    boundary: Annotated[str, Option(choices=splines.BOUNDARIES)] = "linear"
+    min_width: Fraction = 1e-3
+    min_height: Fraction = 1e-3
+    min_slope: Fraction = 1e-3
 
-    def __post_init__(self):
+    def _check(self) -> None:
+        super()._check()
         where = "RationalQuadraticSpline"
-        check_choice(where, "boundary", self.boundary, splines.BOUNDARIES)
         _check_least(where, self.num_bins, min_width=self.min_width, min_height=self.min_height)
-        _check_min_slope(where, self.min_slope)
         if self.boundary == "circular" and self.learn_bound:
             rule = "must be False with boundary='circular', as the period is fixed"
             raise InvalidValueError(where, "learn_bound", rule, "True")
-        super().__post_init__()
 
     @property
     def _num_unit_params(self) -> int:
@@ -300,11 +295,6 @@ class RationalQuadraticSpline(Spline):
 
 def _check_least(where: str, num_bins: int, **least: float) -> None:
     for argument, value in least.items():
-        if not (value > 0 and value * num_bins < 1):
-            rule = f"must be positive and below 1 / {num_bins}, as {num_bins} bins share the interval"
+        if value * num_bins >= 1:
+            rule = f"must be below 1 / {num_bins}, as {num_bins} bins share the interval"
             raise InvalidValueError(where, argument, rule, repr(value), "Lower it, or take fewer bins.")
-
-
-def _check_min_slope(where: str, min_slope: float) -> None:
-    if not 0 < min_slope < 1:
-        raise InvalidValueError(where, "min_slope", "must lie in (0, 1), as raw 0 stands for slope 1", repr(min_slope))

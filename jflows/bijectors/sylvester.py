@@ -1,21 +1,23 @@
 """Sylvester flows: the planar flow with several units at once."""
 
+from typing import Annotated, ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors.base import Bijector, report_largest
+from jflows.bijectors.base import SameShape, report_largest
 from jflows.bijectors.context import moved_by_context
-from jflows.bijectors.planar import check_min_slope
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.errors import InvalidValueError
 from jflows.ops import sylvester as ops
 from jflows.ops.numerics import sum_event
 from jflows.ops.planar import positive
+from jflows.options import Count, Fraction, Option
 from jflows.typing import Array, Shape
 
 MIN_DIAGONAL = 1e-3  # of R~, by which the diagonal of R is divided
 
 
-class Sylvester(Bijector):
+class Sylvester(SameShape):
     """A residual layer with orthogonal and triangular weights, whose determinant and inverse are cheap.
 
         x = z + Q R tanh(R~ Q^T z + b),   Q^T Q = I,   R, R~ upper triangular,   r_ii r~_ii >= min_slope - 1
@@ -44,20 +46,13 @@ class Sylvester(Bijector):
       "inverse_residual" in "intermediates".
     """
 
-    num_units: int = 1
-    orthogonal: str = "householder"
-    num_reflections: int = 8
-    min_slope: float = 1e-3
+    num_units: Count = 1
+    orthogonal: Annotated[str, Option(choices=("householder", "qr"))] = "householder"
+    num_reflections: Count = 8
+    min_slope: Fraction = 1e-3
 
-    x_event_ndims = z_event_ndims = 1  # pyright: ignore[reportAssignmentType]
-    allows_invertible_backprop = False  # pyright: ignore[reportAssignmentType]
-
-    def __post_init__(self):
-        check_positive("Sylvester", "num_units", self.num_units)
-        check_positive("Sylvester", "num_reflections", self.num_reflections)
-        check_choice("Sylvester", "orthogonal", self.orthogonal, ("householder", "qr"))
-        check_min_slope("Sylvester", self.min_slope)
-        super().__post_init__()
+    event_ndims: ClassVar[int] = 1
+    allows_invertible_backprop: ClassVar[bool] = False
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
         """The same shape; it must have room for `num_units` orthogonal directions."""
@@ -65,10 +60,6 @@ class Sylvester(Bijector):
             rule = f"must have at least num_units={self.num_units} dimensions"
             raise InvalidValueError("Sylvester", "x", rule, f"shape {tuple(x_event_shape)}", "Lower num_units.")
         return tuple(x_event_shape)
-
-    def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
-        return self.z_event_shape(z_event_shape)
 
     @nn.compact
     def _matrices(self, values: Array, context: Array | None) -> tuple[Array, Array, Array, Array, Array]:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,11 @@ from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.errors import InvalidValueError, kind_of
+from jflows.modules import Network, check_conditioner
 from jflows.ops.numerics import sum_event
 from jflows.ops.root_finding import solve_and_count
+from jflows.options import Count, Option
 from jflows.typing import Array, Key, Shape, Variables
 
 SPREAD = 0.8  # deviation of the starting means when there are many; KL(N(0, 1) | start) is then below 0.0024 nats
@@ -53,33 +55,22 @@ class AutoregressiveMixture(Base):
       z: [*batch, *event_shape], log_prob: [*batch]; context: what the conditioner takes, or None. The conditioner gives
       [*batch, 3 K D] features. `params`: start [3 K, D] and those of the conditioner.
     Raises:
-      InvalidTypeError: if the conditioner is not a module.
+      InvalidTypeError: if the conditioner is not a module with `__call__(x, num_features, context)`.
       InvalidValueError: for a conditioner that is not autoregressive or not one of vectors, num_components below 1, or
         a min_scale out of range.
     Numerics: samples are differentiable with the component of each coordinate held fixed, which is the gradient of the
       distribution for K = 1 only; `log_prob` has all gradients.
     """
 
-    conditioner: nn.Module
-    num_components: int = 10
-    min_scale: float = 1e-3
+    conditioner: Network
+    num_components: Count = 10
+    min_scale: Annotated[float, Option(above=0, below=0.5)] = 1e-3
 
-    def __post_init__(self):
-        where = type(self).__name__
-        if not isinstance(self.conditioner, nn.Module):
-            fix = "It needs __call__(x, num_features, context)."
-            rule = "must be a network such as jflows.nn.MADE()"
-            raise InvalidTypeError(where, "conditioner", rule, kind_of(self.conditioner), fix)
-        serves = (
-            getattr(self.conditioner, "is_autoregressive", True) and getattr(self.conditioner, "event_ndims", 1) == 1
-        )
-        if not serves:
+    def _check(self) -> None:
+        check_conditioner("AutoregressiveMixture", "conditioner", self.conditioner, event_ndims=1)
+        if not getattr(self.conditioner, "is_autoregressive", True):
             got, fix = kind_of(self.conditioner), "Use MADE, or Transformer(event_ndims=1, causal=True)."
-            raise InvalidValueError(where, "conditioner", "must be autoregressive, over vectors", got, fix)
-        check_positive(where, "num_components", self.num_components)
-        if not 0 < self.min_scale < 0.5:
-            raise InvalidValueError(where, "min_scale", "must lie in (0, 0.5)", repr(self.min_scale))
-        super().__post_init__()
+            raise InvalidValueError("AutoregressiveMixture", "conditioner", "must be autoregressive", got, fix)
 
     @property
     def is_reparameterized(self) -> bool:

@@ -3,13 +3,14 @@
 import abc
 
 import jax.numpy as jnp
-from flax import linen as nn
 
 from jflows.errors import InvalidValueError
+from jflows.modules import Module
+from jflows.options import EventShape
 from jflows.typing import Array, Key, Shape
 
 
-class Base(nn.Module, abc.ABC):
+class Base(Module, abc.ABC):
     """The density that a flow starts from, over events of shape `event_shape`.
 
     A concrete base is a Linen module, so it may own parameters. `context` arrives with the
@@ -21,11 +22,7 @@ class Base(nn.Module, abc.ABC):
       event_shape: of z.
     """
 
-    event_shape: Shape
-
-    def __post_init__(self):
-        object.__setattr__(self, "event_shape", tuple(self.event_shape))
-        super().__post_init__()
+    event_shape: EventShape
 
     @property
     def needs_key(self) -> bool:

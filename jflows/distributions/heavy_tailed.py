@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.scipy.stats import laplace, logistic
 
 from jflows.distributions.base import StandardBase
-from jflows.errors import check_positive
 from jflows.ops.numerics import sum_event
 from jflows.ops.special import log_gamma_half_step
+from jflows.options import Positive
 from jflows.typing import Array, Key, Shape
 
 
@@ -80,12 +80,8 @@ class StudentT(StandardBase):
     Numerics: z^2 overflows beyond 1e19 in float32; large v is exact to rounding, up to the normal limit.
     """
 
-    df: float = 4.0
+    df: Positive = 4.0
     learned: bool = False
-
-    def __post_init__(self):
-        check_positive("StudentT", "df", self.df)
-        super().__post_init__()
 
     def setup(self):
         start = jnp.zeros(self.event_shape) + math.log(self.df)

@@ -6,10 +6,10 @@ from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
-from jflows.errors import InvalidValueError
 from jflows.ops.affine import MIN_STD
 from jflows.ops.clustering import kmeans
 from jflows.ops.numerics import sum_event
+from jflows.options import Count
 from jflows.typing import Array, Key, Shape
 
 
@@ -34,13 +34,7 @@ class NormalMixture(Base):
       InvalidValueError: if num_components is below 1.
     """
 
-    num_components: int = 10
-
-    def __post_init__(self):
-        if self.num_components < 1:
-            rule = "must be at least 1"
-            raise InvalidValueError("NormalMixture", "num_components", rule, repr(self.num_components))
-        super().__post_init__()
+    num_components: Count = 10
 
     @property
     def is_reparameterized(self) -> bool:

@@ -1,6 +1,7 @@
 """Normal base distributions: standard, diagonal, full, and one per class."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.scipy.stats import norm
 from jflows.distributions.base import Base, StandardBase
 from jflows.errors import InvalidValueError
 from jflows.ops.numerics import sum_event
+from jflows.options import Option
 from jflows.typing import Array, Key, Shape
 
 
@@ -46,12 +48,7 @@ class DiagonalNormal(Base):
       InvalidValueError: if spread is negative.
     """
 
-    spread: float = 0.0
-
-    def __post_init__(self):
-        if not self.spread >= 0:
-            raise InvalidValueError("DiagonalNormal", "spread", "must be at least 0", repr(self.spread))
-        super().__post_init__()
+    spread: Annotated[float, Option(low=0)] = 0.0
 
     def setup(self):
         zeros = nn.initializers.zeros

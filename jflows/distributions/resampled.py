@@ -1,13 +1,16 @@
 """A normal reshaped by learned rejection: unlike a bijection of a normal, it can have holes and separate modes."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
-from jflows.errors import InvalidValueError, check_positive
+from jflows.modules import Network, check_conditioner
 from jflows.ops.numerics import sum_event
+from jflows.options import Count, Option
 from jflows.typing import Array, Key, Shape
 
 
@@ -41,15 +44,12 @@ class ResampledNormal(Base):
       InvalidValueError: if max_tries is below 2, or num_points below 1.
     """
 
-    acceptance: nn.Module
-    max_tries: int = 32
-    num_points: int = 1024
+    acceptance: Network
+    max_tries: Annotated[int, Option(low=2)] = 32
+    num_points: Count = 1024
 
-    def __post_init__(self):
-        if self.max_tries < 2:
-            raise InvalidValueError("ResampledNormal", "max_tries", "must be at least 2", repr(self.max_tries))
-        check_positive("ResampledNormal", "num_points", self.num_points)
-        super().__post_init__()
+    def _check(self) -> None:
+        check_conditioner("ResampledNormal", "acceptance", self.acceptance, event_ndims=1)
 
     @property
     def needs_key(self) -> bool:

@@ -31,10 +31,9 @@ class Uniform(Base):
     low: float = 0.0
     high: float = 1.0
 
-    def __post_init__(self):
-        if not -math.inf < self.low < self.high < math.inf:
-            raise InvalidValueError("Uniform", ("low", "high"), "must be finite with low < high", (self.low, self.high))
-        super().__post_init__()
+    def _check(self) -> None:
+        if not self.low < self.high:
+            raise InvalidValueError("Uniform", ("low", "high"), "must hold low < high", (self.low, self.high))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """The centre + temperature * the deviation from it: -> [*shape, *event_shape]."""

@@ -99,7 +99,7 @@ def importance_sample(
     if flow.dequantize is not None or flow.bijector.needs_key:
         got = "one that dequantizes" if flow.dequantize is not None else "an estimated log-det"
         raise InvalidValueError(where, "flow", "must have an exact density", got)
-    context_batch = () if context is None else flow._context_batch(context)
+    context_batch = () if context is None else flow.context_batch(context)
     keys = example_keys(key, jnp.arange(num_samples, dtype=jnp.uint32))
     if context_batch:
         keys = jax.vmap(lambda k: jax.random.split(k, context_batch))(keys)

@@ -1,20 +1,19 @@
 """A flow layer by layer: what data and latents look like between the layers, for events of any shape.
 
-A layer is a member of a `Chain`, at any depth of chains in chains, and each step of a `Repeat`; all else counts as one.
-Pure functions, so `jax.jit` applies with `flow` and `direction` static. Read next: `jflows/eval/plane.py`, which draws
-them.
+A layer is a member of a `Chain` and each step of a `Repeat`, also inside `Inverse`, `Conditioned`, `Masked`, `Stack`,
+`Split` and `Vmap`; all else counts as one. Bijectors say so themselves, by `layer_names` and `layer_values`. Pure
+functions, so `jax.jit` applies with `flow` and `direction` static. Read next: `jflows/eval/plane.py`, which draws them.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jflows.bijectors import Bijector, Chain, Inverse, Repeat
+from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, check_choice, check_event_shape
 from jflows.flows import Flow
-from jflows.typing import Array, Key, Variables
+from jflows.typing import Array, Variables
 
 DIRECTIONS = ("forward", "inverse")
 
@@ -50,7 +49,6 @@ def layerwise(
     check_event_shape("layerwise", "values", values.shape, event_shape, f"They are {what} for direction={direction!r}.")
     batch_shape = values.shape[: values.ndim - len(event_shape)]
     context = _embedded(flow, variables, context, batch_shape)
-    key = jax.random.key(0)  # of log-dets that are estimated and then dropped
     values, found = jnp.asarray(values), []
     if flow.dequantize is not None and direction == "inverse":
         values = flow.dequantize.dequantize(values, None)[0]
@@ -58,7 +56,11 @@ def layerwise(
     for name, part in _parts(flow, direction):
         # `preprocess` acts on pixels alone: it is never given the context.
         given = context if name == "bijector" else None
-        found += _walk(part, _subtree(variables, name), values, direction, given, key)
+        # The log-dets are dropped, so any noise will do for those that are estimated.
+        rngs = {"noise": jax.random.key(0)} if part.needs_key else {}
+        own = _subtree(variables, name)
+        inside: Any = part.apply(own, values, given, direction, method="layer_values", rngs=rngs)
+        found += inside
         values = found[-1]
     if flow.dequantize is not None and direction == "forward":
         found.append(flow.dequantize.crop(values))
@@ -72,7 +74,7 @@ def layer_names(flow: Flow, direction: str = "inverse") -> list[str]:
       InvalidValueError: for an unknown direction.
     """
     check_choice("layer_names", "direction", direction, DIRECTIONS)
-    names = [name for _, part in _parts(flow, "forward") for name in _names(part)]
+    names = [name for _, part in _parts(flow, "forward") for name in part.layer_names()]
     names += [] if flow.dequantize is None else [type(flow.dequantize).__name__]
     return names if direction == "forward" else names[::-1]
 
@@ -81,48 +83,6 @@ def _parts(flow: Flow, direction: str) -> list[tuple[str, Bijector]]:
     parts = [("bijector", flow.bijector)]
     parts += [] if flow.preprocess is None else [("preprocess", flow.preprocess)]
     return parts if direction == "forward" else parts[::-1]
-
-
-def _walk(
-    bijector: Bijector, variables: Variables, values: Array, direction: str, context: Array | None, key: Key
-) -> list[Array]:
-    def apply(layer: Bijector, own: Variables, values: Array, index: Array | int = 0) -> Any:
-        rngs = {"noise": jax.random.fold_in(key, index)} if layer.needs_key else {}
-        return layer.apply(own, values, context, method=direction, rngs=rngs)
-
-    reverse = direction == "inverse"
-    if isinstance(bijector, Chain):
-        found = []
-        for position in sorted(range(len(bijector.layers)), reverse=reverse):
-            own = _subtree(variables, f"layers_{position}")
-            found += _walk(bijector.layers[position], own, values, direction, context, key)
-            values = found[-1]
-        return found
-    if isinstance(bijector, Inverse):
-        other = DIRECTIONS[not DIRECTIONS.index(direction)]
-        return _walk(bijector.bijector, _subtree(variables, "bijector"), values, other, context, key)
-    if isinstance(bijector, Repeat):
-
-        def body(values: Array, per_step: Any) -> tuple[Array, Array]:
-            values = apply(bijector.layer, per_step[0], values, per_step[1])
-            return values, values
-
-        steps = (_subtree(variables, "layers"), jnp.arange(bijector.num_layers))
-        _, stacked = lax.scan(body, values, steps, reverse=reverse)
-        found = [stacked[index] for index in range(bijector.num_layers)]  # stored in the order of `forward`
-        return found[::-1] if reverse else found
-    return [apply(bijector, variables, values)]
-
-
-def _names(bijector: Bijector) -> list[str]:
-    """In the order of `forward`."""
-    if isinstance(bijector, Chain):
-        return [name for layer in bijector.layers for name in _names(layer)]
-    if isinstance(bijector, Inverse):
-        return _names(bijector.bijector)[::-1]
-    if isinstance(bijector, Repeat):
-        return [f"step {index + 1}" for index in range(bijector.num_layers)]
-    return [type(bijector).__name__]
 
 
 def _subtree(variables: Variables, name: str) -> Variables:

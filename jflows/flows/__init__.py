@@ -1,36 +1,38 @@
-"""Flows: the `Flow` facade, mixtures of flows, and the presets."""
+"""Flows: the `Flow` façade, mixtures of flows, and the presets, all of which are names of this package."""
 
-from jflows.flows.density import Density
+from typing import TYPE_CHECKING
+
+from jflows.flows.density import BITS_PER_DIM, NATS, Density, Unit
 from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.mixture import MixtureOfFlows
-from jflows.flows.mixture_presets import flow_gmm, mixture_of_flows
-from jflows.flows.presets import glow, glow_step
-from jflows.flows.vectors import iaf, made, maf, nice, normal, nsf_autoregressive, nsf_coupling, realnvp
+from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
+from jflows.flows.presets import PRESETS, preset
+from jflows.flows.presets.glow import glow_step
 from jflows.spec import register
+
+if TYPE_CHECKING:
+    from jflows.flows.presets import *  # noqa: F403
 
 for _cls in (UniformDequantize, VariationalDequantize):
     register(_cls)
+globals().update(PRESETS)
 
 __all__ = [
+    "BITS_PER_DIM",
+    "NATS",
+    "PRESETS",
     "Density",
     "Dequantize",
     "Flow",
     "MixtureOfFlows",
     "UniformDequantize",
+    "Unit",
     "VariationalDequantize",
-    "flow_gmm",
     "flow_matching_loss",
-    "glow",
     "glow_step",
-    "iaf",
-    "made",
-    "maf",
     "mixture_of_flows",
-    "nice",
-    "normal",
-    "nsf_autoregressive",
-    "nsf_coupling",
-    "realnvp",
+    "preset",
+    "with_mixture_base",
 ]

@@ -14,7 +14,6 @@ from jflows.errors import InvalidValueError, check_positive
 from jflows.flows.dequantize import Dequantize
 from jflows.typing import Array, Key, Shape, Variables
 
-
 Score = TypeVar("Score", float, Array)
 
 
@@ -128,6 +127,10 @@ class Density(abc.ABC):
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
         """Largest |output| of every bijector by its path, to find where numbers grow."""
+
+    @abc.abstractmethod
+    def summary(self, batch_size: int = 64) -> object:
+        """A table for people: layers, shapes, parameters, planned memory; `print` it."""
 
     @property
     def num_dims(self) -> int:

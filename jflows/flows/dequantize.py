@@ -2,21 +2,23 @@
 
 import abc
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key
+from jflows.modules import Module
 from jflows.ops.numerics import sum_event
+from jflows.options import NumBits, Option
 from jflows.typing import Array, Key, Shape
 
 BIN_CENTRE = 0.5
 
 
-class Dequantize(nn.Module, abc.ABC):
+class Dequantize(Module, abc.ABC):
     """Adds noise u in [0, 1) to integer images, and pads them with zeros before that if asked.
 
         v = pad(x) + u,  u ~ q(u | x);   log P(x) >= E_q [log p(v) - log q(u | x)]      [nats per event]
@@ -34,23 +36,18 @@ class Dequantize(nn.Module, abc.ABC):
       InvalidValueError: if num_bits is not 1 to 16 or padding is negative.
     """
 
-    num_bits: int = 8
-    padding: int = 0
-
-    def __post_init__(self):
-        where = type(self).__name__
-        if not 1 <= self.num_bits <= 16:
-            raise InvalidValueError(where, "num_bits", "must be 1 to 16", repr(self.num_bits))
-        if self.padding < 0:
-            raise InvalidValueError(where, "padding", "must be at least 0", repr(self.padding))
-        super().__post_init__()
+    num_bits: NumBits = 8
+    padding: Annotated[int, Option(low=0)] = 0
 
     @abc.abstractmethod
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
         """Padded integers as floats -> u of the same shape, and log q(u | x) [*batch] in nats."""
 
     def padded_shape(self, event_shape: Shape) -> Shape:
-        """Event shape of v, given that of x."""
+        """Event shape of v, given that of x; raises `InvalidValueError` unless that is one of images."""
+        if len(event_shape) != 3:
+            rule = "must be (height, width, channels), as only images are dequantized"
+            raise InvalidValueError(type(self).__name__, "event_shape", rule, repr(tuple(event_shape)))
         height, width, channels = event_shape
         return (height + 2 * self.padding, width + 2 * self.padding, channels)
 
@@ -117,12 +114,11 @@ class VariationalDequantize(Dequantize):
 
     bijector: Bijector | None = None  # required; after fields with defaults it cannot be so by position
 
-    def __post_init__(self):
+    def _check(self) -> None:
         if self.bijector is None or (self.bijector.z_event_ndims, self.bijector.x_event_ndims) != (3, 3):
             got = "None" if self.bijector is None else f"x_event_ndims={self.bijector.x_event_ndims}"
             fix = "Give one such as Chain((Coupling(...), Sigmoid(event_ndims=3)))."
             raise InvalidValueError("VariationalDequantize", "bijector", "must map images to images", got, fix)
-        super().__post_init__()
 
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
         assert self.bijector is not None

@@ -1,12 +1,13 @@
 """`Flow`: a bijector and a base as one density, with methods that are pure functions of explicit variables.
 
-Read next: `jflows/flows/presets.py` for complete flows, `jflows/bijectors/base.py` for the contract of the parts.
+Read next: `jflows/flows/presets/coupling.py` for complete flows, `jflows/bijectors/base.py` for the contract of the
+parts.
 """
 
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -14,12 +15,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
-from jflows.data.reading import Reading
+from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
+from jflows.flows.checks import check_context, check_sample_shape, check_temperature, check_x
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
+from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
+from jflows.nn import ClassEmbed
+from jflows.options import Checked
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -28,8 +33,8 @@ LOG_DET_STREAM = 0x6C6F6764  # folded into the key, so that noise of the log-det
 
 
 @register
-@dataclasses.dataclass(frozen=True)
-class Flow(Density):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Flow(Checked, Density):
     """A density over events of shape `event_shape`: a bijector applied to a base distribution.
 
         log p(x) = log p_base(z) + log|det dz/dx|,   z = f^-1(x)          [nats per event; may exceed 0]
@@ -75,13 +80,7 @@ class Flow(Density):
     objective: ClassVar[str] = "likelihood"
     encodes: ClassVar[bool] = True
 
-    def __post_init__(self):
-        object.__setattr__(self, "event_shape", tuple(self.event_shape))
-        if self.context_shape is not None:
-            object.__setattr__(self, "context_shape", tuple(self.context_shape))
-        if not isinstance(self.bijector, Bijector) or not isinstance(self.base, Base):
-            got = f"{kind_of(self.bijector)} and {kind_of(self.base)}"
-            raise InvalidTypeError("Flow", ("bijector", "base"), "must be a Bijector and a Base", got)
+    def _check(self) -> None:
         shape = self.event_shape if self.dequantize is None else self.dequantize.padded_shape(self.event_shape)
         for argument, bijector in (("bijector", self.bijector), ("preprocess", self.preprocess)):
             if bijector is not None and bijector.x_event_ndims != len(shape):
@@ -92,6 +91,13 @@ class Flow(Density):
         if latent_shape != tuple(self.base.event_shape):
             rule = f"must have event_shape {latent_shape}, the bijector's latent shape for {self.event_shape}"
             raise InvalidValueError("Flow", "base", rule, f"{self.base.event_shape}")
+
+    def __repr__(self) -> str:
+        """One line: the parts from data to latent; `flow.summary()` is the whole table."""
+        parts = (self.dequantize, self.preprocess, self.bijector, self.base)
+        names = " -> ".join(type(part).__name__ for part in parts if part is not None)
+        context = "" if self.context_shape is None else f" | context {self.context_shape}"
+        return f"Flow({self.event_shape}{context}: {names})"
 
     @property
     def needs_key(self) -> bool:
@@ -112,7 +118,7 @@ class Flow(Density):
     def reading(self) -> Reading:
         """Images if the flow dequantizes, else rows of a table; labels where the context is embedded as one."""
         kind, bits = ("table", None) if self.dequantize is None else ("images", self.dequantize.num_bits)
-        num_classes = None if self.embed is None else getattr(self.embed, "num_classes", None)
+        num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
         context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
         return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes)
 
@@ -128,23 +134,31 @@ class Flow(Density):
         """Event shape of z."""
         return tuple(self.base.event_shape)
 
-    def init(self, key: Key, x: Array | None = None, context: Array | None = None) -> Variables:
+    def init(
+        self,
+        key: Key,
+        x: Array | None = None,
+        context: Array | None = None,
+        statistics: Statistics | None = None,
+    ) -> Variables:
         """Creates the variables, with data-dependent initialisation from a batch.
 
         Args:
           key: typed key.
           x: [batch, *event_shape], a few hundred examples; None initialises in the direction of sampling, from base
-            samples (for IAF and reverse-KL training): one per context, or 256.
+            samples (for IAF and reverse-KL training): one per context, or 256. Then nothing is standardised.
           context: [batch, *context_shape] or None.
+          statistics: those of all training rows, `data.statistics()`, by which data and contexts are standardised where
+            the flow does so; None takes those of x and context.
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
         check_key("Flow.init", key)
-        leading = () if context is None else self._context_batch(context)
+        leading = () if context is None else self.context_batch(context)
         sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
-        batch_shape = sample_shape if x is None else self._check_x(x)
-        self._check_context(context, batch_shape)
-        return _init(self, key, x, context, batch_shape)
+        batch_shape = sample_shape if x is None else self.check_x(x)
+        self.check_context(context, batch_shape)
+        return _init(self, key, x, context, statistics, batch_shape)
 
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
         """log density of x in nats.
@@ -157,23 +171,20 @@ class Flow(Density):
         Returns:
           [*batch], float32 or wider; a density, so it may exceed 0.
         """
-        return self.apply_loss(variables, x, context, key, mutable=())[0]
+        run = lambda module, context: module.log_prob(x, context, key)
+        return self.run(variables, run, self.check_x(x), context, key)[0]
 
     def apply_loss(
-        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, mutable=None
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
         """`log_prob` in training: batch statistics are used and updated.
 
         Returns:
           log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
         """
-        self._check_context(context, self._check_x(x))
-        if mutable is None:
-            mutable = tuple(name for name in ("batch_stats",) if name in variables)
-        args = (x, context, self._context_ndims, len(self.event_shape), key)
-        if not mutable:
-            return self._apply(variables, *args, method="log_prob", key=key), {}
-        return self._apply(variables, *args, method="log_prob", key=key, mutable=list(mutable))
+        run = lambda module, context: module.log_prob(x, context, key)
+        mutable = tuple(name for name in ("batch_stats",) if name in variables)
+        return self.run(variables, run, self.check_x(x), context, key, mutable)
 
     def sample(
         self,
@@ -211,31 +222,27 @@ class Flow(Density):
           x: [*sample_shape, *batch, *event_shape], log_prob: [*sample_shape, *batch] in nats.
         """
         check_key("Flow.sample", key)
-        if not isinstance(sample_shape, tuple | list):
-            got, fix = repr(sample_shape), f"Write ({sample_shape},)."
-            raise InvalidTypeError("Flow.sample", "sample_shape", "must be a tuple of ints", got, fix)
-        if isinstance(temperature, int | float) and not temperature >= 0:
-            raise InvalidValueError("Flow.sample", "temperature", "must be at least 0", repr(temperature))
-        batch_shape = () if context is None else self._context_batch(context)
-        shape = (*sample_shape, *batch_shape)
+        shape = (
+            *check_sample_shape("Flow.sample", sample_shape),
+            *(() if context is None else self.context_batch(context)),
+        )
+        check_temperature("Flow.sample", temperature)
         if key.ndim and key.shape != shape:
             rule = f"must be one key, or one per sample of shape {shape}"
             raise InvalidValueError("Flow.sample", "key", rule, f"shape {key.shape}")
         if key.ndim and jnp.ndim(temperature):
             rule = "must be one number where each sample has a key"
             raise InvalidValueError("Flow.sample", "temperature", rule, f"shape {jnp.shape(temperature)}")
-        self._check_context(context, shape)
-        args = (key, shape, context, self._context_ndims, temperature)
-        x, log_prob = self._apply(variables, *args, method="sample", key=key)
-        return x if self.dequantize is None else self.dequantize.quantize(x), log_prob
+        run = lambda module, context: module.sample(key, shape, context, temperature)
+        x, log_prob = self.run(variables, run, shape, context, key)[0]
+        return self.quantize(x), log_prob
 
     def encode(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Array]:
         """Data to latent: z [*batch, *latent_shape] and log|det dz/dx| [*batch]. `decode` is its inverse."""
-        self._check_context(context, self._check_x(x))
-        args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._apply(variables, *args, method="encode_with_context", key=key)
+        run = lambda module, context: module.encode(x, context, key)
+        return self.run(variables, run, self.check_x(x), context, key)[0]
 
     def decode(
         self, variables: Variables, z: Array, context: Array | None = None, key: Key | None = None
@@ -246,8 +253,8 @@ class Flow(Density):
         a key.
         """
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
-        self._check_context(context, z.shape[: z.ndim - len(self.latent_shape)])
-        return self._apply(variables, z, context, self._context_ndims, method="decode_with_context", key=key)
+        batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
+        return self.run(variables, lambda module, context: module.decode(z, context), batch_shape, context, key)[0]
 
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """As `Density.reconstruction_error`: the largest |decode(encode(x)) - x|."""
@@ -281,26 +288,77 @@ class Flow(Density):
             raise InvalidTypeError("Flow.latents", "bijector", "must be a MultiScale", got, "Use encode.")
         if not raw:
             return self.bijector.split_latent(self.encode(variables, x, context, key)[0])
-        self._check_context(context, self._check_x(x))
-        args = (x, context, self._context_ndims, len(self.event_shape), key)
-        return self._apply(variables, *args, method="raw_latents", key=key)
+        run = lambda module, context: module.raw_latents(x, context, key)
+        return self.run(variables, run, self.check_x(x), context, key)[0]
 
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
         """Largest |output| of every bijector while x is encoded, by path; steps of a `Repeat` come as a vector."""
-        _, recorded = self.apply_loss(variables, x, context, key, mutable=("intermediates",))
+        run = lambda module, context: module.log_prob(x, context, key)
+        recorded = self.run(variables, run, self.check_x(x), context, key, ("intermediates",))[1]
         flat, _ = jax.tree_util.tree_flatten_with_path(recorded["intermediates"])
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
-    def _apply(self, variables: Variables, *args: Any, method: Any, key: Key | None, mutable: Any = False) -> Any:
+    def summary(self, batch_size: int = 64) -> Summary:
+        """The table of layers, shapes and parameters, with the memory planned for a gradient on so many examples.
+
+        The gradient is compiled for that, which takes seconds; batch_size=0 leaves it out.
+        """
+        variables = abstract_variables(self)
+        return summary(self, flow_rows(self, variables.get("params", {})), variables, batch_size)
+
+    def run(
+        self,
+        variables: Variables,
+        function: Callable[[FlowModule, Array | None], Any],
+        batch_shape: Shape,
+        context: Array | None = None,
+        key: Key | None = None,
+        mutable: tuple[str, ...] = (),
+    ) -> tuple[Any, Variables]:
+        """Runs a function of the flow's parts; all other methods are made of this one.
+
+        Args:
+          function: `function(module, context)`, given the `FlowModule` bound to the variables, and the context embedded
+            and broadcast to the batch, or None.
+          batch_shape: of the values that the function works on.
+          context: as the user gives it: [..., *context_shape].
+          key: noise of estimated log-dets and of bases that need a key.
+          mutable: collections that the function may write.
+        Returns:
+          What the function returns, and the collections it has written.
+        """
         if not isinstance(variables, Mapping) or {"bijector", "base", "embed"} & set(variables):
             got = f"entries {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
             rule, fix = "must hold the collections that `init` returned", "Pass {**variables, 'params': params}."
             raise InvalidTypeError("Flow", "variables", rule, got, fix)
         if key is not None:
             check_key("Flow", key)
-        return self._module.apply(variables, *args, method=method, mutable=mutable, rngs=self._rngs(key))
+        self.check_context(context, batch_shape)
+
+        def method(module: FlowModule) -> Any:
+            return function(module, module.embedded(context, self.context_ndims, batch_shape))
+
+        found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
+        return found if mutable else (found, {})
+
+    @property
+    def context_ndims(self) -> int:
+        """Axes of the event of a context: 0 of class labels, 1 of vectors."""
+        return len(self.context_shape or ())
+
+    def context_batch(self, context: Array) -> Shape:
+        """The leading axes of a context."""
+        return jnp.shape(context)[: jnp.ndim(context) - self.context_ndims]
+
+    def check_x(self, x: Array) -> Shape:
+        """The batch shape of data; raises unless they are an array of a shape and type that the flow scores."""
+        return check_x(x, self.event_shape, self.dequantize is not None)
+
+    def check_context(self, context: Array | None, batch_shape: Shape) -> None:
+        """Raises `InvalidValueError` unless the context is what the flow takes, for a batch of this shape."""
+        check_context(context, self.context_shape, batch_shape)
 
     def _rngs(self, key: Key | None) -> dict[str, Key]:
         """The Linen streams that bijector and base draw from; without a key, a base uses what it has stored."""
@@ -315,50 +373,23 @@ class Flow(Density):
     def _module(self) -> FlowModule:
         return FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
 
-    @property
-    def _context_ndims(self) -> int:
-        return len(self.context_shape or ())
-
-    def _context_batch(self, context: Array) -> Shape:
-        return jnp.shape(context)[: jnp.ndim(context) - self._context_ndims]
-
-    def _check_x(self, x: Array) -> Shape:
-        if not hasattr(x, "shape"):
-            raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
-        fix = f"Reshape x to end with the axes {self.event_shape}."
-        check_event_shape("Flow", "x", jnp.shape(x), self.event_shape, fix)
-        if self.dequantize is None and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
-            fix = "Convert it, x.astype(jnp.float32), or build the flow with `dequantize`."
-            raise InvalidTypeError("Flow", "x", "must be of a floating type", f"{jnp.result_type(x)}", fix)
-        return jnp.shape(x)[: jnp.ndim(x) - len(self.event_shape)]
-
-    def _check_context(self, context: Array | None, batch_shape: Shape) -> None:
-        if (context is None) != (self.context_shape is None):
-            rule = "must be None" if self.context_shape is None else f"must have event shape {self.context_shape}"
-            got = "None" if context is None else f"shape {jnp.shape(context)}"
-            fix = (
-                "Pass one for each row." if context is None else "Build the flow with one: context_dim or num_classes."
-            )
-            raise InvalidValueError("Flow", "context", rule, got, fix)
-        if context is None:
-            return
-        check_event_shape("Flow", "context", jnp.shape(context), self.context_shape or ())
-        leading = self._context_batch(context)
-        try:
-            fits = jnp.broadcast_shapes(leading, batch_shape) == tuple(batch_shape)
-        except ValueError:
-            fits = False
-        if not fits:
-            rule = f"must have leading axes that broadcast to the batch shape {tuple(batch_shape)}"
-            raise InvalidValueError("Flow", "context", rule, f"shape {jnp.shape(context)}")
-
 
 @functools.partial(jax.jit, static_argnames=("flow", "batch_shape"))
-def _init(flow: Flow, key: Key, x: Array | None, context: Array | None, batch_shape: Shape) -> Variables:
+def _init(
+    flow: Flow,
+    key: Key,
+    x: Array | None,
+    context: Array | None,
+    statistics: Statistics | None,
+    batch_shape: Shape,
+) -> Variables:
     params_key, noise_key = jax.random.split(key)
-    rngs = {"params": params_key} | flow._rngs(noise_key)
-    module, ndims = flow._module, flow._context_ndims
-    if x is None:
-        args = (noise_key, batch_shape, context, ndims, 1.0)
-        return module.init(rngs, *args, method="sample")
-    return module.init(rngs, x, context, ndims, len(flow.event_shape), noise_key, method="log_prob")
+
+    def first_pass(module: FlowModule) -> Any:
+        module.standardise(statistics, jnp.result_type(float) if x is None else jnp.result_type(x, jnp.float32))
+        embedded = module.embedded(context, flow.context_ndims, batch_shape)
+        if x is None:
+            return module.sample(noise_key, batch_shape, embedded, 1.0)
+        return module.log_prob(x, embedded, noise_key)
+
+    return flow._module.init({"params": params_key} | flow._rngs(noise_key), method=first_pass)

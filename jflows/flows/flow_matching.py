@@ -39,15 +39,16 @@ def flow_matching_loss(flow: Flow, variables: Variables, x: Array, key: Key, con
     check_key("flow_matching_loss", key)
     if key.ndim:
         return jax.vmap(lambda x, k, c: flow_matching_loss(flow, variables, x, k, c))(x, key, context)
-    flow._check_context(context, flow._check_x(x))
-    args = (x, context, flow._context_ndims, len(flow.event_shape), key)
-    return flow._apply(variables, *args, method=_regression, key=key)
+    batch_shape = flow.check_x(x)
+    return flow.run(variables, lambda module, context: _regression(module, x, context, key), batch_shape, context, key)[
+        0
+    ]
 
 
-def _regression(module: FlowModule, x: Array, context, context_ndims: int, event_ndims: int, key: Key) -> Array:
+def _regression(module: FlowModule, x: Array, context: Array | None, key: Key) -> Array:
     dequantize_key, base_key, time_key = jax.random.split(key, 3)
+    event_ndims = module.bijector.x_event_ndims
     batch_shape = x.shape[: x.ndim - event_ndims]
-    context = module.embedded(context, batch_shape, context_ndims)
     x, _ = module.to_model_space(x, dequantize_key)
     z = jax.lax.stop_gradient(module.base.sample(base_key, batch_shape, context)).astype(x.dtype)
     t = jax.random.uniform(time_key, batch_shape, x.dtype)

@@ -5,18 +5,19 @@ agree.
 """
 
 import dataclasses
-import functools
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.data.reading import Reading
-from jflows.errors import InvalidValueError, check_choice, check_key
+from jflows.data.reading import Reading, Statistics
+from jflows.errors import InvalidValueError, check_key
+from jflows.flows.checks import check_sample_shape, check_temperature
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
+from jflows.flows.mixture_init import init_mixture
 from jflows.flows.mixture_parts import (
     check_assignment,
     check_labels,
@@ -27,7 +28,8 @@ from jflows.flows.mixture_parts import (
     over_components,
     part,
 )
-from jflows.ops.clustering import kmeans
+from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
+from jflows.options import Checked, Option
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -35,8 +37,8 @@ STARTS = ("same", "kmeans")
 
 
 @register
-@dataclasses.dataclass(frozen=True)
-class MixtureOfFlows(Density):
+@dataclasses.dataclass(frozen=True, repr=False)
+class MixtureOfFlows(Checked, Density):
     """A mixture of K flows, with an encoder q(k | x) that approximates which component an event belongs to.
 
         log p(x) = log sum_k w_k p_k(x)                                            [nats per event]
@@ -71,25 +73,37 @@ class MixtureOfFlows(Density):
     """
 
     components: tuple[Flow, ...]
-    num_components: int
+    num_components: Annotated[int, Option(low=2)]
     encoder: nn.Module | None = None
     weights: str | tuple[float, ...] = "uniform"
     trunk: Flow | None = None
-    start: str = "same"
-    event_shape: Shape = dataclasses.field(init=False)
-    dequantize: Dequantize | None = dataclasses.field(init=False)
+    start: Annotated[str, Option(choices=STARTS)] = "same"
 
     objective: ClassVar[str] = "mixture"
     encodes: ClassVar[bool] = False
 
-    def __post_init__(self):
-        if isinstance(self.weights, list):
-            object.__setattr__(self, "weights", tuple(self.weights))
-        check_parts(self.components, self.num_components, self.encoder, self.trunk)
+    def _check(self) -> None:
+        check_parts(self.components, self.num_components, self.trunk)
         check_weights(self.weights, self.num_components)
-        check_choice("MixtureOfFlows", "start", self.start, STARTS)
-        object.__setattr__(self, "event_shape", self._front.event_shape)
-        object.__setattr__(self, "dequantize", self._front.dequantize)
+
+    def __repr__(self) -> str:
+        """One line; `mixture.summary()` is the whole table."""
+        parts = [f"{self.num_components} x {self.components[0]!r}"]
+        if len(self.components) > 1:
+            parts = [repr(flow) for flow in self.components]
+        parts += [] if self.encoder is None else [f"encoder {type(self.encoder).__name__}"]
+        parts += [] if self.trunk is None else [f"trunk {self.trunk!r}"]
+        return f"MixtureOfFlows({', '.join(parts)})"
+
+    @property
+    def event_shape(self) -> Shape:
+        """That of the flow that meets the data."""
+        return self._front.event_shape
+
+    @property
+    def dequantize(self) -> Dequantize | None:
+        """That of the flow that meets the data."""
+        return self._front.dequantize
 
     @property
     def reading(self) -> Reading:
@@ -121,13 +135,22 @@ class MixtureOfFlows(Density):
         """Event shape of the context of trunk and components; None if they take none."""
         return self._front.context_shape
 
-    def init(self, key: Key, x: Array, context: Array | None = None, assignment: Array | None = None) -> Variables:
+    def init(
+        self,
+        key: Key,
+        x: Array | None = None,
+        context: Array | None = None,
+        statistics: Statistics | None = None,
+        assignment: Array | None = None,
+    ) -> Variables:
         """Creates the variables, with data-dependent initialisation from a batch.
 
         Args:
           key: typed key.
-          x: [batch, *event_shape], a few hundred examples.
+          x: [batch, *event_shape], a few hundred examples; must be given, as components start from data.
           context: [batch, *context_shape], or labels [batch], or None.
+          statistics: those of all training rows, as in `Flow.init`. They serve what sees all rows: the trunk, and
+            components with start="same"; components that start from a cluster are standardised by its rows.
           assignment: int [batch], such as the clusters of `jflows.eval.fit_gaussian_mixture`: component k is
             initialised on rows drawn from cluster k, whatever `start` says.
         Raises:
@@ -138,7 +161,7 @@ class MixtureOfFlows(Density):
         check_key("MixtureOfFlows.init", key)
         check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
         check_assignment("MixtureOfFlows.init", assignment, len(x), self.num_components)
-        return _init(self, key, x, self._own_context(x, context), assignment)
+        return init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
 
     def log_weights(self, variables: Variables) -> Array:
         """log w_k: [K]."""
@@ -198,9 +221,9 @@ class MixtureOfFlows(Density):
         if self.encoder is None:
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
         else:
-            context = self._own_context(x, context)
+            context = self.own_context(x, context)
             out: Any = self.encoder.apply(
-                part(variables, "encoder"), self._features(x), self.num_components, self._encoder_context(context)
+                part(variables, "encoder"), self.features(x), self.num_components, self.encoder_context(context)
             )
             space = tuple(range(x.ndim - len(self.event_shape), out.ndim - 1))
             logits = jnp.mean(out, axis=space)
@@ -261,11 +284,13 @@ class MixtureOfFlows(Density):
     ) -> Array:
         """As many draws from every component: [K, *sample_shape, *batch, *event_shape]."""
         check_key("MixtureOfFlows.sample", key)
+        check_sample_shape("MixtureOfFlows.sample", sample_shape)
+        check_temperature("MixtureOfFlows.sample", temperature)
         keys = jax.random.split(key, self.num_components)
         context = context if self.context_shape is not None else None
 
         def run(flow: Flow, of_flow: Variables, key: Key):
-            return flow.sample(of_flow, key, sample_shape, self._context_of(flow, context), temperature), {}
+            return flow.sample(of_flow, key, sample_shape, self.context_of(flow, context), temperature), {}
 
         draws: Any = over_components(self.components, run, self._components_of(variables), keys)[0]
         if self.trunk is None:
@@ -274,28 +299,33 @@ class MixtureOfFlows(Density):
 
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """As `Density.reconstruction_error`: the largest of trunk and components."""
-        own = self._own_context(x, context)
+        own = self.own_context(x, context)
         inner, worst = x, jnp.zeros(())
         if self.trunk is not None:
             of_trunk = part(variables, "trunk")
             worst = self.trunk.reconstruction_error(of_trunk, x, own)
             key = jax.random.key(0) if self.trunk.estimates_log_det else None  # any: the log-det is dropped
             inner = self.trunk.encode(of_trunk, x, own, key)[0]
-        run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self._context_of(flow, own)), {})
+        run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self.context_of(flow, own)), {})
         errors = over_components(self.components, run, self._components_of(variables))[0]
         return jnp.maximum(worst, jnp.max(errors))
+
+    def summary(self, batch_size: int = 64) -> Summary:
+        """As `Flow.summary`: trunk, encoder, weights and components."""
+        variables = abstract_variables(self)
+        return summary(self, mixture_rows(self, variables.get("params", {})), variables, batch_size)
 
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
         """Largest |output| of every bijector, as `Flow.activations`; those of stacked components come as vectors."""
-        own = self._own_context(x, context)
+        own = self.own_context(x, context)
         found = {}
         if self.trunk is not None:
             of_trunk = part(variables, "trunk")
             found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
         inner = self._encode(variables, x, own, key, training=False)[0]
-        run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self._context_of(flow, own), key)})
+        run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self.context_of(flow, own), key)})
         sizes = over_components(self.components, run, self._components_of(variables))[1]["sizes"]
         flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
@@ -327,12 +357,14 @@ class MixtureOfFlows(Density):
         return self.components if self.trunk is None else (self.trunk, *self.components)
 
     def _log_joint(self, variables, x, context, key, training: bool) -> tuple[Array, Variables]:
-        context = self._own_context(x, context)
+        context = self.own_context(x, context)
         inner, log_det, of_trunk = self._encode(variables, x, context, key, training)
-        mutable = None if training else ()
 
         def run(flow: Flow, of_flow: Variables):
-            return flow.apply_loss(of_flow, inner, self._context_of(flow, context), key, mutable=mutable)
+            given = self.context_of(flow, context)
+            if training:
+                return flow.apply_loss(of_flow, inner, given, key)
+            return flow.log_prob(of_flow, inner, given, key), {}
 
         log_probs, updates = over_components(self.components, run, self._components_of(variables))
         log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
@@ -343,17 +375,16 @@ class MixtureOfFlows(Density):
         if self.trunk is None:
             return x, 0.0, {}
         of_trunk = part(variables, "trunk")
-        args = (x, context, self.trunk._context_ndims, len(self.event_shape), key)
-        mutable = [name for name in ("batch_stats",) if training and name in of_trunk]
-        out = self.trunk._apply(of_trunk, *args, method="encode_with_context", key=key, mutable=mutable or False)
-        (inner, log_det), updates = out if mutable else (out, {})
+        mutable = tuple(name for name in ("batch_stats",) if training and name in of_trunk)
+        encode = lambda module, context: module.encode(x, context, key)
+        (inner, log_det), updates = self.trunk.run(of_trunk, encode, self.trunk.check_x(x), context, key, mutable)
         return inner, log_det, updates
 
-    def _own_context(self, x: Array, context: Array | None) -> Array | None:
+    def own_context(self, x: Array, context: Array | None) -> Array | None:
         """The context of trunk and components, once labels are taken away."""
-        batch_shape = self._front._check_x(x)
+        batch_shape = self._front.check_x(x)
         if self.context_shape is not None or context is None:
-            self._front._check_context(context, batch_shape)
+            self._front.check_context(context, batch_shape)
             return context
         if not jnp.issubdtype(jnp.result_type(context), jnp.integer) or jnp.shape(context) != batch_shape:
             rule = f"must be None, or integer labels of shape {batch_shape} (-1 for none)"
@@ -362,14 +393,15 @@ class MixtureOfFlows(Density):
             raise InvalidValueError("MixtureOfFlows", "context", rule, got, fix)
         return None
 
-    def _context_of(self, flow: Flow, context: Array | None) -> Array | None:
+    def context_of(self, flow: Flow, context: Array | None) -> Array | None:
         """Behind a trunk with a context, components may be without."""
         return None if flow.context_shape is None else context
 
-    def _encoder_context(self, context: Array | None) -> Array | None:
+    def encoder_context(self, context: Array | None) -> Array | None:
+        """What the encoder is conditioned on: contexts that are vectors."""
         return context if self.context_shape is not None and len(self.context_shape) == 1 else None
 
-    def _features(self, x: Array) -> Array:
+    def features(self, x: Array) -> Array:
         """What the encoder sees: pixels around 0; a flat event unless it takes images."""
         assert self.encoder is not None
         if self.dequantize is not None:
@@ -378,43 +410,3 @@ class MixtureOfFlows(Density):
         if getattr(self.encoder, "event_ndims", 1) == len(self.event_shape):
             return x
         return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)
-
-
-@functools.partial(jax.jit, static_argnames=("mixture",))
-def _init(mixture: MixtureOfFlows, key: Key, x: Array, context: Array | None, assignment: Array | None) -> Variables:
-    trunk_key, encoder_key, cluster_key, noise_key, components_key = jax.random.split(key, 5)
-    num_components, inner, parts = mixture.num_components, x, {}
-    if mixture.trunk is not None:
-        parts["trunk"] = mixture.trunk.init(trunk_key, x, context)
-        inner = mixture.trunk.encode(parts["trunk"], x, context, noise_key)[0]
-    if mixture.encoder is not None:
-        args = (mixture._features(x), num_components, mixture._encoder_context(context))
-        parts["encoder"] = mixture.encoder.init(encoder_key, *args)
-    if assignment is None and mixture.start == "kmeans":
-        points = inner.reshape(len(inner), -1).astype(jnp.promote_types(inner.dtype, jnp.float32))
-        assignment = kmeans(cluster_key, points, num_components)[1]
-    if assignment is None:
-        rows = jnp.broadcast_to(jnp.arange(len(inner)), (num_components, len(inner)))
-    else:
-        rows = _rows_of_clusters(cluster_key, assignment, num_components)
-    if context is not None:
-        context = jnp.broadcast_to(context, (len(inner), *jnp.shape(context)[1:]))
-
-    def run(flow: Flow, _: Variables, key: Key, rows: Array):
-        own = mixture._context_of(flow, context)
-        return (), flow.init(key, inner[rows], None if own is None else own[rows])
-
-    keys = jax.random.split(components_key, num_components)
-    parts["components"] = over_components(mixture.components, run, {}, keys, rows)[1]
-    variables = join(parts)
-    if mixture.weights == "learned":
-        variables["params"]["log_weights"] = jnp.zeros(num_components)
-    return variables
-
-
-def _rows_of_clusters(key: Key, assignment: Array, num_components: int) -> Array:
-    """Rows of each cluster, drawn with replacement; of all, where a cluster is empty: [K, num]."""
-    member = assignment == jnp.arange(num_components)[:, None]
-    member = member | ~jnp.any(member, axis=1, keepdims=True)
-    logits = jnp.where(member, 0.0, -jnp.inf)[:, None]
-    return jax.random.categorical(key, logits, shape=(num_components, len(assignment)))

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax.core import Tracer
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
+from jflows.errors import InvalidValueError, check_choice, kind_of
 from jflows.flows.flow import Flow
 from jflows.typing import Array, PyTree, Variables
 
@@ -90,24 +89,12 @@ def check_assignment(where: str, assignment: Any, num: int, num_components: int)
     check_labels(where, assignment, num_components, "assignment", lowest=0, fix="Set num_components to their number.")
 
 
-def check_parts(components: Any, num_components: int, encoder: Any, trunk: Any) -> None:
-    """Raises unless there are K >= 2 components, or one for all, and everything fits together."""
+def check_parts(components: tuple[Flow, ...], num_components: int, trunk: Flow | None) -> None:
+    """Raises unless there are K components, or one for all, and everything fits together."""
     where = "MixtureOfFlows"
-    flows = (*components, *(() if trunk is None else (trunk,))) if isinstance(components, tuple) else ()
-    if not flows or not all(isinstance(flow, Flow) for flow in flows):
-        got = ", ".join(map(kind_of, flows)) if flows else kind_of(components)
-        raise InvalidTypeError(where, ("components", "trunk"), "must be a tuple of Flows, and a Flow or None", got)
-    if isinstance(num_components, bool) or not isinstance(num_components, int):
-        raise InvalidTypeError(where, "num_components", "must be a whole number", repr(num_components))
-    if num_components < 2:
-        rule, fix = "must be at least 2", "Use the flow alone for one component."
-        raise InvalidValueError(where, "num_components", rule, repr(num_components), fix)
     if len(components) not in (1, num_components):
         rule = f"must be one flow, or one for each of num_components={num_components}"
         raise InvalidValueError(where, "components", rule, f"{len(components)} flows")
-    if encoder is not None and not isinstance(encoder, nn.Module):
-        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "It needs __call__(x, num_features, context)."
-        raise InvalidTypeError(where, "encoder", rule, kind_of(encoder), fix)
     front = components[0] if trunk is None else trunk
     shape = front.event_shape if trunk is None else trunk.latent_shape
     for flow in components:
@@ -127,9 +114,6 @@ def check_weights(weights: str | tuple[float, ...], num_components: int) -> None
     """Raises unless the weights are "uniform", "learned", or K positive numbers that sum to one."""
     if isinstance(weights, str):
         return check_choice("MixtureOfFlows", "weights", weights, WEIGHTS)
-    if not isinstance(weights, tuple) or not all(isinstance(weight, int | float) for weight in weights):
-        rule = f"must be {num_components} numbers, 'uniform' or 'learned'"
-        raise InvalidTypeError("MixtureOfFlows", "weights", rule, repr(weights))
     if len(weights) != num_components or not min(weights) > 0 or not abs(sum(weights) - 1) < SUM_TOLERANCE:
         rule = f"must be {num_components} positive numbers that sum to one, or 'uniform' or 'learned'"
         got = f"{weights} with sum {sum(weights):.6g}"

@@ -8,6 +8,7 @@ from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, Lipschi
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
+from jflows.nn.standardize import StandardizeContext
 from jflows.nn.time import TimeMLP
 from jflows.nn.transformer import Transformer
 from jflows.nn.zero import zero_dense
@@ -27,6 +28,7 @@ __all__ = [
     "LipschitzMLP",
     "ResidualConvNet",
     "ResidualMLP",
+    "StandardizeContext",
     "TimeMLP",
     "Transformer",
     "WeightNormConv",

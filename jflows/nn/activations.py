@@ -1,11 +1,12 @@
 """Activations by name, since module fields are plain values that can be stored as JSON."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 
-from jflows.errors import check_choice
 from jflows.ops.conv import relu
+from jflows.options import Option
 from jflows.typing import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -18,7 +19,5 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jax.numpy.tanh,
 }
 
-
-def check_activation(where: str, name: str) -> None:
-    """Raises `InvalidValueError` unless `name` is a key of `ACTIVATIONS`."""
-    check_choice(where, "activation", name, tuple(ACTIVATIONS))
+Activation = Annotated[str, Option(choices=tuple(ACTIVATIONS))]
+"""The name of an activation, as a field."""

@@ -1,20 +1,23 @@
 """The convolutional conditioner of Glow, and the zero-initialised convolution it ends with."""
 
+from typing import Annotated, ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import check_choice, check_positive
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
 from jflows.ops import affine
 from jflows.ops.conv import conv2d
+from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
 KERNEL_STD = 0.05  # of the published code
 LOG_SCALE_FACTOR = 3.0  # exp(3 s): s learns three times faster than a plain log-scale would
 
 
-class ZeroConv(nn.Module):
+class ZeroConv(Module):
     """A convolution that starts at zero, times a learned output scale.
 
         y = (conv(x) + bias) * exp(3 log_scale)
@@ -27,9 +30,9 @@ class ZeroConv(nn.Module):
       x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
     """
 
-    event_ndims = 3  # of what it takes: `Coupling` checks it
+    event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
-    kernel_size: int = 3
+    kernel_size: OddCount = 3
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -46,7 +49,7 @@ class ZeroConv(nn.Module):
         return y
 
 
-class ConvNet(nn.Module):
+class ConvNet(Module):
     """Glow's conditioner: 3x3 convolution, 1x1 convolution, zero-initialised 3x3 convolution.
 
         h_1 = act(norm(conv_3x3(x)))
@@ -66,21 +69,15 @@ class ConvNet(nn.Module):
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].
     Raises:
-      InvalidValueError: for an unknown norm or activation.
+      InvalidValueError: for an unknown norm or activation, a width below 1 or an even kernel_size.
     """
 
-    event_ndims = 3  # of what it takes: `Coupling` checks it
+    event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
-    width: int = 512
-    norm: str = "actnorm"
-    activation: str = "relu"
-    kernel_size: int = 3
-
-    def __post_init__(self):
-        check_positive("ConvNet", "width", self.width)
-        check_choice("ConvNet", "norm", self.norm, ("actnorm", "bias"))
-        check_activation("ConvNet", self.activation)
-        super().__post_init__()
+    width: Count = 512
+    norm: Annotated[str, Option(choices=("actnorm", "bias"))] = "actnorm"
+    activation: Activation = "relu"
+    kernel_size: OddCount = 3
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:

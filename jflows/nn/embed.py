@@ -1,15 +1,19 @@
 """How a context reaches a network: labels or vectors are embedded once, then added to hidden layers."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.options import Count, Option
 from jflows.typing import Array
 
 
-class ClassEmbed(nn.Module):
+class ClassEmbed(Module):
     """Class labels as one-hot vectors: a linear map of them is a learned vector per class.
 
     Args:
@@ -21,12 +25,7 @@ class ClassEmbed(nn.Module):
     Numerics: a label out of range gives a vector of zeros, that is, no class. `jflows.data` checks the range.
     """
 
-    num_classes: int
-
-    def __post_init__(self):
-        if self.num_classes < 2:
-            raise InvalidValueError("ClassEmbed", "num_classes", "must be at least 2", repr(self.num_classes))
-        super().__post_init__()
+    num_classes: Annotated[int, Option(low=2)]
 
     def __call__(self, labels: Array) -> Array:
         """Labels -> one-hot vectors, float32."""
@@ -35,7 +34,7 @@ class ClassEmbed(nn.Module):
         return jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
 
 
-class ContextEmbed(nn.Module):
+class ContextEmbed(Module):
     """A context vector through dense layers, once for the whole flow: the `embed` of a `Flow`.
 
     Its output does not start at zero: the `ContextTerm`s that read it do, and two zeros in a row would never learn.
@@ -51,16 +50,9 @@ class ContextEmbed(nn.Module):
       InvalidTypeError: if the context is not of a floating type.
     """
 
-    features: int
-    hidden_sizes: tuple[int, ...] = (64,)
-    activation: str = "silu"
-
-    def __post_init__(self):
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        for argument, size in (("features", self.features), *(("hidden_sizes", size) for size in self.hidden_sizes)):
-            check_positive("ContextEmbed", argument, size)
-        check_activation("ContextEmbed", self.activation)
-        super().__post_init__()
+    features: Count
+    hidden_sizes: Annotated[tuple[int, ...], Option(low=1)] = (64,)
+    activation: Activation = "silu"
 
     @nn.compact
     def __call__(self, context: Array) -> Array:
@@ -75,7 +67,7 @@ class ContextEmbed(nn.Module):
         return nn.Dense(self.features, param_dtype=dtype, name="output")(context)
 
 
-class ContextTerm(nn.Module):
+class ContextTerm(Module):
     """A linear map of the context, to be added to a hidden layer.
 
     A context that is an image itself is resized to the layer's height and width, so that one image conditions all

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.errors import InvalidValueError
+from jflows.modules import Module, Network, check_takes
 from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
@@ -14,7 +15,7 @@ from jflows.typing import Array
 STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer)
 
 
-class Gated(nn.Module):
+class Gated(Module):
     """A conditioner times a learned gate per feature that starts at zero.
 
         y = gate * network(x, num_features, context)
@@ -27,16 +28,17 @@ class Gated(nn.Module):
     Shapes:
       x: as the network takes it -> [..., num_features].
     Raises:
+      InvalidTypeError: for a network without that `__call__`.
       InvalidValueError: for a network that starts at zero itself.
     """
 
-    network: nn.Module
+    network: Network
 
-    def __post_init__(self):
+    def _check(self) -> None:
+        check_takes("Gated", "network", self.network, "x", "num_features", "context")
         if isinstance(self.network, STARTS_AT_ZERO):
             got, fix = type(self.network).__name__, "Use it without a gate."
             raise InvalidValueError("Gated", "network", "must not start at zero itself", got, fix)
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:

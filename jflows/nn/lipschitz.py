@@ -1,18 +1,22 @@
 """Networks with a Lipschitz constant below one, whatever their parameters: the g of `Residual`."""
 
+from typing import Annotated, ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidValueError, check_choice, check_positive
+from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.embed import ContextTerm
 from jflows.ops.conv import conv2d
 from jflows.ops.lipschitz import bounded_kernel
+from jflows.options import Count, Counts, Fraction, OddCount, Option
 from jflows.typing import Array
 
 # |slope| <= 1 everywhere; that of gelu and silu reaches 1.13 and 1.10.
 LIPSCHITZ_ACTIVATIONS = ("lipswish", "elu", "leaky_relu", "relu", "softplus", "tanh")
+LipschitzActivation = Annotated[str, Option(choices=LIPSCHITZ_ACTIVATIONS)]
 SWISH_SLOPE = 1.1  # largest slope of u sigmoid(u) is 1.0998
 SWISH_START = 0.5  # of the published code: softplus(0.5) = 0.97
 
@@ -54,7 +58,7 @@ class _BoundedLinear(nn.Module):
         return jnp.matmul(x, kernel, precision="highest") + bias
 
 
-class LipschitzMLP(nn.Module):
+class LipschitzMLP(Module):
     """Dense layers of spectral norm <= coefficient^(1 / layers) with activations between them; the last starts at zero.
 
         Lip(network) <= coefficient < 1                       (in x, for every context)
@@ -73,17 +77,9 @@ class LipschitzMLP(nn.Module):
       InvalidValueError: for no hidden layer, a coefficient out of range or another activation.
     """
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    coefficient: float = 0.97
-    activation: str = "lipswish"
-
-    def __post_init__(self):
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            rule = "must hold at least one positive size"
-            raise InvalidValueError("LipschitzMLP", "hidden_sizes", rule, repr(self.hidden_sizes))
-        _check("LipschitzMLP", self.coefficient, self.activation)
-        super().__post_init__()
+    hidden_sizes: Counts = (128, 128)
+    coefficient: Fraction = 0.97
+    activation: LipschitzActivation = "lipswish"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -91,7 +87,7 @@ class LipschitzMLP(nn.Module):
         return _stack(x, context, widths, (0,) * len(widths), self.coefficient, self.activation)
 
 
-class LipschitzConvNet(nn.Module):
+class LipschitzConvNet(Module):
     """3x3, 1x1 and 3x3 convolutions of spectral norm <= coefficient^(1/3); the last starts at zero.
 
         Lip(network) <= coefficient < 1                       (in x, for every context and every image size)
@@ -114,19 +110,12 @@ class LipschitzConvNet(nn.Module):
       InvalidValueError: for a coefficient out of range, another activation or an even kernel_size.
     """
 
-    event_ndims = 3  # of what it takes: `Coupling` checks it
+    event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
-    width: int = 128
-    coefficient: float = 0.97
-    activation: str = "lipswish"
-    kernel_size: int = 3
-
-    def __post_init__(self):
-        check_positive("LipschitzConvNet", "width", self.width)
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise InvalidValueError("LipschitzConvNet", "kernel_size", "must be odd", repr(self.kernel_size))
-        _check("LipschitzConvNet", self.coefficient, self.activation)
-        super().__post_init__()
+    width: Count = 128
+    coefficient: Fraction = 0.97
+    activation: LipschitzActivation = "lipswish"
+    kernel_size: OddCount = 3
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -151,9 +140,3 @@ def _stack(
         swish = activation == "lipswish"
         x = LipSwish(name=f"activation_{index}")(x) if swish else ACTIVATIONS[activation](x)
     return _BoundedLinear(bound, kernel_sizes[-1], nn.initializers.zeros, name="output")(x, widths[-1])
-
-
-def _check(where: str, coefficient: float, activation: str) -> None:
-    if not 0 < coefficient < 1:
-        raise InvalidValueError(where, "coefficient", "must lie in (0, 1)", repr(coefficient))
-    check_choice(where, "activation", activation, LIPSCHITZ_ACTIVATIONS)

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 from flax import linen as nn
 
-from jflows.errors import InvalidValueError, check_choice
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.errors import InvalidValueError
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.mlp import BLOCK_STD, check_hidden_sizes
+from jflows.nn.mlp import BLOCK_STD
 from jflows.ops.autoregressive import ORDERS, made_degrees
 from jflows.ops.autoregressive_inverse import MaskedNetwork, masked_pass, solve_in_order, transposed
+from jflows.options import Counts, Option, Seed
 from jflows.typing import Array, PyTree, Shape
 
 LECUN = nn.initializers.lecun_normal()
@@ -28,7 +30,7 @@ class Weights(nn.Module):
         return kernel, self.param("bias", nn.initializers.zeros, shape[1:], dtype)
 
 
-class MADE(nn.Module):
+class MADE(Module):
     """Autoregressive network: the parameters of input i depend only on inputs that come before i in the order.
 
         h_1 = act(M_1 x),  h_k = act(M_k h_{k-1}),  y = M_out h_last       [biases left out; M_k masked]
@@ -59,19 +61,15 @@ class MADE(nn.Module):
         num_features that is not a multiple of dim.
     """
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    activation: str = "relu"
-    order: str = "natural"
-    seed: int = 0
+    hidden_sizes: Counts = (128, 128)
+    activation: Activation = "relu"
+    order: Annotated[str, Option(choices=ORDERS)] = "natural"
+    seed: Seed = 0
     residual: bool = False
 
-    def __post_init__(self):
-        object.__setattr__(self, "hidden_sizes", check_hidden_sizes("MADE", self.hidden_sizes))
-        check_activation("MADE", self.activation)
-        check_choice("MADE", "order", self.order, ORDERS)
+    def _check(self) -> None:
         if self.residual and len(set(self.hidden_sizes)) > 1:
             raise InvalidValueError("MADE", "hidden_sizes", "must be equal with residual=True", repr(self.hidden_sizes))
-        super().__post_init__()
 
     def degrees(self, dim: int, conditional: bool = False) -> tuple[np.ndarray, ...]:
         """Degrees of the inputs and of each entry of `hidden_sizes`; `conditional` says whether there is a context."""

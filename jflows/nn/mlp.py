@@ -1,21 +1,20 @@
 """Conditioners of vectors: the multilayer perceptron and its residual form."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
 from jflows.nn.zero import zero_dense
+from jflows.options import Count, Counts
 from jflows.typing import Array
 
 BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the scale of h
 
 
-class MLP(nn.Module):
+class MLP(Module):
     """Dense layers with an activation between them; the last one starts at zero.
 
     A context vector is mapped linearly (from zero) and added before each activation.
@@ -31,13 +30,8 @@ class MLP(nn.Module):
 
     is_autoregressive = False  # `MaskedAutoregressive` refuses it
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    activation: str = "relu"
-
-    def __post_init__(self):
-        object.__setattr__(self, "hidden_sizes", check_hidden_sizes("MLP", self.hidden_sizes))
-        check_activation("MLP", self.activation)
-        super().__post_init__()
+    hidden_sizes: Counts = (128, 128)
+    activation: Activation = "relu"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -50,7 +44,7 @@ class MLP(nn.Module):
         return zero_dense(num_features, dtype, "output")(x)
 
 
-class ResidualMLP(nn.Module):
+class ResidualMLP(Module):
     """Dense residual blocks with the activation before each product; the last layer starts at zero.
 
         h_0 = W_0 x + b_0
@@ -76,16 +70,10 @@ class ResidualMLP(nn.Module):
 
     is_autoregressive = False  # `MaskedAutoregressive` refuses it
 
-    width: int = 128
-    num_blocks: int = 2
-    activation: str = "relu"
+    width: Count = 128
+    num_blocks: Count = 2
+    activation: Activation = "relu"
     gated: bool = False
-
-    def __post_init__(self):
-        check_positive("ResidualMLP", "width", self.width)
-        check_positive("ResidualMLP", "num_blocks", self.num_blocks)
-        check_activation("ResidualMLP", self.activation)
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -114,14 +102,3 @@ def spread(num_inputs: int) -> nn.initializers.Initializer:
     """
     bound = num_inputs**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def check_hidden_sizes(where: str, hidden_sizes: Sequence[int]) -> tuple[int, ...]:
-    """Returns `hidden_sizes` as a tuple; raises `InvalidValueError` unless it holds at least one positive size."""
-    if isinstance(hidden_sizes, int):
-        fix = f"Write ({hidden_sizes},)."
-        raise InvalidTypeError(where, "hidden_sizes", "must be a tuple of ints", repr(hidden_sizes), fix)
-    sizes = tuple(hidden_sizes)
-    if not sizes or min(sizes) < 1:
-        raise InvalidValueError(where, "hidden_sizes", "must hold at least one positive size", repr(sizes))
-    return sizes

@@ -1,23 +1,26 @@
 """Deeper convolutional conditioners: weight-normalised residual blocks (RealNVP), gates and attention (Flow++)."""
 
+from typing import Annotated, ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import check_positive
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
 from jflows.nn.embed import ContextTerm
 from jflows.nn.transformer import POSITION_STD, check_heads
 from jflows.ops import affine
 from jflows.ops.attention import self_attention
 from jflows.ops.conv import conv2d
+from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
 MIN_NORM = 1e-12  # of a kernel that is all zeros
 
 
-class WeightNormConv(nn.Module):
+class WeightNormConv(Module):
     """A convolution whose kernel is a direction times a learned length, per output channel.
 
         y = conv(x, g v / |v|) + bias
@@ -34,8 +37,8 @@ class WeightNormConv(nn.Module):
       `params`: v [k, k, channels, self.width], g and bias [self.width].
     """
 
-    width: int
-    kernel_size: int = 3
+    width: Count
+    kernel_size: OddCount = 3
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -51,7 +54,7 @@ class WeightNormConv(nn.Module):
         return conv2d(x, direction * g) + bias
 
 
-class ResidualConvNet(nn.Module):
+class ResidualConvNet(Module):
     """RealNVP's conditioner: residual blocks of weight-normalised convolutions, with the activation before each.
 
         h_0 = conv_3x3(x)
@@ -74,17 +77,11 @@ class ResidualConvNet(nn.Module):
       InvalidValueError: for an unknown activation, or a width or number of blocks below 1.
     """
 
-    event_ndims = 3  # of what it takes: `Coupling` checks it
+    event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
-    width: int = 64
-    num_blocks: int = 4
-    activation: str = "relu"
-
-    def __post_init__(self):
-        check_positive("ResidualConvNet", "width", self.width)
-        check_positive("ResidualConvNet", "num_blocks", self.num_blocks)
-        check_activation("ResidualConvNet", self.activation)
-        super().__post_init__()
+    width: Count = 64
+    num_blocks: Count = 4
+    activation: Activation = "relu"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
@@ -97,7 +94,7 @@ class ResidualConvNet(nn.Module):
         return ZeroConv(1, name="conv_out")(act(h), num_features)
 
 
-class GatedConvNet(nn.Module):
+class GatedConvNet(Module):
     """Flow++'s conditioner: gated convolutions and self-attention over the pixels, each with a residual and a norm.
 
         h = conv_3x3(x)
@@ -121,18 +118,15 @@ class GatedConvNet(nn.Module):
       InvalidValueError: for a width or number of blocks below 1, or heads that do not divide the width.
     """
 
-    event_ndims = 3  # of what it takes: `Coupling` checks it
+    event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
-    width: int = 96
-    num_blocks: int = 10
-    num_heads: int = 4
+    width: Count = 96
+    num_blocks: Count = 10
+    num_heads: Annotated[int, Option(low=0)] = 4
 
-    def __post_init__(self):
-        check_positive("GatedConvNet", "width", self.width)
-        check_positive("GatedConvNet", "num_blocks", self.num_blocks)
+    def _check(self) -> None:
         if self.num_heads:
             check_heads("GatedConvNet", self.num_heads, self.width)
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:

@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidValueError
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
+from jflows.options import Counts
 from jflows.typing import Array
 
 
-class TimeMLP(nn.Module):
+class TimeMLP(Module):
     """A velocity field v(t, x, context): dense layers that time gates and shifts; the last one starts at zero.
 
         h' = act((W h + b) * sigmoid(a t + c) + d t)
@@ -29,16 +30,8 @@ class TimeMLP(nn.Module):
       InvalidValueError: for an unknown activation or no hidden layer.
     """
 
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    activation: str = "silu"
-
-    def __post_init__(self):
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            rule = "must hold at least one positive size"
-            raise InvalidValueError("TimeMLP", "hidden_sizes", rule, repr(self.hidden_sizes))
-        check_activation("TimeMLP", self.activation)
-        super().__post_init__()
+    hidden_sizes: Counts = (64, 64)
+    activation: Activation = "silu"
 
     @nn.compact
     def __call__(self, t: Array, x: Array, context: Array | None = None) -> Array:

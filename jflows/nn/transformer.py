@@ -1,20 +1,24 @@
 """The transformer as a conditioner: for couplings over tokens, vectors and images, and causal for autoregressions."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.errors import InvalidValueError, check_choice, check_positive
-from jflows.nn.activations import ACTIVATIONS, check_activation
+from jflows.errors import InvalidValueError
+from jflows.modules import Module
+from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
 from jflows.nn.zero import zero_dense
 from jflows.ops.attention import self_attention
 from jflows.ops.reshape import squeeze, unsqueeze
+from jflows.options import Count, Option
 from jflows.typing import Array
 
 POSITION_STD = 0.02  # of learned positions, as of the weights in most transformers
 
 
-class Transformer(nn.Module):
+class Transformer(Module):
     """Pre-norm transformer blocks over tokens with learned positions; the last layer starts at zero.
 
         h = W x + position + context term
@@ -51,22 +55,17 @@ class Transformer(nn.Module):
         patches that do not divide the image, or (causal, event_ndims=1) num_features that is not a multiple of dim.
     """
 
-    width: int = 128
-    depth: int = 2
-    num_heads: int = 4
-    event_ndims: int = 2
+    width: Count = 128
+    depth: Count = 2
+    num_heads: Count = 4
+    event_ndims: Annotated[int, Option(low=1, high=3)] = 2
     causal: bool = False
-    patch_size: int = 1
-    mlp_ratio: int = 4
-    activation: str = "gelu"
+    patch_size: Count = 1
+    mlp_ratio: Count = 4
+    activation: Activation = "gelu"
 
-    def __post_init__(self):
-        for argument in ("depth", "patch_size", "mlp_ratio"):
-            check_positive("Transformer", argument, getattr(self, argument))
+    def _check(self) -> None:
         check_heads("Transformer", self.num_heads, self.width)
-        check_choice("Transformer", "event_ndims", self.event_ndims, (1, 2, 3))
-        check_activation("Transformer", self.activation)
-        super().__post_init__()
 
     @property
     def is_autoregressive(self) -> bool:
@@ -124,8 +123,6 @@ class Transformer(nn.Module):
 
 
 def check_heads(where: str, num_heads: int, width: int) -> None:
-    """Raises `InvalidValueError` unless `num_heads` >= 1 divides `width` >= 1."""
-    check_positive(where, "width", width)
-    check_positive(where, "num_heads", num_heads)
+    """Raises `InvalidValueError` unless `num_heads` divides `width`."""
     if width % num_heads:
         raise InvalidValueError(where, "num_heads", f"must divide width={width}", repr(num_heads))

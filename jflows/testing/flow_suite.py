@@ -64,14 +64,13 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(flow.event_shape)
         continuous = dataclasses.replace(flow, dequantize=None, event_shape=shape)
-        of_noise = lambda module: module.dequantize.dequantize(x, key)
-        continuous_x, log_weight = flow._module.apply(variables, method=of_noise)
+        of_noise = lambda module, context: module.dequantize.dequantize(x, key)
+        (continuous_x, log_weight), _ = flow.run(variables, of_noise, x.shape[:1], context, key)
     # One key throughout: an estimated log-det is the same number wherever it is estimated at the same point.
     z, log_det = continuous.encode(variables, continuous_x, context, key)
     back, back_log_det = continuous.decode(variables, z, context, key)
-    embedded = flow._module.apply(variables, context, x.shape[:1], flow._context_ndims, method="embedded")
-    of_base = lambda module: module.base.log_prob(z, embedded)  # within the flow, so that its noise is the same
-    base_log_prob: Any = flow._module.apply(variables, method=of_base, rngs=flow._rngs(key))
+    of_base = lambda module, context: module.base.log_prob(z, context)  # within the flow, so that its noise is the same
+    base_log_prob, _ = flow.run(variables, of_base, x.shape[:1], context, key)
     sample_shape = x.shape[:1] if context is None else ()
     sample, sample_log_prob = continuous.sample_and_log_prob(variables, key, sample_shape, context)
 

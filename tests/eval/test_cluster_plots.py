@@ -15,7 +15,7 @@ from jflows.eval.cluster_plots import (
     responsibility_map,
     responsibility_maps,
 )
-from jflows.flows import Flow, flow_gmm
+from jflows.flows import Flow, with_mixture_base
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
 X = np.array([[-2.0, -1.0], [2.0, 1.0], [0.0, 0.0]], np.float32)
@@ -27,7 +27,7 @@ def identity(shape) -> Flow:
 
 
 def two_normals():
-    mixture = flow_gmm(identity((2,)), 2)
+    mixture = with_mixture_base(identity((2,)), 2)
     variables = mixture.init(KEY, X)
     variables["params"]["components"]["base"]["mean"] = jnp.array([[-2.0, 0.0], [2.0, 0.0]], jnp.float32)
     return mixture, variables
@@ -77,7 +77,7 @@ def test_samples_stand_in_rows():
     pixels = Flow(
         jflows.bijectors.Identity(event_ndims=3), jflows.distributions.StandardNormal(shape), shape, dequantize
     )
-    mixture = flow_gmm(pixels, 2)
+    mixture = with_mixture_base(pixels, 2)
     variables = mixture.init(KEY, jnp.zeros((5, *shape), jnp.uint8))
     means = jnp.broadcast_to(jnp.array([0.5, 3.5])[:, None, None, None], (2, *shape))
     variables["params"]["components"]["base"]["mean"] = means
@@ -88,13 +88,13 @@ def test_samples_stand_in_rows():
 
 
 def test_bad_input():
-    mixture = flow_gmm(identity((3,)), 2)
+    mixture = with_mixture_base(identity((3,)), 2)
     rule = (
         r"responsibility_grid: `mixture, x` must be of the plane, event_shape \(2,\); got event_shape \(3,\), x of sh"
     )
     with pytest.raises(InvalidValueError, match=rule):
         responsibility_grid(mixture, {}, np.zeros((4, 3)))
     with pytest.raises(InvalidValueError, match="responsibility_grid: `num_points` must be positive; got 0"):
-        responsibility_grid(flow_gmm(identity((2,)), 2), {}, X, 0)
+        responsibility_grid(with_mixture_base(identity((2,)), 2), {}, X, 0)
     with pytest.raises(InvalidValueError, match="component_samples: `columns` must be positive; got 0"):
         component_samples(mixture, {}, KEY, 0)

@@ -10,7 +10,7 @@ from jflows.data import ImageData, TableData, eval_batches, hide_labels
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, fit_gaussian_mixture, mixture_report
-from jflows.flows import Flow, UniformDequantize, flow_gmm, maf, mixture_of_flows
+from jflows.flows import Flow, UniformDequantize, maf, mixture_of_flows, with_mixture_base
 from jflows.nn import MLP
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
@@ -61,7 +61,7 @@ def test_without_an_encoder_the_bound_is_tight():
 def test_integers_get_their_noise():
     pixels = np.random.RandomState(0).randint(0, 4, (6, 2, 2, 1)).astype(np.uint8)
     trunk = Flow(b.ActNorm(event_ndims=3), StandardNormal((2, 2, 1)), (2, 2, 1), UniformDequantize(2))
-    mixture = flow_gmm(trunk, 2)
+    mixture = with_mixture_base(trunk, 2)
     variables = mixture.init(KEY, jnp.asarray(pixels))
     data = ImageData("noise", pixels, num_bits=2)
     first = mixture_report(mixture, variables, eval_batches(data, 4))

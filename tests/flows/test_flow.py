@@ -207,7 +207,7 @@ def test_parts_that_do_not_fit_are_refused(make, message):
 
 
 def test_parts_of_the_wrong_type_are_refused():
-    with pytest.raises(InvalidTypeError, match="`bijector, base` must be a Bijector and a Base; got MLP and Standard"):
+    with pytest.raises(InvalidTypeError, match="Flow: `bijector` must be a Bijector; got MLP"):
         Flow(networks.MLP(), StandardNormal((3,)), (3,))
 
 
@@ -221,6 +221,15 @@ def test_arguments_of_the_wrong_type_are_refused():
         (lambda: flow.log_prob(variables, x, key=0), r"Flow: `key` must be a typed key; got int. Use jax.random.key"),
         (lambda: flow.sample(variables, jax.random.PRNGKey(0)), r"Flow.sample: `key` must be a typed key; got uint32"),
         (lambda: flow.sample(variables, KEY, 2), r"`sample_shape` must be a tuple of ints; got 2. Write \(2,\)."),
+        (
+            lambda: flow.sample(variables, KEY, (2.0,)),
+            r"`sample_shape` must be a tuple of ints; got \(2.0,\). Write it",
+        ),
+        (lambda: flow.sample(variables, KEY, (True,)), r"`sample_shape` must be a tuple of ints; got \(True,\)"),
+        (
+            lambda: flow.sample(variables, KEY, (2,), temperature="1"),
+            "`temperature` must be a number or an array; got str",
+        ),
     ]
     for call, message in checks:
         with pytest.raises(InvalidTypeError, match=message):
@@ -229,8 +238,12 @@ def test_arguments_of_the_wrong_type_are_refused():
         flow.sample(variables, jax.random.split(KEY, 3), (2,))
     with pytest.raises(InvalidValueError, match=r"`temperature` must be one number where each sample has a key; got"):
         flow.sample(variables, jax.random.split(KEY, 2), (2,), temperature=jnp.ones((2, 1)))
-    with pytest.raises(InvalidValueError, match="`temperature` must be at least 0; got -1.0"):
+    with pytest.raises(InvalidValueError, match="`temperature` must be at least 0, and finite; got -1.0"):
         flow.sample(variables, KEY, (2,), temperature=-1.0)
+    with pytest.raises(
+        InvalidValueError, match=r"Flow.sample: `sample_shape` must not hold a negative size; got \(-1,\)"
+    ):
+        flow.sample(variables, KEY, (-1,))
 
 
 def test_arguments_of_the_wrong_shape_are_refused():

@@ -99,9 +99,9 @@ def test_levels_may_differ_in_depth():
         (
             ((8, 8, 1), 2, (2, 2, 2)),
             {},
-            r"glow: `num_steps` must be an int or have one entry per level; got num_levels=2",
+            r"glow: `num_steps` must be one number, or one per level; got num_levels=2",
         ),
-        (((8, 8, 1), 0, 2), {}, "glow: `num_steps` must be an int or have one entry per level; got num_levels=0"),
+        (((8, 8, 1), 0, 2), {}, "glow: `num_levels` must be at least 1; got 0"),
         (
             ((6, 6, 1), 2, 2),
             {},

@@ -15,7 +15,7 @@ from jflows.data import TableData, hide_labels
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, component_use, fit_gaussian_mixture
-from jflows.flows import Flow, flow_gmm, mixture_of_flows
+from jflows.flows import Flow, mixture_of_flows, with_mixture_base
 from jflows.nn import MLP
 from jflows.testing.common import perturb
 from jflows.train import FunctionLoss, MixtureLoss, Run, TrainConfig, fit, init_state, make_train_step
@@ -107,7 +107,7 @@ def test_consistency_is_a_divergence_between_neighbours():
     assert np.all(far > plain)
     double = losses(MixtureLoss(consistency=4.0, consistency_noise=0.5))
     np.testing.assert_allclose(double - plain, 2 * (far - plain), rtol=1e-8)
-    gmm = flow_gmm(normal(), 3)
+    gmm = with_mixture_base(normal(), 3)
     variables = gmm.init(KEY, batch().x)
     loss = MixtureLoss(consistency=1.0, consistency_noise=0.5, supervised=0.0)
     found = loss(gmm, variables, batch(None), KEY, 0)[0]

@@ -1,4 +1,7 @@
-"""Mixtures of flows, put together: `mixture_of_flows`, and `flow_gmm` for one flow with a normal for each class."""
+"""Mixtures made of flows at hand: `mixture_of_flows`, and `with_mixture_base` for one flow whose latent has classes.
+
+Read next: `jflows/flows/presets/mixtures.py`, where mixtures are made of options.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -60,14 +63,14 @@ def mixture_of_flows(
     return MixtureOfFlows(flows, num_components, encoder, own, trunk, start)
 
 
-def flow_gmm(
+def with_mixture_base(
     flow: Flow,
     num_components: int,
     *,
     spread: float = 1.0,
     weights: str | Sequence[float] = "uniform",
 ) -> MixtureOfFlows:
-    """FlowGMM: one flow whose base is a mixture of normals, one for each class; the class follows by Bayes' rule.
+    """One flow whose base is replaced by a mixture of normals, one for each class; the class follows by Bayes' rule.
 
     It is the mixture whose trunk is all of the flow: everything that a `MixtureOfFlows` does applies, with exact
     responsibilities. Semi-supervised: `jflows.train.MixtureLoss` with labels as the context.
@@ -81,8 +84,8 @@ def flow_gmm(
       weights: see `MixtureOfFlows`.
     """
     if not isinstance(flow, Flow):
-        raise InvalidTypeError("flow_gmm", "flow", "must be a Flow", kind_of(flow))
-    check_positive("flow_gmm", "spread", spread)
+        raise InvalidTypeError("with_mixture_base", "flow", "must be a Flow", kind_of(flow))
+    check_positive("with_mixture_base", "spread", spread)
     shape = flow.latent_shape
     normal = Flow(Identity(event_ndims=len(shape)), DiagonalNormal(shape, spread), shape)
     return mixture_of_flows(normal, None, num_components, weights=weights, trunk=flow)

@@ -1,0 +1,74 @@
+"""What the methods of flows ask of their arguments: shapes and types, which are known while tracing too."""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape
+from jflows.typing import Array, Shape
+
+
+def check_x(x: Array, event_shape: Shape, takes_integers: bool) -> Shape:
+    """The batch shape of data.
+
+    Raises:
+      InvalidValueError: if they do not end with `event_shape`.
+      InvalidTypeError: if they are no array, or integers where the flow does not dequantize.
+    """
+    if not hasattr(x, "shape"):
+        raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
+    fix = f"Reshape x to end with the axes {event_shape}."
+    check_event_shape("Flow", "x", jnp.shape(x), event_shape, fix)
+    if not takes_integers and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        fix = "Convert it, x.astype(jnp.float32), or build the flow with `dequantize`."
+        raise InvalidTypeError("Flow", "x", "must be of a floating type", f"{jnp.result_type(x)}", fix)
+    return jnp.shape(x)[: jnp.ndim(x) - len(event_shape)]
+
+
+def check_context(context: Array | None, context_shape: Shape | None, batch_shape: Shape) -> None:
+    """Raises `InvalidValueError` unless the context is what a flow takes, for a batch of this shape."""
+    if context is None and context_shape is None:
+        return
+    if context is None:
+        rule, fix = f"must have event shape {context_shape}", "Pass one for each row."
+        raise InvalidValueError("Flow", "context", rule, "None", fix)
+    got = f"shape {jnp.shape(context)}"
+    if context_shape is None:
+        fix = "Build the flow with one: context_dim or num_classes."
+        raise InvalidValueError("Flow", "context", "must be None", got, fix)
+    check_event_shape("Flow", "context", jnp.shape(context), context_shape)
+    leading = jnp.shape(context)[: jnp.ndim(context) - len(context_shape)]
+    try:
+        fits = jnp.broadcast_shapes(leading, batch_shape) == tuple(batch_shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        rule = f"must have leading axes that broadcast to the batch shape {tuple(batch_shape)}"
+        raise InvalidValueError("Flow", "context", rule, got)
+
+
+def check_sample_shape(where: str, shape: Any) -> Shape:
+    """The number of draws as a tuple.
+
+    Raises:
+      InvalidTypeError: if it is no tuple of ints.
+      InvalidValueError: if a size is negative.
+    """
+    if not isinstance(shape, tuple | list) or not all(type(size) is int for size in shape):
+        fix = f"Write ({shape},)." if isinstance(shape, int) else "Write it out, such as (16,)."
+        raise InvalidTypeError(where, "sample_shape", "must be a tuple of ints", repr(shape), fix)
+    if min(shape, default=0) < 0:
+        raise InvalidValueError(where, "sample_shape", "must not hold a negative size", repr(shape))
+    return tuple(shape)
+
+
+def check_temperature(where: str, temperature: Any) -> None:
+    """Raises unless the temperature is an array, or a finite number that is not negative."""
+    if hasattr(temperature, "dtype"):
+        return
+    if not isinstance(temperature, int | float):
+        rule = "must be a number or an array"
+        raise InvalidTypeError(where, "temperature", rule, type(temperature).__name__)
+    if not 0 <= temperature < math.inf:
+        raise InvalidValueError(where, "temperature", "must be at least 0, and finite", repr(temperature))

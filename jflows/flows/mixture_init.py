@@ -1,0 +1,66 @@
+"""Data-dependent initialisation of a mixture of flows: which rows, and which statistics, each component sees."""
+
+import functools
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from jflows.data.reading import Statistics
+from jflows.flows.flow import Flow
+from jflows.flows.mixture_parts import join, over_components
+from jflows.ops.clustering import kmeans
+from jflows.typing import Array, Key, Variables
+
+if TYPE_CHECKING:
+    from jflows.flows.mixture import MixtureOfFlows
+
+
+@functools.partial(jax.jit, static_argnames=("mixture",))
+def init_mixture(
+    mixture: "MixtureOfFlows",
+    key: Key,
+    x: Array,
+    context: Array | None,
+    statistics: Statistics | None,
+    assignment: Array | None,
+) -> Variables:
+    """The variables of all parts; see `MixtureOfFlows.init` for the arguments. The context is without labels."""
+    trunk_key, encoder_key, cluster_key, noise_key, components_key = jax.random.split(key, 5)
+    num_components, inner, parts = mixture.num_components, x, {}
+    if mixture.trunk is not None:
+        parts["trunk"] = mixture.trunk.init(trunk_key, x, context, statistics)
+        inner = mixture.trunk.encode(parts["trunk"], x, context, noise_key)[0]
+    if mixture.encoder is not None:
+        args = (mixture.features(x), num_components, mixture.encoder_context(context))
+        parts["encoder"] = mixture.encoder.init(encoder_key, *args)
+    if assignment is None and mixture.start == "kmeans":
+        points = inner.reshape(len(inner), -1).astype(jnp.promote_types(inner.dtype, jnp.float32))
+        assignment = kmeans(cluster_key, points, num_components)[1]
+    of_components = None
+    if assignment is None:
+        of_components = statistics if mixture.trunk is None else None  # behind a trunk, columns are other ones
+        rows = jnp.broadcast_to(jnp.arange(len(inner)), (num_components, len(inner)))
+    else:
+        rows = _rows_of_clusters(cluster_key, assignment, num_components)
+    if context is not None:
+        context = jnp.broadcast_to(context, (len(inner), *jnp.shape(context)[1:]))
+
+    def run(flow: Flow, _: Variables, key: Key, rows: Array):
+        own = mixture.context_of(flow, context)
+        return (), flow.init(key, inner[rows], None if own is None else own[rows], of_components)
+
+    keys = jax.random.split(components_key, num_components)
+    parts["components"] = over_components(mixture.components, run, {}, keys, rows)[1]
+    variables = join(parts)
+    if mixture.weights == "learned":
+        variables["params"]["log_weights"] = jnp.zeros(num_components)
+    return variables
+
+
+def _rows_of_clusters(key: Key, assignment: Array, num_components: int) -> Array:
+    """Rows of each cluster, drawn with replacement; of all, where a cluster is empty: [K, num]."""
+    member = assignment == jnp.arange(num_components)[:, None]
+    member = member | ~jnp.any(member, axis=1, keepdims=True)
+    logits = jnp.where(member, 0.0, -jnp.inf)[:, None]
+    return jax.random.categorical(key, logits, shape=(num_components, len(assignment)))

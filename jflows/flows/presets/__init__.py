@@ -1,0 +1,18 @@
+"""Presets: complete flows of the literature, one file a family. A new one is a file, and a line here.
+
+Start at `jflows/flows/presets/preset.py`.
+"""
+
+from jflows.flows.presets.autoregressive import iaf as iaf
+from jflows.flows.presets.autoregressive import made as made
+from jflows.flows.presets.autoregressive import maf as maf
+from jflows.flows.presets.autoregressive import nsf_autoregressive as nsf_autoregressive
+from jflows.flows.presets.coupling import nice as nice
+from jflows.flows.presets.coupling import nsf_coupling as nsf_coupling
+from jflows.flows.presets.coupling import realnvp as realnvp
+from jflows.flows.presets.glow import glow as glow
+from jflows.flows.presets.mixtures import flow_gmm as flow_gmm
+from jflows.flows.presets.mixtures import vmonf as vmonf
+from jflows.flows.presets.normal import normal as normal
+from jflows.flows.presets.preset import PRESETS as PRESETS
+from jflows.flows.presets.preset import preset as preset

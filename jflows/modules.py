@@ -1,0 +1,74 @@
+"""What all Linen modules of jflows share: checked fields, a walk through modules, and what a network must take.
+
+A network of your own may be any Linen module. Read next: `jflows/options.py`, where fields are declared.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from flax import linen as nn
+
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.options import LINEN_FIELDS, Checked, Option
+
+Network = Annotated[nn.Module, Option(noun="a network, a Flax Linen module such as jflows.nn.MLP()")]
+"""A field that holds a network."""
+
+
+class Module(Checked, nn.Module):
+    """A Linen module whose fields are checked by their annotations when it is made: see `jflows.options.Checked`."""
+
+
+def held_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules in the fields of a module, in order, each under the name that Linen gives its variables."""
+    for name in module.__dataclass_fields__:
+        if name not in LINEN_FIELDS:
+            yield from _held(name, getattr(module, name))
+
+
+def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(value, nn.Module):
+        yield name, value
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _held(f"{name}_{index}", item)
+
+
+def check_takes(where: str, argument: str, network: nn.Module, *parameters: str) -> None:
+    """Raises `InvalidTypeError` unless a network can be called with these parameters, by position."""
+    while isinstance(network, nn.Sequential) and network.layers and isinstance(network.layers[0], nn.Module):
+        network = network.layers[0]  # it gets what the whole is called with
+    call = inspect.getattr_static(type(network), "__call__", None)
+    if inspect.isfunction(call) and _takes(call, len(parameters)):
+        return
+    written = f"__call__{_parameters(call)}" if inspect.isfunction(call) else "no __call__"
+    rule, got = f"must be called as {argument}({', '.join(parameters)})", f"{type(network).__name__} with {written}"
+    own = ", ".join(("self", *parameters)) + ("=None" if parameters[-1] == "context" else "")
+    raise InvalidTypeError(where, argument, rule, got, f"Write __call__({own}).")
+
+
+def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims: int) -> None:
+    """Raises unless a network takes what a conditioner does, for events of so many axes if it says for how many."""
+    check_takes(where, argument, network, "x", "num_features", "context")
+    wanted = getattr(network, "event_ndims", event_ndims)
+    if wanted != event_ndims:
+        got = f"{type(network).__name__} with event_ndims={wanted} in a map with event_ndims={event_ndims}"
+        fix = "Other axes would be taken for the batch. Set both alike."
+        raise InvalidValueError(where, argument, "must be for events of the same axes", got, fix)
+
+
+@functools.cache
+def _takes(call: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(call).bind(None, *range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _parameters(call: Callable[..., Any]) -> str:
+    """The parameters without `self`, annotations and defaults."""
+    names = [f"{'*' * (p.kind is p.VAR_POSITIONAL)}{p.name}" for p in inspect.signature(call).parameters.values()]
+    return f"({', '.join(names[1:])})"
