@@ -134,7 +134,7 @@ def test_the_lowered_rate_is_logged():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(plateau_factor=1.0), rr"`plateau_factor` must lie in \(0, 1\); got 1.0"),
+        (dict(plateau_factor=1.0), r"`plateau_factor` must lie in \(0, 1\); got 1.0"),
         (dict(plateau_window=0), "`plateau_window` must be at least 1; got 0"),
         (dict(patience=-1), "`patience` must be at least 0; got -1"),
     ],
