@@ -32,7 +32,7 @@ def train(config: TableConfig) -> dict[str, float]:
     seconds = time.perf_counter() - start
     if result.interrupted:
         raise SystemExit(f"stopped in fold {config.fold}")
-    batches = eval_batches(test, config.eval_batch_size, labels=False)
+    batches = eval_batches(test, config.eval_batch_size, flow.reading)
     score = evaluate(flow, result.variables, batches, jax.random.key(0))
     return {"fold": config.fold, "nats": round(score.nats, 4), "step": result.step, "seconds": round(seconds, 1)}
 

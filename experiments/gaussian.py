@@ -12,14 +12,13 @@ import json
 
 import numpy as np
 
-from jflows.data import NUM_FOLDS, TABLE_NAMES, load
-from jflows.data.tables import FOLDS
+from jflows.data import KNOWN, NUM_FOLDS, load
 from jflows.eval import LogLikelihood, gaussian_baseline
 
 
 def row(name: str) -> dict[str, object]:
     """The score of one table."""
-    if name not in FOLDS:
+    if "fold" not in KNOWN[name].options:
         score = gaussian_baseline(load(name, "train").x, load(name, "test").x)
     else:
         parts = [(load(name, "train", fold=k).x, load(name, "test", fold=k).x) for k in range(NUM_FOLDS)]
@@ -33,7 +32,7 @@ def row(name: str) -> dict[str, object]:
 def main() -> None:
     """Reads the command line and prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", choices=TABLE_NAMES)
+    parser.add_argument("data", nargs="+", choices=[name for name, known in KNOWN.items() if known.kind == "table"])
     for name in parser.parse_args().data:
         print(json.dumps(row(name)), flush=True)
 

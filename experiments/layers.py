@@ -41,7 +41,7 @@ def train(num_layers: int, train: TableData, test: TableData, steps: int, seed: 
     start = time.perf_counter()
     result: FitResult = fit(flow, train, config)
     seconds = time.perf_counter() - start
-    score = evaluate(flow, result.variables, eval_batches(test, 2000, labels=False), jax.random.key(0))
+    score = evaluate(flow, result.variables, eval_batches(test, 2000, flow.reading), jax.random.key(0))
     row = {
         "num_layers": num_layers,
         "nll": round(-score.nats, 4),

@@ -332,7 +332,7 @@ def _keep_compiled_programs() -> None:
     """Lets JAX keep compiled programs on disk, unless the user has chosen a place."""
     import jax
 
-    from jflows.data.archives import cache_dir
+    from jflows.data import cache_dir
 
     if not jax.config.values.get("jax_compilation_cache_dir") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "jax"))

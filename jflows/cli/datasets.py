@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data import SOURCES, TABLE_NAMES, TABLE_SUFFIXES, Data, ImageData, TableData, load, only_classes
+from jflows.data import FORMATS, KNOWN, Data, ImageData, Reading, TableData, load, only_classes
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.eval import Evaluation
 from jflows.flows import Density, Flow
@@ -22,7 +22,7 @@ def run_data(run: Path, flow: Density, name: str | None, split: str) -> Data:
     """
     config = read_config(run)
     settings = {**config, "data": name or config.get("data", "")}
-    if is_table(flow) and name is not None and name not in TABLE_NAMES:
+    if is_table(flow) and name is not None and name not in KNOWN:
         settings["columns"] = config.get("column_names", ())  # by name, in whatever order this file has them
     try:
         data = load_table(settings, split) if is_table(flow) else load_images(settings, split, flow.event_shape[:2])
@@ -67,11 +67,12 @@ def load_config_data(config: TrainConfig, split: str) -> Data:
 def load_images(config: dict[str, Any], split: str, size: tuple[int, ...]) -> ImageData:
     """The split of a config's images; folders are resized to `size` if the config asks for resizing."""
     name = config["data"]
-    if name in TABLE_NAMES or Path(name).suffix in TABLE_SUFFIXES:
+    suffix = Path(name).suffix
+    if name in _known("table") or (suffix in FORMATS and "images" not in FORMATS[suffix].kinds):
         raise _not_images(name)
-    if name not in SOURCES and not Path(name).expanduser().exists():
-        rule = f"must be one of {', '.join(SOURCES)}, or the path of a folder of images or an .npz file"
-        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, SOURCES)}Check the path.")
+    if name not in KNOWN and not Path(name).expanduser().exists():
+        rule = f"must be one of {', '.join(_known('images'))}, or the path of a folder of images or an .npz file"
+        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, _known('images'))}Check the path.")
     resize = (size[0], size[1]) if config.get("image_size") and Path(name).expanduser().is_dir() else None
     data = load(name, split, num_validation=config.get("num_validation", 0), size=resize)
     if not isinstance(data, ImageData):
@@ -82,12 +83,12 @@ def load_images(config: dict[str, Any], split: str, size: tuple[int, ...]) -> Im
 def load_table(config: dict[str, Any], split: str) -> TableData:
     """The split of a config's table."""
     name = config["data"]
-    if name in SOURCES:
+    if name in _known("images"):
         fix = "Those in logit space are tables: mnist_logit, cifar10_logit."
         raise DataError("data", "--data", "must be a table, for a flow of vectors", f"the images {name!r}", fix)
-    if name not in TABLE_NAMES and not Path(name).expanduser().exists():
-        rule = f"must be one of {', '.join(TABLE_NAMES)}, or the path of a .csv, .tsv, .parquet, .npy or .npz file"
-        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, TABLE_NAMES)}Check the path.")
+    if name not in KNOWN and not Path(name).expanduser().exists():
+        rule = f"must be one of {', '.join(_known('table'))}, or the path of a .csv, .tsv, .parquet, .npy or .npz file"
+        raise DataError("data", "--data", rule, repr(name), f"{did_you_mean(name, _known('table'))}Check the path.")
     given = {option: config[option] for option in ("columns", "fold", "manual_dir") if config.get(option)}
     data = load(name, split, num_validation=config.get("num_validation", 0), **given)
     if not isinstance(data, TableData):
@@ -96,6 +97,10 @@ def load_table(config: dict[str, Any], split: str) -> TableData:
         data = only_classes(data, config["classes"])
     num = config.get("num_train", 0) if split == "train" else 0
     return data.take(np.arange(num)) if 0 < num < len(data) else data
+
+
+def _known(kind: str) -> list[str]:
+    return [name for name, known in KNOWN.items() if known.kind == kind]
 
 
 def _not_images(name: str) -> DataError:
@@ -122,10 +127,9 @@ def is_table(flow: Density) -> bool:
     return len(flow.event_shape) == 1
 
 
-def read_options(flow: Density) -> dict[str, Any]:
+def read_options(flow: Density) -> dict[str, Reading]:
     """How `eval_batches` is to read data for this flow."""
-    labels = {"labels": flow.context_shape is not None}
-    return labels if is_table(flow) else {**labels, "num_bits": pixel_bits(flow)}
+    return {"reading": flow.reading}
 
 
 def summary(flow: Density, score: Evaluation, of_what: str) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jflows.bijectors import Bijector, Chain, MultiScale, Repeat
 from jflows.cli.datasets import load_config_data
-from jflows.data import SOURCES
+from jflows.data import KNOWN
 from jflows.flows import Density, Flow, MixtureOfFlows
 from jflows.train import ImageConfig, TrainConfig, load
 from jflows.typing import Shape, Variables
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 def describe_config(config: TrainConfig) -> None:
     """Prints the table of the flow that a config builds; nothing is computed."""
-    source = SOURCES.get(config.data) if isinstance(config, ImageConfig) else None
+    source = KNOWN.get(config.data) if isinstance(config, ImageConfig) else None
     if source is not None:
         shape, classes = source.event_shape, source.num_classes
     else:

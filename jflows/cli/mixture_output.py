@@ -8,8 +8,7 @@ import numpy as np
 
 from jflows.cli.datasets import pixel_bits
 from jflows.cli.pictures import saving
-from jflows.data import SOURCES, Data, eval_batches
-from jflows.data.logit_images import LOGIT_IMAGES
+from jflows.data import KNOWN, Data, eval_batches
 from jflows.errors import InvalidValueError
 from jflows.eval import MixtureReport, cluster_plots, mixture_report, plots
 from jflows.flows import MixtureOfFlows
@@ -21,8 +20,8 @@ DIGITS = 4  # of the numbers in JSON
 
 def report_on(mixture: MixtureOfFlows, variables: Variables, data: Data, batch_size: int = 1000) -> MixtureReport:
     """`mixture_report` on all rows, with their labels if they have any."""
-    num_bits = None if mixture.dequantize is None else mixture.dequantize.num_bits
-    batches = eval_batches(data, batch_size, num_bits=num_bits, labels=data.label is not None)
+    reading = mixture.reading if data.label is None else mixture.reading.with_labels()
+    batches = eval_batches(data, batch_size, reading)
     return mixture_report(mixture, variables, batches, num_classes=data.num_classes)
 
 
@@ -74,9 +73,9 @@ def draw(mixture: MixtureOfFlows, variables: Variables, data: Data, out: Path, k
         return ["clusters.png"]
     draws = np.asarray(jax.jit(mixture.sample_by_component, static_argnums=2)(variables, key, (COLUMNS,)))
     draws = draws.reshape(-1, *mixture.event_shape)
-    if data.name in LOGIT_IMAGES:
-        known = LOGIT_IMAGES[data.name]
-        draws = known.pixels(draws, SOURCES[known.source].event_shape)
+    images = KNOWN[data.name].as_images(draws) if data.name in KNOWN else None
+    if images is not None:
+        draws = images
     elif len(mixture.event_shape) != 3:
         return []
     labels = [str(k) for k in range(mixture.num_components)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from jflows.data import ImageData, TableData
+from jflows.data import Data, ImageData
 from jflows.errors import DataError, InvalidValueError, RunError
 from jflows.eval import drawing, latent, plane_page, plots
 from jflows.flows import Density, Flow
@@ -112,7 +112,7 @@ def reconstruction(
 def plane(
     flow: Flow,
     variables: Variables,
-    table: TableData,
+    table: Data,
     path: Path,
     *,
     initial_variables: Variables | None = None,

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jflows.data.reading import Reading
+from jflows.data.reading import Reading, Statistics
 from jflows.errors import InvalidValueError, check_positive
 from jflows.flows.dequantize import Dequantize
 from jflows.typing import Array, Key, Shape, Variables
@@ -98,8 +98,17 @@ class Density(abc.ABC):
         """
 
     @abc.abstractmethod
-    def init(self, key: Key, x: Array | None = None, context: Array | None = None) -> Variables:
-        """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape]."""
+    def init(
+        self,
+        key: Key,
+        x: Array | None = None,
+        context: Array | None = None,
+        statistics: Statistics | None = None,
+    ) -> Variables:
+        """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape].
+
+        `statistics` are those of all training rows, by which a flow standardises if it does; None takes the batch's.
+        """
 
     @abc.abstractmethod
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:

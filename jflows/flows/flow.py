@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
+from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
@@ -340,7 +341,10 @@ class Flow(Checked, Density):
         def method(module: FlowModule) -> Any:
             return function(module, module.embedded(context, self.context_ndims, batch_shape))
 
-        found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
+        x = jax.ShapeDtypeStruct((1, *self.event_shape), jnp.uint8 if self.dequantize is not None else jnp.float32)
+        init = lambda x, context: self.init(jax.random.key(0), x, context)
+        with held_to_init("Flow", init, variables, "x", x, context):
+            found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
         return found if mutable else (found, {})
 
     @property
@@ -374,7 +378,7 @@ class Flow(Checked, Density):
         return FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "batch_shape"))
+@functools.partial(jax.jit, static_argnames=("flow", "statistics", "batch_shape"))
 def _init(
     flow: Flow,
     key: Key,

@@ -6,7 +6,6 @@ Read next: `jflows/train/step.py` (the step), `jflows/train/monitor.py` (metrics
 """
 
 import contextlib
-import dataclasses
 import functools
 import signal
 import threading
@@ -16,8 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jflows.data import Data, NoData, TrainBatches, eval_batches
-from jflows.data.reading import Reading
+from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
+from jflows.data.dataset import check_is_data
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Density
 from jflows.train import progress as bars
@@ -57,7 +56,7 @@ class FitResult(NamedTuple):
 
 def fit(
     flow: Density,
-    data: Data | NoData,
+    data: Data,
     config: TrainConfig,
     *,
     validation: Data | None = None,
@@ -136,23 +135,20 @@ def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, s
     return runner.get_state(state)
 
 
-def _job(
-    flow: Density, data: Data | NoData, config: TrainConfig, validation: Data | None, recorder: Recorder, loss: Any
-) -> Job:
+def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None, recorder: Recorder, loss: Any) -> Job:
     """Checks the arguments of `fit`, and brings them together."""
     if not isinstance(flow, Density):
         raise InvalidTypeError("fit", "flow", "must be a Flow or a MixtureOfFlows", kind_of(flow))
-    if not isinstance(data, Data | NoData):
-        fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
-        raise InvalidTypeError("fit", "data", "must be TableData, ImageData or NoData", type(data).__name__, fix)
+    check_is_data("fit", "data", data)
     if not isinstance(config, TrainConfig):
         fix = "Write jflows.train.TrainConfig(steps=1000)."
         raise InvalidTypeError("fit", "config", "must be a TrainConfig", kind_of(config), fix)
-    if validation is not None and not isinstance(validation, Data):
-        raise InvalidTypeError("fit", "validation", "must be TableData or ImageData", kind_of(validation))
+    if validation is not None:
+        check_is_data("fit", "validation", validation)
+        flow.reading.check(validation, "fit")
     chosen = LOSSES[flow.objective]() if loss is None else loss
     check_loss("fit", chosen)
-    if chosen.needs_data and isinstance(data, NoData):
+    if chosen.needs_data and data.kind == "none":
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must draw its own samples where there are no data", chosen.name, fix)
     chosen.check(flow)
@@ -160,41 +156,29 @@ def _job(
         rule, fix = f"must be given with {{patience={config.patience}}}", "Set {num_validation}, or {patience=0}."
         raise InvalidValueError("fit", "validation", rule, None, fix)
     reading = _reading(flow, chosen, data)
-    batches = _train_batches(data, config.batch_size, config, reading)
-    scored = None if validation is None else functools.partial(_eval_batches, validation, config, flow.reading)
-    return Job(flow, chosen, config, data, batches, config.total_steps(len(data)), scored, recorder)
+    reading.check(data, "fit")
+    batches = TrainBatches(data, config.batch_size, config.seed, reading, config.mirror)
+    scored = None
+    if validation is not None:
+        scored = functools.partial(eval_batches, validation, config.eval_batch_size, flow.reading)
+    return Job(flow, chosen, config, reading, batches, config.total_steps(len(data)), scored, recorder)
 
 
-def _reading(flow: Density, loss: Loss, data: Data | NoData) -> Reading:
+def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
     """How the flow reads data; with labels as the context if the loss takes them and the data have any."""
-    reading = flow.reading
-    if isinstance(data, NoData) or not loss.takes_labels or data.label is None or reading.context != "none":
-        return reading
-    if reading.num_classes is not None and data.num_classes is not None and data.num_classes > reading.num_classes:
-        rule = f"must have labels below the {reading.num_classes} components of the mixture"
-        raise InvalidValueError("fit", "data", rule, f"{data.num_classes} classes", "Build it with more components.")
-    return dataclasses.replace(reading, context="labels", context_shape=())
-
-
-def _train_batches(data: Data | NoData, size: int, config: TrainConfig, reading: Reading) -> TrainBatches:
-    if isinstance(data, NoData):
-        return TrainBatches(data, size, config.seed)
-    labels = reading.context == "labels"
-    return TrainBatches(data, size, config.seed, num_bits=reading.num_bits, mirror=config.mirror, labels=labels)
-
-
-def _eval_batches(data: Data, config: TrainConfig, reading: Reading) -> Iterator[Batch]:
-    labels = reading.context == "labels"
-    return eval_batches(data, config.eval_batch_size, num_bits=reading.num_bits, labels=labels)
+    wanted = loss.takes_labels and data.label is not None and flow.reading.context == "none"
+    return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
 
 
 def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState:
     """The state before the first step; data-dependent initialisation sees the first visits of the stream."""
-    size = min(job.config.init_batch, len(job.data))
-    reading = _reading(job.flow, job.loss, job.data)
-    batch = jax.tree.map(lambda leaf: leaf[0], _train_batches(job.data, size, job.config, reading).at(0))
-    init_key, noise_key = jax.random.split(jax.random.key(job.config.seed))
-    init = functools.partial(_initial_variables, job.flow, init_key, batch)
+    config, data = job.config, job.batches.data
+    size = min(config.init_batch, len(data))
+    batches = TrainBatches(data, size, config.seed, job.reading, config.mirror)
+    batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
+    statistics = data.statistics() if data.kind == "table" else None
+    init_key, noise_key = jax.random.split(jax.random.key(config.seed))
+    init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
     check_trainable("fit", jax.eval_shape(init))
     if variables is None:
         return init_state(init(), optimizer, noise_key)
@@ -202,9 +186,9 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
     return init_state(jax.tree.map(jnp.array, variables), optimizer, noise_key)  # copies, as the state is donated
 
 
-def _initial_variables(flow: Density, key: Key, batch: Batch) -> Variables:
+def _initial_variables(flow: Density, key: Key, batch: Batch, statistics: Statistics | None) -> Variables:
     x: Array | None = None if batch.x is None else jnp.asarray(batch.x)
-    return flow.init(key, x, batch.context)
+    return flow.init(key, x, batch.context, statistics)
 
 
 def _check_variables(variables: Variables, wanted: Variables) -> None:
@@ -232,7 +216,7 @@ def _shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[En
         yield lambda entry: None
         return
     unit = job.flow.unit.label if job.loss.unit == "nats" else ""
-    noun = NOUNS["none" if isinstance(job.data, NoData) else job.flow.reading.kind]
+    noun = NOUNS[job.batches.data.kind]
     with bars.training(job.steps, min(start, job.steps), noun, unit) as on_entry:
         yield on_entry
 

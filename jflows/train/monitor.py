@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data import Data, NoData, TrainBatches
+from jflows.data import Reading, TrainBatches
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval.bits import evaluate
 from jflows.flows import Density
@@ -92,8 +92,8 @@ class Job:
 
     Attributes:
       flow, loss, config: as `fit` has them.
-      data: the training rows.
-      batches: of those rows.
+      reading: how the training rows are read: as the flow wants them, with labels if the loss does.
+      batches: of the training rows.
       steps: in all.
       validation: makes the batches of the validation rows anew; None if there are none.
       recorder: keeps checkpoints and metrics.
@@ -102,7 +102,7 @@ class Job:
     flow: Density
     loss: Loss
     config: TrainConfig
-    data: Data | NoData
+    reading: Reading
     batches: TrainBatches
     steps: int
     validation: Callable[[], Iterable[Batch]] | None
@@ -243,7 +243,7 @@ class Monitor:
 
     def _check_skipped(self, step: int, state: TrainState, entry: Entry, metrics: dict[str, np.ndarray]) -> None:
         """Ends a run of which too many steps in a row were not finite; warns of the first one of all."""
-        flow, loss, num_rows = self.job.flow, self.job.loss, len(self.job.data)
+        flow, loss, num_rows = self.job.flow, self.job.loss, len(self.job.batches.data)
         if metrics["skipped_in_a_row"][-1] >= self.job.config.max_skipped:
             batch, most = self.job.example_batch(step - 1), self.job.config.max_skipped
             raise diagnosis.non_finite_error(flow, state, batch, step, most, entry["loss"], entry["grad_norm"])

@@ -13,7 +13,7 @@ import jflows
 from jflows import bijectors as b
 from jflows.data import TableData, hide_labels
 from jflows.distributions import StandardNormal
-from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, component_use, fit_gaussian_mixture
 from jflows.flows import Flow, mixture_of_flows, with_mixture_base
 from jflows.nn import MLP
@@ -213,5 +213,5 @@ def test_bad_use():
     with pytest.raises(InvalidTypeError, match="MixtureLoss: `flow` must be a MixtureOfFlows; got Flow"):
         fit(normal(), half_rings(), TrainConfig(**CONFIG), loss=MixtureLoss())
     labelled = TableData("x", np.zeros((4, 2)) + np.arange(4)[:, None], np.array([0, 1, 2, 3]))
-    with pytest.raises(InvalidValueError, match="`data` must have labels below the 3 components of the mixture; got 4"):
+    with pytest.raises(DataError, match=r"fit: `data` must have labels in 0\.\.2 for this density; got labels 0\.\.3"):
         fit(mixture, labelled, TrainConfig(**CONFIG))

@@ -41,7 +41,7 @@ def test_fit_learns_a_table_and_its_run_is_enough(tmp_path):
     assert result.history[-1]["loss"] < result.history[0]["loss"] - 0.1
     loaded, variables = jflows.load(tmp_path / "moons")
     assert loaded == flow
-    score = evaluate(loaded, variables, eval_batches(validation, 500, labels=False), jax.random.key(0))
+    score = evaluate(loaded, variables, eval_batches(validation, 500, loaded.reading), jax.random.key(0))
     np.testing.assert_allclose(-score.nats, result.history[-1]["validation_nll"], rtol=1e-6)
     np.testing.assert_allclose(score.nats, result.history[-1]["validation_nats"], rtol=1e-6)
 
@@ -68,7 +68,7 @@ def test_rows_have_contexts():
     ("change", "message"),
     [
         (dict(config=dict(steps=10)), "fit: `config` must be a TrainConfig; got dict"),
-        (dict(validation=np.zeros((4, 2))), "fit: `validation` must be TableData or ImageData; got ndarray"),
+        (dict(validation=np.zeros((4, 2))), "fit: `validation` must be TableData, ImageData or NoData; got ndarray"),
         (dict(flow=nn.MLP((4,))), "fit: `flow` must be a Flow or a MixtureOfFlows; got MLP"),
         (
             dict(loss=lambda *args: args),
