@@ -16,13 +16,15 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 
 REQUIRED = inspect.Parameter.empty
 DOC_WIDTH = 112
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
+
+Owner = TypeVar("Owner", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,7 +277,7 @@ def _received(value: Any) -> str:
     return repr(value) if plain else kind_of(value)
 
 
-def documented(owner: Any) -> Any:
+def documented(owner: Owner) -> Owner:
     """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
     lines = []
     for setting in settings_of(owner):

@@ -111,6 +111,11 @@ class Flow(Checked, Density):
         return self.bijector.needs_key
 
     @property
+    def uses_invertible_backprop(self) -> bool:
+        """True if a `Repeat` in the bijector has backprop="invertible"."""
+        return self.bijector.uses_invertible_backprop
+
+    @property
     def reading(self) -> Reading:
         """Images if the flow dequantizes, else rows of a table; labels where the context is embedded as one."""
         kind, bits = ("table", None) if self.dequantize is None else ("images", self.dequantize.num_bits)
@@ -251,6 +256,13 @@ class Flow(Checked, Density):
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
         return self.run(variables, lambda module, context: module.decode(z, context), batch_shape, context, key)[0]
+
+    def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
+        """As `Density.reconstruction_error`: the largest |decode(encode(x)) - x|."""
+        key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
+        x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
+        z, _ = self.encode(variables, x, context, key)
+        return jnp.max(jnp.abs(self.decode(variables, z, context, key)[0] - x))
 
     def quantize(self, x: Array) -> Array:
         """Continuous data to data as they come: integers if the flow dequantizes, else x itself."""

@@ -97,6 +97,10 @@ class Run:
         """Step of the latest checkpoint."""
         return self.checkpoints.latest_step()
 
+    def saved_steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return self.checkpoints.steps()
+
     def append_metrics(self, entry: dict[str, float]) -> None:
         """Adds one line to metrics.jsonl."""
         try:

@@ -1,30 +1,30 @@
 """Losses that need no data: a flow is trained on its own samples against a density known up to a constant.
 
-For variational inference, sampling from energies, and the distillation of one flow into a faster one. How good the
-result is says `jflows.eval.importance_sample`. With `fit`, pass `jflows.data.NoData()`, or rows of contexts.
-
-Every row of a batch draws its samples with a key of its own, so that nothing depends on the number of devices. What
-`fit` logs as bits_per_dim says nothing here. Losses that `x`, if there is any, does not enter can be added to others:
-a loss is a function of (flow, variables, batch, key).
+For variational inference, sampling from energies, and the distillation of one flow into a faster one.
+`jflows.eval.importance_sample` says how good the result is. With `fit`, pass `jflows.data.NoData()`, or rows of
+contexts. Every row of a batch draws its samples with a key of its own: nothing depends on the number of devices.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.bits import example_keys
 from jflows.eval.importance import check_flow, check_log_density, log_density_at
 from jflows.flows import Flow
 from jflows.flows.density import Density
-from jflows.train.step import Loss
+from jflows.options import Option, check_call
+from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 
 
-def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) -> Loss:
+def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) -> "Divergence":
     """KL(q || p) of a flow q to a density p = p~ / Z, less log Z: its minimum is -log Z, where q = p.
 
         loss = log q(x) - log p~(x),   x = f(z; params), z ~ base                    [nats per event]
@@ -58,12 +58,15 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
       >>> print(f"{result.history[-1]['loss']:.2f}")  # -log(pi / 2)
       -0.45
     """
-    return _divergence("reverse_kl", log_density, 1.0, 1, path_gradient)
+    return Divergence("reverse_kl", log_density, path_gradient=path_gradient)
 
 
 def alpha_divergence(
-    log_density: Callable[..., Array], alpha: float, num_samples: int, path_gradient: bool = True
-) -> Loss:
+    log_density: Callable[..., Array],
+    alpha: Annotated[float, Option("Order of the divergence.", low=0)],
+    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)],
+    path_gradient: bool = True,
+) -> "Divergence":
     """Renyi's divergence of order alpha of a flow q to p = p~ / Z, less log Z, estimated by K samples per row.
 
         loss = -1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha),   w_k = p~(x_k) / q(x_k)          [nats per event]
@@ -88,13 +91,12 @@ def alpha_divergence(
       InvalidTypeError, InvalidValueError: as `reverse_kl`; for alpha or num_samples out of range; when traced, for
         alpha != 1 with an estimated log-det, whose noise would raise the bound.
     """
-    if not (alpha >= 0 and math.isfinite(alpha)):
-        raise InvalidValueError("alpha_divergence", "alpha", "must be finite and at least 0", repr(alpha))
-    check_positive("alpha_divergence", "num_samples", num_samples)
-    return _divergence("alpha_divergence", log_density, float(alpha), num_samples, path_gradient)
+    given = dict(alpha=alpha, num_samples=num_samples, path_gradient=path_gradient)
+    check_call("alpha_divergence", alpha_divergence, given)
+    return Divergence("alpha_divergence", log_density, float(alpha), num_samples, path_gradient)
 
 
-def distillation(teacher: Density, teacher_variables: Variables, path_gradient: bool = True) -> Loss:
+def distillation(teacher: Density, teacher_variables: Variables, path_gradient: bool = True) -> "Divergence":
     """The reverse KL of a flow, the student, to a trained one: probability density distillation.
 
         loss = log q(x) - log p_teacher(x),   x ~ q                [nats per event; 0 where student and teacher agree]
@@ -123,35 +125,63 @@ def distillation(teacher: Density, teacher_variables: Variables, path_gradient: 
     def log_density(x: Array, context: Array | None = None) -> Array:
         return teacher.log_prob(teacher_variables, x, context)
 
-    return _divergence("distillation", log_density, 1.0, 1, path_gradient)
+    return Divergence("distillation", log_density, path_gradient=path_gradient)
 
 
-def _divergence(
-    where: str, log_density: Callable[..., Array], alpha: float, num_samples: int, path_gradient: bool
-) -> Loss:
-    """The loss of `alpha_divergence`; the others are it at alpha = 1 with one sample."""
-    check_log_density(where, log_density)
+@dataclasses.dataclass(frozen=True)
+class Divergence(Loss):
+    """What `reverse_kl`, `alpha_divergence` and `distillation` return: read these, which say what it is.
 
-    def loss(flow: Flow, variables: Variables, batch: Batch, key: Key) -> tuple[Array, Variables]:
-        _check_flow(where, flow, alpha)
-        split = jax.vmap(lambda k: jax.random.split(k, num_samples), out_axes=1)
+    It is no bound on a likelihood of data, as `log_density` is known up to a constant only: it has no unit.
+
+    Args:
+      made_by: name of that function, for messages.
+      log_density: see `reverse_kl`.
+      alpha: see `alpha_divergence`; the others are it at alpha = 1 with one sample.
+      num_samples: see `alpha_divergence`.
+      path_gradient: see `reverse_kl`.
+    Shapes:
+      per row: [batch].
+    """
+
+    made_by: str
+    log_density: Callable[..., Array]
+    alpha: Annotated[float, Option("Order of the divergence.", low=0)] = 1.0
+    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)] = 1
+    path_gradient: bool = True
+
+    name: ClassVar[str] = "divergence"
+    needs_data: ClassVar[bool] = False
+
+    def _check(self) -> None:
+        check_log_density(self.made_by, self.log_density)
+
+    def check(self, flow: Density) -> None:
+        """The flow must be a `Flow` with differentiable samples, and an exact log-det unless alpha is 1."""
+        _check_flow(self.made_by, flow, self.alpha)
+
+    def __call__(
+        self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+    ) -> tuple[Array, Variables]:
+        """Losses [batch], and no updated collections."""
+        self.check(flow)
+        assert isinstance(flow, Flow)
+        split = jax.vmap(lambda k: jax.random.split(k, self.num_samples), out_axes=1)
         keys = split(example_keys(key, batch.index))  # [num_samples, batch]
         sample_shape = keys.shape if batch.context is None else keys.shape[:1]
         x, log_q = flow.sample_and_log_prob(variables, keys, sample_shape, batch.context)
-        log_p = log_density_at(where, flow, log_density, x, batch.context)
-        if not path_gradient:
-            return -_bound(log_p - log_q, alpha), {}
+        log_p = log_density_at(self.made_by, flow, self.log_density, x, batch.context)
+        if not self.path_gradient:
+            return -_bound(log_p - log_q, self.alpha), {}
         # Frozen: what is left of the derivative of log q goes through x.
         frozen = lax.stop_gradient(variables)
         log_q_of_x = flow.log_prob(frozen, x, batch.context, keys if flow.needs_key else None)
         log_w = lax.stop_gradient(log_p - log_q)
-        v = jax.nn.softmax((1 - alpha) * log_w, axis=0)
-        factor = alpha * v + (1 - alpha) * v**2
+        v = jax.nn.softmax((1 - self.alpha) * log_w, axis=0)
+        factor = self.alpha * v + (1 - self.alpha) * v**2
         # A sample outside the support of p~ (log weight -inf) counts for nothing if there is another: 0, not 0 * inf.
         path = jnp.sum(jnp.where(factor == 0, 0.0, factor * (log_p - log_q_of_x)), axis=0)
-        return -(_bound(log_w, alpha) + path - lax.stop_gradient(path)), {}
-
-    return loss
+        return -(_bound(log_w, self.alpha) + path - lax.stop_gradient(path)), {}
 
 
 def _bound(log_w: Array, alpha: float) -> Array:
@@ -161,8 +191,9 @@ def _bound(log_w: Array, alpha: float) -> Array:
     return (jax.nn.logsumexp((1 - alpha) * log_w, axis=0) - math.log(len(log_w))) / (1 - alpha)
 
 
-def _check_flow(where: str, flow: Flow, alpha: float) -> None:
+def _check_flow(where: str, flow: Density, alpha: float) -> None:
     check_flow(where, flow)
+    assert isinstance(flow, Flow)
     if flow.dequantize is not None:
         rule, fix = "must have differentiable samples", "Build it without `dequantize`."
         raise InvalidValueError(where, "flow", rule, "one that dequantizes", fix)

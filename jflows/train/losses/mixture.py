@@ -1,87 +1,114 @@
 """`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
 
 import dataclasses
-import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.bits import example_keys
-from jflows.flows import MixtureOfFlows
+from jflows.flows import Density, MixtureOfFlows
 from jflows.flows.mixture_parts import exact_sum
+from jflows.options import Option, documented
+from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 
 CONSISTENCY_STREAM = 0x636F6E73  # folded into the key, so that this noise differs from that of dequantization
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
-class MixtureLoss:
-    """The negative ELBO of a `MixtureOfFlows`, per row in nats, for `fit(..., loss=MixtureLoss(...))`.
+class MixtureLoss(Loss):
+    """The negative ELBO of a `MixtureOfFlows`, per row in nats.
 
         no label:  -sum_k q_T(k | x) [log p_k(x) + log w_k - log q_T(k | x)],   q_T = softmax(logits / T)
         label y:   -log p_y(x) - log w_y - supervised * log q(y | x)
         both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
         T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
 
-    Labels come as the context of a batch, -1 where there is none: train with a config whose `wants_labels` is True, on
-    data such as `jflows.data.hide_labels` gives. Labels outside -1..K-1 make the loss NaN.
-
-    With `pretrain_steps`, only rows with a label count at first; with `interleave_every`, rows with and rows without
-    take turns afterwards, so many steps each: `select` gives rows that do not count weight 0.
+    Labels come as the context of a batch, -1 where a row has none, as in data that `jflows.data.hide_labels` gives.
+    Labels outside -1..K-1 make the loss NaN. Components that take a context themselves are trained without labels.
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
     section 3.4, use it.
 
-    Args:
-      temperature: T at step 0; above 1, all components get their share of every row while the encoder knows nothing.
-      temperature_decay: steps by which T - 1 falls to 1/e.
-      supervised: weight of the encoder's cross-entropy.
-      consistency: weight of the consistency term; 0 for none. It costs one more pass of the encoder.
-      consistency_noise: standard deviation of the noise, in units of x.
-      pretrain_steps: steps with labelled rows alone.
-      interleave_every: steps of each turn; 0 for all rows in every step.
     Shapes:
-      per row: [batch]; and the updated collections, as every `jflows.train.step.Loss`.
+      per row: [batch].
     Raises:
-      InvalidValueError: for a negative weight or number of steps, or a temperature below 1; if only labels would
-        count, and the batch has none.
-      InvalidTypeError: if the flow is not a `MixtureOfFlows`.
+      InvalidValueError: if a setting is out of range, or if only labels would count and the batch has none.
+      InvalidTypeError: by `check`, if the flow is not a `MixtureOfFlows`.
     """
 
-    takes_step: ClassVar[bool] = True
+    temperature: Annotated[
+        float,
+        Option(
+            "Softmax temperature of the encoder at step 0. Above 1, every component gets a share of every row while "
+            "the encoder knows nothing yet; the bound is looser meanwhile.",
+            low=1,
+        ),
+    ] = 1.0
+    temperature_decay: Annotated[
+        float, Option("Steps in which the temperature, less 1, falls to 1/e of what it was.", above=0)
+    ] = 1000.0
+    supervised: Annotated[float, Option("Weight of the encoder's cross-entropy on rows that have a label.", low=0)] = (
+        1.0
+    )
+    consistency: Annotated[
+        float,
+        Option(
+            "Weight of the term that keeps the encoder's answer under noise; above 0 it costs one more pass.", low=0
+        ),
+    ] = 0.0
+    consistency_noise: Annotated[
+        float, Option("Standard deviation of that noise, in the units of the data.", above=0)
+    ] = 0.05
+    pretrain_steps: Annotated[
+        int, Option("So many steps at first see only the rows that have a label; the others get weight 0.", low=0)
+    ] = 0
+    interleave_every: Annotated[
+        int,
+        Option(
+            "Rows with and rows without a label take turns, so many steps each; 0 lets all rows count in every step.",
+            low=0,
+        ),
+    ] = 0
+    use_labels: Annotated[
+        bool, Option("Whether the labels that the data have take part; False finds clusters without looking at them.")
+    ] = True
 
-    temperature: float = 1.0
-    temperature_decay: float = 1000.0
-    supervised: float = 1.0
-    consistency: float = 0.0
-    consistency_noise: float = 0.05
-    pretrain_steps: int = 0
-    interleave_every: int = 0
+    name: ClassVar[str] = "mixture"
+    unit: ClassVar[str | None] = "nats"
 
-    def __post_init__(self):
-        if not 1 <= self.temperature < math.inf:
-            raise InvalidValueError("MixtureLoss", "temperature", "must be at least 1", repr(self.temperature))
-        check_positive("MixtureLoss", "temperature_decay", self.temperature_decay)
-        check_positive("MixtureLoss", "consistency_noise", self.consistency_noise)
-        for name in ("supervised", "consistency", "pretrain_steps", "interleave_every"):
-            if not getattr(self, name) >= 0:
-                raise InvalidValueError("MixtureLoss", name, "must be at least 0", repr(getattr(self, name)))
+    def _check(self) -> None:
+        for name in ("pretrain_steps", "interleave_every"):
+            if getattr(self, name) and not self.use_labels:
+                raise InvalidValueError("MixtureLoss", name, "must be 0 with {use_labels=False}", getattr(self, name))
+
+    @property
+    def takes_labels(self) -> bool:
+        """As `use_labels`."""
+        return self.use_labels
+
+    def check(self, flow: Density) -> None:
+        """Only a mixture has components."""
+        if not isinstance(flow, MixtureOfFlows):
+            fix = "Train other flows by NegativeLogLikelihood()."
+            raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow), fix)
 
     def temperature_at(self, step: Array | int) -> Array:
         """T(step): a scalar."""
         return 1 + (self.temperature - 1) * jnp.exp(-step / self.temperature_decay)
 
     def __call__(
-        self, flow: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+        self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
     ) -> tuple[Array, Variables]:
         """Losses [batch] and updated collections."""
-        if not isinstance(flow, MixtureOfFlows):
-            raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow))
+        self.check(flow)
+        assert isinstance(flow, MixtureOfFlows)
         labels = None if flow.context_shape is not None else batch.context
         if labels is None and (self.pretrain_steps or self.interleave_every):
-            got, fix = "a batch without labels", "Train with a config whose wants_labels is True."
+            got, fix = "a batch without labels", "Train on data that have some, or set both to 0."
             raise InvalidValueError("MixtureLoss", ("pretrain_steps", "interleave_every"), "need labels", got, fix)
         keys = example_keys(key, batch.index) if flow.needs_key else None
         log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
