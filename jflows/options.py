@@ -124,7 +124,7 @@ class Setting:
 
     def _range(self, value: Any) -> str:
         rule = self.option.rule()
-        return rule.replace("must be", "must have entries", 1) if isinstance(value, tuple) else rule
+        return rule.replace("must be", "must have entries that are", 1) if isinstance(value, tuple) else rule
 
 
 @functools.cache

@@ -37,7 +37,7 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         (lambda: b.Permute((1, 2)), r"Permute: `order` must hold every number from 0 to 1 once; got \(1, 2\)"),
         (lambda: b.Permute(()), r"Permute: `order` must hold every number from 0 to 0 once; got \(\)"),
         (lambda: b.Transpose((0, 0)), r"Transpose: `axes` must hold every number from 0 to 1 once; got \(0, 0\)"),
-        (lambda: b.Reshape((0,), (0, 2)), r"Reshape: `x_shape` must have entries at least 1; got \(0,\)"),
+        (lambda: b.Reshape((0,), (0, 2)), r"Reshape: `x_shape` must have entries that are at least 1; got \(0,\)"),
         (
             lambda: b.Reshape((2, 3), (5,)),
             r"Reshape: `z_shape` must have as many elements as x_shape \(2, 3\), 6; got \(5,\) with 5",
