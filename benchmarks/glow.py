@@ -21,7 +21,7 @@ import optax
 from timing import Worker, milliseconds
 
 import jflows
-from jflows.train import init_state, make_train_step, negative_log_likelihood
+from jflows.train import NegativeLogLikelihood, init_state, make_train_step
 from jflows.typing import Batch
 
 IMAGE, BATCH, LEVELS = (32, 32, 3), 16, 3
@@ -41,7 +41,7 @@ def depth_row(num_steps: int, backprop: str, calls: int) -> dict:
     optimizer = optax.adam(1e-4)
     batch = example_batch()
     state = init_state(flow.init(jax.random.key(1), batch.x), optimizer, jax.random.key(2))
-    step = jax.jit(make_train_step(flow, optimizer, negative_log_likelihood))
+    step = jax.jit(make_train_step(flow, optimizer, NegativeLogLikelihood()))
     start = time.perf_counter()
     lowered = step.lower(state, batch)
     traced = time.perf_counter()

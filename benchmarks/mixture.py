@@ -24,7 +24,7 @@ import optax
 from timing import milliseconds
 
 import jflows
-from jflows.train import MixtureLoss, init_state, make_train_step, negative_log_likelihood
+from jflows.train import MixtureLoss, NegativeLogLikelihood, init_state, make_train_step
 from jflows.typing import Batch
 
 ROWS = {  # component, encoder, batch size, steps per call
@@ -58,7 +58,7 @@ def main() -> None:
         batches = Batch(jnp.asarray(x), None, weight, jnp.zeros((num_steps, size), jnp.uint32))
         mixtures = {k: jflows.mixture_of_flows(flow, encoder, k) for k in (2, options.components)}
         compiled = {k: make_steps(mixture, MixtureLoss(), batches) for k, mixture in mixtures.items()}
-        alone, alone_seconds = make_steps(flow, negative_log_likelihood, batches)
+        alone, alone_seconds = make_steps(flow, NegativeLogLikelihood(), batches)
         together = compiled[options.components][0]
         milliseconds(together), milliseconds(alone)
         times = [(milliseconds(together), milliseconds(alone)) for _ in range(options.rounds)]

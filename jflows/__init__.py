@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
     from jflows.flows import Flow, MixtureOfFlows, UniformDequantize, mixture_of_flows, preset
     from jflows.flows.presets import *  # noqa: F403
+    from jflows.runs import DataConfig, Recipe, load, run
     from jflows.spec import from_spec, register, to_spec
-    from jflows.train import fit, load
+    from jflows.train import TrainConfig, fit
 
 __all__ = [
+    "DataConfig",
     "DataError",
     "Flow",
     "InvalidTypeError",
     "InvalidValueError",
     "JflowsError",
     "MixtureOfFlows",
+    "Recipe",
     "RunError",
+    "TrainConfig",
     "UniformDequantize",
     "__version__",
     "bijectors",
@@ -37,15 +41,17 @@ __all__ = [
     "ops",
     "preset",
     "register",
+    "run",
     "to_spec",
 ]
 
-_PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops")
+_PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops", "runs")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
 _HOME = {
     **dict.fromkeys(("Flow", "MixtureOfFlows", "UniformDequantize", "mixture_of_flows", "preset"), "jflows.flows"),
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
-    **dict.fromkeys(("fit", "load"), "jflows.train"),
+    **dict.fromkeys(("DataConfig", "Recipe", "load", "run"), "jflows.runs"),
+    **dict.fromkeys(("TrainConfig", "fit"), "jflows.train"),
 }
 
 

@@ -54,8 +54,8 @@ def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims
     check_takes(where, argument, network, "x", "num_features", "context")
     wanted = getattr(network, "event_ndims", event_ndims)
     if wanted != event_ndims:
-        got = f"{type(network).__name__} with event_ndims={wanted} in a map with event_ndims={event_ndims}"
-        fix = "Other axes would be taken for the batch. Set both alike."
+        got = f"{type(network).__name__} with event_ndims={wanted} where events have {event_ndims}"
+        fix = "Other axes would be taken for the batch. Set both alike, or take another network."
         raise InvalidValueError(where, argument, "must be for events of the same axes", got, fix)
 
 

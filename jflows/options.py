@@ -16,13 +16,15 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 
 REQUIRED = inspect.Parameter.empty
 DOC_WIDTH = 112
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
+
+Owner = TypeVar("Owner", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Setting:
 
     def _range(self, value: Any) -> str:
         rule = self.option.rule()
-        return rule.replace("must be", "must have entries", 1) if isinstance(value, tuple) else rule
+        return rule.replace("must be", "must have entries that are", 1) if isinstance(value, tuple) else rule
 
 
 @functools.cache
@@ -130,7 +132,9 @@ def settings_of(owner: Callable[..., Any]) -> tuple[Setting, ...]:
     """The settings that a function or a dataclass declares, in order; of a Linen module, its fields."""
     hints = _hints(owner)
     if isinstance(owner, type):
-        fields = [f for f in dataclasses.fields(owner) if f.init and f.name not in LINEN_FIELDS]
+        fields = [field for field in dataclasses.fields(owner) if field.init]
+        if set(LINEN_FIELDS) <= {field.name for field in fields}:  # a Linen module; others may have a `name` of theirs
+            fields = [field for field in fields if field.name not in LINEN_FIELDS]
         pairs = [(field.name, _field_default(field)) for field in fields]
     else:
         parameters = inspect.signature(owner).parameters.values()
@@ -275,7 +279,7 @@ def _received(value: Any) -> str:
     return repr(value) if plain else kind_of(value)
 
 
-def documented(owner: Any) -> Any:
+def documented(owner: Owner) -> Owner:
     """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
     lines = []
     for setting in settings_of(owner):

@@ -49,7 +49,7 @@ def register(cls: ClassT) -> ClassT:
 for _package in (bijectors, networks, distributions):
     for _name in _package.__all__:
         _member: Any = getattr(_package, _name)
-        if dataclasses.is_dataclass(_member) and not inspect.isabstract(_member):
+        if isinstance(_member, type) and dataclasses.is_dataclass(_member) and not inspect.isabstract(_member):
             register(_member)
 
 
@@ -71,7 +71,7 @@ def from_spec(spec: dict) -> Any:
         fields; the error names where in the spec.
     """
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        got = f"format {spec.get('format')!r}" if isinstance(spec, dict) else type(spec).__name__
+        got = f"format {_kind(spec.get('format'))}" if isinstance(spec, dict) else type(spec).__name__
         raise RunError("from_spec", "spec", f"must be of format {FORMAT}", got, REWRITE)
     if "flow" not in spec:
         raise RunError("from_spec", "spec", "must have an entry 'flow'", f"entries {_sorted(spec)}")
@@ -121,12 +121,14 @@ def _decode(value: Any, path: str, depth: int) -> Any:
 def _class_and_fields(value: dict, path: str) -> tuple[type, dict[str, Any]]:
     name, fields = value.get("class"), value.get("fields")
     if not isinstance(name, str) or name not in _REGISTRY:
-        hint = did_you_mean(name, _REGISTRY) if isinstance(name, str) else ""
-        fix = f"{hint}Import the code that defines it and call jflows.register({name}) before loading."
-        raise RunError("from_spec", f"{path}.class", "must be registered", repr(name), fix)
+        named = isinstance(name, str)
+        hint = did_you_mean(name, _REGISTRY) if named else ""
+        call = f"call jflows.register({name})" if named else "call jflows.register on the class"
+        fix = f"{hint}Import the code that defines it and {call} before loading."
+        raise RunError("from_spec", f"{path}.class", "must be registered", _kind(name), fix)
     if set(value) != {"class", "fields"} or not isinstance(fields, dict):
         rule = "must have the entries class and fields, a dictionary"
-        got = _sorted(value) if isinstance(fields, dict) else f"fields {fields!r}"
+        got = _sorted(value) if isinstance(fields, dict) else f"fields {_kind(fields)}"
         raise RunError("from_spec", path, rule, got, REWRITE)
     known = _fields(_REGISTRY[name])
     if set(fields) - set(known):

@@ -35,12 +35,16 @@ class Settings(Checked):
         ({"count": True}, InvalidTypeError, "Settings: `count` must be an int; got True."),
         ({"count": "3"}, InvalidTypeError, "Settings: `count` must be an int; got '3'."),
         ({"count": 0}, InvalidValueError, "Settings: `count` must be at least 1; got 0."),
-        ({"rate": 0}, InvalidValueError, "Settings: `rate` must be above 0 and below 1; got 0."),
+        ({"rate": 0}, InvalidValueError, "Settings: `rate` must lie in .0, 1.; got 0."),
         ({"rate": math.nan}, InvalidValueError, "Settings: `rate` must be finite; got nan."),
         ({"rate": False}, InvalidTypeError, "Settings: `rate` must be a number; got False."),
         ({"kind": "c"}, InvalidValueError, "Settings: `kind` must be one of 'a', 'b'; got 'c'."),
         ({"sizes": 3}, InvalidTypeError, "Settings: `sizes` must be a tuple of ints; got 3."),
-        ({"sizes": (1, 0)}, InvalidValueError, r"Settings: `sizes` must be at least 1; got \(1, 0\)."),
+        (
+            {"sizes": (1, 0)},
+            InvalidValueError,
+            r"Settings: `sizes` must have entries that are at least 1; got \(1, 0\).",
+        ),
         ({"sizes": (1, 2.5)}, InvalidTypeError, r"Settings: `sizes` must be a tuple of ints; got \(1, 2.5\)."),
         ({"either": "x"}, InvalidTypeError, "`either` must be an int or a tuple of ints or None; got 'x'."),
         ({"flag": 1}, InvalidTypeError, "Settings: `flag` must be a bool; got 1."),
@@ -82,4 +86,46 @@ def test_types_in_words():
     assert in_words(float | None) == "a number or None"
     assert in_words(tuple[str, ...]) == "a tuple of strs"
     assert Option(above=0).rule() == "must be positive"
-    assert Option(low=1, high=8).rule() == "must be at least 1 and at most 8"
+    assert Option(low=1, high=8).rule() == "must be 1 to 8"
+
+
+@pytest.mark.parametrize(
+    ("option", "rule"),
+    [
+        (Option(odd=True), "must be odd"),
+        (Option(low=3, odd=True), "must be odd and at least 3"),
+        (Option(high=4), "must be at most 4"),
+        (Option(below=4), "must be below 4"),
+        (Option(low=0, below=1), "must lie in [0, 1)"),
+        (Option(above=0, high=1), "must lie in (0, 1]"),
+        (Option(above=2), "must be above 2"),
+        (Option(), ""),
+    ],
+)
+def test_rules_in_words(option, rule):
+    assert option.rule() == rule
+    assert option.allows(3) == ("1" not in rule)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields(Checked):
+    sizes: Annotated[tuple[int, ...], Option(low=1, fewest=2)] = (1, 2)
+    maybe: Annotated[int, Option(low=1, odd=True)] | None = None
+    reader: Annotated[bytes, Option(noun="a reader", fix="Write read().")] = b""
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"sizes": (1,)}, InvalidValueError, r"Fields: `sizes` must hold at least 2 entries; got \(1,\)\."),
+        ({"sizes": 3}, InvalidTypeError, r"Fields: `sizes` must be a tuple of ints; got 3\. Write \(3,\)\."),
+        ({"maybe": 2}, InvalidValueError, "Fields: `maybe` must be odd and at least 1; got 2."),
+        ({"maybe": 0.5}, InvalidTypeError, "Fields: `maybe` must be an int or None; got 0.5."),
+        ({"reader": 3}, InvalidTypeError, r"Fields: `reader` must be a reader; got 3\. Write read\(\)\."),
+        ({"reader": (3, b"a", Fields)}, InvalidTypeError, r"got \(3, bytes, the class Fields; write Fields\(...\)\)"),
+    ],
+)
+def test_entries_optional_values_and_nouns(settings, error, message):
+    with pytest.raises(error, match=message):
+        Fields(**settings)
+    assert Fields(sizes=[3, 4], maybe=5) == Fields((3, 4), 5)

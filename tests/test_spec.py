@@ -1,5 +1,6 @@
 """JSON and back: equal modules, refused classes, malformed specs."""
 
+import copy
 import dataclasses
 import json
 
@@ -52,7 +53,7 @@ def test_a_class_of_your_own_takes_part_after_register():
     ):
         jflows.to_spec(b.Chain((b.Reverse(), Mine())))
     fix = r"Import the code that defines it and call jflows.register\(Mine\) before loading."
-    with pytest.raises(RunError, match=f"from_spec: `class` must be registered; got 'Mine'. {fix}"):
+    with pytest.raises(RunError, match=f"from_spec: `flow.class` must be registered; got 'Mine'. .*{fix}"):
         jflows.from_spec(spec)
     assert jflows.register(Mine) is Mine
     assert jflows.from_spec(spec) == Mine((1, 2.5))
@@ -65,6 +66,8 @@ def test_a_name_is_registered_once():
 
     with pytest.raises(InvalidTypeError, match=r"register: `cls` must have a free name; ActNorm is jflows.*Rename"):
         jflows.register(ActNorm)
+    with pytest.raises(InvalidTypeError, match="register: `cls` must be concrete; got Bijector. Register its subclas"):
+        jflows.register(b.Bijector)
     with pytest.raises(InvalidTypeError, match="register: `cls` must be a dataclass or a Linen module class; got 3"):
         jflows.register(3)
     assert jflows.register(b.ActNorm) is b.ActNorm
@@ -83,6 +86,12 @@ def test_only_plain_values_are_written(value):
         jflows.to_spec(Holder(value))
 
 
+def nested(depth: int, spec):
+    for _ in range(depth):
+        spec = {"class": "Inverse", "fields": {"bijector": spec}}
+    return spec
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -92,19 +101,155 @@ def test_only_plain_values_are_written(value):
         ),
         ([], "`spec` must be of format 1; got list"),
         ({"format": 1}, r"`spec` must have an entry 'flow'; got entries \['format'\]"),
-        ({"format": 1, "flow": {"class": "os.system", "fields": {}}}, "`class` must be registered; got 'os.system'"),
-        ({"format": 1, "flow": {"class": ["Reverse"], "fields": {}}}, r"`class` must be registered; got \['Reverse'\]"),
-        ({"format": 1, "flow": {"class": "Reverse"}}, "`Reverse` must have a dictionary of fields; got None"),
+        (
+            {"format": 1, "flow": {"class": "os.system", "fields": {}}},
+            "`flow.class` must be registered; got 'os.system'",
+        ),
+        (
+            {"format": 1, "flow": {"class": ["Reverse"], "fields": {}}},
+            r"`flow.class` must be registered; got list",
+        ),
+        (
+            {"format": 1, "flow": {"class": "Reverse"}},
+            "`flow` must have the entries class and fields, a dictionary; got fields None",
+        ),
         (
             {"format": 1, "flow": {"class": "Reverse", "fields": {"speed": 1}}},
-            r"`Reverse` must have fields among \['event_ndims'\]; got \['speed'\]",
+            r"`flow.fields` must have Reverse's fields, \['event_ndims'\]; got \['speed'\]",
         ),
         (
             {"format": 1, "flow": {"class": "Repeat", "fields": {"num_layers": 1}}},
-            r"`Repeat` must have the fields \['layer'\]; got \['num_layers'\]",
+            r"`flow.fields` must have the fields \['layer'\] of Repeat; got \['num_layers'\]",
+        ),
+        ({"format": 1, "flow": 3}, "`flow` must be a dictionary with a class and fields; got 3"),
+        ({"format": 1, 2: 3}, r"`spec` must have an entry 'flow'; got entries \['2', 'format'\]"),
+        (
+            {"format": 1, "flow": {"class": "Reverse", "fields": {}, "speed": 1}},
+            r"`flow` must have the entries class and fields, a dictionary; got \['class', 'fields', 'speed'\]",
+        ),
+        ({"format": 1, "flow": {"class": "Bijector", "fields": {}}}, "`flow.class` must be registered; got 'Bijector'"),
+        (
+            {"format": 1, "flow": {"class": "Reverse", "fields": {"event_ndims": {1}}}},
+            "`flow.event_ndims` must hold numbers, strings, booleans, null, lists and dictionaries; got set",
+        ),
+        (
+            {"format": 1, "flow": {"class": "Reverse", "fields": {"event_ndims": True}}},
+            "`flow` must hold fields that Reverse takes; got Reverse: `event_ndims` must be an int; got True. Use the",
+        ),
+        (
+            {"format": 1, "flow": nested(200, {"class": "Reverse", "fields": {}})},
+            "`flow.bijector.*` must not be nested more than 100 deep; got dict",
         ),
     ],
 )
 def test_malformed_specs_are_refused(spec, message):
     with pytest.raises(RunError, match=f"^from_spec: {message}"):
         jflows.from_spec(spec)
+
+
+def test_what_is_nested_too_deep_is_not_written():
+    module = b.Reverse()
+    for _ in range(120):
+        module = b.Inverse(module)
+    with pytest.raises(InvalidTypeError, match="to_spec: `Inverse.bijector.*` must not be nested more than 100 deep"):
+        jflows.to_spec(module)
+
+
+def test_a_class_without_checks_is_refused_in_our_words():
+    @jflows.register
+    @dataclasses.dataclass(frozen=True)
+    class Doubled:
+        number: float
+
+        def __post_init__(self):
+            object.__setattr__(self, "number", self.number + 1)
+
+    spec = {"format": 1, "flow": {"class": "Doubled", "fields": {"number": "a"}}}
+    with pytest.raises(
+        RunError, match="from_spec: `flow` must hold fields that Doubled takes; got can only concatenate"
+    ):
+        jflows.from_spec(spec)
+    assert jflows.from_spec({"format": 1, "flow": {"class": "Doubled", "fields": {"number": 1}}}).number == 2
+
+
+VALUES = (
+    *(None, True, False, 0, 1, -1, 2, 3, 10**30, 0.0, 0.5, 2.5, -1.0, 1e-30, 1e30, 1e308, float("nan"), float("inf")),
+    *("", "tanh", "relu", "channel", "circular", [], [1], [0], [-1, 2], [1, 2, 3], [2.5], ["a"], [None], [[1]], {}),
+    *({"class": "Reverse"}, {"fields": {}}, {"class": None, "fields": None}, 1j, b"bytes", {1, 2}, object),
+)
+
+
+def nodes(spec):
+    """Every dictionary and list in a spec, with the keys of its entries."""
+    entries = spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, list) else ()
+    for key, value in entries:
+        yield spec, key
+        yield from nodes(value)
+
+
+def mutated(spec, random: np.random.Generator, classes: list[str]):
+    """A copy with one or two entries replaced, deleted, doubled, swapped, wrapped or of another class."""
+    spec = json.loads(json.dumps(spec))
+    for _ in range(random.integers(1, 3)):
+        places = list(nodes(spec))
+        if not places:
+            return spec
+        owner, key = places[random.integers(len(places))]
+        other, other_key = places[random.integers(len(places))]
+        kind = random.integers(7)
+        if kind == 0 and isinstance(owner, dict):
+            del owner[key]
+        elif kind == 1 and isinstance(owner, list):
+            owner.append(owner[key])
+        elif kind == 2:
+            owner[key] = json.loads(json.dumps(other[other_key], default=repr))
+        elif kind == 3:
+            owner[key] = [owner[key]]
+        elif kind == 4:
+            with_class = [place for place, name in places if name == "class"]
+            if with_class:
+                with_class[random.integers(len(with_class))]["class"] = classes[random.integers(len(classes))]
+        elif kind == 5 and random.integers(10) == 0:
+            owner[key] = nested(500, owner[key])
+            return spec
+        else:
+            owner[key] = copy.deepcopy(VALUES[random.integers(len(VALUES))])
+    return spec
+
+
+def specs():
+    flows = [
+        jflows.glow((8, 8, 1), 2, (1, 2), width=4, num_classes=3, padding=4, base="diagonal", preprocess="logit"),
+        jflows.maf((3,), num_layers=2, hidden_sizes=(4,)),
+        jflows.nsf_coupling((4,), num_layers=2),
+        *(case.make() for case in CASES),
+    ]
+    return [jflows.to_spec(flow) for flow in flows]
+
+
+def build_or_refuse(seeds) -> tuple[int, int]:
+    """How many mutated specs were built and how many refused; anything but `RunError` is raised."""
+    originals, built, refused = specs(), 0, 0
+    classes = sorted({owner["class"] for spec in originals for owner, key in nodes(spec) if key == "class"})
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        spec = mutated(originals[random.integers(len(originals))], random, classes)
+        try:
+            jflows.from_spec(spec)
+            built += 1
+        except RunError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {type(error).__name__} from {spec}") from error
+    return built, refused
+
+
+def test_a_mutated_spec_is_built_or_refused():
+    built, refused = build_or_refuse(range(300))
+    assert built > 10 and refused > 150
+
+
+@pytest.mark.slow
+def test_many_mutated_specs_are_built_or_refused():
+    built, refused = build_or_refuse(range(1000, 7000))
+    assert built > 300 and refused > 3000

@@ -1,93 +1,68 @@
 """Bijectors: invertible maps with a log-det. The contract is `Bijector`; a stack of steps is `Repeat`."""
 
-from jflows.bijectors.actnorm import ActNorm, Standardize
-from jflows.bijectors.autoregressive import MaskedAutoregressive
-from jflows.bijectors.base import Bijector
-from jflows.bijectors.batchnorm import BatchNorm
-from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive
-from jflows.bijectors.compose import Chain, Conditioned, Inverse
-from jflows.bijectors.continuous import Continuous
-from jflows.bijectors.coupling import AdditiveTwoWay, Coupling
-from jflows.bijectors.elementwise import Elementwise
-from jflows.bijectors.inner import Affine, InnerMap, PReLU, Shift
-from jflows.bijectors.integral import MonotoneIntegral
-from jflows.bijectors.linear import DiagonalLinear, InvertibleLinear, LinearMap, LowRankLinear, TriangularLinear
-from jflows.bijectors.logistic_mixture import Gaussianize, LogisticMixture
-from jflows.bijectors.multiscale import MultiScale
-from jflows.bijectors.orthogonal import Householder, Orthogonal, QRLinear, SVDLinear
-from jflows.bijectors.parts import Masked, Split, Stack, Vmap
-from jflows.bijectors.permutation import Permute, RandomPermutation, Reverse, SwapHalves
-from jflows.bijectors.pixels import CentredPixels, LogitPixels
-from jflows.bijectors.planar import Planar, Radial
-from jflows.bijectors.pointwise import ELU, Exp, Identity, LeakyReLU, Logit, Power, Sigmoid, Softplus, Softsign, Tanh
-from jflows.bijectors.repeat import Repeat
-from jflows.bijectors.reshape import Haar, Reshape, Squeeze, Transpose
-from jflows.bijectors.residual import Residual
-from jflows.bijectors.spline import CubicSpline, LinearSpline, QuadraticSpline, RationalQuadraticSpline
-from jflows.bijectors.sylvester import Sylvester
+from jflows.bijectors.actnorm import ActNorm as ActNorm
+from jflows.bijectors.actnorm import Standardize as Standardize
+from jflows.bijectors.autoregressive import MaskedAutoregressive as MaskedAutoregressive
+from jflows.bijectors.base import Bijector as Bijector
+from jflows.bijectors.base import SameShape as SameShape
+from jflows.bijectors.batchnorm import BatchNorm as BatchNorm
+from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive as BlockNeuralAutoregressive
+from jflows.bijectors.compose import Chain as Chain
+from jflows.bijectors.compose import Conditioned as Conditioned
+from jflows.bijectors.compose import Inverse as Inverse
+from jflows.bijectors.continuous import Continuous as Continuous
+from jflows.bijectors.coupling import AdditiveTwoWay as AdditiveTwoWay
+from jflows.bijectors.coupling import Coupling as Coupling
+from jflows.bijectors.elementwise import Elementwise as Elementwise
+from jflows.bijectors.inner import Affine as Affine
+from jflows.bijectors.inner import InnerMap as InnerMap
+from jflows.bijectors.inner import PReLU as PReLU
+from jflows.bijectors.inner import Shift as Shift
+from jflows.bijectors.integral import MonotoneIntegral as MonotoneIntegral
+from jflows.bijectors.linear import DiagonalLinear as DiagonalLinear
+from jflows.bijectors.linear import InvertibleLinear as InvertibleLinear
+from jflows.bijectors.linear import LinearMap as LinearMap
+from jflows.bijectors.linear import LowRankLinear as LowRankLinear
+from jflows.bijectors.linear import TriangularLinear as TriangularLinear
+from jflows.bijectors.logistic_mixture import Gaussianize as Gaussianize
+from jflows.bijectors.logistic_mixture import LogisticMixture as LogisticMixture
+from jflows.bijectors.multiscale import MultiScale as MultiScale
+from jflows.bijectors.orthogonal import Householder as Householder
+from jflows.bijectors.orthogonal import Orthogonal as Orthogonal
+from jflows.bijectors.orthogonal import QRLinear as QRLinear
+from jflows.bijectors.orthogonal import SVDLinear as SVDLinear
+from jflows.bijectors.parts import Masked as Masked
+from jflows.bijectors.parts import Split as Split
+from jflows.bijectors.parts import Stack as Stack
+from jflows.bijectors.parts import Vmap as Vmap
+from jflows.bijectors.permutation import Permute as Permute
+from jflows.bijectors.permutation import RandomPermutation as RandomPermutation
+from jflows.bijectors.permutation import Reverse as Reverse
+from jflows.bijectors.permutation import SwapHalves as SwapHalves
+from jflows.bijectors.pixels import CentredPixels as CentredPixels
+from jflows.bijectors.pixels import LogitPixels as LogitPixels
+from jflows.bijectors.planar import Planar as Planar
+from jflows.bijectors.planar import Radial as Radial
+from jflows.bijectors.pointwise import ELU as ELU
+from jflows.bijectors.pointwise import Exp as Exp
+from jflows.bijectors.pointwise import Identity as Identity
+from jflows.bijectors.pointwise import LeakyReLU as LeakyReLU
+from jflows.bijectors.pointwise import Logit as Logit
+from jflows.bijectors.pointwise import Power as Power
+from jflows.bijectors.pointwise import Sigmoid as Sigmoid
+from jflows.bijectors.pointwise import Softplus as Softplus
+from jflows.bijectors.pointwise import Softsign as Softsign
+from jflows.bijectors.pointwise import Tanh as Tanh
+from jflows.bijectors.repeat import Repeat as Repeat
+from jflows.bijectors.reshape import Haar as Haar
+from jflows.bijectors.reshape import Reshape as Reshape
+from jflows.bijectors.reshape import Squeeze as Squeeze
+from jflows.bijectors.reshape import Transpose as Transpose
+from jflows.bijectors.residual import Residual as Residual
+from jflows.bijectors.spline import CubicSpline as CubicSpline
+from jflows.bijectors.spline import LinearSpline as LinearSpline
+from jflows.bijectors.spline import QuadraticSpline as QuadraticSpline
+from jflows.bijectors.spline import RationalQuadraticSpline as RationalQuadraticSpline
+from jflows.bijectors.sylvester import Sylvester as Sylvester
 
-__all__ = [
-    "ELU",
-    "ActNorm",
-    "AdditiveTwoWay",
-    "Affine",
-    "BatchNorm",
-    "Bijector",
-    "BlockNeuralAutoregressive",
-    "CentredPixels",
-    "Chain",
-    "Conditioned",
-    "Continuous",
-    "Coupling",
-    "CubicSpline",
-    "DiagonalLinear",
-    "Elementwise",
-    "Exp",
-    "Gaussianize",
-    "Haar",
-    "Householder",
-    "Identity",
-    "InnerMap",
-    "Inverse",
-    "InvertibleLinear",
-    "LeakyReLU",
-    "LinearMap",
-    "LinearSpline",
-    "LogisticMixture",
-    "Logit",
-    "LogitPixels",
-    "LowRankLinear",
-    "Masked",
-    "MaskedAutoregressive",
-    "MonotoneIntegral",
-    "MultiScale",
-    "Orthogonal",
-    "PReLU",
-    "Permute",
-    "Planar",
-    "Power",
-    "QRLinear",
-    "QuadraticSpline",
-    "Radial",
-    "RandomPermutation",
-    "RationalQuadraticSpline",
-    "Repeat",
-    "Reshape",
-    "Residual",
-    "Reverse",
-    "SVDLinear",
-    "Shift",
-    "Sigmoid",
-    "Softplus",
-    "Softsign",
-    "Split",
-    "Squeeze",
-    "Stack",
-    "Standardize",
-    "SwapHalves",
-    "Sylvester",
-    "Tanh",
-    "Transpose",
-    "TriangularLinear",
-    "Vmap",
-]
+__all__ = [name for name in globals() if name[0].isupper()]  # pyright: ignore[reportUnsupportedDunderAll]

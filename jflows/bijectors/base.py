@@ -120,6 +120,11 @@ class Bijector(Module, abc.ABC):
         return all(getattr(module, "allows_invertible_backprop", True) for _, module in held_modules(self))
 
     @property
+    def uses_invertible_backprop(self) -> bool:
+        """True if some part rebuilds its activations from its output in the backward pass (`Repeat` can)."""
+        return any(part.uses_invertible_backprop for _, part in self.parts())
+
+    @property
     def needs_key(self) -> bool:
         """True if the log-det is estimated with noise from the Linen stream "noise", in any part."""
         return any(getattr(module, "needs_key", False) for _, module in held_modules(self))

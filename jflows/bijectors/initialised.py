@@ -27,6 +27,7 @@ _MISFITS = (
     errors.ScopeVariableNotFoundError,
 )
 _RECORDS = ("intermediates",)  # collections that `apply` writes and `init` need not
+PARAMETER = "parameter"  # how a leaf of "params" is called
 _KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose variables have been looked at
 
 Init = Callable[[Any, Any], Variables]
@@ -162,7 +163,7 @@ class _Difference:
     def missing(self) -> list[str]:
         """What `init` creates and was not passed."""
         wanted, given = self._wanted(self.context) or {}, _shapes(self.variables)
-        return [name for name in wanted if name not in given]
+        return sorted((name for name in wanted if name not in given), key=lambda name: not name.startswith(PARAMETER))
 
     def misshapen(self) -> list[str]:
         """What was passed in another shape."""
@@ -218,10 +219,10 @@ _remembered = functools.lru_cache(maxsize=1024)(_traced)
 def _shapes(variables: Variables) -> dict[str, Shape]:
     """By the names of the leaves, such as "parameter layers_0/raw"."""
     named = {}
-    leaves: Mapping[tuple, Any] = flatten_dict(dict(variables))
+    leaves: Any = flatten_dict(dict(variables))
     for path, leaf in leaves.items():
         if path[0] not in _RECORDS:
-            kind = "parameter" if path[0] == "params" else path[0]
+            kind = PARAMETER if path[0] == "params" else path[0]
             named[f"{kind} {'/'.join(map(str, path[1:]))}"] = jnp.shape(leaf)
     return named
 

@@ -75,6 +75,10 @@ class Repeat(SameShape):
             raise InvalidValueError("Repeat", "layer", "must be replayable for backprop='invertible'", got, fix)
 
     @property
+    def uses_invertible_backprop(self) -> bool:
+        return self.backprop == "invertible" or super().uses_invertible_backprop
+
+    @property
     def event_ndims(self) -> int:
         return self.layer.x_event_ndims
 

@@ -5,6 +5,7 @@ from typing import Any, Union, get_args, get_origin
 
 import click
 
+from jflows.cli.words import flag
 from jflows.options import REQUIRED, Setting
 from jflows.runs.recipe import Recipe, RecipeOption
 
@@ -51,11 +52,6 @@ def options_of(recipe: Recipe) -> list[click.Option]:
 def destination(name: str) -> str:
     """The name of an option of a recipe as that of a Python argument: component__num_layers."""
     return name.replace(".", "__")
-
-
-def flag(name: str) -> str:
-    """The name of an option of a recipe as it is written on the command line: --component.num-layers."""
-    return f"--{name.replace('_', '-')}"
 
 
 def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:

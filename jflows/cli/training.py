@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jflows.cli.groups import INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop
-from jflows.cli.words import in_words_of
+from jflows.cli.words import flag, in_words_of
 from jflows.runs import configs
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ class Configs(Commands):
 
 def _as_asked(name: str, recipe: "Recipe", args: list[str]) -> "Recipe":
     """The recipe with those options that decide which options there are; of a run that goes on, its own."""
-    from jflows.cli.options import flag
-    from jflows.runs.directory import read_recipe
     from jflows.runs.running import RUNS
+    from jflows.runs.stored import read_recipe
 
     if "--resume" in args:
         out = Path(_given(args, "--out") or RUNS / name)
@@ -188,10 +187,8 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
     def callback(**given: Any) -> None:
-        from jflows.runs.describe import describe_recipe
-
-        options = {key: value for key, value in given.items() if value is not None}
-        click.echo(describe_recipe(recipe.with_options(**options)))
+        made = recipe.with_options(**{key: value for key, value in given.items() if value is not None})
+        click.echo(str(made.build(made.data.outline()).summary(batch_size=0)))
 
     params, text = options_of(recipe), f"Describe the flow of {name}; nothing is computed."
     return RecipeCommand(cmd_name, callback=callback, params=[*params], help=text, context_settings=SETTINGS)
@@ -199,9 +196,9 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
 
 def _info_run_command(cmd_name: str) -> click.Command:
     def callback() -> None:
-        from jflows.runs.describe import describe_run
+        from jflows.runs.directory import load
 
-        click.echo(describe_run(Path(cmd_name)))
+        click.echo(str(load(Path(cmd_name))[0].summary(batch_size=0)))
 
     return FlowCommand(cmd_name, callback=callback, help=f"Describe the flow of {cmd_name}.")
 

@@ -52,17 +52,22 @@ def worded(error: JflowsError, command: click.Command, called: str) -> str:
     The place is the command if the command has all the settings concerned; else the place in the library follows it.
     """
     names = spellings(command)
+    inner = [name for name in error.settings if name not in names]  # arguments of the library, no options
 
     def spell(name: str, value: str | None) -> str:
-        option = names.get(name)
-        if option is None:
+        if name in inner:
             return name if value is None else f"{name}={value}"
+        option = names.get(name, flag(name))  # of another command, such as `train`
         if value in ("True", "False") and option.startswith("--"):
             return option if value == "True" else f"--no-{option[2:]}"
-        return option if value is None else f"{option} {value}"
+        return option if value is None else f"{option}={value}"
 
-    known = all(name in names for name in error.settings)
-    return error.render(spell, called if known else f"{called}: {error.where}")
+    return error.render(spell, f"{called}: {error.where}" if inner else called)
+
+
+def flag(name: str) -> str:
+    """The name of an option of a recipe as it is written on the command line: --component.num-layers."""
+    return f"--{name.replace('_', '-')}"
 
 
 def spellings(command: click.Command) -> dict[str, str]:

@@ -1,28 +1,36 @@
 """Data: known images and tables, toys in two dimensions, the user's own files; batches by step."""
 
 from jflows.data import toys
-from jflows.data.archives import Archive, cache_dir, fetch
 from jflows.data.batches import TrainBatches, eval_batches
-from jflows.data.dataset import SPLITS, Data, ImageData, NoData, TableData, reduce_bits
+from jflows.data.dataset import Data, ImageData, NoData, TableData, reduce_bits
+from jflows.data.files import FORMATS, FileFormat
+from jflows.data.known import KNOWN
 from jflows.data.labels import hide_labels, only_classes
-from jflows.data.loading import NUM_FOLDS, TABLE_NAMES, has_validation, load
-from jflows.data.sources import SOURCES, Source
-from jflows.data.table_files import TABLE_SUFFIXES
+from jflows.data.load import has_validation, load
+from jflows.data.protocols.base import KnownData
+from jflows.data.protocols.tables import NUM_FOLDS
+from jflows.data.reading import Reading, check_batch_values
+from jflows.data.splits import SPLITS
+from jflows.data.statistics import Statistics
+from jflows.data.store.archives import Archive, cache_dir, fetch
 
 __all__ = [
+    "FORMATS",
+    "KNOWN",
     "NUM_FOLDS",
-    "SOURCES",
     "SPLITS",
-    "TABLE_NAMES",
-    "TABLE_SUFFIXES",
     "Archive",
     "Data",
+    "FileFormat",
     "ImageData",
+    "KnownData",
     "NoData",
-    "Source",
+    "Reading",
+    "Statistics",
     "TableData",
     "TrainBatches",
     "cache_dir",
+    "check_batch_values",
     "eval_batches",
     "fetch",
     "has_validation",

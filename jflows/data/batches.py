@@ -5,14 +5,14 @@ Training reads an endless stream of visits 0, 1, 2, ...: visit v is row `permuta
 Evaluation reads rows in order and pads the last batch with weight 0. Only numpy is used here.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from jflows.data.dataset import Data, ImageData, NoData, reduce_bits
-from jflows.errors import DataError, InvalidValueError, check_choice, check_positive
+from jflows.data.dataset import Data, check_is_data, reduce_bits
+from jflows.data.reading import Reading
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive, kind_of
 from jflows.typing import Batch
 
 WORD = 2**32
@@ -28,14 +28,17 @@ class TrainBatches:
       data: the training split, or `NoData`.
       batch_size: global number of examples a step.
       seed: of order and mirroring, an int >= 0.
-      num_bits: of images: keep only so many bits of each pixel; default all.
+      reading: how a density wants the data, as `flow.reading` states it: the data are checked to fit, images of more
+        bits are reduced to `reading.num_bits` by floor(x / 2^k), as Glow does, and the context of a batch is what
+        `reading.context` says. None hands x over as it is, with the context that the data themselves have and, where
+        they have none, no context: labels are handed over only to a reading that asks for them.
       mirror: of images: flip each visit left to right with probability 1/2.
-      labels: whether `context` holds the labels; None means if the data have them. `NoData` give their own context.
     Raises:
-      DataError: if labels are asked for and the data have none.
-      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, num_bits is not in 1..data.num_bits, or num_bits
-        or mirror is given for a table.
+      DataError: if the data do not fit the reading; see `Reading.check`.
+      InvalidTypeError: if it is no `Data` or no `Reading`.
+      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or mirror is given for other data than images.
     Example:
+      >>> from jflows.data import ImageData
       >>> batches = TrainBatches(ImageData("ramp", np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)), batch_size=4)
       >>> batches.at(step=0, count=3).index  # visits 0..5 are the first epoch, 6..11 the second
       array([[ 5,  2,  0,  4],
@@ -44,23 +47,14 @@ class TrainBatches:
     """
 
     def __init__(
-        self,
-        data: Data | NoData,
-        batch_size: int,
-        seed: int = 0,
-        *,
-        num_bits: int | None = None,
-        mirror: bool = False,
-        labels: bool | None = None,
+        self, data: Data, batch_size: int, seed: int = 0, reading: Reading | None = None, mirror: bool = False
     ):
-        check_positive("TrainBatches", "batch_size", batch_size)
-        if not 0 <= seed < WORD**2:
+        self._source = _Source("TrainBatches", data, batch_size, reading)
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < WORD**2:
             raise InvalidValueError("TrainBatches", "seed", "must be an int in 0..2^64 - 1", seed)
+        if mirror and data.kind != "images":
+            raise InvalidValueError("TrainBatches", "mirror", "is for images", f"{mirror} with {data!r}", "Drop it.")
         self.data, self.batch_size, self.seed, self.mirror = data, batch_size, seed, mirror
-        self._reduce = _reduction("TrainBatches", data, num_bits)
-        if mirror and not isinstance(data, ImageData):
-            raise InvalidValueError("TrainBatches", "mirror", "is for images, not for a table", mirror, "Drop it.")
-        self._context = _context_of("TrainBatches", data, labels)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
     def at(self, step: int, count: int = 1) -> Batch:
@@ -68,8 +62,8 @@ class TrainBatches:
 
         Shapes:
           x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
-          int32 [count, batch_size] of labels, as the data have it, or None; weight: float32 [count, batch_size], all 1;
-          index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+          [count, batch_size, *context_shape], int32 [count, batch_size] of labels, or None; weight: float32
+          [count, batch_size], all 1; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
@@ -84,20 +78,8 @@ class TrainBatches:
             chosen = epochs == epoch
             rows[chosen] = self._order(epoch)[visits[chosen] % num]
         index = epochs * num + rows
-        context = self._context
-        return _batch(
-            x=None if isinstance(self.data, NoData) else self._x(self.data, rows, index, shape),
-            context=None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
-            weight=np.ones(shape, np.float32),
-            index=(index % WORD).astype(np.uint32).reshape(shape),
-        )
-
-    def _x(self, data: Data, rows: np.ndarray, index: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        x = data.x[rows]
-        if self.mirror:
-            flipped = _coin(self.seed, index)
-            x[flipped] = x[flipped, :, ::-1]
-        return self._reduce(x).reshape(*shape, *data.event_shape)
+        mirrored = _coin(self.seed, index) if self.mirror else None
+        return self._source.batch(rows, shape, np.ones(shape, np.float32), index, mirrored)
 
     def epoch(self, step: int) -> float:
         """Epochs finished before `step`, a fraction."""
@@ -112,68 +94,81 @@ class TrainBatches:
         return self._orders[epoch]
 
 
-def eval_batches(
-    data: Data, batch_size: int, *, num_bits: int | None = None, labels: bool | None = None
-) -> Iterator[Batch]:
+def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) -> Iterator[Batch]:
     """All rows of `data` once, in order, in batches of one size; the last is filled up with row 0 at weight 0.
 
+    Args:
+      data: images or a table.
+      batch_size: rows in a batch.
+      reading: how a density wants them, as in `TrainBatches`: write `flow.reading`, or, for reports that compare with
+        labels, `flow.reading.with_labels()`.
     Shapes:
-      x: [batch_size, *data.event_shape], uint8 or float32; context: int32 [batch_size] of labels, as the data have it,
-      or None; weight: float32 [batch_size]; index: uint32 [batch_size], the row.
+      x: [batch_size, *data.event_shape], uint8 or float32; context: [batch_size, *context_shape], int32 [batch_size] of
+      labels, or None; weight: float32 [batch_size]; index: uint32 [batch_size], the row.
     Raises:
-      DataError, InvalidValueError: as `TrainBatches`, at the call.
+      DataError, InvalidTypeError, InvalidValueError: as `TrainBatches`, at the call; also for `NoData`.
     Example:
+      >>> from jflows.data import ImageData
       >>> data = ImageData("three", np.zeros((3, 1, 1, 1), np.uint8))
       >>> [batch.weight.tolist() for batch in eval_batches(data, 2)]
       [[1.0, 1.0], [1.0, 0.0]]
     """
-    check_positive("eval_batches", "batch_size", batch_size)
-    reduce = _reduction("eval_batches", data, num_bits)
-    context = _context_of("eval_batches", data, labels)
+    source = _Source("eval_batches", data, batch_size, reading)
+    if data.kind == "none":
+        raise DataError("eval_batches", "data", "must hold rows to be scored", repr(data), "Pass images or a table.")
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(data), batch_size):
             rows = np.arange(start, start + batch_size)
             weight = (rows < len(data)).astype(np.float32)
             rows[rows >= len(data)] = 0
-            yield _batch(
-                x=reduce(data.x[rows]),
-                context=None if context is None else context[rows],
-                weight=weight,
-                index=rows.astype(np.uint32),
-            )
+            yield source.batch(rows, (batch_size,), weight, rows)
 
     return batches()
 
 
-def _batch(x: Any, context: Any, weight: Any, index: Any) -> Batch:
-    """`Any`: the fields are typed as jax arrays, and numpy arrays take their place."""
-    return Batch(x, context, weight, index)
+class _Source:
+    """Rows of data as a reading wants them."""
 
+    def __init__(self, where: str, data: Data, batch_size: int, reading: Reading | None):
+        check_is_data(where, "data", data)
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise InvalidTypeError(where, "batch_size", "must be a whole number", repr(batch_size))
+        check_positive(where, "batch_size", batch_size)
+        if not (reading is None or isinstance(reading, Reading)):
+            raise InvalidTypeError(where, "reading", "must be a Reading", kind_of(reading), "Write flow.reading.")
+        if reading is not None:
+            reading.check(data, where)
+        self.data, self.num_bits = data, None if reading is None else reading.num_bits
+        self.context = data.context if reading is None else reading.context_of(data)
 
-def _reduction(where: str, data: Data | NoData, num_bits: int | None) -> Callable[[np.ndarray], np.ndarray]:
-    """What brings rows of the data to `num_bits` bits, or leaves them alone."""
-    if num_bits is None:
-        return lambda x: x
-    if not isinstance(data, ImageData):
-        raise InvalidValueError(where, "num_bits", "is for images, not for a table", num_bits, "Drop it.")
-    check_choice(where, "num_bits", num_bits, range(1, data.num_bits + 1))
-    return functools.partial(reduce_bits, num_bits=num_bits, from_bits=data.num_bits)
+    def batch(
+        self,
+        rows: np.ndarray,
+        shape: tuple[int, ...],
+        weight: np.ndarray,
+        index: np.ndarray,
+        mirrored: np.ndarray | None = None,
+    ) -> Batch:
+        """The batch of these rows, brought to a leading shape; images of the `mirrored` rows are flipped."""
+        context = self.context
+        fields: Any = {  # typed as jax arrays, and numpy arrays take their place
+            "x": self._x(rows, shape, mirrored),
+            "context": None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
+            "weight": weight,
+            "index": (index % WORD).astype(np.uint32).reshape(shape),
+        }
+        return Batch(**fields)
 
-
-def _context_of(where: str, data: Data | NoData, labels: bool | None) -> np.ndarray | None:
-    """What each row is conditioned on: the context of the data if they have one, else their labels if wanted."""
-    context = None if isinstance(data, ImageData) else data.context
-    if isinstance(data, NoData) or (context is not None and not labels):
-        return context
-    return data.label if _check_labels_wanted(where, data, labels) else None
-
-
-def _check_labels_wanted(where: str, data: Data, labels: bool | None) -> bool:
-    if labels and data.label is None:
-        fix = "Set labels=False, or add labels: class subfolders of a folder, key `label` of an .npz file."
-        raise DataError(where, "labels", f"needs labels, and {data.name!r} has none", fix=fix)
-    return data.label is not None if labels is None else labels
+    def _x(self, rows: np.ndarray, shape: tuple[int, ...], mirrored: np.ndarray | None) -> np.ndarray | None:
+        if self.data.x is None:
+            return None
+        x = self.data.x[rows]
+        if mirrored is not None:
+            x[mirrored] = x[mirrored, :, ::-1]
+        if self.num_bits is not None and self.data.num_bits is not None:
+            x = reduce_bits(x, self.num_bits, self.data.num_bits)
+        return x.reshape(*shape, *self.data.event_shape)
 
 
 def _words(value: int) -> tuple[int, int]:

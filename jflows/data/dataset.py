@@ -1,31 +1,96 @@
-"""`ImageData` and `TableData`: one split of a data set as one array; every check of values and shapes is made here.
+"""`Data`: one split of a data set as arrays in memory, checked when made; `ImageData`, `TableData`, `NoData`.
 
-`NoData` stands in their place where a density teaches instead of data.
-
-Images are uint8 (CIFAR-10: 184 MB), tables float32; everything stays in memory. Read next: `jflows/data/loading.py`,
-which makes them from names and paths, and `jflows/data/batches.py`.
+Images are uint8 (CIFAR-10: 184 MB), tables float32. Every kind states the same facts, so that nobody asks for a class.
+Read next: `jflows/data/reading.py`, which says whether data fit a density; `jflows/data/load.py`; `batches.py`.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+import abc
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from jflows.errors import DataError, InvalidValueError, check_choice
+from jflows.data.checks import check_context, check_images, check_labels, check_table
+from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
+from jflows.errors import DataError, InvalidTypeError, check_choice, kind_of
+from jflows.typing import Shape
 
-SPLITS = ("train", "validation", "test")
-TEST_FRACTION = 0.1  # of data without a test part
 NO_LABEL = -1
 
 
-class _Rows:
-    """What images and tables share: rows `x`, each with a label or all without."""
+class Data(abc.ABC):
+    """One split of a data set; what training, evaluation and pictures may ask of it, whatever its kind.
 
+    Attributes:
+      kind: "images" (integers), "table" (rows of numbers) or "none" (`NoData`).
+      name: for messages and file names.
+      x: [num, *event_shape]; None of `NoData`.
+      label: int32 [num], or None for data without labels; -1 where a row has none, if `partly_labelled`.
+      num_classes: labels are 0..num_classes - 1; None exactly when `label` is None.
+      partly_labelled: whether a label of -1 means that there is none.
+      num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
+      columns: names of the columns of a table; () of all else.
+      context: what each row is conditioned on, [num, *context_shape]; None for none.
+    """
+
+    kind: ClassVar[str]
     name: str
-    x: np.ndarray
+    x: Any
     label: np.ndarray | None
     num_classes: int | None
     partly_labelled: bool
+    num_bits: int | None = None
+    columns: tuple[str, ...] = ()
+    context: np.ndarray | None = None
+
+    @property
+    def event_shape(self) -> Shape:
+        """The shape of one row: (height, width, channels) of images, (dim,) of tables, () of no data."""
+        return () if self.x is None else self.x.shape[1:]
+
+    @property
+    def context_shape(self) -> Shape | None:
+        """The shape of one row's context; None without a context."""
+        return None if self.context is None else self.context.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @abc.abstractmethod
+    def statistics(self) -> Statistics:
+        """Mean and deviation of every column of x and of the context over all rows, in float64.
+
+        Raises:
+          DataError: if a column of a table or of a context is constant, so that it cannot be standardised: it is named.
+        """
+
+    def check_varies(self) -> None:  # noqa: B027 - of images, and of no data, nothing is asked
+        """Raises `DataError` if a column of a table has one value only, in float32: its density would be infinite."""
+
+    def take(self, rows: np.ndarray, **changes: Any) -> Self:
+        """These rows alone, in this order, with what belongs to them; `changes` replaces other attributes."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
+        cut = {name: values[name][rows] for name in ("x", "label", "context") if values.get(name) is not None}
+        return type(self)(**{**values, **cut, **changes})
+
+    def reduced(self, num_bits: int | None) -> "Data":
+        """The same data with `num_bits` bits, if they hold integers of more; else, and for None, themselves."""
+        del num_bits
+        return self
+
+    def __repr__(self) -> str:
+        """Without the arrays: TableData('two_moons', 20,000 rows x 2 columns, 2 classes)."""
+        facts = [*self._facts()]
+        if self.label is not None:
+            facts.append(f"{self.num_classes} classes{', labelled in part' if self.partly_labelled else ''}")
+        if self.context is not None:
+            facts.append(f"context of shape {self.context_shape}")
+        return f"{type(self).__name__}({', '.join(facts)})"
+
+    @abc.abstractmethod
+    def _facts(self) -> tuple[str, ...]:
+        """What `repr` says first: name and size."""
 
     def _check_label(self) -> None:
         """Brings `label` and `num_classes` into the form that the attributes state."""
@@ -38,7 +103,6 @@ class _Rows:
             object.__setattr__(self, "num_classes", int(self.label.max()) + 1)
 
     def _checked_label(self, where: str) -> np.ndarray:
-        assert self.label is not None
         label = np.asarray(self.label)
         if not self.partly_labelled:
             return check_labels(label, len(self.x), self.num_classes, where)
@@ -49,23 +113,23 @@ class _Rows:
         check_labels(np.where(known, label, 0), len(self.x), self.num_classes, where)
         return label.astype(np.int32)
 
-    def __len__(self) -> int:
-        return len(self.x)
+    def _context_moments(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Mean and deviation of the context; None of labels, which are ints of shape () and not standardised."""
+        context = self.context
+        if context is None or (context.ndim == 1 and context.dtype.kind != "f"):
+            return None, None
+        found = moments(context)
+        if found.constant.any():
+            place = tuple(map(int, np.argwhere(found.constant)[0]))
+            entry = f"entry {place[0] if len(place) == 1 else place} is " if place else ""
+            got = f"{entry}{context[(0, *place)]:.6g} in every row, in float32"
+            rule, fix = "must vary in every entry, to be standardised", "Leave this entry out of the context."
+            raise DataError(f"{type(self).__name__} {self.name!r}", "context", rule, got, fix)
+        return found.mean, found.deviation
 
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """The shape of one row: (height, width, channels) of images, (dim,) of tables."""
-        return self.x.shape[1:]
 
-    def take(self, rows: np.ndarray, **changes: Any) -> Self:
-        """These rows alone, in this order, with what belongs to them; `changes` replaces other attributes."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # pyright: ignore[reportArgumentType]
-        cut = {name: values[name][rows] for name in ("x", "label", "context") if values.get(name) is not None}
-        return type(self)(**{**values, **cut, **changes})
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData(_Rows):
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageData(Data):
     """Images as integers, with labels or without; checked at construction.
 
     Attributes:
@@ -79,9 +143,13 @@ class ImageData(_Rows):
       DataError: if dtype, rank, range or labels break these rules; the message names the first bad row.
     Example:
       >>> data = ImageData("noise", np.zeros((10, 8, 8, 1), np.uint8), num_bits=4)
+      >>> data
+      ImageData('noise', 10 images of 8x8x1, 4 bits)
       >>> len(data), data.event_shape
       (10, (8, 8, 1))
     """
+
+    kind: ClassVar[str] = "images"
 
     name: str
     x: np.ndarray
@@ -95,15 +163,26 @@ class ImageData(_Rows):
         object.__setattr__(self, "x", check_images(self.x, self.num_bits, self.name))
         self._check_label()
 
-    def reduced(self, num_bits: int) -> "ImageData":
-        """The same images with `num_bits` <= `self.num_bits` bits; itself if nothing changes."""
-        if num_bits == self.num_bits:
+    def reduced(self, num_bits: int | None) -> "ImageData":
+        """The same images with `num_bits` <= `self.num_bits` bits; itself if nothing changes, or for None."""
+        if num_bits is None or num_bits == self.num_bits:
             return self
-        return replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
+        return dataclasses.replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
+
+    def statistics(self) -> Statistics:
+        """Mean and deviation of each channel, in levels of `num_bits`; a constant channel has deviation 0."""
+        return Statistics(*pixel_moments(self.x))
+
+    def _facts(self) -> tuple[str, ...]:
+        return (
+            repr(self.name),
+            f"{len(self):,} images of {'x'.join(map(str, self.event_shape))}",
+            f"{self.num_bits} bits",
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class TableData(_Rows):
+@dataclass(frozen=True, eq=False, repr=False)
+class TableData(Data):
     """Rows of numbers, with labels or without; checked at construction.
 
     Attributes:
@@ -120,9 +199,13 @@ class TableData(_Rows):
         column.
     Example:
       >>> data = TableData("people", np.array([[1.7, 65.0], [1.6, 52.0]]), columns=("height", "weight"))
+      >>> data
+      TableData('people', 2 rows x 2 columns)
       >>> len(data), data.event_shape, data.x.dtype
       (2, (2,), dtype('float32'))
     """
+
+    kind: ClassVar[str] = "table"
 
     name: str
     x: np.ndarray
@@ -142,12 +225,31 @@ class TableData(_Rows):
             where = f"TableData {self.name!r}"
             object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
 
+    def statistics(self) -> Statistics:
+        """Mean and deviation of each column, and of each entry of the context; a constant one is refused by name."""
+        found = self._varying_moments()
+        return Statistics(found.mean, found.deviation, *self._context_moments())
 
-Data = ImageData | TableData
+    def check_varies(self) -> None:
+        """Raises `DataError` if a column has one value only, in float32: its density would be infinite."""
+        self._varying_moments()
+
+    def _varying_moments(self) -> Moments:
+        found = moments(self.x)
+        if found.constant.any():
+            column = int(np.flatnonzero(found.constant)[0])
+            got = f"{self.columns[column]!r}, which is {self.x[0, column]:.6g} in every row, in float32"
+            rule = "must all vary, or the density is infinite"
+            raise DataError(f"TableData {self.name!r}", "columns", rule, got, "Leave this column out.")
+        return found
+
+    def _facts(self) -> tuple[str, ...]:
+        columns = "1 column" if self.x.shape[1] == 1 else f"{self.x.shape[1]} columns"
+        return repr(self.name), f"{len(self):,} rows x {columns}"
 
 
-@dataclass(frozen=True, eq=False)
-class NoData:
+@dataclass(frozen=True, eq=False, repr=False)
+class NoData(Data):
     """What to train on where there are no data: an endless stream of visits, each with its context or none.
 
     For losses that draw their own samples, such as `jflows.train.reverse_kl`.
@@ -158,9 +260,18 @@ class NoData:
     Raises:
       DataError: if the contexts are no such numbers; the message names the first bad row.
     Example:
+      >>> NoData(context=np.zeros((100, 3))), NoData()
+      (NoData(100 visits an epoch, context of shape (3,)), NoData())
       >>> len(NoData(context=np.zeros((100, 3)))), len(NoData())
       (100, 1)
     """
+
+    kind: ClassVar[str] = "none"
+    name: ClassVar[str] = "no data"
+    x: ClassVar[None] = None
+    label: ClassVar[None] = None
+    num_classes: ClassVar[None] = None
+    partly_labelled: ClassVar[bool] = False
 
     context: np.ndarray | None = None
 
@@ -172,32 +283,19 @@ class NoData:
         """Visits in an epoch."""
         return 1 if self.context is None else len(self.context)
 
+    def statistics(self) -> Statistics:
+        """Mean and deviation of each entry of the context; none of x."""
+        return Statistics(None, None, *self._context_moments())
 
-def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, int]:
-    """First and one past last of the training rows that make up "train" or "validation".
-
-    Raises:
-      InvalidValueError: unless 0 <= num_validation < num_train, and 0 < num_validation for "validation".
-    """
-    if not 0 <= num_validation < num_train:
-        rule = f"must leave at least one of the {num_train} training rows and not be negative"
-        raise InvalidValueError("load", "num_validation", rule, num_validation)
-    if split == "train":
-        return 0, num_train - num_validation
-    if num_validation == 0:
-        fix = "Set num_validation, or use split='test'."
-        raise InvalidValueError("load", "num_validation", "must be positive for split='validation'", 0, fix)
-    return num_train - num_validation, num_train
+    def _facts(self) -> tuple[str, ...]:
+        return () if self.context is None else (f"{len(self):,} visits an epoch",)
 
 
-def hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
-    if num < 2:
-        fix = "Add some, or give `train` and `test` parts of your own."
-        raise DataError("load", name, "must have at least 2 images or rows, to split off a test part", num, fix)
-    rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
-    num_test = max(1, int(num * TEST_FRACTION))
-    return rows[:-num_test], rows[-num_test:]
+def check_is_data(where: str, argument: str, value: object) -> None:
+    """Raises `InvalidTypeError` unless `value` is `Data`."""
+    if not isinstance(value, Data):
+        fix = 'Wrap arrays: jflows.data.TableData("name", x) or ImageData("name", x).'
+        raise InvalidTypeError(where, argument, "must be TableData, ImageData or NoData", kind_of(value), fix)
 
 
 def reduce_bits(x: np.ndarray, num_bits: int, from_bits: int = 8) -> np.ndarray:
@@ -213,89 +311,3 @@ def reduce_bits(x: np.ndarray, num_bits: int, from_bits: int = 8) -> np.ndarray:
     """
     check_choice("reduce_bits", "num_bits", num_bits, range(1, from_bits + 1))
     return x >> (from_bits - num_bits)
-
-
-def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
-    """Returns `x` as contiguous uint8 [num, height, width, channels], or raises `DataError` naming what is wrong."""
-    x = np.asarray(x)
-    if x.ndim != 4 or 0 in x.shape:
-        fix = "Add the channel axis: x[..., None]." if x.ndim == 3 else "Reshape it."
-        rule = "must have rank 4, [num, height, width, channels], with no empty axis"
-        raise DataError(f"ImageData {name!r}", "x", rule, f"shape {x.shape}", fix)
-    high = 2**num_bits - 1
-    if x.dtype.kind not in "ui":
-        fix = f"Convert it: (x * {high}).round().astype(np.uint8) if its values are in [0, 1]."
-        if x.dtype.kind == "f":
-            _check_finite(x, name)
-        raise DataError(f"ImageData {name!r}", "x", f"must hold integers in 0..{high}", f"dtype {x.dtype}", fix)
-    if x.dtype != np.uint8 or num_bits < 8:
-        bad = np.flatnonzero(((x < 0) | (x > high)).reshape(len(x), -1).any(axis=1))
-        if bad.size:
-            row = x[bad[0]]
-            got = f"values {row.min()}..{row.max()} in row {bad[0]} ({bad.size} bad rows)"
-            fix = f"Reduce it with reduce_bits(x, {num_bits}) or set num_bits to what the data have."
-            raise DataError(f"ImageData {name!r}", "x", f"must be in 0..{high} (num_bits={num_bits})", got, fix)
-    return np.ascontiguousarray(x, dtype=np.uint8)
-
-
-def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarray:
-    """Returns `x` as contiguous float32 [num, dim], or raises `DataError` naming what is wrong."""
-    where = f"TableData {name!r}"
-    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 1:
-        fix = "Reshape it." if x.ndim != 2 else ""
-        raise DataError(where, "x", "must be [num, dim] with at least 2 rows and 1 column", f"shape {x.shape}", fix)
-    if x.dtype.kind not in "uif":
-        fix = "Convert it: x.astype(np.float32)."
-        raise DataError(where, "x", "must hold real numbers", f"dtype {x.dtype}", fix)
-    if len(columns) != x.shape[1] or len(set(columns)) != len(columns):
-        raise DataError(where, "columns", f"must be {x.shape[1]} different names, one for each column", columns)
-    with np.errstate(over="ignore"):  # reported just below
-        kept = np.ascontiguousarray(x, dtype=np.float32)
-    bad = np.argwhere(~np.isfinite(kept))
-    if len(bad):
-        row, column = bad[0]
-        value = x[row, column]
-        got = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else repr(float(value))
-        got += f" in row {row}, column {columns[column]!r} ({len(bad)} bad values)"
-        raise DataError(where, "x", "must be finite in float32", got, "Remove these rows or this column.")
-    return kept
-
-
-def check_context(context: np.ndarray, where: str, num: int | None = None) -> np.ndarray:
-    """Returns contexts as contiguous float32 or int32, or raises `DataError` naming what is wrong."""
-    context = np.asarray(context)
-    if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size or num not in (None, len(context)):
-        got = f"dtype {context.dtype}, shape {context.shape}"
-        rule = "must hold numbers, [num, *context_shape]" + ("" if num is None else f" for num={num} rows")
-        raise DataError(where, "context", rule, got)
-    with np.errstate(over="ignore"):  # reported just below
-        kept = np.ascontiguousarray(context, np.float32 if context.dtype.kind == "f" else np.int32)
-    bad = np.flatnonzero(~np.isfinite(kept).reshape(len(kept), -1).all(axis=1))
-    if bad.size:
-        got = f"row {bad[0]} ({bad.size} bad rows)"
-        raise DataError(where, "context", "must be finite in float32", got, "Remove these rows.")
-    return kept
-
-
-def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: str) -> np.ndarray:
-    """Returns `label` as int32 [num], or raises `DataError` naming what is wrong."""
-    label = np.asarray(label)
-    if label.shape != (num,):
-        raise DataError(where, "label", f"must have shape ({num},), one for each row", f"shape {label.shape}")
-    if label.dtype.kind not in "ui":
-        fix = "Number the classes from 0: np.unique(label, return_inverse=True)[1]."
-        raise DataError(where, "label", "must hold integers", f"dtype {label.dtype}", fix)
-    high = np.iinfo(np.int32).max if num_classes is None else num_classes - 1
-    if label.min() < 0 or label.max() > high:
-        rule = "must not be negative" if num_classes is None else f"must be in 0..{high} (num_classes={num_classes})"
-        raise DataError(where, "label", rule, f"values {label.min()}..{label.max()}", "Number the classes from 0.")
-    return label.astype(np.int32)
-
-
-def _check_finite(x: np.ndarray, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
-    if bad.size:
-        value = "NaN" if np.isnan(x[bad[0]]).any() else "infinity"
-        got = f"{value} in row {bad[0]} ({bad.size} bad rows, dtype {x.dtype})"
-        fix = "Remove these rows, then convert to integers."
-        raise DataError(f"ImageData {name!r}", "x", "must be finite integers", got, fix)

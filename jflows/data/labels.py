@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from jflows.data.dataset import NO_LABEL, ImageData, TableData
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.data.dataset import NO_LABEL, Data, check_is_data
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive
 
-DataT = TypeVar("DataT", bound=ImageData | TableData)
+DataT = TypeVar("DataT", bound=Data)
 
 
 def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, seed: int = 0) -> DataT:
@@ -25,6 +25,7 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
       InvalidValueError: if num_per_class or share is out of range.
       InvalidTypeError: if num_per_class is not a whole number, or it is no data.
     Example:
+      >>> from jflows.data import TableData
       >>> data = TableData("line", np.arange(10.0)[:, None], label=np.arange(10) % 2)
       >>> hide_labels(data, 1).label
       array([-1,  1, -1, -1,  0, -1, -1, -1, -1, -1], dtype=int32)
@@ -62,6 +63,7 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
       InvalidValueError: if a class is named twice, or is negative.
       InvalidTypeError: if classes are not whole numbers, or it is no data.
     Example:
+      >>> from jflows.data import TableData
       >>> only_classes(TableData("line", np.arange(4.0)[:, None], label=[2, 0, 1, 2]), (2, 1)).label
       array([0, 1, 0], dtype=int32)
     """
@@ -82,10 +84,8 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
     return data.take(rows, label=label[rows], num_classes=len(classes), partly_labelled=False)
 
 
-def _check_labelled(where: str, data: object) -> None:
-    if not isinstance(data, ImageData | TableData):
-        fix = 'Wrap arrays: TableData("name", x, label).'
-        raise InvalidTypeError(where, "data", "must be ImageData or TableData", kind_of(data), fix)
+def _check_labelled(where: str, data: Data) -> None:
+    check_is_data(where, "data", data)
     if data.label is None:
         rule, fix = "must have labels", "Give them as the key `label` of an .npz file, or as TableData(label=...)."
         raise DataError(where, "data", rule, f"{data.name!r} without", fix)

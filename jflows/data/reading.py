@@ -1,13 +1,24 @@
-"""`Reading`: how a density wants data handed over; and `Statistics`, what standardising needs of all training rows."""
+"""`Reading`: how a density wants data handed over, and the checks wherever data meet a density.
+
+`Reading.check` looks at data that `jflows.data` has made, whose values are known to be sound; `check_batch_values`
+looks at batches that somebody made by hand, value by value. Read next: `jflows/data/batches.py`, which obeys a reading.
+"""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, Self
 
 import numpy as np
 
-from jflows.typing import Shape
+from jflows.data.dataset import NO_LABEL, Data, check_is_data
+from jflows.data.statistics import Statistics
+from jflows.errors import DataError, InvalidTypeError, kind_of
+from jflows.typing import Batch, Shape
+
+__all__ = ["CONTEXTS", "Reading", "Statistics", "check_batch_values"]
 
 CONTEXTS = ("none", "labels", "vectors")
+_NOUNS = {"images": "images", "table": "a table", "none": "no data"}
+_OTHER_DATA = "Choose {data} of this kind, or build the flow for these."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +42,173 @@ class Reading:
     context_shape: Shape | None = None
     num_classes: int | None = None
 
+    def with_labels(self, num_classes: int | None = None) -> Self:
+        """The same, but with labels as the context of a batch: for losses and reports that compare with them.
 
-class Statistics(NamedTuple):
-    """Mean and deviation of every column of x, and of the context, over all training rows: float64.
+        Args:
+          num_classes: labels are 0..num_classes - 1; None takes any number of classes.
+        """
+        return dataclasses.replace(self, context="labels", context_shape=(), num_classes=num_classes)
 
-    Attributes:
-      mean, deviation: of x, [channels], over rows and positions of an image.
-      context_mean, context_deviation: of the context, [*context_shape], or None.
+    def check(self, data: Data, where: str) -> None:
+        """Raises unless a density that reads so can be given these data.
+
+        Images may have more bits than the density wants: batches reduce them. Labels are passed over where the context
+        is "none"; a context that the data have is not. `NoData` fit any kind, as their x is drawn by the loss.
+
+        Args:
+          where: the function that was given the data, for the message.
+        Raises:
+          InvalidTypeError: if it is no `Data`.
+          DataError: if kind, event shape, bits, labels or context do not fit; the message says which, and what to do.
+        """
+        check_is_data(where, "data", data)
+        if data.kind != "none" and self.kind != "none":
+            self._check_x(data, where)
+        if self.context == "labels":
+            self._check_labels(data, where)
+        else:
+            self._check_context(data, where)
+
+    def context_of(self, data: Data) -> np.ndarray | None:
+        """What the rows of data that fit are conditioned on: int32 [num], float32 [num, *context_shape], or None."""
+        return {"none": None, "labels": _labels_of(data), "vectors": data.context}[self.context]
+
+    def _check_x(self, data: Data, where: str) -> None:
+        if data.kind != self.kind:
+            rule = f"must be {_NOUNS[self.kind]} for this density"
+            raise DataError(where, "data", rule, f"{_NOUNS[data.kind]}, {data.name!r}", _OTHER_DATA)
+        if data.event_shape != self.event_shape:
+            rule = f"must have the shape of the density's data, {self.event_shape}"
+            raise DataError(where, "data", rule, f"shape {data.event_shape} of {data.name!r}", _OTHER_DATA)
+        if self.num_bits is not None and data.num_bits is not None and data.num_bits < self.num_bits:
+            rule = f"must have at least the {self.num_bits} bits of the density's data"
+            fix = f"Build the flow with {{num_bits={data.num_bits}}}, or choose other {{data}}."
+            raise DataError(where, "data", rule, f"{data.num_bits} bits in {data.name!r}", fix)
+
+    def _check_labels(self, data: Data, where: str) -> None:
+        label = _labels_of(data)
+        if label is None:
+            rule = "must have labels, which are the context of this density"
+            fix = "Add them: class subfolders of a folder, key `label` of an .npz file, or TableData(label=...)."
+            raise DataError(where, "data", rule, f"{data.name!r} without", fix)
+        if data.context is not None and data.context is not label:
+            raise _superfluous(data, where, "labels")
+        if self.num_classes is not None and (label.max() >= self.num_classes or label.min() < NO_LABEL):
+            rule = f"must have labels in 0..{self.num_classes - 1} for this density"
+            got = f"labels {label.min()}..{label.max()} in {data.name!r}"
+            raise DataError(where, "data", rule, got, "Choose other {data}, or build the flow for more classes.")
+
+    def _check_context(self, data: Data, where: str) -> None:
+        if data.context is not None and self.context == "none":
+            raise _superfluous(data, where, "nothing")
+        if self.context == "vectors" and data.context_shape != self.context_shape:
+            rule = f"must have a context of shape {self.context_shape} for this density"
+            got = f"{data.name!r} without" if data.context is None else f"shape {data.context_shape} in {data.name!r}"
+            raise DataError(
+                where, "data", rule, got, f'Write TableData("name", x, context=c), c of {self._rows_of_it()}.'
+            )
+
+    def _rows_of_it(self) -> str:
+        return f"shape [num{''.join(f', {size}' for size in self.context_shape or ())}]"
+
+
+def check_batch_values(batch: Batch, reading: Reading, where: str) -> None:
+    """Raises unless every value of a batch is one that a density reading so can score; on the host, row by row.
+
+    Batches of `TrainBatches` and `eval_batches` pass; others may hold anything, and a flow computes with what it gets:
+    8-bit images in a flow of 5 bits, or floats in [0, 1] in a flow of integers, give numbers that mean nothing. Rows of
+    weight 0 are passed over.
+
+    Args:
+      batch: x [batch, *event_shape], context, weight and index as `jflows.typing.Batch` says.
+      reading: of the density.
+      where: the function that was given the batch, for the message.
+    Raises:
+      InvalidTypeError: if it is no `Batch`.
+      DataError: if a shape, a type, x, a weight or a context is not as the density reads it; the first bad row is
+        named.
     """
+    if not isinstance(batch, Batch):
+        fix = "Write jflows.data.eval_batches(data, 250, flow.reading)."
+        raise InvalidTypeError(where, "batches", "must hold batches of type jflows.typing.Batch", kind_of(batch), fix)
+    weight, index = np.asarray(batch.weight), np.asarray(batch.index)
+    num = len(index) if index.ndim else 0
+    if index.ndim != 1 or index.dtype.kind not in "ui" or not num:
+        got = f"{index.dtype} of shape {index.shape}"
+        raise DataError(where, "index", "must be integers [batch], one for each row", got, "Write np.arange(batch).")
+    if weight.shape != (num,) or not np.isin(weight, (0, 1)).all():
+        got = f"shape {weight.shape}" if weight.shape != (num,) else f"{weight[~np.isin(weight, (0, 1))][0]}"
+        raise DataError(where, "weight", f"must be 1 (an example) or 0 (padding), shape ({num},)", got)
+    counts = weight > 0
+    if reading.kind != "none":
+        x = _checked_shape(batch.x, "x", num, reading.event_shape, where)
+        _check_values(x[counts], np.flatnonzero(counts), "x", where, _x_range(reading))
+    _check_batch_context(batch, reading, counts, where)
 
-    mean: np.ndarray
-    deviation: np.ndarray
-    context_mean: np.ndarray | None = None
-    context_deviation: np.ndarray | None = None
+
+def _check_batch_context(batch: Batch, reading: Reading, counts: np.ndarray, where: str) -> None:
+    if reading.context == "none" or reading.context_shape is None:
+        if batch.context is not None:
+            rule = "must be None, as this density takes none"
+            raise DataError(where, "context", rule, f"shape {np.shape(batch.context)}", "Leave it out.")
+        return
+    context = _checked_shape(batch.context, "context", len(counts), reading.context_shape, where)
+    limits = None
+    if reading.context == "labels":
+        limits = NO_LABEL, np.iinfo(np.int32).max if reading.num_classes is None else reading.num_classes - 1
+    _check_values(context[counts], np.flatnonzero(counts), "context", where, limits)
+
+
+def _x_range(reading: Reading) -> tuple[int, int] | None:
+    return None if reading.num_bits is None else (0, 2**reading.num_bits - 1)
+
+
+def _checked_shape(values: Any, name: str, num: int, event_shape: Shape, where: str) -> np.ndarray:
+    """Values as a numpy array [num, *event_shape]."""
+    array = np.asarray(values)
+    if values is None or array.shape != (num, *event_shape):
+        got = "None" if values is None else f"shape {array.shape}"
+        several = array.ndim == len(event_shape) + 2
+        fix = "TrainBatches.at gives [count, batch, ...], one batch for each step: take one of them." if several else ""
+        raise DataError(where, name, f"must have shape {(num, *event_shape)} in a batch of {num}", got, fix)
+    return array
+
+
+def _check_values(values: np.ndarray, rows: np.ndarray, name: str, where: str, limits: tuple[int, int] | None) -> None:
+    """Integers within limits, or finite real numbers where there are none."""
+    flat = values.reshape(len(values), -1)
+    if limits is not None:
+        low, high = limits
+        rule = f"must hold integers in {low}..{high}, as this density reads them"
+        if values.dtype.kind not in "ui":
+            fix = f"If they lie in [0, 1], write (x * {high}).round().astype(np.uint8)." * (name == "x" and high < 256)
+            raise DataError(where, name, rule, f"dtype {values.dtype}", fix)
+        bad = np.flatnonzero(((flat < low) | (flat > high)).any(axis=1))
+        if bad.size:
+            got = f"values {flat[bad[0]].min()}..{flat[bad[0]].max()} in row {rows[bad[0]]} ({bad.size} bad rows)"
+            fix = "Let eval_batches(data, batch_size, flow.reading) read them: it keeps as many bits as the flow wants."
+            raise DataError(where, name, rule, got, fix if name == "x" else "Number the classes from 0.")
+        return
+    if values.dtype.kind not in "uifV" or (values.dtype.kind == "V" and not np.can_cast(values.dtype, np.float64)):
+        raise DataError(where, name, "must hold real numbers", f"dtype {values.dtype}", "Convert them to float32.")
+    with np.errstate(over="ignore"):  # reported just below
+        bad = np.argwhere(~np.isfinite(flat.astype(np.float32)))
+    if len(bad):
+        row, column = bad[0]
+        got = f"{flat[row, column]} in row {rows[row]}, column {column} ({len(bad)} bad values)"
+        raise DataError(where, name, "must be finite in float32", got, "Remove these rows.")
+
+
+def _labels_of(data: Data) -> np.ndarray | None:
+    """The labels, which of `NoData` are their context, if it holds one integer for each visit."""
+    context = data.context
+    if data.kind == "none" and context is not None and context.ndim == 1 and context.dtype.kind in "ui":
+        return context
+    return data.label
+
+
+def _superfluous(data: Data, where: str, wanted: str) -> DataError:
+    rule = f"must have no context for this density, which takes {wanted}"
+    fix = "Drop it: dataclasses.replace(data, context=None); or give the flow a context_shape."
+    return DataError(where, "data", rule, f"a context of shape {data.context_shape} in {data.name!r}", fix)

@@ -2,20 +2,42 @@
 
 Each function draws `num` independent rows [num, 2] and, where the density has parts, says in `label` from which part a
 row comes. The order of draws is fixed, so (num, seed) always gives the same rows. `jflows.data.load("pinwheel")` draws
-20,000 rows; "validation" has 5,000 and "test" 10,000, of other seeds. Read next: `jflows/data/loading.py`.
+20,000 rows; "validation" has 5,000 and "test" 10,000, of other seeds. A new toy is one more function, marked `@toy`.
+Read next: `jflows/data/known/__init__.py`, which lists these beside all other data sets.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
 from jflows.data.dataset import TableData
+from jflows.data.protocols.drawn import Drawn
 from jflows.errors import check_positive
 
 # RandomState everywhere: its stream is frozen for all numpy versions.
 
+_TOYS: dict[str, Drawn] = {}
+TOYS: Mapping[str, Drawn] = MappingProxyType(_TOYS)
 
+Draw = TypeVar("Draw", bound=Callable[..., TableData])
+
+
+def toy(draw: Draw) -> Draw:
+    """Makes a data set of a function `draw(num, *, seed)`: its name is that of `load`, its first line the title."""
+    name, title = draw.__name__, (draw.__doc__ or "").strip().splitlines()[0]
+    _TOYS[name] = Drawn(
+        name=name,
+        title=title,
+        licence="The rows are drawn by jflows itself, which is under the Apache licence, version 2.0.",
+        credit="No credit is due.",
+        draw=draw,
+    )
+    return draw
+
+
+@toy
 def two_moons(num: int, *, noise: float = 0.1, seed: int = 0) -> TableData:
     """Two half circles of radius 1 that reach into each other.
 
@@ -32,6 +54,7 @@ def two_moons(num: int, *, noise: float = 0.1, seed: int = 0) -> TableData:
     return _finish("two_moons", x, label, noise, random)
 
 
+@toy
 def circles(num: int, *, num_circles: int = 2, noise: float = 0.08, seed: int = 0) -> TableData:
     """Circles around one centre, as many rows on each: label k has radius (k + 1) / num_circles, blurred by noise."""
     random, label = _start(num, num_circles, seed)
@@ -40,6 +63,7 @@ def circles(num: int, *, num_circles: int = 2, noise: float = 0.08, seed: int = 
     return _finish("circles", x, label, noise, random)
 
 
+@toy
 def pinwheel(num: int, *, num_wings: int = 5, seed: int = 0) -> TableData:
     """Normals along `num_wings` rays, bent around the centre; the label is the wing.
 
@@ -54,6 +78,7 @@ def pinwheel(num: int, *, num_wings: int = 5, seed: int = 0) -> TableData:
     return _finish("pinwheel", x, label, 0.0, random)
 
 
+@toy
 def spirals(num: int, *, num_arms: int = 2, noise: float = 0.1, seed: int = 0) -> TableData:
     """Arms that turn one and a half times around the centre, out to radius 3; the label is the arm.
 
@@ -65,6 +90,7 @@ def spirals(num: int, *, num_arms: int = 2, noise: float = 0.1, seed: int = 0) -
     return _finish("spirals", u[:, None] * np.stack([np.cos(t), np.sin(t)], axis=-1), label, noise, random)
 
 
+@toy
 def eight_gaussians(num: int, *, noise: float = 0.3, seed: int = 0) -> TableData:
     """Eight normals with their centres on a circle of radius 3, N(centre, noise^2 I); the label is the centre."""
     random, label = _start(num, 8, seed)
@@ -72,6 +98,7 @@ def eight_gaussians(num: int, *, noise: float = 0.3, seed: int = 0) -> TableData
     return _finish("eight_gaussians", 3 * np.stack([np.cos(t), np.sin(t)], axis=-1), label, noise, random)
 
 
+@toy
 def checkerboard(num: int, *, seed: int = 0) -> TableData:
     """Uniform on the 8 black squares of a board of 4 by 4 on [-4, 4]^2: log p(x) = -log 32 there. No label."""
     random, square = _start(num, 8, seed)
@@ -80,6 +107,7 @@ def checkerboard(num: int, *, seed: int = 0) -> TableData:
     return _finish("checkerboard", 2 * (corner + random.rand(num, 2)) - 4, None, 0.0, random)
 
 
+@toy
 def swiss_roll(num: int, *, noise: float = 0.2, seed: int = 0) -> TableData:
     """One spiral with its density falling outwards. No label.
 
@@ -103,8 +131,3 @@ def _finish(
 ) -> TableData:
     num_classes = None if label is None else int(label.max()) + 1
     return TableData(name, x + noise * random.randn(*x.shape), label, num_classes=num_classes)
-
-
-TOYS: Mapping[str, Callable[..., TableData]] = MappingProxyType(
-    {toy.__name__: toy for toy in (two_moons, circles, pinwheel, spirals, eight_gaussians, checkerboard, swiss_roll)}
-)

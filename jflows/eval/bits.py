@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
 from jflows.typing import Array, Batch, Key, Variables
@@ -45,15 +46,17 @@ def evaluate(
     estimated log-det, whose noise is drawn for a batch at a time.
 
     Args:
-      batches: of one size, as `jflows.data.eval_batches` gives them.
+      batches: of one size, as `jflows.data.eval_batches(data, batch_size, flow.reading)` gives them.
       key: typed key; of the noise of flows that dequantize or estimate their log-det.
       num_draws: M > 1 gives the importance-weighted bound of `Density.bits_per_dim`.
       on_batch: called with the number of examples done, for progress.
     Raises:
       InvalidValueError: if there is no example.
+      InvalidTypeError, DataError: if a batch is not as `flow.reading` wants it, by shape, type or value.
     """
     totals, done = jnp.zeros(3), 0
     for batch in batches:
+        check_batch_values(batch, flow.reading, "evaluate")
         # Totals stay on the device until the end, so the next batch is prepared while this one is computed.
         totals = totals + _batch_totals(flow, variables, batch, key, num_draws)
         done += len(batch.index)

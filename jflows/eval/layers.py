@@ -5,14 +5,12 @@ A layer is a member of a `Chain` and each step of a `Repeat`, also inside `Inver
 functions, so `jax.jit` applies with `flow` and `direction` static. Read next: `jflows/eval/plane.py`, which draws them.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, check_choice, check_event_shape
 from jflows.flows import Flow
+from jflows.flows.module import FlowModule
 from jflows.typing import Array, Variables
 
 DIRECTIONS = ("forward", "inverse")
@@ -48,23 +46,9 @@ def layerwise(
     what = "x" if direction == "inverse" else "z"
     check_event_shape("layerwise", "values", values.shape, event_shape, f"They are {what} for direction={direction!r}.")
     batch_shape = values.shape[: values.ndim - len(event_shape)]
-    context = _embedded(flow, variables, context, batch_shape)
-    values, found = jnp.asarray(values), []
-    if flow.dequantize is not None and direction == "inverse":
-        values = flow.dequantize.dequantize(values, None)[0]
-        found.append(values)
-    for name, part in _parts(flow, direction):
-        # `preprocess` acts on pixels alone: it is never given the context.
-        given = context if name == "bijector" else None
-        # The log-dets are dropped, so any noise will do for those that are estimated.
-        rngs = {"noise": jax.random.key(0)} if part.needs_key else {}
-        own = _subtree(variables, name)
-        inside: Any = part.apply(own, values, given, direction, method="layer_values", rngs=rngs)
-        found += inside
-        values = found[-1]
-    if flow.dequantize is not None and direction == "forward":
-        found.append(flow.dequantize.crop(values))
-    return found
+    key = jax.random.key(0) if flow.estimates_log_det else None  # log-dets are dropped, so any noise will do
+    walk = lambda module, context: _walk(module, jnp.asarray(values), context, direction)
+    return flow.run(variables, walk, batch_shape, context, key)[0]
 
 
 def layer_names(flow: Flow, direction: str = "inverse") -> list[str]:
@@ -74,27 +58,20 @@ def layer_names(flow: Flow, direction: str = "inverse") -> list[str]:
       InvalidValueError: for an unknown direction.
     """
     check_choice("layer_names", "direction", direction, DIRECTIONS)
-    names = [name for _, part in _parts(flow, "forward") for name in part.layer_names()]
+    parts = (flow.bijector, flow.preprocess)
+    names = [name for part in parts if part is not None for name in part.layer_names()]
     names += [] if flow.dequantize is None else [type(flow.dequantize).__name__]
     return names if direction == "forward" else names[::-1]
 
 
-def _parts(flow: Flow, direction: str) -> list[tuple[str, Bijector]]:
-    parts = [("bijector", flow.bijector)]
-    parts += [] if flow.preprocess is None else [("preprocess", flow.preprocess)]
-    return parts if direction == "forward" else parts[::-1]
-
-
-def _subtree(variables: Variables, name: str) -> Variables:
-    return {collection: tree[name] for collection, tree in variables.items() if name in tree}
-
-
-def _embedded(flow: Flow, variables: Variables, context: Array | None, batch_shape: tuple[int, ...]) -> Array | None:
-    """The context as bijectors see it: embedded, with the batch axes of the values."""
-    if context is None:
-        return None
-    context = jnp.asarray(context)
-    leading = context.shape[: context.ndim - len(flow.context_shape or ())]
-    if flow.embed is not None:
-        context = jnp.asarray(flow.embed.apply(_subtree(variables, "embed"), context))
-    return jnp.broadcast_to(context, (*batch_shape, *context.shape[len(leading) :]))
+def _walk(module: FlowModule, values: Array, context: Array | None, direction: str) -> list[Array]:
+    found = []
+    if module.dequantize is not None and direction == "inverse":
+        found.append(module.dequantize.dequantize(values, None)[0])
+    # `preprocess` acts on single elements of the data: it is never given the context.
+    parts = [(module.bijector, context)] + ([] if module.preprocess is None else [(module.preprocess, None)])
+    for part, given in parts if direction == "forward" else parts[::-1]:
+        found += part.layer_values(found[-1] if found else values, given, direction)
+    if module.dequantize is not None and direction == "forward":
+        found.append(module.dequantize.crop(found[-1]))
+    return found

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.bits import example_keys
 from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, component_use
@@ -45,13 +46,15 @@ def mixture_report(
     """Bound, likelihood, responsibilities, and scores against labels, over all rows.
 
     Args:
-      batches: as `jflows.data.eval_batches` gives them. With `labels=True`, labels are compared and never shown to the
-        mixture; those of -1 are not compared.
+      batches: as `jflows.data.eval_batches(data, batch_size, mixture.reading)` gives them. Where they hold labels, from
+        the reading `mixture.reading.with_labels()`, these are compared and never shown to the mixture; those of -1 are
+        not compared.
       key: of the noise of mixtures that dequantize; None for a fixed one.
       num_classes: rows of the contingency table; None for the largest label plus one.
       exact: responsibilities by the posterior p(k | x) instead of the encoder.
     Raises:
       InvalidTypeError: if it is not a `MixtureOfFlows`, or data come without being cut into batches.
+      DataError: if a batch is not as the mixture reads it, by shape, type or value.
       InvalidValueError: if its components take a context, or there is no row.
     """
     if not isinstance(mixture, MixtureOfFlows):
@@ -61,10 +64,12 @@ def mixture_report(
         raise InvalidValueError("mixture_report", "mixture", "must be without a context", got)
     key = jax.random.key(0) if key is None else key
     if not isinstance(batches, Iterable) or hasattr(batches, "shape"):
-        fix = "Write jflows.data.eval_batches(data, 1000, labels=True)."
+        fix = "Write jflows.data.eval_batches(data, 1000, mixture.reading.with_labels())."
         raise InvalidTypeError("mixture_report", "batches", "must be batches", kind_of(batches), fix)
     parts, labels = [], []
     for batch in batches:
+        reading = mixture.reading if batch.context is None else mixture.reading.with_labels()
+        check_batch_values(batch, reading, "mixture_report")
         counts = np.asarray(batch.weight) > 0
         found = _of_batch(mixture, variables, batch._replace(context=None), key, exact)
         parts.append([np.asarray(values)[counts] for values in found])

@@ -109,7 +109,7 @@ def plane_page(
 
 
 def flows_figure(panels: Sequence[Panel], x: np.ndarray, *, key: Key | None = None, title: str = "") -> "Figure":
-    """Several flows side by side, such as those of one to ten layers: densities, and samples from equal draws of the base.
+    """Several flows side by side, such as those of one to ten layers: densities, and samples from equal draws.
 
     Args:
       panels: one or more flows of data with two columns; five in a row.

@@ -4,15 +4,17 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jflows.data.reading import Reading
+from jflows.data.reading import Reading, Statistics
 from jflows.errors import InvalidValueError, check_positive
 from jflows.flows.dequantize import Dequantize
 from jflows.typing import Array, Key, Shape, Variables
+
+Score = TypeVar("Score", float, Array)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +31,11 @@ class Unit:
     label: str
     lower_is_better: bool
 
-    def score(self, log_prob: Array, num_dims: int) -> Array:
+    def score(self, log_prob: Score, num_dims: int) -> Score:
         """The score of a log-likelihood in nats per event."""
         return -log_prob / (num_dims * math.log(2)) if self is BITS_PER_DIM else log_prob
 
-    def curve(self, nll: Array, num_dims: int) -> Array:
+    def curve(self, nll: Score, num_dims: int) -> Score:
         """A negative log-likelihood in nats per event, as learning curves show it: always lower is better."""
         return nll / (num_dims * math.log(2)) if self is BITS_PER_DIM else nll
 
@@ -83,9 +85,30 @@ class Density(abc.ABC):
     def estimates_log_det(self) -> bool:
         """True if `log_prob` takes a key for a log-det that is estimated."""
 
+    @property
     @abc.abstractmethod
-    def init(self, key: Key, x: Array | None = None, context: Array | None = None) -> Variables:
-        """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape]."""
+    def uses_invertible_backprop(self) -> bool:
+        """True if gradients rest on activations that are rebuilt from outputs, so that rounding is to be watched."""
+
+    @abc.abstractmethod
+    def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
+        """The largest |rebuilt x - x| after a way to the latent space and back, in units of x: a scalar.
+
+        Integers are taken at the centres of their bins. Of a mixture, it is the largest of its parts.
+        """
+
+    @abc.abstractmethod
+    def init(
+        self,
+        key: Key,
+        x: Array | None = None,
+        context: Array | None = None,
+        statistics: Statistics | None = None,
+    ) -> Variables:
+        """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape].
+
+        `statistics` are those of all training rows, by which a flow standardises if it does; None takes the batch's.
+        """
 
     @abc.abstractmethod
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:

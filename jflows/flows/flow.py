@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
+from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
@@ -108,6 +109,11 @@ class Flow(Checked, Density):
     def estimates_log_det(self) -> bool:
         """True if `log_prob` takes a key for a log-det that is estimated."""
         return self.bijector.needs_key
+
+    @property
+    def uses_invertible_backprop(self) -> bool:
+        """True if a `Repeat` in the bijector has backprop="invertible"."""
+        return self.bijector.uses_invertible_backprop
 
     @property
     def reading(self) -> Reading:
@@ -251,6 +257,13 @@ class Flow(Checked, Density):
         batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
         return self.run(variables, lambda module, context: module.decode(z, context), batch_shape, context, key)[0]
 
+    def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
+        """As `Density.reconstruction_error`: the largest |decode(encode(x)) - x|."""
+        key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
+        x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
+        z, _ = self.encode(variables, x, context, key)
+        return jnp.max(jnp.abs(self.decode(variables, z, context, key)[0] - x))
+
     def quantize(self, x: Array) -> Array:
         """Continuous data to data as they come: integers if the flow dequantizes, else x itself."""
         return x if self.dequantize is None else self.dequantize.quantize(x)
@@ -328,7 +341,10 @@ class Flow(Checked, Density):
         def method(module: FlowModule) -> Any:
             return function(module, module.embedded(context, self.context_ndims, batch_shape))
 
-        found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
+        x = jax.ShapeDtypeStruct((1, *self.event_shape), jnp.uint8 if self.dequantize is not None else jnp.float32)
+        init = lambda x, context: self.init(jax.random.key(0), x, context)
+        with held_to_init("Flow", init, variables, "x", x, context):
+            found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
         return found if mutable else (found, {})
 
     @property
@@ -362,7 +378,7 @@ class Flow(Checked, Density):
         return FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "batch_shape"))
+@functools.partial(jax.jit, static_argnames=("flow", "statistics", "batch_shape"))
 def _init(
     flow: Flow,
     key: Key,

@@ -1,6 +1,6 @@
 """`MixtureOfFlows`: K flows, and a network that tells from which of them an event comes. Clusters, densities, labels.
 
-Read next: `jflows/train/mixture.py`, its loss, and `jflows/eval/clusters.py`, how well clusters and labels
+Read next: `jflows/train/losses/mixture.py`, its loss, and `jflows/eval/clusters.py`, how well clusters and labels
 agree.
 """
 
@@ -124,6 +124,11 @@ class MixtureOfFlows(Checked, Density):
     def estimates_log_det(self) -> bool:
         """True if `log_prob` takes a key for a log-det that is estimated."""
         return any(flow.estimates_log_det for flow in self._flows)
+
+    @property
+    def uses_invertible_backprop(self) -> bool:
+        """As `Flow.uses_invertible_backprop`, of any part."""
+        return any(flow.uses_invertible_backprop for flow in self._flows)
 
     @property
     def context_shape(self) -> Shape | None:
@@ -291,6 +296,19 @@ class MixtureOfFlows(Checked, Density):
         if self.trunk is None:
             return draws
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
+
+    def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
+        """As `Density.reconstruction_error`: the largest of trunk and components."""
+        own = self.own_context(x, context)
+        inner, worst = x, jnp.zeros(())
+        if self.trunk is not None:
+            of_trunk = part(variables, "trunk")
+            worst = self.trunk.reconstruction_error(of_trunk, x, own)
+            key = jax.random.key(0) if self.trunk.estimates_log_det else None  # any: the log-det is dropped
+            inner = self.trunk.encode(of_trunk, x, own, key)[0]
+        run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self.context_of(flow, own)), {})
+        errors = over_components(self.components, run, self._components_of(variables))[0]
+        return jnp.maximum(worst, jnp.max(errors))
 
     def summary(self, batch_size: int = 64) -> Summary:
         """As `Flow.summary`: trunk, encoder, weights and components."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jflows.flows.mixture import MixtureOfFlows
 
 
-@functools.partial(jax.jit, static_argnames=("mixture",))
+@functools.partial(jax.jit, static_argnames=("mixture", "statistics"))
 def init_mixture(
     mixture: "MixtureOfFlows",
     key: Key,

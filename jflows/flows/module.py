@@ -40,7 +40,7 @@ class FlowModule(nn.Module):
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
         if statistics is None:
             return
-        if isinstance(self.preprocess, Standardize):
+        if isinstance(self.preprocess, Standardize) and statistics.mean is not None:
             self.preprocess.use(statistics.mean, statistics.deviation, dtype)
         if isinstance(self.embed, StandardizeContext) and statistics.context_mean is not None:
             self.embed.use(statistics.context_mean, statistics.context_deviation, dtype)

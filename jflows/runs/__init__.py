@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from jflows.runs.comparing import compare
     from jflows.runs.configs import find_recipe, list_configs, list_presets
     from jflows.runs.data import DataConfig
-    from jflows.runs.directory import RunDirectory, StoredRecipe, load, read_metrics, read_recipe
+    from jflows.runs.directory import RunDirectory, load, read_config, read_metrics
     from jflows.runs.recipe import Recipe, RecipeOption
     from jflows.runs.reports import REPORTS, Report
     from jflows.runs.running import RunResult, prepare, report, run, score, train
+    from jflows.runs.stored import StoredRecipe, read_recipe
     from jflows.runs.studies import study
     from jflows.runs.trained import TrainedRun
 
@@ -35,6 +36,7 @@ __all__ = [
     "list_presets",
     "load",
     "prepare",
+    "read_config",
     "read_metrics",
     "read_recipe",
     "report",
@@ -49,10 +51,11 @@ _HOME = {
     "comparing": ("compare",),
     "configs": ("find_recipe", "list_configs", "list_presets"),
     "data": ("DataConfig",),
-    "directory": ("RunDirectory", "StoredRecipe", "load", "read_metrics", "read_recipe"),
+    "directory": ("RunDirectory", "load", "read_config", "read_metrics"),
     "recipe": ("Recipe", "RecipeOption"),
     "reports": ("REPORTS", "Report"),
     "running": ("RunResult", "prepare", "report", "run", "score", "train"),
+    "stored": ("StoredRecipe", "read_recipe"),
     "studies": ("study",),
     "trained": ("TrainedRun",),
 }

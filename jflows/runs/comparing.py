@@ -8,8 +8,9 @@ from typing import Any
 
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval import plots
-from jflows.runs.directory import read_metrics, read_recipe
+from jflows.runs.directory import read_metrics
 from jflows.runs.files import saving
+from jflows.runs.stored import read_recipe
 from jflows.runs.studies import FILE as STUDY
 
 FIGURE = "learning_curves.png"

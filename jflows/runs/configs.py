@@ -75,8 +75,8 @@ def find_recipe(recipe: "Recipe | str | Path | Any") -> "tuple[str, Recipe]":
 
 def _find_named(name: str) -> "tuple[str, Recipe]":
     from jflows.flows.presets import PRESETS
-    from jflows.runs.directory import read_recipe
     from jflows.runs.recipe import Recipe
+    from jflows.runs.stored import read_recipe
 
     path = Path(name).expanduser()
     if path.suffix == ".json" or path.is_dir():

@@ -114,9 +114,9 @@ class DataConfig(Checked):
           DataError, InvalidValueError: as `load`.
         """
         known = KNOWN.get(self.name)
-        if known is None or self.classes:
+        if known is None:
             return outline_of(self.load("train"))
-        return Outline(self.name, known.event_shape, known.num_classes)
+        return Outline(self.name, known.event_shape, len(self.classes) or known.num_classes)
 
     def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
         """The training rows as the loss sees them: what is held back, such as labels, is taken out here.

@@ -9,17 +9,17 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
-from jflows.errors import JflowsError, RunError, check_choice, did_you_mean
+from jflows.errors import RunError, check_choice, did_you_mean
 from jflows.flows import Density
 from jflows.runs.files import write_text
-from jflows.runs.recipe import Recipe
 from jflows.spec import from_spec, to_spec
 from jflows.train.checkpoint import Checkpoints, check_unused
 from jflows.train.step import TrainState
@@ -27,32 +27,8 @@ from jflows.typing import PyTree, Variables
 
 WEIGHTS = ("ema", "params")
 CHECKPOINTS = ("auto", "latest", "best")
-MAY_DIFFER = (
-    *("steps", "epochs", "patience", "log_every", "eval_every", "checkpoint_every", "steps_per_call"),
-    *("eval_batch_size", "parallel", "max_skipped", "max_reconstruction_error"),
-)
-"""What a resumed run may change. All but `patience`, and the length, which stretches the schedule, leave its result
-alone."""
-_AS_IN_THE_RUN = "Use the settings of the run, or train into another directory."
+AS_IN_THE_RUN = "Use the settings of the run, or train into another directory."
 LISTED_RUNS = 8  # in an error message
-
-
-class StoredRecipe(NamedTuple):
-    """The content of config.json.
-
-    Attributes:
-      name: of the config or preset that the run was started from.
-      recipe: with all its options.
-      facts: about the training rows: `data_crc32`, `num_examples`, and of tables `columns`.
-    """
-
-    name: str
-    recipe: Recipe
-    facts: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is stored."""
-        return {"config": self.name, **self.recipe.to_json(), "facts": self.facts}
 
 
 class RunDirectory:
@@ -61,51 +37,57 @@ class RunDirectory:
     Args:
       path: of the directory.
       flow: stored as JSON beside the arrays of every checkpoint.
-      stored: the recipe, stored likewise.
+      config: JSON-serialisable settings, stored likewise; of a run of `jflows.run`, its recipe.
+    Example:
+      >>> import tempfile, jflows
+      >>> flow, data = jflows.flows.normal((2,)), jflows.data.load("two_moons")
+      >>> directory = RunDirectory.create(tempfile.mkdtemp(), flow)
+      >>> _ = jflows.fit(flow, data, jflows.TrainConfig(steps=5, parallel="none"), run=directory)
+      >>> jflows.load(directory.path)[0] == flow
+      True
     """
 
-    def __init__(self, path: str | Path, flow: Density, stored: StoredRecipe, *, resuming: bool):
-        self.path, self.flow, self.resuming = Path(path), flow, resuming
-        self.config = stored.to_json()
+    def __init__(self, path: str | Path, flow: Density, config: Mapping[str, Any], *, resuming: bool):
+        self.path, self.flow, self.config, self.resuming = Path(path), flow, dict(config), resuming
         self.checkpoints = Checkpoints(self.path)
 
     @classmethod
-    def create(cls, path: str | Path, flow: Density, stored: StoredRecipe) -> "RunDirectory":
+    def create(cls, path: str | Path, flow: Density, config: Mapping[str, Any] = MappingProxyType({})) -> Self:
         """Starts a run in an unused directory.
 
         Raises:
           RunError: if the directory holds checkpoints already, or cannot be written.
         """
         check_unused(path)
-        run = cls(path, flow, stored, resuming=False)
+        run = cls(path, flow, config, resuming=False)
         to_spec(flow)  # refuse a flow that cannot be stored before training it
         run._write("config.json", json.dumps(run.config, indent=2) + "\n")
         run._write("metrics.jsonl", "")
         return run
 
     @classmethod
-    def resume(cls, path: str | Path, flow: Density, stored: StoredRecipe) -> "RunDirectory":
-        """Continues a run with the same flow, options and training rows; without a checkpoint yet, starts it again.
+    def resume(
+        cls,
+        path: str | Path,
+        flow: Density,
+        config: Mapping[str, Any] = MappingProxyType({}),
+        may_differ: tuple[str, ...] = (),
+    ) -> Self:
+        """Continues a run with the same flow and settings; without a checkpoint yet, starts it again.
 
+        Args:
+          may_differ: settings at the top of `config` that may have changed.
         Raises:
-          RunError: if there is no run, the training rows are others, or an option not in `MAY_DIFFER` has changed.
+          RunError: if there is no run, or another setting has changed.
         """
-        before = read_recipe(path)
-        if before.name != stored.name:
-            got = f"{before.name!r} -> {stored.name!r}"
-            raise RunError("RunDirectory.resume", "config", "must be as in the run", got, _AS_IN_THE_RUN)
-        old, new = (_values(recipe) for recipe in (before.recipe, stored.recipe))
-        changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name not in MAY_DIFFER]
+        stored, plain = read_config(path), json.loads(json.dumps(dict(config)))
+        changed = [
+            key for key in sorted({*stored, *plain}) if stored.get(key) != plain.get(key) and key not in may_differ
+        ]
         if changed:
-            got = ", ".join(f"{old.get(name)!r} -> {new.get(name)!r}" for name in changed)
-            raise RunError("RunDirectory.resume", tuple(changed), "must be as in the run", got, _AS_IN_THE_RUN)
-        if before.facts.get("data_crc32") != stored.facts.get("data_crc32"):
-            rule, fix = (
-                "must hold the training rows that the run began with",
-                "Restore them, or train into another directory.",
-            )
-            raise RunError("RunDirectory.resume", "data", rule, f"other rows in {stored.recipe.data.name!r}", fix)
-        run = cls(path, flow, stored, resuming=True)
+            got = ", ".join(f"{stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
+            raise RunError("RunDirectory.resume", tuple(changed), "must be as in the run", got, AS_IN_THE_RUN)
+        run = cls(path, flow, config, resuming=True)
         run._write("config.json", json.dumps(run.config, indent=2) + "\n")
         return run
 
@@ -192,29 +174,37 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
     return from_spec(saved.meta["spec"]), jax.tree.map(jnp.asarray, variables)
 
 
-def read_recipe(run: str | Path) -> StoredRecipe:
-    """The recipe of a run.
+def read_config(run: str | Path) -> dict[str, Any]:
+    """The settings of a run, as they are stored.
 
     Args:
       run: the run directory, or its config.json.
     Raises:
       RunError: if the directory is not that of a run, or config.json is damaged.
     """
-    given = Path(run).expanduser()
-    path = given if given.suffix == ".json" else given / "config.json"
+    path = config_path(run)
     try:
         content = json.loads(path.read_text())
-        name, facts = content.pop("config"), content.pop("facts")
-        return StoredRecipe(name, Recipe.from_json(content), facts)
-    except JflowsError as error:
-        raise error.at(str(path)) from error
     except (FileNotFoundError, NotADirectoryError):
-        rule, fix = "must be a run directory with a config.json", _existing_runs(given)
-        raise RunError("read_recipe", "run", rule, str(run), fix) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, LookupError, AttributeError, TypeError) as error:
-        fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
-        got = f"{path} ({type(error).__name__}: {error})"
-        raise RunError("read_recipe", "run", "must have a readable config.json", got, fix) from error
+        rule, fix = "must be a run directory with a config.json", _existing_runs(Path(run))
+        raise RunError("read_config", "run", rule, str(run), fix) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise damaged_config(path, error) from error
+    if not isinstance(content, dict):
+        raise damaged_config(path, "not an object")
+    return content
+
+
+def config_path(run: str | Path) -> Path:
+    """The config.json of a run, or the file itself."""
+    given = Path(run).expanduser()
+    return given if given.suffix == ".json" else given / "config.json"
+
+
+def damaged_config(path: Path, reason: object) -> RunError:
+    """For a config.json that cannot be read."""
+    fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
+    return RunError("read_config", "run", "must have a readable config.json", f"{path} ({reason})", fix)
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
@@ -245,13 +235,6 @@ def _collections(state: TrainState) -> tuple[dict[str, PyTree], dict[str, PyTree
     variables = {"params": state.params, "ema": state.ema, **state.extra}
     names = ("step", "opt_state", "key", "skipped", "skipped_in_a_row")
     return variables, {name: getattr(state, name) for name in names}
-
-
-def _values(recipe: Recipe) -> dict[str, Any]:
-    """Every option by its flat name, the preset included."""
-    return {"flow": recipe.to_json()["flow"]["preset"]} | {
-        name: option.value for name, option in recipe.options().items()
-    }
 
 
 def _cannot_write(directory: Path, reason: object) -> RunError:

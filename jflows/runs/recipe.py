@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_you_mean, kind_of
 from jflows.flows import Density
 from jflows.options import REQUIRED, Checked, Option, Setting, settings_of
 from jflows.runs import presets
@@ -116,12 +116,20 @@ class Recipe(Checked):
         Args:
           outline: as `DataConfig.outline`, or `jflows.runs.data.outline_of` of loaded data, gives it.
         Raises:
-          InvalidValueError: if the flow cannot be made for such data, or is to be conditioned on what is not there.
+          DataError: if the flow is for data of another shape.
+          InvalidValueError: if an option does not fit the data, or the flow is to be conditioned on what is not there.
         """
         missing = [name for name, value in presets.values_of(self.flow).items() if value is REQUIRED]
         if missing:
             raise InvalidValueError(presets.name_of(self.flow), missing[0], "must be given", None)
-        return self.flow(outline.event_shape, **self._from_data(outline))
+        given = self._from_data(outline)
+        try:
+            return self.flow(outline.event_shape, **given)
+        except InvalidValueError as error:
+            if error.settings != ("event_shape",):
+                raise
+            rule, got = f"must suit {error.where}, of which the shape {error.rule}", f"shape {outline.event_shape}"
+            raise DataError("Recipe", "data", rule, f"{outline.name!r} of {got}", error.fix) from error
 
     def to_json(self) -> dict[str, Any]:
         """All options with their values, defaults included, as plain values."""

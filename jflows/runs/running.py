@@ -26,10 +26,11 @@ from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
-from jflows.runs.directory import RunDirectory, StoredRecipe, alone_in, read_metrics, read_recipe
+from jflows.runs.directory import RunDirectory, alone_in, read_metrics
 from jflows.runs.files import write_text
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
+from jflows.runs.stored import StoredRecipe, read_recipe
 from jflows.train import FitResult, fit
 from jflows.train.checkpoint import check_unused
 from jflows.train.progress import counting
@@ -193,8 +194,11 @@ def train(prepared: Prepared, directory: Path, *, resume: bool = False, progress
     """
     recipe, flow = prepared.recipe, prepared.flow
     stored = StoredRecipe(prepared.name, recipe, prepared.facts)
-    open_run = RunDirectory.resume if resume else RunDirectory.create
-    recorder = open_run(directory, flow, stored)
+    if resume:
+        stored.check_continues(read_recipe(directory))
+        recorder = RunDirectory.resume(directory, flow, stored.to_json(), ("train", "facts"))
+    else:
+        recorder = RunDirectory.create(directory, flow, stored.to_json())
     return fit(
         flow,
         prepared.data,

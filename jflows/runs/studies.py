@@ -19,6 +19,7 @@ import numpy as np
 from jflows.data import Data
 from jflows.errors import InvalidValueError
 from jflows.eval import Evaluation, evaluate
+from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
 from jflows.runs.files import write_text
 from jflows.runs.recipe import Recipe
@@ -75,6 +76,8 @@ def study(
         rows.append({**member.label, **_row(result, kind)})
     best = 0 if kind == "folds" else max(range(len(rows)), key=lambda index: rows[index]["train_score"])
     content = {"study": kind, "chosen": members[best].label if kind != "folds" else None, **_mean(rows, kind)}
+    if clusters.NAME in results[best].flow.reports:
+        content["gaussian_mixture"] = _gaussian_mixture(results[best])
     content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
     write_text(directory / FILE, json.dumps(content, indent=2) + "\n")
     files = [FILE, *draw_study(kind, results, rows, best, directory)]
@@ -127,6 +130,12 @@ def _row(result: RunResult, kind: str) -> dict[str, Any]:
     row |= {"score": _rounded(score), "standard_error": _rounded(error), "step": content["evaluated_step"]}
     row |= {"num_parameters": content["num_parameters"], "seconds": content["train_seconds"]}
     return row | dict(content.get("mixture", {}))
+
+
+def _gaussian_mixture(result: RunResult) -> dict[str, Any] | None:
+    """What as many normals score on the same rows."""
+    data = result.recipe.data
+    return mixture_baseline(data.load("train"), data.load("test"), result.flow.reading.num_classes or 1)
 
 
 def _train_rows(result: RunResult) -> Data:

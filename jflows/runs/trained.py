@@ -12,9 +12,10 @@ from jflows.errors import DataError, InvalidValueError
 from jflows.eval import Evaluation
 from jflows.flows import Density
 from jflows.runs.data import NOUNS, as_read
-from jflows.runs.directory import StoredRecipe, load, read_recipe
+from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
 from jflows.runs.running import Progress, scored
+from jflows.runs.stored import StoredRecipe, read_recipe
 from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5

@@ -34,7 +34,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_p
 from jflows.typing import PyTree, Variables
 
 FORMAT = 1
-BEST_METRIC = "validation_bits_per_dim"
+BEST_METRIC = "validation_nll"
 _Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", implementation of a key), dtype, ...
 
 

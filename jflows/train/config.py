@@ -1,136 +1,216 @@
-"""The settings of a training run: one frozen dataclass, from which all others derive.
-
-Read next: `image_configs.py` and `table_configs.py`, from which those in `experiments/configs` derive.
-"""
+"""`TrainConfig`: the settings of training, each declared once with its type, its range and what it costs."""
 
 import dataclasses
 import math
-import typing
-from typing import Any
+from typing import Annotated
 
-from jflows.data import Data
-from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive
-from jflows.flows import Density
-from jflows.train.losses import negative_log_likelihood
-from jflows.train.optim import OPTIMIZERS, SCHEDULES
+import optax
+
+from jflows.errors import InvalidValueError
+from jflows.options import Checked, Option, documented
+from jflows.train.optim import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from jflows.train.sharding import PARALLEL_MODES
-from jflows.train.step import Loss
-from jflows.typing import Shape
+
+DEFAULT_STEPS = 1000
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How to train; a subclass adds what to train, by fields of the flow and `build`.
+class TrainConfig(Checked):
+    """How to train: the settings of `fit`, whatever the flow, the data and the loss are.
 
-    Every field is an override of `jflows train`. Steps are optimizer steps; intervals count steps.
+    A step is one update by the optimizer; intervals count steps. The defaults suit tables and images of a few thousand
+    rows alike: small batches, Adam with a short warm-up and a cosine down to 0, no clipping.
+
+    Raises:
+      InvalidTypeError: if a setting is of another type.
+      InvalidValueError: if a setting is out of its range, or does not fit another.
     """
 
-    data: str = ""
-    """Name of a data set, or path."""
-    num_validation: int = 0
-    """Training rows held out for validation, which then selects the weights; 0 where the data have such rows."""
+    steps: Annotated[
+        int,
+        Option(
+            "Steps in all, which is also the length of the learning rate's schedule. 0 counts `epochs` instead, or "
+            f"trains for {DEFAULT_STEPS} steps if that is 0 too.",
+            low=0,
+        ),
+    ] = 0
+    epochs: Annotated[
+        float,
+        Option(
+            "Passes over the training rows, instead of `steps`; the last step completes the last pass. 0 counts "
+            "`steps`; giving both is an error.",
+            low=0,
+        ),
+    ] = 0.0
+    batch_size: Annotated[
+        int,
+        Option("Rows per step, over all devices. More make a step slower and its gradient less noisy.", low=1),
+    ] = 64
+    accumulate: Annotated[
+        int,
+        Option(
+            "Parts into which a batch is cut, whose gradients are added up: memory for activations falls by this "
+            "factor, the result stays the same, and a step takes somewhat longer. It must divide `batch_size`.",
+            low=1,
+        ),
+    ] = 1
+    optimizer: Annotated[
+        str,
+        Option(
+            "The update rule: adam, or adamw, which also shrinks the weights of networks by `weight_decay`.",
+            choices=OPTIMIZERS,
+        ),
+    ] = "adam"
+    learning_rate: Annotated[
+        float,
+        Option(
+            "The highest learning rate. Too high a one makes the loss jump or overflow; too low a one is slow.", above=0
+        ),
+    ] = 1e-3
+    warmup_steps: Annotated[
+        int,
+        Option("The learning rate rises linearly from 0 in so many steps; at most the whole run counts.", low=0),
+    ] = 100
+    schedule: Annotated[
+        str,
+        Option(
+            "What the learning rate does after the warm-up: constant; cosine, which falls to 0 at the last step; or "
+            "plateau, which falls whenever the training loss no longer does.",
+            choices=SCHEDULES,
+        ),
+    ] = "cosine"
+    plateau_factor: Annotated[
+        float, Option("The plateau schedule multiplies the learning rate by this.", above=0, below=1)
+    ] = 0.5
+    plateau_window: Annotated[
+        int,
+        Option(
+            "The plateau schedule compares losses averaged over so many steps; fewer make it react to noise.", low=1
+        ),
+    ] = 500
+    plateau_patience: Annotated[
+        int, Option("The plateau schedule acts after so many windows without a lower loss.", low=1)
+    ] = 5
+    weight_decay: Annotated[
+        float,
+        Option("Decoupled decay of the weights of networks; above 0 it needs the optimizer adamw.", low=0),
+    ] = 0.0
+    clip_norm: Annotated[
+        float,
+        Option(
+            "Largest norm of the gradient of the loss (of a likelihood, in nats per event): longer ones are shortened, "
+            "which keeps rare rows from undoing much. 0 does not clip.",
+            low=0,
+        ),
+    ] = 0.0
+    b2: Annotated[
+        float,
+        Option("Decay of Adam's average of squared gradients; lower reacts faster and is noisier.", low=0, below=1),
+    ] = 0.999
+    ema_decay: Annotated[
+        float,
+        Option(
+            "Decay of the moving average of the parameters, which evaluation and sampling use; 0 takes the last ones.",
+            low=0,
+            below=1,
+        ),
+    ] = 0.999
+    mirror: Annotated[
+        bool, Option("Flip images left to right with probability 1/2 each time they are seen; not for tables.")
+    ] = False
+    seed: Annotated[int, Option("Seed of the first parameters, of the order of the rows and of all noise.", low=0)] = 0
+    init_batch: Annotated[
+        int,
+        Option("Rows that the data-dependent initialisation sees; more cost memory once, fewer make it noisy.", low=1),
+    ] = 512
+    parallel: Annotated[
+        str,
+        Option(
+            "How a step is run on several devices: jit (the default: XLA divides the work), shard_map, pmap, or none, "
+            "which takes one device. All give the same numbers up to rounding.",
+            choices=PARALLEL_MODES,
+        ),
+    ] = "jit"
+    steps_per_call: Annotated[
+        int,
+        Option(
+            "Most steps that one call of the compiled program takes. More spare small flows the cost of calls, and "
+            "hold as many batches in memory; the result stays the same.",
+            low=1,
+        ),
+    ] = 50
+    log_every: Annotated[
+        int, Option("Steps between two lines of metrics; each is a mean over the steps since the last.", low=1)
+    ] = 50
+    eval_every: Annotated[
+        int,
+        Option(
+            "Steps between two scores on the validation rows; 0 scores at the end alone. Each is a whole pass.", low=0
+        ),
+    ] = 0
+    patience: Annotated[
+        int,
+        Option(
+            "Validations in a row without a better score after which the run ends; 0 always takes all steps.", low=0
+        ),
+    ] = 0
+    checkpoint_every: Annotated[
+        int,
+        Option("Steps between two checkpoints: what a killed run loses at most. The last step always gets one.", low=1),
+    ] = 500
+    eval_batch_size: Annotated[
+        int, Option("Rows per call of evaluation; more are faster until memory ends, the score stays the same.", low=1)
+    ] = 250
+    max_skipped: Annotated[
+        int, Option("Steps in a row with a loss or gradient that is not finite after which the run ends.", low=1)
+    ] = 20
+    max_reconstruction_error: Annotated[
+        float,
+        Option(
+            "Largest |decode(encode(x)) - x|, in units of x, at which a run with invertible back-propagation goes on: "
+            "beyond it, its gradients are not to be trusted.",
+            above=0,
+        ),
+    ] = 1.0
 
-    steps: int = 1000
-    """Optimizer steps in all."""
-    batch_size: int = 64
-    """Examples per step, over all devices."""
-    accumulate: int = 1
-    """Parts into which a batch is cut to save memory."""
-    optimizer: str = "adam"
-    """adam, or adamw (decay on weights only)."""
-    learning_rate: float = 1e-3
-    """Peak learning rate."""
-    warmup_steps: int = 100
-    """Linear warm-up from 0; at most the whole run."""
-    schedule: str = "cosine"
-    """constant, cosine (down to 0 at the last step) or plateau (lowered when the training loss no longer falls)."""
-    plateau_factor: float = 0.5
-    """By which plateau lowers the rate."""
-    plateau_window: int = 500
-    """Steps over which plateau averages the loss."""
-    plateau_patience: int = 5
-    """Windows without a lower loss that make a plateau."""
-    weight_decay: float = 0.0
-    """Of adamw."""
-    clip_norm: float = 0.0
-    """Largest global norm of the gradient of the loss in nats per event; 0 for none."""
-    b2: float = 0.999
-    """Decay of Adam's second moment."""
-    ema_decay: float = 0.999
-    """Of the averaged parameters, which evaluation and sampling use."""
-
-    seed: int = 0
-    """Of parameters, order of the data and noise."""
-    init_batch: int = 512
-    """Examples that the data-dependent initialisation sees."""
-    parallel: str = "jit"
-    """none, jit, pmap or shard_map."""
-    steps_per_call: int = 50
-    """Most steps per dispatch; the largest divisor of all intervals up to this is used."""
-    log_every: int = 50
-    """Interval of metrics."""
-    eval_every: int = 0
-    """Interval of validation; 0 for only at the end."""
-    patience: int = 0
-    """Validations without a better score that end the run; 0 for none."""
-    checkpoint_every: int = 500
-    """Interval of checkpoints; the last step always gets one."""
-    eval_batch_size: int = 250
-    """Examples per evaluation call."""
-    max_skipped: int = 20
-    """Non-finite steps in a row that end the run."""
-    max_reconstruction_error: float = 1.0
-    """Largest |decode(encode(x)) - x| in units of x that a run with backprop="invertible" may reach."""
-
-    def __post_init__(self):
+    def _check(self) -> None:
         where = type(self).__name__
-        for name, hint in typing.get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if hint in (int, float, str, bool) and type(value) not in ((int, float) if hint is float else (hint,)):
-                raise InvalidTypeError(where, name, f"must be of type {hint.__name__}", repr(value))
-        check_choice(where, "parallel", self.parallel, PARALLEL_MODES)
-        check_choice(where, "optimizer", self.optimizer, OPTIMIZERS)
-        check_choice(where, "schedule", self.schedule, SCHEDULES)
-        positive = "steps batch_size accumulate learning_rate init_batch steps_per_call log_every checkpoint_every"
-        positive += " plateau_window plateau_patience"
-        for name in (*positive.split(), "eval_batch_size", "max_skipped", "max_reconstruction_error"):
-            check_positive(where, name, getattr(self, name))
-        for name in ("warmup_steps", "weight_decay", "clip_norm", "eval_every", "num_validation", "seed", "patience"):
-            if getattr(self, name) < 0:
-                raise InvalidValueError(where, name, "must be at least 0", repr(getattr(self, name)))
-        if not 0 < self.plateau_factor < 1:
-            raise InvalidValueError(where, "plateau_factor", "must lie in (0, 1)", repr(self.plateau_factor))
+        if self.steps and self.epochs:
+            rule, fix = "must not both be given", "Set {steps=0} to count epochs."
+            raise InvalidValueError(where, ("steps", "epochs"), rule, f"{self.steps} and {self.epochs}", fix)
         if self.patience and not self.eval_every:
-            rule = f"must be positive with patience={self.patience}, which counts validations"
-            raise InvalidValueError(where, "eval_every", rule, 0, "Set eval_every, such as 1000.")
+            rule = f"must be positive with {{patience={self.patience}}}, which counts validations"
+            raise InvalidValueError(where, "eval_every", rule, 0, "Set {eval_every}, such as 1000.")
         if self.batch_size % self.accumulate:
-            rule = f"must divide batch_size={self.batch_size}"
+            rule = f"must divide {{batch_size={self.batch_size}}}"
             raise InvalidValueError(where, "accumulate", rule, repr(self.accumulate))
+        if self.weight_decay and self.optimizer == "adam":
+            rule, fix = "must be 0 with {optimizer=adam}", "Set {optimizer=adamw}."
+            raise InvalidValueError(where, "weight_decay", rule, repr(self.weight_decay), fix)
 
-    @property
-    def chunk(self) -> int:
-        """Steps per dispatch: divides every interval, so that one compiled program serves the whole run."""
-        common = math.gcd(self.steps, self.log_every, self.checkpoint_every, self.eval_every)
-        return max(d for d in range(1, min(common, self.steps_per_call) + 1) if common % d == 0)
+    def total_steps(self, num_examples: int) -> int:
+        """Steps of a run on so many training rows: `steps`, or as many as `epochs` take."""
+        if self.epochs:
+            return max(1, math.ceil(self.epochs * num_examples / self.batch_size))
+        return self.steps or DEFAULT_STEPS
 
-    @property
-    def wants_labels(self) -> bool:
-        """Whether class labels are handed to the flow as its context."""
-        return False
+    def make_optimizer(self, steps: int) -> optax.GradientTransformationExtraArgs:
+        """The optimizer of a run of so many steps."""
+        return make_optimizer(
+            steps=steps,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            warmup_steps=self.warmup_steps,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            b2=self.b2,
+            plateau_factor=self.plateau_factor,
+            plateau_window=self.plateau_window,
+            plateau_patience=self.plateau_patience,
+        )
 
-    @property
-    def loss(self) -> Loss:
-        """What a step minimises."""
-        return negative_log_likelihood
-
-    def for_training(self, data: Data) -> Data:
-        """The training rows as the loss sees them: what is held back, such as labels, is taken out here."""
-        return data
-
-    def build(self, event_shape: Shape, num_classes: int | None) -> Density:
-        """The flow for data of this shape; written by a subclass."""
-        raise InvalidValueError(type(self).__name__, "build", "must be written by the config class", None)
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings as plain values."""
-        return dataclasses.asdict(self)
+    def make_schedule(self, steps: int) -> optax.Schedule:
+        """The learning rate as a function of the step, before "plateau" lowers it."""
+        return make_schedule(steps, self.learning_rate, self.warmup_steps, self.schedule, final_fraction=0.0)

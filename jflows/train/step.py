@@ -12,11 +12,9 @@ import optax
 
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
+from jflows.train.losses import Loss, check_loss
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
-# (flow, variables, batch, key) -> one number per row, updated collections; also `step`, if it has `takes_step = True`.
-# A method `select(batch, step) -> batch` may give rows weight 0.
-Loss = Callable[..., tuple[Array, Variables]]
 Metrics = dict[str, Array]
 
 
@@ -55,13 +53,25 @@ class TrainState(NamedTuple):
 
 
 def init_state(variables: Variables, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Raises:
+      InvalidValueError: if the variables hold no parameters.
+    """
+    check_trainable("init_state", variables)
     params = variables["params"]
     extra = {name: tree for name, tree in variables.items() if name != "params"}
     zero = jnp.zeros((), jnp.int32)
     # A copy, since a state that is donated must not hold one buffer twice.
     ema = jax.tree.map(jnp.copy, params)
     return TrainState(zero, params, extra, ema, optimizer.init(params), key, zero + 0, zero + 0)
+
+
+def check_trainable(where: str, variables: Variables) -> None:
+    """Raises `InvalidValueError` if there is nothing to train."""
+    if not jax.tree.leaves(variables.get("params", {})):
+        rule, fix = "must have parameters to train", "Score it as it is: flow.log_prob, or jflows.eval.evaluate."
+        raise InvalidValueError(where, "flow", rule, "one whose bijector and base have none", fix)
 
 
 def make_train_step(
@@ -79,14 +89,17 @@ def make_train_step(
     leaves parameters, optimizer and averages as they were and is counted.
 
     Args:
-      loss: such as `negative_log_likelihood`, or one of the step, as `MixtureLoss` is.
+      loss: such as `NegativeLogLikelihood()`.
       ema_decay: decay of the moving average, warmed up as min(ema_decay, (1 + t) / (10 + t)).
       accumulate: cut the batch into so many parts and add up their gradients; memory falls, the result does not change.
       reduce: the mean over devices, `lax.pmean` under `pmap` and `shard_map`; identity where the batch is global.
-    Metrics: loss (nats per event), bits_per_dim, grad_norm, skipped, skipped_in_a_row.
+    Metrics: loss (in the loss's own unit), grad_norm, skipped, skipped_in_a_row.
     Raises:
-      InvalidValueError: if ema_decay is outside [0, 1) or accumulate < 1; when traced, if it does not divide the batch.
+      InvalidTypeError: if `loss` is not a `Loss`.
+      InvalidValueError: if ema_decay is outside [0, 1) or accumulate < 1; when traced, if it does not divide the batch,
+        or if the loss does not give one number per row.
     """
+    check_loss("make_train_step", loss)
     if not 0 <= ema_decay < 1:
         raise InvalidValueError("make_train_step", "ema_decay", "must lie in [0, 1)", repr(ema_decay))
     if accumulate < 1:
@@ -94,15 +107,15 @@ def make_train_step(
     optimizer = optax.with_extra_args_support(optimizer)
 
     def summed_loss(params: PyTree, extra: Variables, batch: Batch, state: TrainState):
-        more = {"step": state.step} if getattr(loss, "takes_step", False) else {}
-        per_example, updates = loss(flow, {"params": params, **extra}, batch, state.key, **more)
+        per_example, updates = loss(flow, {"params": params, **extra}, batch, state.key, state.step)
+        if jnp.shape(per_example) != batch.weight.shape:
+            rule, got = f"must give one number per row, shape {batch.weight.shape}", f"shape {jnp.shape(per_example)}"
+            raise InvalidValueError(type(loss).__name__, "loss", rule, got, "Leave the mean over rows to the step.")
         weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
         return jnp.sum(weighted), {**extra, **updates}
 
-    select = getattr(loss, "select", lambda batch, step: batch)
-
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        batch = select(batch, state.step)
+        batch = loss.select(batch, state.step)
         sums, extra = reduce(_sum_gradients(summed_loss, accumulate, state, batch))
         total, weight, grads = sums
         weight = jnp.where(weight > 0, weight, 1)  # a step in which no row counts has loss and gradient 0
@@ -120,7 +133,6 @@ def make_train_step(
         state = _select(finite, new, old)._replace(step=state.step + 1)
         metrics = {
             "loss": mean_loss,
-            "bits_per_dim": flow.to_bits_per_dim(-mean_loss),
             "grad_norm": grad_norm,
             "skipped": state.skipped,
             "skipped_in_a_row": state.skipped_in_a_row,

@@ -28,16 +28,16 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         (lambda: b.CentredPixels(0), "CentredPixels: `num_bits` must be 1 to 16; got 0"),
         (lambda: b.LogitPixels(17), "LogitPixels: `num_bits` must be 1 to 16; got 17"),
         (lambda: b.LogitPixels(alpha=0.5), r"LogitPixels: `alpha` must lie in \(0, 0.5\); got 0.5"),
-        (lambda: b.Reverse(0), "Reverse: `event_ndims` must be positive; got 0"),
-        (lambda: b.LowRankLinear(0), "LowRankLinear: `rank` must be positive; got 0"),
-        (lambda: b.Householder(0), "Householder: `num_reflections` must be positive; got 0"),
-        (lambda: b.QRLinear(-1), "QRLinear: `num_reflections` must be positive; got -1"),
-        (lambda: b.SVDLinear(0), "SVDLinear: `num_reflections` must be positive; got 0"),
+        (lambda: b.Reverse(0), "Reverse: `event_ndims` must be at least 1; got 0"),
+        (lambda: b.LowRankLinear(0), "LowRankLinear: `rank` must be at least 1; got 0"),
+        (lambda: b.Householder(0), "Householder: `num_reflections` must be at least 1; got 0"),
+        (lambda: b.QRLinear(-1), "QRLinear: `num_reflections` must be at least 1; got -1"),
+        (lambda: b.SVDLinear(0), "SVDLinear: `num_reflections` must be at least 1; got 0"),
         (lambda: b.Orthogonal("expm"), "Orthogonal: `parametrisation` must be one of 'cayley', 'exp'; got 'expm'"),
         (lambda: b.Permute((1, 2)), r"Permute: `order` must hold every number from 0 to 1 once; got \(1, 2\)"),
         (lambda: b.Permute(()), r"Permute: `order` must hold every number from 0 to 0 once; got \(\)"),
         (lambda: b.Transpose((0, 0)), r"Transpose: `axes` must hold every number from 0 to 1 once; got \(0, 0\)"),
-        (lambda: b.Reshape((0,), (0, 2)), r"Reshape: `x_shape` must have positive entries; got \(0,\)"),
+        (lambda: b.Reshape((0,), (0, 2)), r"Reshape: `x_shape` must have entries that are at least 1; got \(0,\)"),
         (
             lambda: b.Reshape((2, 3), (5,)),
             r"Reshape: `z_shape` must have as many elements as x_shape \(2, 3\), 6; got \(5,\) with 5",
@@ -49,8 +49,11 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         ),
         (lambda: b.Residual(networks.LipschitzMLP(), "biased"), "Residual: `estimator` must be one of 'exact', 'trunc"),
         (lambda: b.Residual(networks.LipschitzMLP(), noise="flat"), "Residual: `noise` must be one of 'rademacher', "),
-        (lambda: b.Residual(networks.LipschitzMLP(), num_terms=0), "Residual: `num_terms` must be positive; got 0"),
-        (lambda: b.Residual(networks.LipschitzMLP(), max_iterations=0), "Residual: `max_iterations` must be positive"),
+        (lambda: b.Residual(networks.LipschitzMLP(), num_terms=0), "Residual: `num_terms` must be at least 1; got 0"),
+        (
+            lambda: b.Residual(networks.LipschitzMLP(), max_iterations=0),
+            "Residual: `max_iterations` must be at least 1",
+        ),
         (lambda: b.Residual(networks.LipschitzMLP(), tolerance=0.0), "Residual: `tolerance` must be positive; got 0.0"),
         (
             lambda: b.Residual(networks.LipschitzMLP(), stop_probability=1.0),
@@ -92,26 +95,37 @@ def test_an_estimated_log_det_asks_for_its_stream():
         bijector.apply(variables, x, method="inverse_and_log_det")
 
 
-@pytest.mark.parametrize("wrong", [(), None, (b.ActNorm(), "ActNorm"), b.ActNorm()])
+@pytest.mark.parametrize("wrong", [None, (b.ActNorm(), "ActNorm"), b.ActNorm()])
 def test_chain_takes_bijectors_only(wrong):
-    with pytest.raises(InvalidTypeError, match="Chain: `layers` must be a non-empty tuple of bijectors; got"):
+    with pytest.raises(InvalidTypeError, match="Chain: `layers` must be a tuple of bijectors; got"):
         b.Chain(wrong)
-    with pytest.raises(InvalidTypeError, match="MultiScale: `levels` must be a non-empty tuple of bijectors; got"):
+    with pytest.raises(InvalidTypeError, match="MultiScale: `levels` must be a tuple of bijectors; got"):
         b.MultiScale((4, 4, 1), wrong, (b.ActNorm(3),))
 
 
-@pytest.mark.parametrize("wrong", [[1, 0], (1.0, 0.0), (True, False), 2])
-def test_orders_and_shapes_are_tuples_of_int(wrong):
-    with pytest.raises(InvalidTypeError, match="Permute: `order` must be a tuple of int; got"):
+def test_chain_takes_at_least_one_bijector():
+    with pytest.raises(InvalidValueError, match=r"Chain: `layers` must hold at least 1 entry; got \(\)"):
+        b.Chain([])
+    with pytest.raises(InvalidValueError, match=r"MultiScale: `levels` must hold at least 1 entry; got \(\)"):
+        b.MultiScale((4, 4, 1), (), ())
+
+
+@pytest.mark.parametrize("wrong", [(1.0, 0.0), (True, False), 2])
+def test_orders_and_shapes_are_tuples_of_ints(wrong):
+    with pytest.raises(InvalidTypeError, match="Permute: `order` must be a tuple of ints; got"):
         b.Permute(wrong)
-    with pytest.raises(InvalidTypeError, match="Transpose: `axes` must be a tuple of int; got"):
+    with pytest.raises(InvalidTypeError, match="Transpose: `axes` must be a tuple of ints; got"):
         b.Transpose(wrong)
-    with pytest.raises(InvalidTypeError, match="Reshape: `z_shape` must be a tuple of int; got"):
+    with pytest.raises(InvalidTypeError, match="Reshape: `z_shape` must be a tuple of ints; got"):
         b.Reshape((2,), wrong)
 
 
+def test_lists_become_tuples():
+    assert b.Permute([1, 0]) == b.Permute((1, 0)) and hash(b.Permute([1, 0])) == hash(b.Permute((1, 0)))
+
+
 def test_inverse_takes_a_bijector_only():
-    with pytest.raises(InvalidTypeError, match="Inverse: `bijector` must be a non-empty tuple of bijectors; got .*MLP"):
+    with pytest.raises(InvalidTypeError, match="Inverse: `bijector` must be a Bijector; got MLP"):
         b.Inverse(networks.MLP())
 
 
@@ -255,7 +269,22 @@ def test_the_contract_cannot_be_left_half_written():
             "Coupling: `conditioner` must be a network.*; got the class",
         ),
         (lambda: b.Inverse(b.Exp), r"Inverse: `bijector` must be .*; got the class Exp; write Exp\(...\)"),
-        (lambda: b.Chain(()), "Chain: `layers` must be a non-empty tuple of bijectors; got none"),
+        (
+            lambda: b.Chain((b.Reverse(), b.Affine())),
+            r"Chain: `layers` must be a tuple of bijectors; got \(Reverse, Affine\). An inner map goes into Elem",
+        ),
+        (lambda: b.Repeat(b.Affine(), 2), r"Repeat: `layer` must be a Bijector; got Affine. An inner map goes into El"),
+        (lambda: b.Coupling(b.Exp(), b.Affine()), r"Coupling: `conditioner` must be called as .*got Exp with __call__"),
+        (lambda: b.Coupling(b.Shift(), b.Affine()), "Coupling: `conditioner` must be .* got Shift with no __call__"),
+        (lambda: b.AdditiveTwoWay(networks.MLP(), 3), "AdditiveTwoWay: `second` must be a network, .*; got 3"),
+        (lambda: b.Residual("MLP"), "Residual: `network` must be a network, .*; got 'MLP'"),
+        (lambda: b.Continuous(None), "Continuous: `network` must be a network, .*; got None"),
+        (lambda: b.Conditioned(b.Planar(), 3), "Conditioned: `embed` must be a network, .*; got 3"),
+        (
+            lambda: b.Conditioned(b.Planar(), b.Exp()),
+            "Conditioned: `embed` must be a network; got Exp. List it in a Ch",
+        ),
+        (lambda: b.Conditioned(b.Planar(), networks.MLP()), r"Conditioned: `embed` must be called as embed\(context\)"),
     ],
 )
 def test_what_is_not_an_instance_of_the_right_kind_is_named(make, message):

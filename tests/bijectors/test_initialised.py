@@ -3,13 +3,26 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from jflows import bijectors as b
 from jflows.bijectors import Bijector
+from jflows.bijectors.initialised import held_to_init
 from jflows.errors import InvalidValueError
 from jflows.nn import MADE, MLP, ResidualMLP
 
 KEY = jax.random.key(0)
+
+
+class Yours(nn.Module):
+    """A conditioner none of whose layers is called after the context."""
+
+    @nn.compact
+    def __call__(self, x, num_features, context=None):
+        y = nn.Dense(num_features)(x)
+        return y if context is None else y + nn.Dense(num_features, name="extra")(context)
+
+
 CONDITIONAL = {
     "coupling": lambda: b.Coupling(MLP((4,)), b.Affine()),
     "gated": lambda: b.Coupling(ResidualMLP(4, 1, gated=True), b.Affine()),
@@ -17,6 +30,10 @@ CONDITIONAL = {
     "repeat": lambda: b.Repeat(b.Coupling(MLP((4,)), b.Affine()), 2),
     "chain": lambda: b.Chain((b.Reverse(), b.Coupling(MLP((4,)), b.Affine()))),
     "planar": lambda: b.Planar(),
+    "elementwise": lambda: b.Elementwise(b.Affine()),
+    "two ways": lambda: b.AdditiveTwoWay(MLP((4,)), MLP((4,))),
+    "yours": lambda: b.Coupling(Yours(), b.Affine()),
+    "split": lambda: b.Split(b.Planar(), b.Coupling(Yours(), b.Affine())),
     "inverse": lambda: b.Inverse(b.Coupling(MLP((4,)), b.Affine())),
 }
 WITH_VARIABLES = {
@@ -26,7 +43,6 @@ WITH_VARIABLES = {
     "batchnorm": lambda: b.BatchNorm(),
     "linear": lambda: b.InvertibleLinear(),
     "shuffle": lambda: b.RandomPermutation(),
-    "elementwise": lambda: b.Elementwise(b.Affine()),
 }
 
 
@@ -70,6 +86,63 @@ def test_variables_of_another_bijector_are_refused():
     variables = variables_of(b.ActNorm(), None)
     with pytest.raises(InvalidValueError, match="InvertibleLinear: `variables` must hold parameter"):
         b.InvertibleLinear().apply(variables, jnp.ones((3, 4)), method="inverse_and_log_det")
+
+
+@pytest.mark.parametrize("name", WITH_VARIABLES)
+@pytest.mark.parametrize("method", ["forward_and_log_det", "inverse_and_log_det"])
+def test_variables_that_are_missing_are_named(name, method):
+    with pytest.raises(InvalidValueError, match="`variables` must hold .*. Pass what `init` has returned."):
+        WITH_VARIABLES[name]().apply({}, jnp.ones((3, 4)), method=method)
+
+
+def test_a_label_left_out_is_refused():
+    """Also where a conditioner takes no float context at all, so that none can be made up."""
+
+    class Labelled(nn.Module):
+        @nn.compact
+        def __call__(self, x, num_features, label=None):
+            y = nn.Dense(num_features)(x)
+            return y if label is None else y + nn.Embed(3, num_features)(label)
+
+    bijector, x, labels = b.Coupling(Labelled(), b.Shift()), jnp.ones((3, 4)), jnp.arange(3)
+    variables = bijector.init(KEY, x, labels)
+    assert bijector.apply(variables, x, labels)[0].shape == (3, 4)
+    rule = "`context` must be given, as at `init`; got None, which leaves parameter conditioner/Embed_0/embedding"
+    with pytest.raises(InvalidValueError, match=f"Coupling: {rule} without use. Pass context=..."):
+        bijector.apply(variables, x)
+
+
+def test_what_init_creates_is_traced_once():
+    calls = []
+
+    class Counted(nn.Module):
+        @nn.compact
+        def __call__(self, x, num_features, context=None):
+            calls.append(self.is_initializing())
+            return nn.Dense(num_features)(x)
+
+    bijector, x = b.Repeat(b.Coupling(Counted(), b.Shift()), 2, "invertible"), jnp.ones((3, 4))
+    variables = bijector.init(KEY, x)
+    traced = []
+    for dtype in (jnp.float32, jnp.float64, jnp.float32):
+        jax.grad(lambda x: bijector.apply(variables, x)[0].sum())(x.astype(dtype))
+        bijector.apply(variables, x.astype(dtype)[:2], method="forward")
+        traced.append(calls.count(True))
+    assert traced[0] == traced[2]
+
+
+def test_other_modules_are_held_to_their_init_too():
+    dense, x = nn.Dense(2), jnp.ones((3, 4))
+    init = lambda x, context: dense.init(KEY, x)
+    variables = dense.init(KEY, x)
+    for given, wrong, message in (
+        ({}, x, "Mine: `variables` must hold parameter bias. Pass what `init` has returned."),
+        (variables, x[:, :3], r"Mine: `x` must have the sizes .* by parameter kernel; got shape \(3, 3\)"),
+    ):
+        with pytest.raises(InvalidValueError, match=message), held_to_init("Mine", init, given, "x", wrong, None):
+            dense.apply(given, wrong)
+    with held_to_init("Mine", init, variables, "x", x, None):
+        assert dense.apply(variables, x).shape == (3, 2)
 
 
 def test_a_map_without_parameters_ignores_the_context():

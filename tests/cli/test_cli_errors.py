@@ -5,13 +5,14 @@ import fcntl
 import os
 import shutil
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from jflows.cli.app import INTERRUPTED
-from jflows.cli.wording import with_options
-from jflows.errors import JflowsError
+from jflows.cli.groups import INTERRUPTED
+from jflows.cli.words import worded
+from jflows.errors import InvalidValueError, JflowsError
 
 DIGITS = ("train", "glow_digits")
 
@@ -38,20 +39,32 @@ def message(result, code: int = 2) -> str:
         (["train", "absent.py"], ["must be an existing .py file", "'absent.py'", "Check the path"]),
         (["info", "glow_mnits"], ["'glow_mnits'", "Did you mean glow_mnist"]),
         ([*DIGITS, "--widht", "3"], ["--widht", "--width", "jflows train glow_digits --help"]),
-        ([*DIGITS, "--width", "wide"], ["'--width'", "'wide' is not a valid integer", "--help"]),
-        ([*DIGITS, "--num-steps", "4,x"], ["'--num-steps'", "'4,x' must be whole numbers separated by commas"]),
-        ([*DIGITS, "--batch-size", "-1"], ["jflows: train: `--batch-size` must be positive; got -1"]),
+        ([*DIGITS, "--width", "wide"], ["'--width'", "'wide' must be a whole number", "--help"]),
+        (
+            [*DIGITS, "--num-steps", "4,x"],
+            ["'--num-steps'", "'4,x' must be a whole number or whole numbers separated by commas, such as 8,16"],
+        ),
+        ([*DIGITS, "--batch-size", "-1"], ["jflows: train: `--batch-size` must be at least 1; got -1"]),
         ([*DIGITS, "--accumulate", "3"], ["`--accumulate` must divide --batch-size=32; got 3"]),
-        (["info", "glow_digits", "--width", "0"], ["jflows: info: `--width` must be positive; got 0"]),
+        (["info", "glow_digits", "--width", "0"], ["jflows: info: `--width` must be at least 1; got 0"]),
         ([*DIGITS, "--optimizer", "sgd"], ["jflows: train: `--optimizer` must be one of 'adam', 'adamw'; got 'sgd'"]),
-        ([*DIGITS, "--num-bits", "8"], ["`--num-bits` must be at most the 4 bits of 'digits'; got 8", "--num-bits 4"]),
-        ([*DIGITS, "--data", "mnsit"], ["`--data` must be one of digits, mnist", "'mnsit'", "Did you mean mnist?"]),
-        ([*DIGITS, "--data", "power"], ["train: `--data` must hold images", "got the table 'power'. Name others."]),
+        (
+            [*DIGITS, "--num-bits", "8"],
+            ["train: `--data` must have at least the 8 bits", "4 bits in 'digits'", "--num-bits=4"],
+        ),
+        (
+            [*DIGITS, "--data", "mnsit"],
+            ["`--data` must be one of 'digits', 'mnist'", "'mnsit'", "Did you mean mnist or"],
+        ),
+        (
+            [*DIGITS, "--data", "power"],
+            ["train: `--data` must suit glow", "(height, width, channels)", "got 'power' of shape (6,)"],
+        ),
         (
             [*DIGITS, "--num-levels", "4", "--num-steps", "1"],
-            ["train: `--num-levels`", "multiples of 2^num_levels", "Use fewer levels"],
+            ["train: `--num-levels`", "multiples of 2^num_levels", "Lower --num-levels"],
         ),
-        ([*DIGITS, "--num-steps", "1,2,3"], ["train: `--num-steps`", "one entry per level", "num_levels=2"]),
+        ([*DIGITS, "--num-steps", "1,2,3"], ["train: `--num-steps`", "one number, or one per level", "num_levels=2"]),
         ([*DIGITS, "--out", "absent", "--resume"], ["train: `--out` must be a run directory", "absent", "Train one"]),
         (["evaluate"], ["Missing argument 'RUN'", "jflows evaluate --help"]),
         (["evaluate", "absent"], ["jflows: evaluate: `RUN` must be a run directory", "absent", "Train one"]),
@@ -74,7 +87,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(jflows, monkeypatch, tmp_path, ar
     ("text", "parts"),
     [
         ("class A(:\n", ["must be a Python file", "SyntaxError", "line 1"]),
-        ("x = 1\n", ["exactly one public dataclass derived from TrainConfig", "got none"]),
+        ("x = 1\n", ["must define `config = jflows.Recipe(...)`", "got nothing of that name"]),
     ],
 )
 def test_a_config_file_that_is_none(jflows, tmp_path, text, parts):
@@ -91,12 +104,12 @@ NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
 @pytest.mark.parametrize(
     ("x", "parts"),
     [
-        (NAN, ["train: 'data.npz': `x` must be finite integers", "NaN in row 3", "Remove these rows"]),
+        (NAN, ["train: ImageData 'data.npz': `x` must be finite integers", "NaN in row 3", "Remove these rows"]),
         (BLANK + 0.5, ["must hold integers in 0..255", "float64", "Convert it"]),
         (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
         (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
-        (BLANK[:, :7], ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "pad or crop"]),
-        (np.arange(60.0).reshape(20, 3), ["must hold images, for a flow of images", "the table '", "data.npz'"]),
+        (BLANK[:, :7], ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "set --padding"]),
+        (np.arange(60.0).reshape(20, 3), ["train: `--data` must suit glow", "got 'data.npz' of shape (3,)"]),
     ],
     ids=["nan", "float", "rank", "range", "odd height", "table"],
 )
@@ -124,7 +137,7 @@ def test_images_of_mixed_sizes_and_other_files(jflows, pictures, tmp_path):
     assert shown.exit_code == 2
     warning, error = shown.stderr.splitlines()
     assert warning.endswith("pictures: passed over 1 file without the suffix of an image, such as notes.txt.")
-    assert error.startswith("jflows: train: `") and error.endswith("to one shape, or set `--image-size`.")
+    assert error.startswith("jflows: train: load: `") and error.endswith("to one shape, or set --image-size.")
     shown = jflows("info", "glow_digits", "--data", pictures, "--image-size", 8, "--steps", 3)
     assert shown.exit_code == 0, shown.stderr  # and 3 steps are fewer than the warm-up of the config
     assert shown.stderr.splitlines() == [warning]
@@ -133,30 +146,34 @@ def test_images_of_mixed_sizes_and_other_files(jflows, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("must be 0 with width='a b'.", "must be 0 with --width='a b'."),
-        ("Set `size`, or width=4.", "Set `--image-size`, or --width=4."),
-        ("Lower learning_rate or set class_conditional=False.", "Lower --learning-rate or set --no-class-conditional."),
-        ("With class_conditional=True, x_learning_rate.", "With --class-conditional, x_learning_rate."),
-        ("the width of runs/learning_rate, 2^learning_rate, `--width`", None),
-        ("'learning_rate' or learning_rate/3 or learning_rate.npz", None),
+        ("must be 0 with {width=4}.", "must be 0 with --width=4."),
+        ("Set {size}, or {width}.", "Set --image-size, or --width."),
+        ("Lower {learning_rate}, set {conditional=False}.", "Lower --learning-rate, set --no-conditional."),
+        ("With {conditional=True}, {component.num_layers=2}.", "With --conditional, --component.num-layers=2."),
+        ("the width of runs/learning_rate, {other=3}, `width`", "the width of runs/learning_rate, --other=3, `width`"),
     ],
 )
 def test_settings_are_spelt_as_options(text, expected):
-    names = {name: f"--{name.replace('_', '-')}" for name in ("width", "learning_rate", "class_conditional")}
-    assert with_options(text, {**names, "size": "--image-size", "run": "RUN"}) == (expected or text)
+    names = ("width", "learning_rate", "conditional", "component.num_layers", "image_size")
+    params = [click.Option([f"--{name.replace('_', '-')}", name.replace(".", "__")]) for name in names]
+    error = InvalidValueError("Glow", "width", "is wrong", 3, text)
+    command = click.Command("train", params=params)
+    assert worded(error, command, "train") == f"train: `--width` is wrong; got 3. {expected}"
+    elsewhere = worded(InvalidValueError("Glow", ("width", "depth"), "are wrong"), command, "train")
+    assert elsewhere == "train: Glow: `--width, depth` are wrong."
 
 
 def test_data_that_do_not_fit_the_run(jflows, trained, tmp_path):
     np.savez(tmp_path / "colour.npz", x=np.zeros((20, 8, 8, 3), np.uint8))
     line = message(jflows("evaluate", trained, "--data", tmp_path / "colour.npz"))
-    assert "shape of the flow's data, (8, 8, 1); got shape (8, 8, 3)" in line
+    assert "shape of the density's data, (8, 8, 1); got shape (8, 8, 3)" in line
 
 
 def test_data_of_a_run_that_are_gone(jflows, trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     text = (run / "config.json").read_text()
-    (run / "config.json").write_text(text.replace('"data": "digits"', '"data": "gone.npz"'))
+    (run / "config.json").write_text(text.replace('"name": "digits"', '"name": "gone.npz"'))
     assert "'gone.npz'" in (line := message(jflows("reconstruct", run))) and "--data" in line
     shown = jflows("reconstruct", run, "--data", "digits", "--num", 2)
     assert shown.exit_code == 0 and (run / "reconstruction.png").is_file()
@@ -164,12 +181,14 @@ def test_data_of_a_run_that_are_gone(jflows, trained, tmp_path):
 
 def test_the_nearest_run_is_named(jflows, trained):
     line = message(jflows("evaluate", trained.parent / "trianed"))
-    assert "evaluate: `RUN` must be a run directory; got " in line and line.endswith(f"Did you mean {trained}?")
+    assert "evaluate: `RUN` must be a run directory with a config.json; got " in line and line.endswith(
+        f"Did you mean {trained}?"
+    )
 
 
 def test_label_without_a_class_conditional_flow(jflows, trained):
     line = message(jflows("sample", trained, "--label", 3))
-    assert "`--label` needs a class-conditional flow; got 3" in line and "--class-conditional" in line
+    assert "`--label` needs a class-conditional flow; got 3" in line and "--conditional" in line
 
 
 def test_used_run_directory_is_left_alone(jflows, trained):
@@ -257,7 +276,7 @@ def test_full_disk(jflows, trained, tmp_path, monkeypatch):
 
 
 def test_interruption_and_defects(jflows, trained, monkeypatch):
-    import jflows.cli.pictures as pictures
+    from jflows.runs.reports import samples
 
     def raise_(error):
         def draw(*_, **__):
@@ -265,10 +284,10 @@ def test_interruption_and_defects(jflows, trained, monkeypatch):
 
         return draw
 
-    monkeypatch.setattr(pictures, "draw", raise_(KeyboardInterrupt()))
+    monkeypatch.setattr(samples, "draw", raise_(KeyboardInterrupt()))
     assert message(jflows("sample", trained), INTERRUPTED) == "jflows: interrupted."
-    monkeypatch.setattr(pictures, "draw", raise_(ZeroDivisionError("a defect")))
+    monkeypatch.setattr(samples, "draw", raise_(ZeroDivisionError("a defect")))
     with pytest.raises(ZeroDivisionError):
         jflows("sample", trained)
-    monkeypatch.setattr(pictures, "draw", raise_(JflowsError("a", "b", "c\nd")))
-    assert message(jflows("sample", trained)) == "jflows: sample: `b` c d."
+    monkeypatch.setattr(samples, "draw", raise_(JflowsError("a", "b", "c\nd")))
+    assert message(jflows("sample", trained)) == "jflows: sample: a: `b` c d."

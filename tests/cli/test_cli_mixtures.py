@@ -1,14 +1,11 @@
 """`jflows` on mixtures of flows: a run with few labels, what it writes, and mistakes."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-TINY = "--num-train 64 --num-layers 1 --hidden-sizes 4 --encoder-sizes 4 --labels-per-class 4 --pretrain-steps 5"
-TINY = f"{TINY} --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20 --parallel none".split()
+TINY = "--num-train 64 --component.num-layers 1 --component.hidden-sizes 4 --encoder-sizes 4 --labels-per-class 4"
+TINY = f"{TINY} --pretrain-steps 5 --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20 --parallel none".split()
 
 
 @pytest.fixture(scope="module")
@@ -43,44 +40,46 @@ def test_a_run_is_evaluated_sampled_and_described(trained, jflows):
 
 
 def test_other_kinds_are_described(jflows):
-    told = jflows("info", "vmonf_pinwheel", "--kind", "base", "--weights", "learned").stdout
+    told = jflows("info", "flow_gmm", "--data", "pinwheel", "--weights", "learned").stdout
     assert "trunk" in told and "encoder" not in told and "weights" in told and "base DiagonalNormal" in told
 
 
-def test_of_several_restarts_the_one_with_the_highest_bound_is_chosen(tmp_path, monkeypatch, capsys):
-    path = Path(__file__).resolve().parents[2] / "experiments" / "clusters.py"
-    spec = importlib.util.spec_from_file_location("clusters", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    args = [str(path), "vmonf_circles", *TINY, "--restarts", "2", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", args)
-    with pytest.raises(SystemExit) as ended:
-        script.main()
-    assert ended.value.code == 0
-    report = json.loads((tmp_path / "clusters.json").read_text())
-    bounds = [row["train_elbo"] for row in report["restarts"]]
-    assert [row["seed"] for row in report["restarts"]] == [0, 1] and bounds[0] != bounds[1]
-    assert report["chosen_seed"] == bounds.index(max(bounds))
-    assert report["accuracy"] == report["restarts"][report["chosen_seed"]]["accuracy"]
+def test_a_component_has_the_options_of_its_preset(jflows):
+    told = jflows("info", "vmonf_pinwheel", "--component", "maf", "--component.num-layers", "2").stdout
+    assert "MaskedAutoregressive × 2" in told
+    shown = jflows("train", "vmonf_pinwheel", "--component", "maf", "--help").stdout
+    assert "--component.inner" in shown and "--component.permutation" in shown
+    result = jflows("info", "vmonf_pinwheel", "--component.inner", "affine")
+    assert result.exit_code == 2 and "No such option '--component.inner'" in result.stderr
+
+
+def test_of_several_restarts_the_one_with_the_highest_bound_is_chosen(tmp_path, jflows):
+    result = jflows("train", "vmonf_circles", *TINY, "--restarts", "2", "--out", tmp_path / "study")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "study" / "study.json").read_text())
+    bounds = [row["train_score"] for row in report["runs"]]
+    assert [row["seed"] for row in report["runs"]] == [0, 1] and bounds[0] != bounds[1]
+    chosen = report["chosen"]["seed"]
+    assert chosen == bounds.index(max(bounds))
+    assert f"seed {chosen}: " in result.stdout and result.stdout.count("(chosen by training rows)") == 1
     assert 0.4 < report["gaussian_mixture"]["accuracy"] < 0.6  # two rings of one centre
-    assert (tmp_path / "clusters.png").stat().st_size > 5000
+    assert (tmp_path / "study" / "clusters.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize(
     ("args", "part"),
     [
         (["--num-components", "1"], "`--num-components` must be at least 2"),
-        (["--component", "glow"], "`--component` must be one of 'realnvp', 'maf'"),
-        (["--kind", "vae"], "`--kind` must be one of 'flows', 'base'"),
-        (["--labels-per-class", "0"], "`--labels-per-class` must be positive to train on rows with a label"),
+        (["--component", "glov"], "`--component` must be one of "),
+        (["--weights", "vae"], "`--weights` must"),
+        (["--labels-per-class", "0"], "`--labels-per-class` must be positive with --labelled-share"),
         (["--classes", "0,7"], "must have rows of classes (0, 7); got no row of class 7"),
-        (["--encoder-sizes", "0"], "`--encoder-sizes` must hold at least one positive size"),
-        (["--labelled-share", "1.5"], "`--labelled-share` must lie in [0, 1)"),
-        (["--pretrain-steps", "3000"], "`--pretrain-steps` must be below --steps=3000"),
-        (["--spread", "0"], "`--spread` must be positive"),
-        (["--data", "digits"], "must be a table, for a flow of vectors; got the images 'digits'"),
+        (["--encoder-sizes", "0"], "`--encoder-sizes` must have entries at least 1"),
+        (["--labelled-share", "1.5"], "`--labelled-share` must lie in [0, 1); got 1.5"),
+        (["--spread", "1"], "No such option '--spread'"),
+        (["--data", "digits"], "`--data` must suit vmonf"),
         (["--labels-per-class", "200", "--num-train", "64"], "must have 200 rows of each class"),
-        (["--classes", "1", "--num-train", "-1"], "`--num-train` must be at least 0"),
+        (["--classes", "1", "--num-train", "-1"], "`--num-train` must be at least 1"),
         (["--temperature", "0.5"], "`--temperature` must be at least 1"),
     ],
 )

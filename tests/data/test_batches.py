@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, NoData, TrainBatches, eval_batches
-from jflows.errors import DataError, InvalidValueError
+from jflows.data import ImageData, NoData, Reading, TrainBatches, eval_batches
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 NUM = 23
 PINNED_ROWS = [6, 10, 7, 13, 20, 21, 22, 8]
 PINNED_MIRRORED = [10, 7, 21, 22, 5, 2, 1, 18, 4, 19, 15, 17, 14]
+
+
+READING = Reading("images", (1, 2, 1), num_bits=8)
+LABELLED = READING.with_labels(NUM)
 
 
 def make_data(num=NUM, labels=True, num_bits=8):
@@ -45,7 +49,7 @@ def test_visits_do_not_depend_on_batch_size_or_count(batch_size):
 
 
 def test_any_step_is_the_same_from_a_fresh_start_in_any_order():
-    make = lambda: TrainBatches(make_data(), 6, seed=1, mirror=True)
+    make = lambda: TrainBatches(make_data(), 6, 1, LABELLED, mirror=True)
     stream = make()
     forward = [stream.at(step) for step in range(30)]
     backward = make()
@@ -59,7 +63,7 @@ def test_any_step_is_the_same_from_a_fresh_start_in_any_order():
 
 
 def test_shapes_and_dtypes():
-    batch = TrainBatches(make_data(), 4).at(0, 3)
+    batch = TrainBatches(make_data(), 4, reading=LABELLED).at(0, 3)
     assert (batch.x.shape, batch.x.dtype) == ((3, 4, 1, 2, 1), np.uint8)
     assert batch.context is not None
     assert (batch.context.shape, batch.context.dtype) == ((3, 4), np.int32)
@@ -104,14 +108,16 @@ def test_late_steps_wrap_the_index_only():
 
 
 def test_fewer_bits():
-    x = np.asarray(TrainBatches(make_data(), NUM, num_bits=5).at(0).x)
+    reading = Reading("images", (1, 2, 1), num_bits=5)
+    x = np.asarray(TrainBatches(make_data(), NUM, reading=reading).at(0).x)
     assert sorted(x.ravel().tolist()) == sorted((np.arange(2 * NUM) // 8).tolist())
-    x = np.concatenate([np.asarray(batch.x) for batch in eval_batches(make_data(), NUM, num_bits=5)])
+    x = np.concatenate([np.asarray(batch.x) for batch in eval_batches(make_data(), NUM, reading)])
     assert np.array_equal(x, make_data().x // 8)
+    assert np.array_equal(next(eval_batches(make_data(), NUM)).x, make_data().x)  # no reading: the bits of the data
 
 
 def test_eval_batches_pad_with_weight_zero():
-    batches = list(eval_batches(make_data(), 10))
+    batches = list(eval_batches(make_data(), 10, LABELLED))
     assert all(batch.x.shape == (10, 1, 2, 1) for batch in batches)
     index = np.concatenate([batch.index for batch in batches])
     weight = np.concatenate([batch.weight for batch in batches])
@@ -122,14 +128,16 @@ def test_eval_batches_pad_with_weight_zero():
     assert batches[-1].context.tolist() == [20, 21, 22, *[0] * 7]
 
 
-def test_labels_are_optional():
-    assert TrainBatches(make_data(), 4, labels=False).at(0).context is None
-    assert TrainBatches(make_data(labels=False), 4).at(0).context is None
-    assert next(eval_batches(make_data(), 4, labels=False)).context is None
-    with pytest.raises(DataError, match=r"TrainBatches: `labels` needs labels, and 'made' has none\. Set labels=False"):
-        TrainBatches(make_data(labels=False), 4, labels=True)
-    with pytest.raises(DataError, match="eval_batches: `labels` needs labels"):
-        eval_batches(make_data(labels=False), 4, labels=True)
+def test_labels_are_handed_over_where_a_reading_asks_for_them():
+    for reading in (None, READING):
+        assert TrainBatches(make_data(), 4, reading=reading).at(0).context is None
+        assert next(eval_batches(make_data(), 4, reading)).context is None
+    batch = TrainBatches(make_data(), 4, reading=LABELLED).at(0)
+    assert np.array_equal(batch.context, np.asarray(batch.index) % NUM)
+    with pytest.raises(DataError, match=r"TrainBatches: `data` must have labels, .*; got 'made' without\. Add them"):
+        TrainBatches(make_data(labels=False), 4, reading=LABELLED)
+    with pytest.raises(DataError, match="eval_batches: `data` must have labels"):
+        eval_batches(make_data(labels=False), 4, LABELLED)
 
 
 def test_no_data_give_visits_and_contexts():
@@ -166,8 +174,21 @@ def test_bad_arguments():
         eval_batches(make_data(), 0)
     with pytest.raises(InvalidValueError, match=r"`seed` must be an int in 0\.\.2\^64 - 1; got -1"):
         TrainBatches(make_data(), 1, seed=-1)
-    with pytest.raises(InvalidValueError, match=r"`num_bits` must be one of 1, .*; got 9"):
-        TrainBatches(make_data(), 1, num_bits=9)
+    with pytest.raises(InvalidValueError, match="`seed` must be an int"):
+        TrainBatches(make_data(), 1, seed=1.5)
+    for make in (TrainBatches, eval_batches):
+        with pytest.raises(DataError, match=r"`data` must have at least the 9 bits .*; got 8 bits in 'made'"):
+            make(make_data(), 1, reading=Reading("images", (1, 2, 1), num_bits=9))
+        with pytest.raises(InvalidTypeError, match="`reading` must be a Reading; got int. Write flow.reading"):
+            make(make_data(), 1, reading=8)
+        with pytest.raises(InvalidTypeError, match="`batch_size` must be a whole number; got 2.0"):
+            make(make_data(), 2.0)
+        with pytest.raises(
+            InvalidTypeError, match="`data` must be TableData, ImageData or NoData; got ndarray. Wrap arr"
+        ):
+            make(make_data().x, 2)
+    with pytest.raises(DataError, match=r"eval_batches: `data` must hold rows to be scored; got NoData\(\)"):
+        eval_batches(NoData(), 2)
     with pytest.raises(InvalidValueError, match="`step` must be an int >= 0; got -1"):
         TrainBatches(make_data(), 1).at(-1)
     with pytest.raises(InvalidValueError, match="`count` must be positive; got 0"):

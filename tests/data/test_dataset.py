@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, dataset, load, reduce_bits
+from jflows.data import ImageData, load, reduce_bits, splits
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 
@@ -115,6 +115,6 @@ def test_bad_arguments_of_load():
 
 
 def test_split_rows_are_disjoint_and_complete():
-    assert dataset.split_rows("train", 10, 3) == (0, 7)
-    assert dataset.split_rows("validation", 10, 3) == (7, 10)
-    assert dataset.split_rows("train", 10, 0) == (0, 10)
+    assert splits.split_rows("train", 10, 3) == (0, 7)
+    assert splits.split_rows("validation", 10, 3) == (7, 10)
+    assert splits.split_rows("train", 10, 0) == (0, 10)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, TableData, TrainBatches, hide_labels, only_classes
+from jflows.data import ImageData, Reading, TableData, TrainBatches, hide_labels, only_classes
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 X, LABEL = np.arange(40.0).reshape(20, 2), np.arange(20) % 4
@@ -18,7 +18,8 @@ def test_as_many_rows_of_each_class_keep_their_label():
     assert (hidden.num_classes, hidden.partly_labelled) == (4, True)
     other = hide_labels(TableData("rows", X, LABEL), 2, seed=4)
     assert np.any(other.label != hidden.label)
-    assert set(TrainBatches(hidden, 20).at(0).context.ravel()) == {-1, 0, 1, 2, 3}
+    reading = Reading("table", (2,)).with_labels(4)
+    assert set(TrainBatches(hidden, 20, reading=reading).at(0).context.ravel()) == {-1, 0, 1, 2, 3}
 
 
 def test_rows_with_a_label_are_repeated_to_their_share():
@@ -91,7 +92,7 @@ def test_classes_are_chosen_and_numbered_anew():
         (
             lambda: hide_labels(X, 1),
             InvalidTypeError,
-            "hide_labels: `data` must be ImageData or TableData; got nd",
+            "hide_labels: `data` must be TableData, ImageData or NoData; got nd",
         ),
         (lambda: only_classes(TableData("rows", X, LABEL), 1), InvalidTypeError, "`classes` must be a tuple of whole"),
         (lambda: only_classes(TableData("rows", X, LABEL), (-1, 0)), InvalidValueError, "must be different, from 0 on"),

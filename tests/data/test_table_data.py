@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import TABLE_NAMES, TableData, TrainBatches, eval_batches, load
+from jflows.data import KNOWN, Reading, TableData, TrainBatches, eval_batches, load
 from jflows.errors import DataError, InvalidValueError
 
 NUM, DIM = 11, 3
@@ -64,24 +64,20 @@ def test_bad_labels_are_named():
 
 def test_batches_hold_rows_labels_and_visits():
     data = TableData("made", rows(), np.arange(NUM) % 4)
-    batch = TrainBatches(data, 4, seed=1).at(2, 3)
+    batch = TrainBatches(data, 4, 1, Reading("table", (DIM,)).with_labels()).at(2, 3)
     assert batch.x.shape == (3, 4, DIM) and batch.x.dtype == np.float32
     row = np.asarray(batch.index) % NUM
     assert np.array_equal(batch.x, rows()[row]) and np.array_equal(batch.context, row % 4)
     whole = TrainBatches(data, NUM).at(0)
     assert sorted(np.asarray(whole.index).ravel().tolist()) == list(range(NUM))
-    last = list(eval_batches(data, 4, labels=False))[-1]
+    last = list(eval_batches(data, 4))[-1]
     assert np.array_equal(last.x, rows()[[8, 9, 10, 0]]) and last.weight.tolist() == [1, 1, 1, 0]
     assert last.context is None
 
 
 def test_options_of_images_are_refused():
     data = TableData("made", rows())
-    with pytest.raises(InvalidValueError, match="TrainBatches: `num_bits` is for images, not for a table; got 8"):
-        TrainBatches(data, 4, num_bits=8)
-    with pytest.raises(InvalidValueError, match="eval_batches: `num_bits` is for images"):
-        eval_batches(data, 4, num_bits=8)
-    with pytest.raises(InvalidValueError, match="`mirror` is for images, not for a table; got True"):
+    with pytest.raises(InvalidValueError, match="`mirror` is for images; got True with TableData"):
         TrainBatches(data, 4, mirror=True)
 
 
@@ -104,6 +100,7 @@ def test_options_for_other_data_are_refused(name, options, expected):
 
 
 def test_names_are_all_there_and_misspelt_ones_get_a_hint():
-    assert {"power", "gas", "hepmass", "miniboone", "bsds300", "red_wine", "ionosphere", "boston"} < set(TABLE_NAMES)
+    tables = {name for name, known in KNOWN.items() if known.kind == "table"}
+    assert {"power", "gas", "hepmass", "miniboone", "bsds300", "red_wine", "ionosphere", "boston"} < tables
     with pytest.raises(DataError, match=r"got 'two_moon'\. Did you mean two_moons\?"):
         load("two_moon")

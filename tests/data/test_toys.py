@@ -12,8 +12,8 @@ NUM = 20000
 
 @pytest.mark.parametrize("name", TOYS)
 def test_rows_depend_on_seed_alone_and_splits_differ(name):
-    assert np.array_equal(TOYS[name](50, seed=3).x, TOYS[name](50, seed=3).x)
-    assert not np.array_equal(TOYS[name](50, seed=3).x, TOYS[name](50, seed=4).x)
+    assert np.array_equal(getattr(toys, name)(50, seed=3).x, getattr(toys, name)(50, seed=3).x)
+    assert not np.array_equal(getattr(toys, name)(50, seed=3).x, getattr(toys, name)(50, seed=4).x)
     train, validation, test = (load(name, split) for split in ("train", "validation", "test"))
     assert [part.x.shape for part in (train, validation, test)] == [(NUM, 2), (5000, 2), (10000, 2)]
     assert train.name == name

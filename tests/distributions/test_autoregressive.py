@@ -165,19 +165,23 @@ def test_scales_are_bounded_below():
         (
             lambda: AutoregressiveMixture((2,), MLP((4,))),
             InvalidValueError,
-            "`conditioner` must be autoregressive, over vectors; got MLP. Use MADE, or Transformer",
+            "`conditioner` must be autoregressive; got MLP. Use MADE, or Transformer",
         ),
         (
             lambda: AutoregressiveMixture((2,), Transformer(event_ndims=2)),
             InvalidValueError,
-            "`conditioner` must be autoregressive, over vectors; got Transformer.",
+            "`conditioner` must be for events of the same axes; got Transformer with event_ndims=2 where events have 1",
         ),
         (
             lambda: AutoregressiveMixture((2,), MADE),
             InvalidTypeError,
-            r"`conditioner` must be a network such as jflows.nn.MADE\(\); got the class MADE; write MADE\(...\)",
+            r"`conditioner` must be a network, .*; got the class MADE; write MADE\(...\)",
         ),
-        (lambda: AutoregressiveMixture((2,), MADE(), 0), InvalidValueError, "`num_components` must be positive; got 0"),
+        (
+            lambda: AutoregressiveMixture((2,), MADE(), 0),
+            InvalidValueError,
+            "`num_components` must be at least 1; got 0",
+        ),
         (
             lambda: AutoregressiveMixture((2,), MADE(), 2, 0.5),
             InvalidValueError,

@@ -9,6 +9,7 @@ from jflows.bijectors import Standardize
 from jflows.data import ImageData, TableData, eval_batches
 from jflows.distributions import StandardNormal
 from jflows.eval import evaluate, gaussian_baseline
+from jflows.typing import Batch
 
 NUM = 11
 
@@ -59,3 +60,34 @@ def test_rows_of_a_table_are_scored_in_nats():
     assert found.num_examples == 13
     assert found.nats == pytest.approx(expected, rel=1e-5)
     assert found.bits_per_dim == pytest.approx(-expected / (3 * np.log(2)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.full((4, 4, 4, 1), 200, np.uint8),
+            r"evaluate: `x` must hold integers in 0\.\.31.*values 200\.\.200 in row 0",
+        ),
+        (np.full((4, 4, 4, 1), 0.5, np.float32), r"evaluate: `x` must hold integers in 0\.\.31.*; got dtype float32"),
+        (np.zeros((4, 4, 4), np.uint8), r"evaluate: `x` must have shape \(4, 4, 4, 1\)"),
+    ],
+)
+def test_values_that_the_flow_cannot_mean_are_never_scored(x, message):
+    flow = jflows.glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_bits=5)
+    batch = Batch(x, None, np.ones(4, np.float32), np.arange(4, dtype=np.uint32))
+    with pytest.raises(jflows.DataError, match=message):
+        evaluate(flow, {}, [batch], jax.random.key(0))
+
+
+def test_more_bits_than_the_flow_has_are_reduced_where_it_reads_them(model):
+    flow = jflows.glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_bits=5)
+    _, _, data = model
+    variables = flow.init(jax.random.key(0), data.reduced(5).x)
+    with pytest.raises(jflows.DataError, match=r"must hold integers in 0\.\.31"):
+        evaluate(flow, variables, eval_batches(data, NUM), jax.random.key(1))
+    scores = [
+        evaluate(flow, variables, eval_batches(images, NUM, flow.reading), jax.random.key(1))
+        for images in (data, data.reduced(5))
+    ]
+    assert scores[0] == scores[1] and scores[0].bits_per_dim < 8

@@ -12,19 +12,26 @@ from jflows import Flow, InvalidTypeError, InvalidValueError
 from jflows.bijectors import (
     Affine,
     Chain,
+    Conditioned,
     Coupling,
     Elementwise,
+    Haar,
     Inverse,
     LogitPixels,
+    Masked,
     MaskedAutoregressive,
     Repeat,
     Reverse,
+    Split,
+    Squeeze,
+    Stack,
     Standardize,
+    Vmap,
 )
 from jflows.distributions import StandardNormal
 from jflows.eval.layers import layer_names, layerwise
 from jflows.flows import UniformDequantize
-from jflows.nn import MADE, MLP, ClassEmbed
+from jflows.nn import MADE, MLP, ClassEmbed, ContextEmbed, ConvNet
 from jflows.testing.common import perturb
 
 DIM, BATCH, NUM_CLASSES = 3, 4, 3
@@ -58,7 +65,38 @@ def image() -> Flow:
     return Flow(bijector, base, (2, 2, 1), UniformDequantize(padding=1), LogitPixels())
 
 
+def inside_parts() -> Flow:
+    split = Split(Chain((Elementwise(Affine()), Repeat(coupling(), 2))), coupling())
+    stack = Stack((Elementwise(Affine()), Inverse(Chain((coupling(), Standardize())))), (1, 2))
+    return vectors(Chain((stack, split, Masked(Chain((Elementwise(Affine()), Standardize()))))))
+
+
+def inside_conditioned() -> Flow:
+    conditioned = Conditioned(Chain((coupling(), Elementwise(Affine()))), ContextEmbed(2, ()))
+    return vectors(Chain((conditioned, Standardize())), embed=ClassEmbed(NUM_CLASSES), context_shape=())
+
+
+def copies() -> Flow:
+    bijector = Vmap(Chain((coupling(), Repeat(coupling(), 2), Standardize())), 2)
+    return Flow(bijector, StandardNormal((2, DIM)), (2, DIM))
+
+
+def squeezed_part() -> Flow:
+    """A part whose values have another shape inside: they are put back in row-major order."""
+    of_images = Coupling(ConvNet(4), Affine(), event_ndims=3)
+    bijector = Chain((Inverse(Haar()), Coupling(ConvNet(4), Affine(), event_ndims=3), Squeeze()))
+    return Flow(Split(bijector, of_images), StandardNormal((2, 2, 4)), (2, 2, 4))
+
+
 CASES = {
+    inside_parts: [
+        *("Elementwise", "Standardize", "Coupling"),
+        *("Elementwise", "step 1", "step 2", "Coupling"),
+        *("Elementwise", "Standardize"),
+    ],
+    inside_conditioned: ["Coupling", "Elementwise", "Standardize"],
+    copies: ["Coupling", "step 1", "step 2", "Standardize"],
+    squeezed_part: ["Haar", "Coupling", "Squeeze", "Coupling"],
     nested: ["Elementwise", *STEPS, "Reverse", "MaskedAutoregressive", "step 2", "step 1", "Standardize"],
     with_classes: [*STEPS, "Coupling"],
     image: ["Elementwise", "LogitPixels", "UniformDequantize"],

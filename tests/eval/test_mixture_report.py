@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jflows import bijectors as b
-from jflows.data import ImageData, TableData, eval_batches, hide_labels
+from jflows.data import ImageData, Reading, TableData, eval_batches, hide_labels
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, fit_gaussian_mixture, mixture_report
@@ -26,7 +26,8 @@ def normals(encoder=None):
 
 def rows(label=LABEL, batch_size=50, data=None):
     data = TableData("rows", X, label) if data is None else data
-    return eval_batches(data, batch_size, labels=data.label is not None)
+    reading = Reading(data.kind, data.event_shape)
+    return eval_batches(data, batch_size, reading if data.label is None else reading.with_labels())
 
 
 def test_all_rows_count_once():

@@ -17,7 +17,7 @@ from jflows.eval.latent import interpolate, reconstruct
 from jflows.flows import Flow, UniformDequantize, flow_matching_loss
 from jflows.testing import check_flow
 from jflows.testing.common import perturb
-from jflows.train.losses import flow_matching, negative_log_likelihood
+from jflows.train.losses import FlowMatching, NegativeLogLikelihood
 from jflows.train.step import init_state, make_train_step
 from jflows.typing import Batch
 
@@ -91,7 +91,7 @@ def test_latents_need_no_key():
 def test_trains():
     flow, variables, x = prepared()
     optimizer = optax.adam(3e-3)
-    step = fast_jit(make_train_step(flow, optimizer, negative_log_likelihood))
+    step = fast_jit(make_train_step(flow, optimizer, NegativeLogLikelihood()))
     state = init_state(variables, optimizer, jax.random.key(1))
     losses = []
     for visit in range(60):
@@ -141,7 +141,7 @@ def test_flow_matching_takes_a_key_per_example():
     alone = [loss_of(variables, x[i], keys[i]) for i in range(3)]
     np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-12)
     batch = Batch(x, None, jnp.ones(3), jnp.arange(3, dtype=jnp.uint32))
-    loss, updates = flow_matching(flow, variables, batch, jax.random.key(0))
+    loss, updates = FlowMatching()(flow, variables, batch, jax.random.key(0))
     assert loss.shape == (3,) and np.all(loss >= 0) and updates == {}
 
 

@@ -81,13 +81,16 @@ def test_time_is_one_number_or_one_per_example():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: networks.LipschitzMLP(()), r"LipschitzMLP: `hidden_sizes` must hold at least one positive size"),
+        (lambda: networks.LipschitzMLP(()), r"LipschitzMLP: `hidden_sizes` must hold at least 1 entry"),
         (lambda: networks.LipschitzMLP(coefficient=1.0), r"`coefficient` must lie in \(0, 1\); got 1.0"),
         (lambda: networks.LipschitzMLP(activation="gelu"), "`activation` must be one of 'lipswish', .*; got 'gelu'"),
-        (lambda: networks.LipschitzConvNet(0), "LipschitzConvNet: `width` must be positive; got 0"),
-        (lambda: networks.LipschitzConvNet(kernel_size=2), "LipschitzConvNet: `kernel_size` must be odd; got 2"),
+        (lambda: networks.LipschitzConvNet(0), "LipschitzConvNet: `width` must be at least 1; got 0"),
+        (
+            lambda: networks.LipschitzConvNet(kernel_size=2),
+            "LipschitzConvNet: `kernel_size` must be odd and at least 1; got 2",
+        ),
         (lambda: networks.LipschitzConvNet(coefficient=0.0), r"`coefficient` must lie in \(0, 1\); got 0.0"),
-        (lambda: networks.TimeMLP(()), "TimeMLP: `hidden_sizes` must hold at least one positive size"),
+        (lambda: networks.TimeMLP(()), "TimeMLP: `hidden_sizes` must hold at least 1 entry"),
         (lambda: networks.TimeMLP(activation="step"), "TimeMLP: `activation` must be one of .* got 'step'"),
     ],
 )

@@ -110,7 +110,7 @@ def test_state_is_readable_with_orbax_alone(two_steps):
 def save_scores(run: Path, scores: list[float | None], **options) -> Checkpoints:
     checkpoints = Checkpoints(run, **options)
     for step, score in enumerate(scores):
-        metrics = {} if score is None else {"validation_bits_per_dim": score}
+        metrics = {} if score is None else {"validation_nll": score}
         assert checkpoints.save(step, {"params": {"x": np.float32(step)}}, metrics=metrics)
     return checkpoints
 

@@ -14,7 +14,8 @@ from jflows.data import TableData, eval_batches, load
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidValueError
 from jflows.eval import evaluate
-from jflows.train import Run, TrainConfig, fit, make_optimizer
+from jflows.runs import RunDirectory
+from jflows.train import TrainConfig, fit, make_optimizer
 from jflows.train.optim import rate_scale
 
 CONFIG = TrainConfig(
@@ -42,12 +43,12 @@ def flow() -> jflows.Flow:
 
 
 def score(variables) -> float:
-    return evaluate(flow(), variables, eval_batches(VALIDATION, 100), jax.random.key(0)).bits_per_dim
+    return -evaluate(flow(), variables, eval_batches(VALIDATION, 100), jax.random.key(0)).nats
 
 
 def train(directory, **changes):
     config = dataclasses.replace(CONFIG, **changes)
-    run = Run.create(directory, flow(), config.to_json())
+    run = RunDirectory.create(directory, flow(), dataclasses.asdict(config))
     return fit(flow(), FEW, config, validation=VALIDATION, run=run)
 
 
@@ -59,7 +60,7 @@ def stopped(tmp_path_factory):
 
 def test_the_run_ends_and_the_best_is_kept(stopped):
     directory, result = stopped
-    scores = {entry["step"]: entry["validation_bits_per_dim"] for entry in result.history}
+    scores = {entry["step"]: entry["validation_nll"] for entry in result.history}
     assert result.step == min(scores, key=scores.get) < result.state.step < CONFIG.steps
     assert result.state.step == result.step + 10 * CONFIG.patience
     assert not result.interrupted
@@ -79,10 +80,10 @@ def test_a_killed_run_goes_on_to_the_same_end(stopped, tmp_path, after):
         if entry["step"] == stopped[1].step - 20 + 10 * after:
             raise Killed
 
-    run = Run.create(tmp_path, flow(), CONFIG.to_json())
+    run = RunDirectory.create(tmp_path, flow(), dataclasses.asdict(CONFIG))
     with pytest.raises(Killed):
         fit(flow(), FEW, CONFIG, validation=VALIDATION, run=run, callback=kill)
-    again = Run.resume(tmp_path, flow(), CONFIG.to_json())
+    again = RunDirectory.resume(tmp_path, flow(), dataclasses.asdict(CONFIG))
     result = fit(flow(), FEW, CONFIG, validation=VALIDATION, run=again)
     assert (result.step, result.state.step) == (stopped[1].step, stopped[1].state.step)
     jax.tree.map(np.testing.assert_array_equal, result.variables, stopped[1].variables)
@@ -135,7 +136,7 @@ def test_the_lowered_rate_is_logged():
     ("change", "message"),
     [
         (dict(plateau_factor=1.0), r"`plateau_factor` must lie in \(0, 1\); got 1.0"),
-        (dict(plateau_window=0), "`plateau_window` must be positive; got 0"),
+        (dict(plateau_window=0), "`plateau_window` must be at least 1; got 0"),
         (dict(patience=-1), "`patience` must be at least 0; got -1"),
     ],
 )

@@ -13,12 +13,13 @@ import jflows
 from jflows import bijectors as b
 from jflows.data import TableData, hide_labels
 from jflows.distributions import StandardNormal
-from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, component_use, fit_gaussian_mixture
 from jflows.flows import Flow, mixture_of_flows, with_mixture_base
 from jflows.nn import MLP
+from jflows.runs import RunDirectory
 from jflows.testing.common import perturb
-from jflows.train import MixtureConfig, MixtureLoss, Run, TrainConfig, fit, init_state, make_train_step
+from jflows.train import FunctionLoss, MixtureLoss, TrainConfig, fit, init_state, make_train_step
 from jflows.typing import Batch
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
@@ -115,25 +116,15 @@ def test_consistency_is_a_divergence_between_neighbours():
 
 
 def test_the_step_reaches_a_loss_that_asks_for_it():
-    class Stepwise:
-        takes_step = True
-
-        def __call__(self, flow, variables, batch, key, step):
-            return -flow.log_prob(variables, batch.x) * 0 + step, {}
+    def stepwise(flow, variables, batch, key, step):
+        return -flow.log_prob(variables, batch.x) * 0 + step, {}
 
     flow, x = normal(), batch().x
     state = init_state(flow.init(KEY, x), optax.sgd(0.1), KEY)
-    step = QUICK(make_train_step(flow, optax.sgd(0.1), Stepwise()))
+    step = QUICK(make_train_step(flow, optax.sgd(0.1), FunctionLoss(stepwise)))
     for wanted in (0.0, 1.0):
         state, metrics = step(state, batch(None))
         assert metrics["loss"] == wanted
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SemiSupervised(TrainConfig):
-    @property
-    def wants_labels(self) -> bool:
-        return True
 
 
 CONFIG = dict(steps=60, batch_size=32, log_every=60, checkpoint_every=60, init_batch=200, warmup_steps=1, ema_decay=0.5)
@@ -154,26 +145,18 @@ def test_a_run_with_few_labels_is_enough_to_predict(tmp_path):
     rows = half_rings()
     data = hide_labels(rows, 8, share=0.5)
     mixture = mixture_of_flows(jflows.realnvp((2,), 2, (8,), norm="actnorm"), MLP((8,)), 2)
-    config = SemiSupervised(**CONFIG)
-    run = Run.create(tmp_path / "run", mixture, config.to_json())
+    config = TrainConfig(**CONFIG)
+    run = RunDirectory.create(tmp_path / "run", mixture, dataclasses.asdict(config))
     loss = MixtureLoss(temperature=2.0, temperature_decay=20.0, pretrain_steps=20)
     result = fit(mixture, data, config, validation=data, run=run, loss=loss)
     assert result.history[-1]["skipped"] == 0
-    assert np.isfinite(result.history[-1]["validation_bits_per_dim"])
+    assert np.isfinite(result.history[-1]["validation_nll"])
     loaded, variables = jflows.load(tmp_path / "run")
     assert loaded == mixture
     q = QUICK(loaded.responsibilities)(variables, jnp.asarray(rows.x))
     assert cluster_scores(rows.label, np.argmax(q, axis=1)).accuracy > 0.9
     np.testing.assert_array_equal(cluster_scores(rows.label, np.argmax(q, axis=1)).matching, [0, 1])
     assert component_use(q).unused == ()
-
-
-def test_a_config_hides_labels_once():
-    rows, config = half_rings(), MixtureConfig(labels_per_class=3, num_components=2)
-    few = config.for_training(rows)
-    assert few.partly_labelled and np.sum(few.label >= 0) == 6
-    assert config.for_training(few) is few
-    assert MixtureConfig(num_components=2).for_training(rows) is rows
 
 
 def test_a_run_starts_from_the_clusters_of_a_gaussian_mixture():
@@ -183,15 +166,13 @@ def test_a_run_starts_from_the_clusters_of_a_gaussian_mixture():
     mixture = mixture_of_flows(normal(), MLP((4,)), 2)
     found = fit_gaussian_mixture(rows.x, 2, num_starts=1)
     variables = mixture.init(KEY, rows.x, assignment=found.clusters)
-    config = MixtureConfig(
-        **CONFIG | dict(steps=2, log_every=2, checkpoint_every=2, learning_rate=1e-6), num_components=2
-    )
-    result = fit(mixture, rows, config, variables=variables)
+    config = TrainConfig(**CONFIG | dict(steps=2, log_every=2, checkpoint_every=2, learning_rate=1e-6))
+    result = fit(mixture, rows, config, variables=variables, loss=MixtureLoss(use_labels=False))
     for got, wanted in zip(jax.tree.leaves(result.variables), jax.tree.leaves(variables), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4)
     clusters = np.argmax(QUICK(mixture.log_joint)(result.variables, rows.x), axis=1)
     np.testing.assert_array_equal(clusters, found.clusters)
-    assert result.history[-1]["loss"] > -np.mean(mixture.log_prob(variables, rows.x))  # the ELBO: the config's loss
+    assert result.history[-1]["loss"] > -np.mean(mixture.log_prob(variables, rows.x))  # the ELBO
     with pytest.raises(InvalidValueError, match="`variables` must have the names and shapes that flow.init"):
         fit(mixture, rows, config, variables=variables["params"])
 
@@ -202,7 +183,7 @@ def test_clusters_are_found_without_labels():
     centres = np.array([[-6.0, 0.0], [6.0, 6.0], [0.0, -6.0]])
     data = TableData("blobs", centres[label] + random.standard_normal((200, 2)), label)
     mixture = mixture_of_flows(normal(), MLP((8,)), 3, start="kmeans")
-    result = fit(mixture, data, TrainConfig(**CONFIG), loss=MixtureLoss())
+    result = fit(mixture, data, TrainConfig(**CONFIG), loss=MixtureLoss(use_labels=False))
     predicted = QUICK(mixture.predict)(result.variables, jnp.asarray(data.x))
     assert cluster_scores(label, predicted).accuracy > 0.95
 
@@ -217,6 +198,7 @@ def test_clusters_are_found_without_labels():
         (dict(consistency=-1), "`consistency` must be at least 0; got -1"),
         (dict(pretrain_steps=-1), "`pretrain_steps` must be at least 0; got -1"),
         (dict(interleave_every=-1), "`interleave_every` must be at least 0; got -1"),
+        (dict(interleave_every=1, use_labels=False), "`interleave_every` must be 0 with use_labels=False; got 1"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -226,11 +208,11 @@ def test_bad_settings(settings, message):
 
 def test_bad_use():
     mixture, variables = mixture_and_variables()
-    rule = "`pretrain_steps, interleave_every` need labels; got a batch without labels. Train with a config whose wants"
+    rule = "`pretrain_steps, interleave_every` need labels; got a batch without labels. Train on data that have some"
     with pytest.raises(InvalidValueError, match=rule):
         MixtureLoss(pretrain_steps=1)(mixture, variables, batch(None), KEY, 0)
     with pytest.raises(InvalidTypeError, match="MixtureLoss: `flow` must be a MixtureOfFlows; got Flow"):
-        MixtureLoss()(normal(), {}, batch(None), KEY, 0)
+        fit(normal(), half_rings(), TrainConfig(**CONFIG), loss=MixtureLoss())
     labelled = TableData("x", np.zeros((4, 2)) + np.arange(4)[:, None], np.array([0, 1, 2, 3]))
-    with pytest.raises(InvalidValueError, match="`data` must have labels below the 3 components of the mixture; got 4"):
-        fit(mixture, labelled, SemiSupervised(**CONFIG), loss=MixtureLoss())
+    with pytest.raises(DataError, match=r"fit: `data` must have labels in 0\.\.2 for this density; got labels 0\.\.3"):
+        fit(mixture, labelled, TrainConfig(**CONFIG))

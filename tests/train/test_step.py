@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jflows
-from jflows.train import init_state, make_optimizer, make_train_step, negative_log_likelihood
+from jflows.train import NegativeLogLikelihood, init_state, make_optimizer, make_train_step
 from jflows.train.optim import decayed_leaves, make_schedule
 from jflows.typing import Batch
 
@@ -29,7 +29,7 @@ def make_state(flow, optimizer):
 
 def step_of(flow, optimizer=None, **options):
     optimizer = optimizer or optax.sgd(1e-3)
-    return jax.jit(make_train_step(flow, optimizer, negative_log_likelihood, **options)), make_state(flow, optimizer)
+    return jax.jit(make_train_step(flow, optimizer, NegativeLogLikelihood(), **options)), make_state(flow, optimizer)
 
 
 def largest_difference(left, right) -> float:
@@ -103,11 +103,11 @@ def test_noise_depends_on_the_visit_alone():
     flow = small_flow()
     batch = make_batch(8)
     variables = flow.init(jax.random.key(0), make_batch(32).x)
-    nll, _ = negative_log_likelihood(flow, variables, batch, jax.random.key(2))
+    nll, _ = NegativeLogLikelihood()(flow, variables, batch, jax.random.key(2))
     order = jnp.array([5, 1, 7, 0])
-    few, _ = negative_log_likelihood(flow, variables, jax.tree.map(lambda leaf: leaf[order], batch), jax.random.key(2))
+    few, _ = NegativeLogLikelihood()(flow, variables, jax.tree.map(lambda leaf: leaf[order], batch), jax.random.key(2))
     np.testing.assert_allclose(few, nll[order], rtol=1e-10)
-    later, _ = negative_log_likelihood(flow, variables, batch._replace(index=batch.index + 8), jax.random.key(2))
+    later, _ = NegativeLogLikelihood()(flow, variables, batch._replace(index=batch.index + 8), jax.random.key(2))
     assert not np.allclose(later, nll, rtol=1e-7)
 
 
@@ -151,7 +151,7 @@ def test_optimizer_settings_are_checked(options, message):
 @pytest.mark.parametrize("options, message", [(dict(ema_decay=1.0), "[0, 1)"), (dict(accumulate=0), "at least 1")])
 def test_step_settings_are_checked(options, message):
     with pytest.raises(jflows.InvalidValueError) as error:
-        make_train_step(small_flow(), optax.sgd(1.0), negative_log_likelihood, **options)
+        make_train_step(small_flow(), optax.sgd(1.0), NegativeLogLikelihood(), **options)
     assert message in str(error.value)
 
 

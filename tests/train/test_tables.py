@@ -13,7 +13,8 @@ from jflows.data import TableData, eval_batches, load
 from jflows.distributions import StandardNormal
 from jflows.errors import DataError, InvalidTypeError, RunError
 from jflows.eval import evaluate
-from jflows.train import MixtureLoss, Run, TrainConfig, fit
+from jflows.runs import RunDirectory
+from jflows.train import FunctionLoss, MixtureLoss, TrainConfig, fit
 
 CONFIG = TrainConfig(
     steps=60,
@@ -35,14 +36,14 @@ def spline_flow() -> jflows.Flow:
 
 def test_fit_learns_a_table_and_its_run_is_enough(tmp_path):
     flow = spline_flow()
-    run = Run.create(tmp_path / "moons", flow, CONFIG.to_json())
+    run = RunDirectory.create(tmp_path / "moons", flow, dataclasses.asdict(CONFIG))
     moons, validation = load("two_moons", "train"), load("two_moons", "validation")
     result = fit(flow, moons, CONFIG, validation=validation, run=run)
     assert result.history[-1]["loss"] < result.history[0]["loss"] - 0.1
     loaded, variables = jflows.load(tmp_path / "moons")
     assert loaded == flow
-    score = evaluate(loaded, variables, eval_batches(validation, 500, labels=False), jax.random.key(0))
-    np.testing.assert_allclose(score.bits_per_dim, result.history[-1]["validation_bits_per_dim"], rtol=1e-6)
+    score = evaluate(loaded, variables, eval_batches(validation, 500, loaded.reading), jax.random.key(0))
+    np.testing.assert_allclose(-score.nats, result.history[-1]["validation_nll"], rtol=1e-6)
     np.testing.assert_allclose(score.nats, result.history[-1]["validation_nats"], rtol=1e-6)
 
 
@@ -68,19 +69,29 @@ def test_rows_have_contexts():
     ("change", "message"),
     [
         (dict(config=dict(steps=10)), "fit: `config` must be a TrainConfig; got dict"),
-        (dict(validation=np.zeros((4, 2))), "fit: `validation` must be TableData or ImageData; got ndarray"),
-        (dict(loss=MixtureLoss), "fit: `loss` must be a function .*; got the class MixtureLoss"),
+        (dict(validation=np.zeros((4, 2))), "fit: `validation` must be TableData, ImageData or NoData; got ndarray"),
+        (dict(flow=nn.MLP((4,))), "fit: `flow` must be a Flow or a MixtureOfFlows; got MLP"),
+        (
+            dict(loss=lambda *args: args),
+            r"fit: `loss` must be a jflows.train.Loss; got the function <lambda>. Write FunctionLoss\(f\), where "
+            r"f\(flow, variables, batch, key, step\) returns one number per row and .* or subclass jflows.train.Loss",
+        ),
+        (
+            dict(loss=MixtureLoss),
+            "fit: `loss` must be a jflows.train.Loss; got the class MixtureLoss; write MixtureLoss",
+        ),
     ],
 )
 def test_arguments_of_other_types_are_named(change, message):
-    arguments = dict(config=CONFIG) | change
+    arguments = dict(flow=spline_flow(), data=load("two_moons"), config=CONFIG) | change
     with pytest.raises(InvalidTypeError, match=message):
-        fit(spline_flow(), load("two_moons"), **arguments)
+        fit(**arguments)
 
 
 def test_a_run_without_one_finite_step_is_an_error():
-    nowhere = lambda flow, variables, batch, key: (jax.numpy.full(len(batch.x), np.nan), {})
-    with pytest.raises(RunError, match="must be finite in at least one step; got 10 steps that were not"):
+    nowhere = FunctionLoss(lambda flow, variables, batch, key, step: (jax.numpy.full(len(batch.x), np.nan), {}))
+    error = pytest.raises(RunError, match="must be finite in at least one step; got 10 steps that were not")
+    with pytest.warns(RuntimeWarning, match="step 0: the loss .* was not finite, .* at row"), error:
         fit(
             spline_flow(),
             load("two_moons"),
@@ -90,5 +101,5 @@ def test_a_run_without_one_finite_step_is_an_error():
 
 
 def test_settings_are_of_their_type():
-    with pytest.raises(InvalidTypeError, match=r"TrainConfig: `steps` must be of type int; got 10.0"):
+    with pytest.raises(InvalidTypeError, match=r"TrainConfig: `steps` must be an int; got 10.0"):
         TrainConfig(steps=10.0)

@@ -1,0 +1,91 @@
+"""Checks of arrays where data enter: shape, type, range and finite values; a bad value is named by its row."""
+
+import numpy as np
+
+from jflows.errors import DataError
+
+
+def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
+    """Returns `x` as contiguous uint8 [num, height, width, channels], or raises `DataError` naming what is wrong."""
+    x = np.asarray(x)
+    if x.ndim != 4 or 0 in x.shape:
+        fix = "Add the channel axis: x[..., None]." if x.ndim == 3 else "Reshape it."
+        rule = "must have rank 4, [num, height, width, channels], with no empty axis"
+        raise DataError(f"ImageData {name!r}", "x", rule, f"shape {x.shape}", fix)
+    high = 2**num_bits - 1
+    if x.dtype.kind not in "ui":
+        fix = f"Convert it: (x * {high}).round().astype(np.uint8) if its values are in [0, 1]."
+        if x.dtype.kind == "f":
+            _check_finite(x, name)
+        raise DataError(f"ImageData {name!r}", "x", f"must hold integers in 0..{high}", f"dtype {x.dtype}", fix)
+    if x.dtype != np.uint8 or num_bits < 8:
+        bad = np.flatnonzero(((x < 0) | (x > high)).reshape(len(x), -1).any(axis=1))
+        if bad.size:
+            row = x[bad[0]]
+            got = f"values {row.min()}..{row.max()} in row {bad[0]} ({bad.size} bad rows)"
+            fix = f"Reduce it with reduce_bits(x, {num_bits}) or set num_bits to what the data have."
+            raise DataError(f"ImageData {name!r}", "x", f"must be in 0..{high} (num_bits={num_bits})", got, fix)
+    return np.ascontiguousarray(x, dtype=np.uint8)
+
+
+def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarray:
+    """Returns `x` as contiguous float32 [num, dim], or raises `DataError` naming what is wrong."""
+    where = f"TableData {name!r}"
+    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 1:
+        fix = "Reshape it." if x.ndim != 2 else ""
+        raise DataError(where, "x", "must be [num, dim] with at least 2 rows and 1 column", f"shape {x.shape}", fix)
+    if x.dtype.kind not in "uif":
+        fix = "Convert it: x.astype(np.float32)."
+        raise DataError(where, "x", "must hold real numbers", f"dtype {x.dtype}", fix)
+    if len(columns) != x.shape[1] or len(set(columns)) != len(columns):
+        raise DataError(where, "columns", f"must be {x.shape[1]} different names, one for each column", columns)
+    with np.errstate(over="ignore"):  # reported just below
+        kept = np.ascontiguousarray(x, dtype=np.float32)
+    bad = np.argwhere(~np.isfinite(kept))
+    if len(bad):
+        row, column = bad[0]
+        value = x[row, column]
+        got = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else repr(float(value))
+        got += f" in row {row}, column {columns[column]!r} ({len(bad)} bad values)"
+        raise DataError(where, "x", "must be finite in float32", got, "Remove these rows or this column.")
+    return kept
+
+
+def check_context(context: np.ndarray, where: str, num: int | None = None) -> np.ndarray:
+    """Returns contexts as contiguous float32 or int32, or raises `DataError` naming what is wrong."""
+    context = np.asarray(context)
+    if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size or num not in (None, len(context)):
+        got = f"dtype {context.dtype}, shape {context.shape}"
+        rule = "must hold numbers, [num, *context_shape]" + ("" if num is None else f" for num={num} rows")
+        raise DataError(where, "context", rule, got)
+    with np.errstate(over="ignore"):  # reported just below
+        kept = np.ascontiguousarray(context, np.float32 if context.dtype.kind == "f" else np.int32)
+    bad = np.flatnonzero(~np.isfinite(kept).reshape(len(kept), -1).all(axis=1))
+    if bad.size:
+        got = f"row {bad[0]} ({bad.size} bad rows)"
+        raise DataError(where, "context", "must be finite in float32", got, "Remove these rows.")
+    return kept
+
+
+def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: str) -> np.ndarray:
+    """Returns `label` as int32 [num], or raises `DataError` naming what is wrong."""
+    label = np.asarray(label)
+    if label.shape != (num,):
+        raise DataError(where, "label", f"must have shape ({num},), one for each row", f"shape {label.shape}")
+    if label.dtype.kind not in "ui":
+        fix = "Number the classes from 0: np.unique(label, return_inverse=True)[1]."
+        raise DataError(where, "label", "must hold integers", f"dtype {label.dtype}", fix)
+    high = np.iinfo(np.int32).max if num_classes is None else num_classes - 1
+    if label.min() < 0 or label.max() > high:
+        rule = "must not be negative" if num_classes is None else f"must be in 0..{high} (num_classes={num_classes})"
+        raise DataError(where, "label", rule, f"values {label.min()}..{label.max()}", "Number the classes from 0.")
+    return label.astype(np.int32)
+
+
+def _check_finite(x: np.ndarray, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    if bad.size:
+        value = "NaN" if np.isnan(x[bad[0]]).any() else "infinity"
+        got = f"{value} in row {bad[0]} ({bad.size} bad rows, dtype {x.dtype})"
+        fix = "Remove these rows, then convert to integers."
+        raise DataError(f"ImageData {name!r}", "x", "must be finite integers", got, fix)

@@ -1,0 +1,158 @@
+"""Images in a folder.
+
+A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or `train` and `test`
+subfolders, each of which is such a folder. Without these, a seeded tenth of the images is held out for testing.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jflows.data.dataset import ImageData
+from jflows.data.files.base import FileFormat
+from jflows.data.splits import hold_out, split_rows
+from jflows.errors import DataError, InvalidValueError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+# Pillow's names of pixel formats; any other (16-bit "I;16", float "F", ...) would lose precision in silence.
+_GRAY_MODES = ("1", "L")
+_COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "PA", "CMYK", "YCbCr")
+
+
+def load(folder: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> ImageData:
+    """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
+
+    Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
+    images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are passed
+    over, and so are files that are not images by their suffix; of these a warning gives the number.
+
+    Args:
+      folder: see the head of this module.
+      split: "train", "validation" or "test".
+      num_validation: the last so many (shuffled) training rows are "validation".
+      options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it
+        they are taken as they are, and then all must have one shape.
+    Raises:
+      DataError: if there are no images, or one cannot be read, has more than 8 bits or another shape: it is named.
+      InvalidValueError: if `size` or `num_validation` breaks its rule.
+    """
+    target = _target_size(options.get("size"))
+    train_dir, test_dir = folder / "train", folder / "test"
+    if train_dir.is_dir() and test_dir.is_dir():
+        parts, classes = (train_dir, test_dir), _class_names(train_dir)
+        listed = _list_images(train_dir, classes)
+        chosen = _list_images(test_dir, classes) if split == "test" else _shuffled(listed)
+    else:
+        parts, classes = (folder,), _class_names(folder)
+        listed = _list_images(folder, classes)
+        train, test = hold_out(len(listed), str(folder))
+        chosen = [listed[row] for row in (test if split == "test" else train)]
+    others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
+    if others:
+        count = "1 file" if len(others) == 1 else f"{len(others)} files"
+        text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
+        warnings.warn(text, stacklevel=4)
+    if split != "test":
+        start, stop = split_rows(split, len(chosen), num_validation)
+        chosen = chosen[start:stop]
+    x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
+    label = np.array([label for _, label in chosen], np.int32) if classes else None
+    return ImageData(folder.name, x, label, num_classes=len(classes) or None)
+
+
+def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """Shuffled, or else the last rows, which make up "validation", would all be of the last class."""
+    return [listed[row] for row in np.random.RandomState(0).permutation(len(listed))]
+
+
+def _visible(folder: Path) -> list[Path]:
+    paths = (path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+    return sorted(paths, key=lambda path: path.name)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _others(folders: list[Path]) -> list[Path]:
+    """The visible files of these folders, where they exist, that are not images by their suffix."""
+    found = [path for folder in folders if folder.is_dir() for path in _visible(folder)]
+    return [path for path in found if path.suffix.lower() not in SUFFIXES and path.is_file()]
+
+
+def _class_names(folder: Path) -> list[str]:
+    """Names of the subfolders that hold images, in order; the empty list if the images lie in the folder itself."""
+    names = [path.name for path in _visible(folder) if path.is_dir() and _images_in(path)]
+    if names and _images_in(folder):
+        got = f"{_images_in(folder)[0].name} beside the class folder {names[0]}"
+        fix = "Move the loose images into a class folder, or the subfolders elsewhere."
+        raise DataError("load", str(folder), "must hold either images or class folders, not both", got, fix)
+    return names
+
+
+def _list_images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Every image with its label, -1 where there are no classes."""
+    if extra := sorted(set(_class_names(folder)) - set(classes)):
+        rule = f"must have no class that the training folder lacks ({classes or 'it has none'})"
+        raise DataError("load", str(folder), rule, extra, "Give both folders the same class folders.")
+    if not classes:
+        listed = [(path, -1) for path in _images_in(folder)]
+    else:
+        present = [(label, folder / name) for label, name in enumerate(classes) if (folder / name).is_dir()]
+        listed = [(path, label) for label, subfolder in present for path in _images_in(subfolder)]
+    if not listed:
+        suffixes = ", ".join(SUFFIXES)
+        raise DataError("load", str(folder), f"must hold images ({suffixes}) or class folders of images", "none")
+    return listed
+
+
+def _target_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is not None and (len(pair) != 2 or min(pair) < 1):
+        raise InvalidValueError("load", "size", "must be a positive int or (height, width)", size)
+    return pair
+
+
+def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -> np.ndarray:
+    """Reads `paths` into one array; every image must have the shape of `model`, the first training image by name."""
+    shape = _read_image(model, size).shape
+    x = np.empty((len(paths), *shape), np.uint8)
+    for row, path in enumerate(paths):
+        image = _read_image(path, size)
+        if image.shape != shape:
+            rule = f"must have the shape of {model.name}, {shape}"
+            fix = "Crop or resize them to one shape, or set `size`."
+            if image.shape[-1] != shape[-1]:
+                fix = "Convert all images to gray or all to colour."
+            raise DataError("load", str(path), rule, f"shape {image.shape}", fix)
+        x[row] = image
+    return x
+
+
+def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """One file as uint8 [height, width, 1 or 3]."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise DataError("load", str(path), "needs Pillow", str(error), "Run `pip install pillow`.") from error
+    try:
+        with Image.open(path) as file:
+            mode = file.mode
+            if mode in _GRAY_MODES + _COLOUR_MODES:
+                image = ImageOps.exif_transpose(file).convert("L" if mode in _GRAY_MODES else "RGB")
+                if size is not None:
+                    image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+                pixels = np.asarray(image, np.uint8)
+                return pixels[..., None] if pixels.ndim == 2 else pixels
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on damaged files
+        got = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
+    fix = "Convert it to 8 bits, or save the images as integers in an .npz file."
+    raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {mode!r}", fix)
+
+
+FORMAT = FileFormat((), ("images",), ("size",), load)

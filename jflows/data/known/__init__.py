@@ -1,0 +1,31 @@
+"""`KNOWN`: every data set that `load` knows by name, one line each; `jflows/data/known/<name>.py` holds all of one.
+
+A new data set is a file here that gives `DATA`, an instance of a protocol (`jflows/data/protocols/`), and one line
+below. A new toy is one function in `jflows/data/toys.py`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jflows.data.protocols.base import KnownData
+from jflows.data.toys import TOYS
+
+_NAMES = (
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "power",
+    "gas",
+    "hepmass",
+    "miniboone",
+    "bsds300",
+    "red_wine",
+    "ionosphere",
+    "boston",
+    "mnist_logit",
+    "cifar10_logit",
+)
+_IN_FILES = (importlib.import_module(f"jflows.data.known.{name}").DATA for name in _NAMES)
+KNOWN: Mapping[str, KnownData] = MappingProxyType({known.name: known for known in (*_IN_FILES, *TOYS.values())})

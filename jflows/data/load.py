@@ -1,0 +1,108 @@
+"""`load`: a data set by name or path; what a name or a file takes and gives, the registries say.
+
+Read next: `jflows/data/known/__init__.py` (the names), `jflows/data/files/__init__.py` (the formats).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jflows.data.dataset import Data
+from jflows.data.files import FOLDER, FORMATS
+from jflows.data.known import KNOWN
+from jflows.data.protocols.base import Places
+from jflows.data.splits import SPLITS
+from jflows.data.store.archives import cache_dir
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean
+
+_OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
+    {
+        "size": "folders of images",
+        "fold": "tables that papers score in ten folds",
+        "columns": "tables in files",
+        "manual_dir": "data whose files you must fetch yourself",
+    }
+)
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    split: str = "train",
+    *,
+    num_validation: int = 0,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    fold: int | None = None,
+    columns: Sequence[str | int] | None = None,
+) -> Data:
+    """Loads one split of a data set into memory.
+
+    Args:
+      name_or_path: a name, one of `KNOWN`, such as "mnist" or "two_moons". Or a path: a folder of images, images or a
+        table in an .npz file, or a table in a .csv, .tsv, .parquet or .npy file (jflows/data/files/). A name wins over
+        a folder of that name: write "./mnist" for the folder.
+      split: "train", "validation" or "test".
+      num_validation: the last so many training rows make up "validation", and "train" leaves them out. Must be 0 where
+        the data set itself says which rows are "validation".
+      data_dir: where known data sets are prepared; default `cache_dir() / "tfds"`.
+      manual_dir: where you put the files of "gas", "hepmass", "miniboone" and "bsds300"; default
+        `cache_dir() / "manual"`.
+      size: of folders only: height and width (one int for both) to which images are centre-cropped and resized.
+      fold: of "red_wine", "ionosphere" and "boston" only: which of ten parts is "test", 0 (default) to 9.
+      columns: of tables in files only: the columns to read, by name or position, in this order; default all.
+    Returns:
+      `ImageData` or `TableData`.
+    Raises:
+      DataError: if the data are unknown, missing, damaged, of unequal shapes, out of range or not numbers.
+      InvalidTypeError: if `name_or_path` is neither a str nor a path.
+      InvalidValueError: if another argument breaks its rule or is not for these data.
+      MissingPackageError: if the format needs a package that is not installed.
+    Example:
+      >>> data = load("digits", "test")  # doctest: +SKIP
+      >>> data.x.shape, data.num_bits  # doctest: +SKIP
+      ((360, 8, 8, 1), 4)
+      >>> load("two_moons").x.shape
+      (20000, 2)
+    """
+    if not isinstance(name_or_path, str | os.PathLike):
+        fix = "Pass a name such as 'mnist' or a path; wrap arrays in ImageData(name, x) or TableData(name, x)."
+        raise InvalidTypeError("load", "name_or_path", "must be a str or a path", type(name_or_path).__name__, fix)
+    check_choice("load", "split", split, SPLITS)
+    name = os.fspath(name_or_path)
+    options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
+    given = {option: value for option, value in options.items() if value is not None}
+    if name not in KNOWN:
+        return _load_path(name, split, num_validation, given)
+    _refuse_options(given, KNOWN[name].options, repr(name))
+    places = Places(Path(data_dir or cache_dir() / "tfds"), Path(manual_dir or cache_dir() / "manual"))
+    return KNOWN[name].load(split, num_validation, given, places)
+
+
+def has_validation(name: str, num_validation: int) -> bool:
+    """Whether `load` gives a split "validation": rows were held out, or the data set itself names some."""
+    return num_validation > 0 or (name in KNOWN and KNOWN[name].has_validation)
+
+
+def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]) -> Data:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _refuse_options(given, FOLDER.options, "folders of images")
+        return FOLDER.load(path, split, num_validation, given)
+    if path.is_file() and path.suffix in FORMATS:
+        found = FORMATS[path.suffix]
+        _refuse_options(given, found.options, f"{path.suffix} files")
+        return found.load(path, split, num_validation, given)
+    names = ", ".join(map(repr, KNOWN))
+    rule = f"must be one of {names}, or the path of an existing folder of images or {', '.join(FORMATS)} file"
+    raise DataError("load", "name_or_path", rule, repr(name), f"{did_you_mean(name, KNOWN)}Check the spelling.")
+
+
+def _refuse_options(given: Mapping[str, Any], taken: tuple[str, ...], data: str) -> None:
+    """Raises `InvalidValueError` for an option that was given and means nothing for these data."""
+    for name, value in given.items():
+        if name not in taken:
+            rule = f"is for {_OPTIONS_ARE_FOR[name]}, not for {data}"
+            raise InvalidValueError("load", name, rule, value, "Drop it.")

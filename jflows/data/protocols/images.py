@@ -1,0 +1,51 @@
+"""`FixedImages`: images whose training and test rows are fixed; "validation" is held out of the training rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jflows.data.dataset import ImageData
+from jflows.data.protocols.base import Places, PreparedData
+from jflows.data.splits import split_rows
+
+Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> images uint8 [num, height, width, channels], labels
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FixedImages(PreparedData):
+    """A set of images with labels.
+
+    Attributes:
+      read: gives `Arrays` of "train" and "test"; see `PreparedData`.
+      event_shape: (height, width, channels).
+      num_bits: a pixel is an integer in 0..2^num_bits - 1.
+      num_classes: labels are 0..num_classes - 1.
+      num_train, num_test: rows of each split.
+      mirror: whether an image flipped left to right is as natural as the image itself.
+    """
+
+    kind: ClassVar[str] = "images"
+
+    event_shape: tuple[int, int, int]
+    num_classes: int
+    num_train: int
+    num_test: int
+    num_bits: int = 8
+    mirror: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """A sentence that says which rows are "train", "validation" and "test"."""
+        rows = f"The first {self.num_train:,} images are for training and {self.num_test:,} others for testing"
+        return f"{rows}; the last `num_validation` training images are the validation split."
+
+    def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> ImageData:
+        """One split; see `KnownData.load`."""
+        del options
+        test = split == "test"
+        start, stop = (0, self.num_test) if test else split_rows(split, self.num_train, num_validation)
+        store = self.store()
+        x, label = store.read_images(store.prepare(self, places), "test" if test else "train", start, stop)
+        return ImageData(self.name, x, label, self.num_bits, self.num_classes)

@@ -1,0 +1,38 @@
+"""Which rows are "train", "validation" and "test", where a data set does not say so itself."""
+
+import numpy as np
+
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
+
+SPLITS = ("train", "validation", "test")
+TEST_FRACTION = 0.1  # of data without a test part
+
+
+def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, int]:
+    """First and one past last of the training rows that make up "train" or "validation".
+
+    Raises:
+      InvalidValueError: unless 0 <= num_validation < num_train, and 0 < num_validation for "validation".
+      InvalidTypeError: if num_validation is not a whole number.
+    """
+    if isinstance(num_validation, bool) or not isinstance(num_validation, int | np.integer):
+        raise InvalidTypeError("load", "num_validation", "must be a whole number of rows", repr(num_validation))
+    if not 0 <= num_validation < num_train:
+        rule = f"must leave at least one of the {num_train} training rows and not be negative"
+        raise InvalidValueError("load", "num_validation", rule, num_validation)
+    if split == "train":
+        return 0, num_train - num_validation
+    if num_validation == 0:
+        fix = "Set {num_validation}, or use split='test'."
+        raise InvalidValueError("load", "num_validation", "must be positive for split='validation'", 0, fix)
+    return num_train - num_validation, num_train
+
+
+def hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
+    if num < 2:
+        fix = "Add some, or give `train` and `test` parts of your own."
+        raise DataError("load", name, "must have at least 2 images or rows, to split off a test part", num, fix)
+    rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
+    num_test = max(1, int(num * TEST_FRACTION))
+    return rows[:-num_test], rows[-num_test:]

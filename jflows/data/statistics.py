@@ -1,0 +1,87 @@
+"""Mean and deviation over all rows, in float64 on the host; and the rule by which a column counts as constant.
+
+Read next: `jflows/data/dataset.py`, whose `statistics()` calls this.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK_VALUES = 2**22  # in float64 at a time: bounds the memory beside the data themselves
+RESOLUTION = 4 * float(np.finfo(np.float32).eps)  # deviation over largest magnitude; below it, float32 shows rounding
+PIXEL_LEVELS = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and deviation of every column of x, and of the context, over all training rows: float64.
+
+    Hashable by its numbers, so that it can be a static argument: what a compiled program needs of it are constants.
+
+    Attributes:
+      mean, deviation: of x, [channels], over rows and positions of an image; None where there are no data.
+      context_mean, context_deviation: of the context, [*context_shape]; None without a context, or if it is labels.
+    """
+
+    mean: np.ndarray | None
+    deviation: np.ndarray | None
+    context_mean: np.ndarray | None = None
+    context_deviation: np.ndarray | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple:
+        arrays = (self.mean, self.deviation, self.context_mean, self.context_deviation)
+        return tuple(None if array is None else (np.shape(array), np.asarray(array).tobytes()) for array in arrays)
+
+
+class Moments(NamedTuple):
+    """Of numbers [num, *shape] over their rows: float64 mean and deviation, and bool: which are constant, [*shape].
+
+    The deviation divides by num, not by num - 1. A column is constant if its deviation is at most 4 units of float32
+    rounding of its largest magnitude, so that neither its size nor its offset matters.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    constant: np.ndarray
+
+
+def moments(values: np.ndarray) -> Moments:
+    """`Moments` of numbers [num, *shape], in two passes: squares about the mean do not cancel."""
+    num = len(values)
+    mean = sum(chunk.sum(axis=0) for chunk in _chunks(values)) / num
+    square = sum(np.square(chunk - mean).sum(axis=0) for chunk in _chunks(values)) / num
+    largest = np.max([np.abs(chunk).max(axis=0) for chunk in _chunks(values)], axis=0)
+    deviation = np.sqrt(square)
+    return Moments(np.asarray(mean), deviation, np.asarray(deviation <= RESOLUTION * largest))
+
+
+def pixel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [channels] of uint8 [num, height, width, channels]: from counts of levels, so exact."""
+    step = _rows_at_once(images)
+    counts = np.zeros((images.shape[-1], PIXEL_LEVELS))
+    for start in range(0, len(images), step):
+        chunk = images[start : start + step]
+        for channel, count in enumerate(counts):
+            count += np.bincount(chunk[..., channel].ravel(), minlength=PIXEL_LEVELS)
+    share, levels = counts / counts.sum(axis=-1, keepdims=True), np.arange(PIXEL_LEVELS)
+    mean = share @ levels
+    return mean, np.sqrt((share * np.square(levels - mean[:, None])).sum(axis=-1))
+
+
+def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    step = _rows_at_once(values)
+    for start in range(0, len(values), step):
+        yield values[start : start + step].astype(np.float64)
+
+
+def _rows_at_once(values: np.ndarray) -> int:
+    return max(1, CHUNK_VALUES // max(1, values[0].size))

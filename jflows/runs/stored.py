@@ -1,0 +1,73 @@
+"""`StoredRecipe`: the content of a run's config.json, and what of it a run that goes on may change."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jflows.errors import JflowsError, RunError
+from jflows.runs.directory import AS_IN_THE_RUN, config_path, damaged_config, read_config
+from jflows.runs.recipe import Recipe
+
+MAY_DIFFER = (
+    *("steps", "epochs", "patience", "log_every", "eval_every", "checkpoint_every", "steps_per_call"),
+    *("eval_batch_size", "parallel", "max_skipped", "max_reconstruction_error"),
+)
+"""What a resumed run may change. All but `patience`, and the length, which stretches the schedule, leave its result
+alone."""
+
+
+class StoredRecipe(NamedTuple):
+    """The content of config.json.
+
+    Attributes:
+      name: of the config or preset that the run was started from.
+      recipe: with all its options.
+      facts: about the training rows: `data_crc32`, `num_examples`, and of tables `columns`.
+    """
+
+    name: str
+    recipe: Recipe
+    facts: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {"config": self.name, **self.recipe.to_json(), "facts": self.facts}
+
+    def check_continues(self, before: "StoredRecipe") -> None:
+        """Raises `RunError` unless a run that began with `before` may go on so."""
+        if before.name != self.name:
+            got = f"{before.name!r} -> {self.name!r}"
+            raise RunError("run", "config", "must be as in the run", got, AS_IN_THE_RUN)
+        old, new = _values(before.recipe), _values(self.recipe)
+        changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name not in MAY_DIFFER]
+        if changed:
+            got = ", ".join(f"{old.get(name)!r} -> {new.get(name)!r}" for name in changed)
+            raise RunError("run", tuple(changed), "must be as in the run", got, AS_IN_THE_RUN)
+        if before.facts.get("data_crc32") != self.facts.get("data_crc32"):
+            rule = "must hold the training rows that the run began with"
+            fix = "Restore them, or train into another directory."
+            raise RunError("run", "data", rule, f"other rows in {self.recipe.data.name!r}", fix)
+
+
+def read_recipe(run: str | Path) -> StoredRecipe:
+    """The recipe of a run.
+
+    Args:
+      run: the run directory, or its config.json.
+    Raises:
+      RunError: if the directory is not that of a run of a recipe, or config.json is damaged.
+    """
+    content = read_config(run)
+    try:
+        name, facts = content.pop("config"), content.pop("facts")
+    except KeyError as error:
+        raise damaged_config(config_path(run), f"no key {error}") from error
+    try:
+        return StoredRecipe(str(name), Recipe.from_json(content), dict(facts))
+    except JflowsError as error:
+        raise error.at(str(config_path(run))) from error
+
+
+def _values(recipe: Recipe) -> dict[str, Any]:
+    """Every option by its flat name, the preset included."""
+    values = {name: option.value for name, option in recipe.options().items()}
+    return {"flow": recipe.to_json()["flow"]["preset"], **values}

@@ -1,0 +1,39 @@
+"""`FlowMatching`: trains a `Continuous` flow without solving its equation."""
+
+import dataclasses
+from typing import ClassVar
+
+from jflows.bijectors import Continuous
+from jflows.errors import InvalidTypeError, kind_of
+from jflows.eval.bits import example_keys
+from jflows.flows import Density, Flow, flow_matching_loss
+from jflows.train.losses.base import Loss
+from jflows.typing import Array, Batch, Key, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowMatching(Loss):
+    """The squared error of the velocity field, `jflows.flows.flow_matching_loss`; not a likelihood, so it has no unit.
+
+    Shapes:
+      per row: [batch].
+    Raises:
+      InvalidTypeError: by `check`, if the flow is not a `Flow` whose bijector is a `Continuous`.
+    """
+
+    name: ClassVar[str] = "flow_matching"
+
+    def check(self, flow: Density) -> None:
+        """Only a `Continuous` flow has a velocity field."""
+        if not isinstance(flow, Flow) or not isinstance(flow.bijector, Continuous):
+            rule, fix = "must be a Flow with a Continuous bijector", "Train other flows by NegativeLogLikelihood()."
+            got = kind_of(flow) if not isinstance(flow, Flow) else f"a Flow with {kind_of(flow.bijector)}"
+            raise InvalidTypeError("FlowMatching", "flow", rule, got, fix)
+
+    def __call__(
+        self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+    ) -> tuple[Array, Variables]:
+        """Losses [batch], and no updated collections."""
+        self.check(flow)
+        assert isinstance(flow, Flow)
+        return flow_matching_loss(flow, variables, batch.x, example_keys(key, batch.index), batch.context), {}

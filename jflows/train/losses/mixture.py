@@ -1,0 +1,153 @@
+"""`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
+
+import dataclasses
+from typing import Annotated, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.bits import example_keys
+from jflows.flows import Density, MixtureOfFlows
+from jflows.flows.mixture_parts import exact_sum
+from jflows.options import Option, documented
+from jflows.train.losses.base import Loss
+from jflows.typing import Array, Batch, Key, Variables
+
+CONSISTENCY_STREAM = 0x636F6E73  # folded into the key, so that this noise differs from that of dequantization
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class MixtureLoss(Loss):
+    """The negative ELBO of a `MixtureOfFlows`, per row in nats.
+
+        no label:  -sum_k q_T(k | x) [log p_k(x) + log w_k - log q_T(k | x)],   q_T = softmax(logits / T)
+        label y:   -log p_y(x) - log w_y - supervised * log q(y | x)
+        both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
+        T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
+
+    Labels come as the context of a batch, -1 where a row has none, as in data that `jflows.data.hide_labels` gives.
+    Labels outside -1..K-1 make the loss NaN. Components that take a context themselves are trained without labels.
+
+    Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
+    section 3.4, use it.
+
+    Shapes:
+      per row: [batch].
+    Raises:
+      InvalidValueError: if a setting is out of range, or if only labels would count and the batch has none.
+      InvalidTypeError: by `check`, if the flow is not a `MixtureOfFlows`.
+    """
+
+    temperature: Annotated[
+        float,
+        Option(
+            "Softmax temperature of the encoder at step 0. Above 1, every component gets a share of every row while "
+            "the encoder knows nothing yet; the bound is looser meanwhile.",
+            low=1,
+        ),
+    ] = 1.0
+    temperature_decay: Annotated[
+        float, Option("Steps in which the temperature, less 1, falls to 1/e of what it was.", above=0)
+    ] = 1000.0
+    supervised: Annotated[float, Option("Weight of the encoder's cross-entropy on rows that have a label.", low=0)] = (
+        1.0
+    )
+    consistency: Annotated[
+        float,
+        Option(
+            "Weight of the term that keeps the encoder's answer under noise; above 0 it costs one more pass.", low=0
+        ),
+    ] = 0.0
+    consistency_noise: Annotated[
+        float, Option("Standard deviation of that noise, in the units of the data.", above=0)
+    ] = 0.05
+    pretrain_steps: Annotated[
+        int, Option("So many steps at first see only the rows that have a label; the others get weight 0.", low=0)
+    ] = 0
+    interleave_every: Annotated[
+        int,
+        Option(
+            "Rows with and rows without a label take turns, so many steps each; 0 lets all rows count in every step.",
+            low=0,
+        ),
+    ] = 0
+    use_labels: Annotated[
+        bool, Option("Whether the labels that the data have take part; False finds clusters without looking at them.")
+    ] = True
+
+    name: ClassVar[str] = "mixture"
+    unit: ClassVar[str | None] = "nats"
+
+    def _check(self) -> None:
+        for name in ("pretrain_steps", "interleave_every"):
+            if getattr(self, name) and not self.use_labels:
+                raise InvalidValueError("MixtureLoss", name, "must be 0 with {use_labels=False}", getattr(self, name))
+
+    @property
+    def takes_labels(self) -> bool:
+        """As `use_labels`."""
+        return self.use_labels
+
+    def check(self, flow: Density) -> None:
+        """Only a mixture has components."""
+        if not isinstance(flow, MixtureOfFlows):
+            fix = "Train other flows by NegativeLogLikelihood()."
+            raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow), fix)
+
+    def temperature_at(self, step: Array | int) -> Array:
+        """T(step): a scalar."""
+        return 1 + (self.temperature - 1) * jnp.exp(-step / self.temperature_decay)
+
+    def __call__(
+        self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+    ) -> tuple[Array, Variables]:
+        """Losses [batch] and updated collections."""
+        self.check(flow)
+        assert isinstance(flow, MixtureOfFlows)
+        labels = None if flow.context_shape is not None else batch.context
+        if labels is None and (self.pretrain_steps or self.interleave_every):
+            got, fix = "a batch without labels", "Train on data that have some, or set both to 0."
+            raise InvalidValueError("MixtureLoss", ("pretrain_steps", "interleave_every"), "need labels", got, fix)
+        keys = example_keys(key, batch.index) if flow.needs_key else None
+        log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
+        log_q = flow.log_q(variables, batch.x, batch.context, log_joint=log_joint)
+        tempered = jax.nn.log_softmax(log_q / self.temperature_at(step), axis=-1)
+        loss = -exact_sum(log_joint, tempered)
+        if labels is not None:
+            loss = self._with_labels(loss, log_joint, log_q, labels)
+        if self.consistency:
+            loss = loss + self.consistency * self._inconsistency(flow, variables, batch, key, log_q)
+        return loss, updates
+
+    def _with_labels(self, loss: Array, log_joint: Array, log_q: Array, labels: Array) -> Array:
+        num_components = log_joint.shape[-1]
+        # Picked, not multiplied by one-hot rows: 0 * -inf would be NaN.
+        own = jnp.clip(labels, 0, num_components - 1)[..., None]
+        pick = lambda values: jnp.take_along_axis(values, own, axis=-1)[..., 0]
+        of_label = -pick(log_joint) - self.supervised * pick(log_q)
+        loss = jnp.where(labels < 0, loss, of_label)
+        return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
+
+    def select(self, batch: Batch, step: Array | int) -> Batch:
+        """The batch of a step, rows that do not count in it at weight 0."""
+        if batch.context is None or not (self.pretrain_steps or self.interleave_every):
+            return batch
+        labelled, every = batch.context != -1, self.interleave_every
+        turn = (step - self.pretrain_steps) // every % 2 if every else 0
+        counts = (labelled == (turn == 0)) if every else jnp.ones_like(labelled)
+        counts = jnp.where(step < self.pretrain_steps, labelled, counts)
+        return batch._replace(weight=jnp.where(counts, batch.weight, 0))
+
+    def _inconsistency(self, flow: MixtureOfFlows, variables: Variables, batch: Batch, key: Key, log_q: Array) -> Array:
+        """KL from q at x to q at a neighbour of x: [batch]."""
+        x = jnp.asarray(batch.x)
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            x = x + 0.5  # the centre of the bin, as a float
+        noise_keys = example_keys(jax.random.fold_in(key, CONSISTENCY_STREAM), batch.index)
+        noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(noise_keys)
+        keys = example_keys(key, batch.index) if flow.needs_key else None
+        nearby = flow.log_q(variables, x + self.consistency_noise * noise, batch.context, keys)
+        fixed = jax.lax.stop_gradient(log_q)
+        return jnp.sum(jnp.exp(fixed) * (fixed - nearby), axis=-1)

@@ -1,0 +1,281 @@
+"""What watches a run: metrics, validation scores, the best variables, checkpoints, and reasons to end.
+
+`Recorder` is all that `fit` asks of a run directory; a run in memory has `InMemory` in its place.
+Read next: `jflows/train/loop.py`, which calls it; `jflows/train/diagnosis.py`, what it says of steps gone wrong.
+"""
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.data import Reading, TrainBatches
+from jflows.errors import InvalidValueError, RunError
+from jflows.eval.bits import evaluate
+from jflows.flows import Density
+from jflows.flows.density import BITS_PER_DIM
+from jflows.train import diagnosis
+from jflows.train.checkpoint import BEST_METRIC as SCORE
+from jflows.train.config import TrainConfig
+from jflows.train.losses import Loss
+from jflows.train.optim import rate_scale
+from jflows.train.step import Metrics, TrainState
+from jflows.typing import Batch, Variables
+
+Entry = dict[str, float]
+"""The metrics of one logging interval: a line of metrics.jsonl."""
+
+
+class Recorder(Protocol):
+    """Where checkpoints and metrics go, and come back from when a run is resumed."""
+
+    def restore(self, abstract: TrainState) -> TrainState | None:
+        """The state of the last good checkpoint, in the shapes of `abstract`; None if the run is new."""
+        ...
+
+    def save(self, step: int, state: TrainState, metrics: Entry) -> None:
+        """Keeps a checkpoint; `metrics` holds the validation score of this step, if it has one."""
+        ...
+
+    def saved_steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, ascending."""
+        ...
+
+    def variables(self, step: int) -> Variables:
+        """The averaged variables of one of them."""
+        ...
+
+    def append_metrics(self, entry: Entry) -> None:
+        """Keeps one line."""
+        ...
+
+    def metrics(self) -> list[Entry]:
+        """The lines so far."""
+        ...
+
+
+class InMemory:
+    """The `Recorder` of a run without a directory: keeps nothing, and has nothing to go on from."""
+
+    def restore(self, abstract: TrainState) -> TrainState | None:
+        """None: every run is new."""
+        return None
+
+    def save(self, step: int, state: TrainState, metrics: Entry) -> None:
+        """Nothing is kept; `fit` returns the last state."""
+
+    def saved_steps(self) -> list[int]:
+        """None of them."""
+        return []
+
+    def variables(self, step: int) -> Variables:
+        """Refused, as nothing is kept."""
+        raise InvalidValueError("InMemory.variables", "step", "must be a saved step", step)
+
+    def append_metrics(self, entry: Entry) -> None:
+        """Nothing is kept; `fit` returns the history."""
+
+    def metrics(self) -> list[Entry]:
+        """None of them."""
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is trained, on what, and how: all that stays the same in a run.
+
+    Attributes:
+      flow, loss, config: as `fit` has them.
+      reading: how the training rows are read: as the flow wants them, with labels if the loss does.
+      batches: of the training rows.
+      steps: in all.
+      validation: makes the batches of the validation rows anew; None if there are none.
+      recorder: keeps checkpoints and metrics.
+    """
+
+    flow: Density
+    loss: Loss
+    config: TrainConfig
+    reading: Reading
+    batches: TrainBatches
+    steps: int
+    validation: Callable[[], Iterable[Batch]] | None
+    recorder: Recorder
+
+    @property
+    def longest_call(self) -> int:
+        """Steps of the compiled program: `steps_per_call`, or as few as cut the shortest interval most evenly."""
+        config = self.config
+        shortest = min(self.steps, config.log_every, config.checkpoint_every, config.eval_every or self.steps)
+        return math.ceil(shortest / math.ceil(shortest / config.steps_per_call))
+
+    def steps_of_call(self, step: int) -> int:
+        """Steps to take at once from `step`: to the next end of an interval, at most `longest_call`."""
+        config = self.config
+        intervals = [every for every in (config.log_every, config.checkpoint_every, config.eval_every) if every]
+        following = min(self.steps, *(step + every - step % every for every in intervals))
+        return min(following - step, self.longest_call)
+
+    def example_batch(self, step: int) -> Batch:
+        """The batch of one step."""
+        return jax.tree.map(lambda leaf: leaf[0], self.batches.at(step))
+
+
+class Scores:
+    """Validation scores by step, lower is better, and the variables of the best."""
+
+    def __init__(self, patience: int):
+        self.patience = patience
+        self.by_step: dict[int, float] = {}
+        self.best: Variables | None = None
+
+    @property
+    def best_step(self) -> int:
+        """Step of the lowest score, the later of equals; -1 if there is none."""
+        return min(self.by_step, key=lambda step: (self.by_step[step], -step), default=-1)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `patience` scores in a row were no better than the best."""
+        later = sum(step > self.best_step for step in self.by_step)
+        return 0 < self.patience <= later
+
+    def add(self, step: int, score: float, variables: Variables) -> None:
+        """Takes up a score if it is finite, and a copy of its variables if it is the best."""
+        if math.isfinite(score):
+            self.by_step[step] = score
+        if self.best_step == step:
+            self.best = jax.tree.map(jnp.copy, variables)  # the next call is given the state's own buffers
+
+    def recall(self, recorder: Recorder) -> None:
+        """Takes up the scores of a run that goes on, and its best variables."""
+        scored = [entry for entry in recorder.metrics() if SCORE in entry]
+        self.by_step = {int(entry["step"]): entry[SCORE] for entry in scored if math.isfinite(entry[SCORE])}
+        saved = recorder.saved_steps()
+        while self.by_step and self.best_step not in saved:  # its checkpoint was damaged, so an earlier one goes on
+            del self.by_step[self.best_step]
+        if self.by_step:
+            self.best = recorder.variables(self.best_step)
+
+
+class Monitor:
+    """Turns the metrics of steps into lines, and acts on them.
+
+    Args:
+      job: what is trained.
+      listeners: called with every line.
+
+    Attributes:
+      history: the lines of this call of `fit`.
+      scores: of validation.
+    """
+
+    def __init__(self, job: Job, listeners: Sequence[Callable[[Entry], None]]):
+        self.job, self.listeners = job, listeners
+        self.history: list[Entry] = []
+        self.scores = Scores(job.config.patience)
+        self.pending: list[tuple[Metrics, int]] = []
+        self.rate = job.config.make_schedule(job.steps)
+        self.has_warned = False
+
+    def start(self, step: int, **once: float) -> None:
+        """Begins an interval; `once` goes into its line."""
+        self.last_step, self.last_time, self.once = step, time.perf_counter(), once
+
+    def collect(self, metrics: Metrics, count: int) -> None:
+        """Takes the metrics of a call of so many steps, without waiting for them."""
+        self.pending.append((metrics, count))
+
+    def is_due(self, step: int) -> bool:
+        """Whether a line ends at this step."""
+        return step % self.job.config.log_every == 0 or self.scores_at(step) or step == self.job.steps
+
+    def scores_at(self, step: int) -> bool:
+        """Whether validation follows this step."""
+        every = self.job.config.eval_every
+        return self.job.validation is not None and (step == self.job.steps or bool(every and step % every == 0))
+
+    def log(self, step: int, state: TrainState) -> None:
+        """Ends an interval: one line, after the checks that may end the run."""
+        names = self.pending[0][0]
+        # Cut on the host: on the device, every length would compile a program of its own.
+        metrics = {name: np.concatenate([np.asarray(m[name])[:count] for m, count in self.pending]) for name in names}
+        self.pending = []
+        entry = self._entry(step, state, metrics)
+        self._check_skipped(step, state, entry, metrics)
+        if self.job.flow.uses_invertible_backprop:
+            entry["reconstruction_error"] = diagnosis.reconstruction_error(
+                self.job.flow, state, self.job.example_batch(step), step, self.job.config.max_reconstruction_error
+            )
+        if self.scores_at(step):
+            entry |= self._validate(step, state)
+        self.history.append(entry)
+        self.job.recorder.append_metrics(entry)
+        for listener in self.listeners:
+            listener(entry)
+        self.start(step)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Hands a checkpoint to the recorder."""
+        score = {SCORE: self.scores.by_step[step]} if step in self.scores.by_step else {}
+        self.job.recorder.save(step, state, score)
+
+    def _entry(self, step: int, state: TrainState, metrics: dict[str, np.ndarray]) -> Entry:
+        flow, seconds = self.job.flow, time.perf_counter() - self.last_time
+        loss = _mean_of_finite(metrics["loss"])
+        entry = {"step": step, "epoch": round(self.job.batches.epoch(step), 4), "loss": loss}
+        if self.job.loss.unit == "nats" and flow.unit is BITS_PER_DIM:
+            entry[flow.unit.key] = flow.unit.curve(loss, flow.num_dims)
+        num_rows = (step - self.last_step) * self.job.config.batch_size
+        return entry | {
+            "grad_norm": _mean_of_finite(metrics["grad_norm"]),
+            "learning_rate": float(np.asarray(self.rate(step))) * rate_scale(state.opt_state),
+            "skipped": int(metrics["skipped"][-1]),
+            "examples_per_second": round(num_rows / seconds, 1),
+            **self.once,
+        }
+
+    def _check_skipped(self, step: int, state: TrainState, entry: Entry, metrics: dict[str, np.ndarray]) -> None:
+        """Ends a run of which too many steps in a row were not finite; warns of the first one of all."""
+        flow, loss, num_rows = self.job.flow, self.job.loss, len(self.job.batches.data)
+        if metrics["skipped_in_a_row"][-1] >= self.job.config.max_skipped:
+            batch, most = self.job.example_batch(step - 1), self.job.config.max_skipped
+            raise diagnosis.non_finite_error(flow, state, batch, step, most, entry["loss"], entry["grad_norm"])
+        skipped = np.flatnonzero(~np.isfinite(metrics["loss"]) | ~np.isfinite(metrics["grad_norm"]))
+        if self.has_warned or not skipped.size:
+            return
+        self.has_warned = True
+        first = step - len(metrics["loss"]) + int(skipped[0])
+        cause = diagnosis.cause_of(flow, loss, state, self.job.example_batch(first), first, num_rows)
+        warnings.warn(
+            f"fit, step {first}: the loss or its gradient was not finite, so that this step changed nothing; {cause}. "
+            "Further steps of this kind are only counted, as `skipped`. Lower learning_rate or set clip_norm if there "
+            "are many.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+    def _validate(self, step: int, state: TrainState) -> Entry:
+        assert self.job.validation is not None
+        flow = self.job.flow
+        nats = evaluate(flow, state.ema_variables, self.job.validation(), state.key).nats
+        self.scores.add(step, -nats, state.ema_variables)
+        return {SCORE: -nats, f"validation_{flow.unit.key}": flow.unit.score(nats, flow.num_dims)}
+
+
+def check_ends_finite(step: int, state: TrainState) -> None:
+    """Raises `RunError` if not one step of a run was finite."""
+    if step and int(state.skipped) == step:
+        rule, fix = "must be finite in at least one step", "Look at the loss, and log_density, of the first batch."
+        raise RunError(f"fit, step {step}", "loss", rule, f"{step} steps that were not", fix)
+
+
+def _mean_of_finite(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(np.mean(values)) if values.size else float("nan")

@@ -1,0 +1,85 @@
+"""`jflows compare`: the table, the figure, and runs that do not compare."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import jflows
+from jflows import InvalidValueError, RunError
+from jflows.cli import main
+from jflows.runs import baseline, compare
+from jflows.runs.comparing import table
+
+
+@pytest.fixture
+def two(trained, tmp_path):
+    """The run, and a copy with a better score."""
+    better = tmp_path / "better"
+    shutil.copytree(trained.directory, better)
+    result = json.loads((better / "result.json").read_text())
+    (better / "result.json").write_text(json.dumps({**result, "test_nats": result["test_nats"] + 1.0}))
+    return trained.directory, better
+
+
+def change(run, **changes) -> None:
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, **changes}))
+
+
+def test_the_best_run_comes_first(two, trained, tmp_path):
+    found = compare(two, tmp_path / "curves.png")
+    assert [row.run.name for row in found] == ["better", "trained"]
+    assert found[1].score == trained.score.nats and found[1].preset == "realnvp" and found[1].steps == 20
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    lines = table(found).splitlines()
+    assert lines[0].split() == ["run", "flow", "nats", "±", "steps", "parameters", "seconds"]
+    assert lines[2].startswith("trained  realnvp") and f"{trained.score.nats:.4f}" in lines[2]
+
+
+def test_a_command_prints_the_table(two, tmp_path):
+    done = CliRunner().invoke(main, ["compare", *map(str, two), "--out", str(tmp_path / "curves.png")])
+    assert done.exit_code == 0 and done.output.splitlines()[1].startswith("better ")
+    assert str(tmp_path / "curves.png") in done.output and (tmp_path / "curves.png").is_file()
+
+
+def test_a_study_stands_for_its_runs(two, tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.json").write_text("{}")
+    for name, run in zip("ab", two, strict=True):
+        shutil.copytree(run, study / name)
+    assert [row.run for row in compare([study])] == [study / "b", study / "a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": "bits_per_dim"}, "must be scored on the same data in the same unit; got nats in .*bits_per_dim in "),
+        ({"num_test": 3}, "must be scored on the same data in the same unit; got 12 in .*, 3 in"),
+    ],
+)
+def test_scores_that_do_not_compare(two, changes, message):
+    change(two[1], **changes)
+    with pytest.raises(InvalidValueError, match=message):
+        compare(two)
+
+
+def test_runs_that_are_none(two, tmp_path):
+    with pytest.raises(InvalidValueError, match="`runs` must be at least two runs; got 1"):
+        compare(two[:1])
+    with pytest.raises(RunError, match="must be a run directory with a config.json"):
+        compare([two[0], tmp_path / "absent"])
+    (two[1] / "result.json").unlink()
+    with pytest.raises(RunError, match="must hold a readable result.json.*train with resume=True"):
+        compare(two)
+
+
+def test_a_normal_is_the_baseline_of_a_table(rows):
+    found = baseline(str(rows))
+    assert -6 < found.score.nats < -2 and found.score.standard_error > 0
+    with pytest.raises(jflows.DataError, match="`data` must be a table; got the images 'digits'"):
+        baseline("digits")
+    done = CliRunner().invoke(main, ["baseline", str(rows)])
+    assert done.output == f"{rows}  {found.score.nats:.3f} ± {found.score.standard_error:.3f} nats\n"

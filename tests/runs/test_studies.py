@@ -1,0 +1,99 @@
+"""Restarts, folds and sweeps: what is trained, what is chosen, what is written."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jflows
+from jflows import InvalidValueError
+from jflows.runs import studies
+from jflows.runs.data import DataConfig
+
+MIXTURE = dict(component__num_layers=1, component__hidden_sizes=(4,), encoder_sizes=(4,), num_components=2)
+
+
+def read(out) -> dict:
+    return json.loads((out / "study.json").read_text())
+
+
+def test_restarts_are_chosen_by_training_rows(tiny, tmp_path):
+    result = jflows.run("realnvp", tmp_path / "seeds", restarts=2, **tiny)
+    content = read(tmp_path / "seeds")
+    scores = [row["train_score"] for row in content["runs"]]
+    assert content["study"] == "restarts" and [row["seed"] for row in content["runs"]] == [0, 1]
+    assert scores[0] != scores[1] and content["chosen"] == {"seed": scores.index(max(scores))}
+    assert result.recipe.train.seed == content["chosen"]["seed"] and result.result == content
+    assert result.score.nats == pytest.approx(content["runs"][content["chosen"]["seed"]]["score"], abs=1e-4)
+    assert {path.name for path in result.directory.iterdir()} == {"seed_0", "seed_1", "study.json", "flows.png"}
+    assert jflows.load(tmp_path / "seeds" / "seed_1")[0] == result.flow
+    again = jflows.run("realnvp", tmp_path / "seeds", restarts=2, resume=True, **tiny)  # nothing is left to train
+    assert [row["score"] for row in again.result["runs"]] == [row["score"] for row in content["runs"]]
+
+
+def test_restarts_of_mixtures_are_chosen_by_the_bound(tiny, tmp_path):
+    options = {name: value for name, value in tiny.items() if name not in ("num_layers", "hidden_sizes")}
+    options |= dict(num_validation=0, eval_every=0)
+    result = jflows.run("vmonf", tmp_path / "seeds", restarts=2, **MIXTURE, **options)
+    rows = result.result["runs"]
+    best = max(rows, key=lambda row: row["train_score"])
+    assert result.result["chosen"] == {"seed": best["seed"]} and all(row["elbo"] <= row["nats"] for row in rows)
+    assert 0 <= best["accuracy"] <= 1 and result.result["gaussian_mixture"]["accuracy"] > 0.9
+    assert (result.directory / "clusters.png").stat().st_size > 5000
+    data = DataConfig(name=tiny["data"]).load("train")
+    assert studies.train_score(result, data) == pytest.approx(best["train_score"], abs=1e-3)
+
+
+def test_a_sweep_of_one_option(tiny, tmp_path):
+    result = jflows.run("realnvp", tmp_path / "sweep", sweep=("batch_size", (16, 8)), **tiny)
+    rows = read(tmp_path / "sweep")["runs"]
+    assert [row["batch_size"] for row in rows] == [16, 8]
+    assert result.result["chosen"] == {"batch_size": max(rows, key=lambda row: row["train_score"])["batch_size"]}
+    assert (tmp_path / "sweep" / "batch_size_8" / "result.json").is_file()
+
+
+def test_folds_are_averaged(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(DataConfig, "load", _by_fold(DataConfig.load))
+    result = jflows.run("realnvp", tmp_path / "folds", folds=2, **tiny)
+    content = read(tmp_path / "folds")
+    scores = [row["score"] for row in content["runs"]]
+    assert content["chosen"] is None and "train_score" not in content["runs"][0] and scores[0] != scores[1]
+    assert content["score"] == pytest.approx(np.mean(scores), abs=1e-4)
+    assert content["standard_error"] == pytest.approx(abs(scores[0] - scores[1]) / 2, abs=1e-3)
+    assert result.score.nats == pytest.approx(np.mean(scores), abs=1e-4)
+    assert result.score.nats_standard_error == pytest.approx(content["standard_error"], abs=1e-4)
+    assert (tmp_path / "folds" / "flows.png").is_file()
+
+
+def _by_fold(load):
+    """Of a table without folds: the rows of a fold are moved by its number."""
+
+    def loaded(config, split):
+        assert config.fold is not None
+        data = load(jflows.DataConfig(name=config.name, num_validation=config.num_validation), split)
+        return data.take(np.arange(len(data)), x=data.x * (1 + config.fold))
+
+    return loaded
+
+
+def test_folds_are_for_data_that_have_them(tiny, tmp_path):
+    with pytest.raises(InvalidValueError, match="`fold` is for tables that papers score in ten folds"):
+        jflows.run("realnvp", tmp_path, folds=2, **tiny)
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (dict(restarts=2, folds=2), "`restarts, folds` must not be asked for together. Choose one of them"),
+        (dict(restarts=0), "`restarts` must be at least 1; got 0"),
+        (dict(folds=-1), "`folds` must be at least 1; got -1"),
+        (dict(sweep=("num_layers", ())), "`sweep` must hold at least one value"),
+        (dict(sweep=("num_layers", "12")), "`sweep` must hold at least one value; got '12'"),
+        (dict(sweep=("num_layer", (1, 2))), "Did you mean num_layers"),
+        (dict(sweep=("num_layers", (1, 0))), "`num_layers` must be at least 1; got 0"),
+    ],
+)
+def test_a_study_that_makes_no_sense(tiny, tmp_path, study, message):
+    with pytest.raises(InvalidValueError, match=message):
+        jflows.run("realnvp", tmp_path / "study", **study, **tiny)
+    assert not (tmp_path / "study").exists()

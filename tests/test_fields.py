@@ -1,0 +1,57 @@
+"""Every field of every module refuses what its annotation does not allow, by name, where the module is made."""
+
+import pytest
+
+from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
+from jflows.flows import UniformDequantize
+from jflows.modules import Module, held_modules
+from jflows.options import settings_of
+from tests.cases import CASES
+from tests.distributions.cases import CASES as BASES
+
+ANYTHING = (2.5, True, "x", None, -1, 0, -(10**30), (), (0,), (2.5,), ("x",), int, b"x")
+
+
+def modules() -> list[Module]:
+    """One module of each class that the registered cases hold."""
+    found = {}
+
+    def walk(module):
+        found.setdefault(type(module), module)
+        for _, part in held_modules(module):
+            walk(part)
+
+    for module in (*(case.make() for case in CASES), *(case.make(case.event_shape) for case in BASES)):
+        walk(module)
+    walk(UniformDequantize())
+    return [module for module in found.values() if isinstance(module, Module)]
+
+
+def fields_of(module: Module) -> dict:
+    return {setting.name: getattr(module, setting.name) for setting in settings_of(type(module))}
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_a_field_takes_a_value_or_refuses_it_in_our_words(module):
+    for name, own in fields_of(module).items():
+        with pytest.raises(InvalidTypeError, match=f"^{type(module).__name__}: `{name}` must be "):
+            type(module)(**(fields_of(module) | {name: object()}))
+        for value in ANYTHING:
+            try:
+                made = type(module)(**(fields_of(module) | {name: value}))
+            except JflowsError as error:
+                assert isinstance(error, InvalidTypeError | InvalidValueError) and error.settings
+            else:
+                assert getattr(made, name) == value, own
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_numbers_are_what_they_say(module):
+    wrong = {int: (2.5, True, "3"), float: (True, "3", float("inf"), float("nan")), bool: (1, 0.0), str: (1, "", None)}
+    for setting in settings_of(type(module)):
+        for value in wrong.get(setting.type, ()):
+            with pytest.raises(JflowsError, match=f"^{type(module).__name__}: `{setting.name}` must be"):
+                type(module)(**(fields_of(module) | {setting.name: value}))
