@@ -23,6 +23,7 @@ from jflows.flows.mixture_parts import (
     check_labels,
     check_parts,
     check_weights,
+    components_of,
     exact_sum,
     join,
     over_components,
@@ -88,9 +89,8 @@ class MixtureOfFlows(Checked, Density):
 
     def __repr__(self) -> str:
         """One line; `mixture.summary()` is the whole table."""
-        parts = [f"{self.num_components} x {self.components[0]!r}"]
-        if len(self.components) > 1:
-            parts = [repr(flow) for flow in self.components]
+        copies = f"{self.num_components} x " if len(self.components) == 1 else ""
+        parts = [f"{copies}{flow!r}" for flow in self.components]
         parts += [] if self.encoder is None else [f"encoder {type(self.encoder).__name__}"]
         parts += [] if self.trunk is None else [f"trunk {self.trunk!r}"]
         return f"MixtureOfFlows({', '.join(parts)})"
@@ -333,19 +333,7 @@ class MixtureOfFlows(Checked, Density):
 
     def _components_of(self, variables: Variables) -> Variables:
         """The variables of the components, stacked or one entry for each."""
-        own = part(variables, "components")
-        leaves = jax.tree.leaves(own)
-        if len(self.components) == 1 and (
-            not leaves or any(jnp.shape(leaf)[:1] != (self.num_components,) for leaf in leaves)
-        ):
-            rule = f"must be those of {self.num_components} components, as init gives them"
-            got = (
-                f"an array of shape {jnp.shape(leaves[0])} among those of the components"
-                if leaves
-                else "none of components"
-            )
-            raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
-        return own
+        return components_of(self.components, self.num_components, variables)
 
     @property
     def _front(self) -> Flow:
