@@ -112,7 +112,7 @@ def test_import_and_help_do_not_wait_for_jax(code):
 def test_names_of_the_package_are_found_when_used():
     code = "import jflows; jflows.train.fit, jflows.eval.evaluate, jflows.bijectors.Chain, jflows.typing.Batch"
     assert loaded(code, ("jax",)) == ["jax"]
-    assert jflows.glow is jflows.flows.glow and jflows.load is jflows.train.load  # not `jflows.data.load`
+    assert jflows.glow is jflows.flows.glow and jflows.load is jflows.runs.load  # not `jflows.data.load`
     assert set(jflows.__all__) <= set(dir(jflows))
     assert all(getattr(jflows, name) is not None for name in jflows.__all__)
     with pytest.raises(AttributeError, match="module 'jflows' has no attribute 'glwo'"):

@@ -132,7 +132,7 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         ),
     ]
     text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
-    params = [*own, *options_of(recipe)]
+    params: list[click.Parameter] = [*own, *options_of(recipe)]
     return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
 
 
@@ -190,8 +190,9 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         made = recipe.with_options(**{key: value for key, value in given.items() if value is not None})
         click.echo(str(made.build(made.data.outline()).summary(batch_size=0)))
 
-    params, text = options_of(recipe), f"Describe the flow of {name}; nothing is computed."
-    return RecipeCommand(cmd_name, callback=callback, params=[*params], help=text, context_settings=SETTINGS)
+    params: list[click.Parameter] = [*options_of(recipe)]
+    text = f"Describe the flow of {name}; nothing is computed."
+    return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
 
 
 def _info_run_command(cmd_name: str) -> click.Command:

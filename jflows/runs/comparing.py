@@ -71,7 +71,7 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
 def table(rows: Sequence[Row]) -> str:
     """The rows as aligned text, one line each below a heading."""
     heading = ("run", "flow", rows[0].unit.replace("bits_per_dim", "bits/dim"), "±", "steps", "parameters", "seconds")
-    lines = [heading]
+    lines: list[tuple[str, ...]] = [heading]
     for row in rows:
         numbers = (f"{row.score:.4f}", f"{row.standard_error:.4f}", f"{row.steps:,}", f"{row.num_parameters:,}")
         lines.append((_name(row.run, rows), row.preset, *numbers, f"{row.seconds:.0f}"))

@@ -47,7 +47,7 @@ def list_presets() -> dict[str, str]:
     return found
 
 
-def find_recipe(recipe: "Recipe | str | Path | Any") -> "tuple[str, Recipe]":
+def find_recipe(recipe: Any) -> "tuple[str, Recipe]":
     """A recipe and its name, from whatever `jflows.run` takes.
 
     Args:

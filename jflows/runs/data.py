@@ -131,7 +131,7 @@ class DataConfig(Checked):
         if self.labels_per_class is None or (self.labels_per_class and data.partly_labelled):
             return data
         if self.labels_per_class == 0:
-            return data if data.label is None else data.take(slice(None), label=None, partly_labelled=False)
+            return data if data.label is None else data.take(np.arange(len(data)), label=None, partly_labelled=False)
         return hide_labels(data, self.labels_per_class, share=self.labelled_share or None, seed=seed)
 
     def _given(self) -> dict[str, Any]:

@@ -220,9 +220,11 @@ def _flow_options(flow: Preset, prefix: str = "") -> list[RecipeOption]:
         if not presets.takes_preset(setting):
             found.append(RecipeOption(name, "flow", setting, value))
             continue
-        word = value if value is REQUIRED else presets.name_of(value)
-        found.append(RecipeOption(name, "flow", setting, word, presets.choices_for(setting)))
-        found += [] if value is REQUIRED else _flow_options(value, f"{name}.")
+        if value is REQUIRED:
+            found.append(RecipeOption(name, "flow", setting, value, presets.choices_for(setting)))
+            continue
+        found.append(RecipeOption(name, "flow", setting, presets.name_of(value), presets.choices_for(setting)))
+        found += _flow_options(value, f"{name}.")
     return found
 
 

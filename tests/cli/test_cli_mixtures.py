@@ -5,7 +5,8 @@ import json
 import pytest
 
 TINY = "--num-train 64 --component.num-layers 1 --component.hidden-sizes 4 --encoder-sizes 4 --labels-per-class 4"
-TINY = f"{TINY} --pretrain-steps 5 --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20 --parallel none".split()
+TINY = f"{TINY} --pretrain-steps 5 --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20"
+TINY = f"{TINY} --parallel none".split()
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,13 @@ import pytest
 from PIL import Image
 
 from jflows import InvalidValueError
-from jflows.cli import pictures
 from jflows.data.toys import circles, two_moons
 from jflows.errors import RunError
-from jflows.eval import Depth, drawing, layers_figure, plane, plane_page
+from jflows.eval import Evaluation, Panel, drawing, flows_figure, plane, plane_page
 from jflows.flows import maf, normal, realnvp
+from jflows.runs.reports import REPORTS, Material
+from jflows.runs.reports import page as report_of_page
+from jflows.runs.reports.report import save_figure
 from jflows.testing.common import perturb
 
 PANELS = [
@@ -95,21 +97,21 @@ def test_panels_do_not_overlap(page):
 
 
 def test_a_file_is_written_whole_small_and_of_the_stated_size(page, tmp_path):
-    pictures.save_figure(page, tmp_path / "new" / "page.png")
+    save_figure(page, tmp_path / "new" / "page.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.png"]
     assert 20_000 < (tmp_path / "new" / "page.png").stat().st_size < 300_000
     with Image.open(tmp_path / "new" / "page.png") as image:
         assert image.mode == "P" and image.size == tuple((page.get_size_inches() * drawing.DPI).astype(int))
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="must be writable"):
-        pictures.save_figure(page, tmp_path / "file" / "page.png")
+        save_figure(page, tmp_path / "file" / "page.png")
 
 
-def test_depths_stand_side_by_side_five_in_a_row(trained, moons):
+def test_flows_stand_side_by_side_five_in_a_row(trained, moons):
     flow, variables, initial = trained
-    depths = [Depth(1 + n, flow, v, 1.25) for n, v in enumerate([initial, *[variables] * 5])]
-    figure = layers_figure(depths, moons.x)
-    names = ["1 layer: NLL 1.250 nats", *(f"{n} layers: NLL 1.250 nats" for n in range(2, 7))]
+    names = [f"{n} layers: NLL 1.250 nats" for n in range(1, 7)]
+    pairs = zip(names, [initial, *[variables] * 5], strict=True)
+    figure = flows_figure([Panel(name, flow, v) for name, v in pairs], moons.x)
     assert titles(figure) == [*names[:5], *[""] * 5, names[5], ""]
     first, last = figure.axes[0], figure.axes[-2]
     assert first.get_position().x0 == last.get_position().x0 and first.get_position().y0 > last.get_position().y1
@@ -117,14 +119,16 @@ def test_depths_stand_side_by_side_five_in_a_row(trained, moons):
     assert len({image.get_clim() for axes in figure.axes for image in axes.get_images()}) == 1
 
 
-def test_the_command_line_draws_a_page_without_labels_and_layers(monkeypatch, tmp_path):
+def test_a_run_draws_a_page_without_labels_and_layers(monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.append((figure, path)))
+    monkeypatch.setattr(report_of_page, "save_figure", lambda figure, path: drawn.append((figure, path)))
     table = circles(300)
-    flow = normal((2,))
-    pictures.plane(flow, flow.init(jax.random.key(0), table.x), table, tmp_path / "page.png")
+    flow = normal((2,), standardize=False)
+    variables, score = flow.init(jax.random.key(0), table.x), Evaluation(0.0, 0.0, 0.0, 0.0, 300)
+    out = tmp_path / "circles"
+    assert REPORTS["page"].write(Material(flow, variables, table, [], score, out)) == ["page.png"]
     ((figure, path),) = drawn
-    assert path == tmp_path / "page.png" and figure.texts[-1].get_text() == "circles"
+    assert path == out / "page.png" and figure.texts[-1].get_text() == "circles"
     assert titles(figure)[-4:] == ["x", "after Identity", "z", "after Identity"]
     figure.canvas.draw()  # errors of exactly 0 everywhere: axes without a curve
 
@@ -166,8 +170,8 @@ def test_colours_differ_between_classes_and_directions():
             r"`flow` must map \(2,\) to \(2,\) without a context; got",
         ),
         (lambda f, v, x: plane_page(realnvp((2,), context_dim=1), {}, x), r"context_shape \(1,\)"),
-        (lambda f, v, x: layers_figure([], x), "layers_figure: `depths` must hold at least one flow; got none"),
-        (lambda f, v, x: layers_figure([Depth(1, f, v, 0.0)], x[0]), r"layers_figure: `x` must be \[num, 2\]"),
+        (lambda f, v, x: flows_figure([], x), "flows_figure: `panels` must hold at least one flow; got none"),
+        (lambda f, v, x: flows_figure([Panel("", f, v)], x[0]), r"flows_figure: `x` must be \[num, 2\]"),
     ],
 )
 def test_errors(trained, moons, call, match):

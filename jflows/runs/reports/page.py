@@ -3,10 +3,9 @@
 from typing import cast
 
 from jflows.data import Data
-from jflows.eval import drawing, plane_page
+from jflows.eval import plane_page
 from jflows.flows import Density, Flow
-from jflows.runs.files import saving
-from jflows.runs.reports.report import Material, Report
+from jflows.runs.reports.report import Material, Report, save_figure
 
 FILE = "page.png"
 
@@ -21,8 +20,7 @@ def write(material: Material) -> list[str]:
     data, title = material.data, material.out.name
     flow = cast(Flow, material.density)  # whose `reports` list this one
     figure = plane_page(flow, material.variables, data.x, data.label, key=material.key, title=title or data.name)
-    with saving(material.out / FILE) as partial:
-        drawing.save(figure, partial)
+    save_figure(figure, material.out / FILE)
     return [FILE]
 
 

@@ -3,15 +3,19 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
 from jflows.data import Data
-from jflows.eval import Evaluation
+from jflows.eval import Evaluation, drawing
 from jflows.flows import Density
 from jflows.runs.files import saving
 from jflows.typing import Key, Variables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 KEY_SEED = 0  # of the noise of all reports, so that equal runs draw equal pictures
 
@@ -58,7 +62,17 @@ class Report:
     can: Callable[[Density, Data], bool] = always
 
 
-def save_image(image, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a matplotlib figure of few colours as a small PNG, in one move.
+
+    Raises:
+      RunError: if it cannot be written.
+    """
+    with saving(path) as partial:
+        drawing.save(figure, partial)
+
+
+def save_image(image: "Image", path: Path) -> None:
     """Writes a Pillow image as a PNG, in one move."""
     with saving(path) as partial:
         image.save(partial, format="png", optimize=True)
