@@ -1,10 +1,14 @@
 """A scale and a shift per channel, set from the first batch: learned on (`ActNorm`) or fixed (`Standardize`)."""
 
 import abc
+import functools
 import math
+import warnings
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import SameShape
@@ -24,16 +28,22 @@ class _Whitening(SameShape):
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         """The variable of this name, created by `init`."""
 
+    @abc.abstractmethod
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        """Shift and log-scale from the first batch; `forward` if that is z."""
+
     @nn.compact
+    def _stored_or(self, first: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
+        """Shift and log-scale as stored, and first of all those of `first`."""
+        first = functools.cache(first)
+        return self._stored("shift", lambda: first()[0]), self._stored("log_scale", lambda: first()[1])
+
     def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        if self.is_initializing():
-            shift, log_scale = affine.whitening(values)
-            if forward:  # x = z exp(-log_scale) - shift: whiten x instead of z
-                shift, log_scale = -shift * jnp.exp(log_scale), -log_scale
-        else:
-            shift = log_scale = jnp.zeros(values.shape[-1:], values.dtype)  # shapes only, for Linen's check
-        stored = (self._stored("shift", lambda: shift), self._stored("log_scale", lambda: log_scale))
-        return check_channels(self, values.shape[-1], stored[0]), stored[1]
+        channels = values.shape[-1:]
+        zeros = lambda: (jnp.zeros(channels, values.dtype),) * 2  # shapes only, for Linen's check
+        first = functools.partial(self._first, values, forward) if self.is_initializing() else zeros
+        shift, log_scale = self._stored_or(first)
+        return check_channels(self, values.shape[-1], shift), log_scale
 
     def _log_det(self, values: Array, log_scale: Array) -> Array:
         positions = math.prod(values.shape[-self.event_ndims : -1])
@@ -56,7 +66,8 @@ class ActNorm(_Whitening):
 
     `init` whitens the output of the direction it runs: `method="inverse_and_log_det"` whitens z (the usual case),
     `method="forward_and_log_det"` whitens x. The statistics are taken once, in `init`; `apply` only reads them, so a
-    restored checkpoint is never initialised again.
+    restored checkpoint is never initialised again. A channel that is constant in that batch is centred and keeps scale
+    1, of which `init` warns: its true scale is unknown.
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.1.
 
@@ -70,19 +81,36 @@ class ActNorm(_Whitening):
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.param(name, lambda _: init())
 
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        shift, log_scale = affine.whitening(values)
+        count = jnp.sum(affine.constant_channels(values))
+        jax.debug.callback(functools.partial(_warn_of_constants, self.path, values.shape[-1]), count)
+        # x = z exp(-log_scale) - shift: forward whitens x instead of z.
+        return (-shift * jnp.exp(log_scale), -log_scale) if forward else (shift, log_scale)
+
+
+def _warn_of_constants(path: tuple[str, ...], channels: int, count: np.ndarray) -> None:
+    """Runs on the host when `init` runs, whether it is compiled or not; the same text is shown once by Python."""
+    if np.any(count):
+        where = "/".join((*path, "ActNorm"))
+        rule = f"{int(np.max(count))} of {channels} channels are constant in the batch that `init` saw"
+        warnings.warn(f"{where}: {rule}; they keep scale 1. Call `init` with more varied data.", stacklevel=1)
+
 
 class Standardize(_Whitening):
     """`ActNorm` whose statistics stay those of the data that `init` saw: they are `constants`, never trained.
 
         z = (x - mean) / std = (x + shift) * exp(log_scale)
 
-    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data.
+    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data. Statistics of all
+    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in the
+    direction of sampling there are no data, and the map is the identity.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: shift [channels], log_scale [channels].
-    Numerics: a constant column is scaled by 1e6, not by infinity.
+    Numerics: columns of any scale are whitened; one that is constant is centred and keeps scale 1.
     """
 
     @nn.compact
@@ -93,3 +121,21 @@ class Standardize(_Whitening):
 
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value
+
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        return (jnp.zeros(values.shape[-1:], values.dtype),) * 2 if forward else affine.whitening(values)
+
+    def use(self, mean: np.ndarray, deviation: np.ndarray, dtype) -> None:
+        """Takes these statistics instead of those of the first batch; called in `init` before any data pass.
+
+        Args:
+          mean: of each channel, float64 on the host.
+          deviation: likewise; where it is 0 up to rounding, the scale stays 1.
+          dtype: of the constants, that of the data.
+        Shapes:
+          mean, deviation: [channels].
+        Raises:
+          InvalidValueError: if they differ in shape, or are not finite, or a deviation is negative.
+        """
+        affine.check_statistics("Standardize.use", mean, deviation)
+        self._stored_or(functools.partial(affine.whitening_by, mean, deviation, dtype))

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops import varying
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, PyTree
 
@@ -96,7 +97,7 @@ def series_log_det(
         return row, value, neumann
 
     start = (noise, jnp.zeros_like(sum_event(noise, event_ndims)), jnp.zeros_like(noise))
-    _, value, neumann = lax.fori_loop(1, num_terms + 1, add_term, start)
+    _, value, neumann = varying.fori_loop(1, num_terms + 1, add_term, start)
     _, tangent = jax.jvp(lambda x: g(params, x), (x,), (noise,))
     surrogate = sum_event(neumann * tangent, event_ndims)
     return value + (surrogate - lax.stop_gradient(surrogate))  # the value, with the derivative of the surrogate
