@@ -1,7 +1,7 @@
 """Every preset as a tiny density, for tests that try all of them: a new preset is one line of `PRESETS`.
 
-`build(width, depth)` gives a flow, or a mixture, whose networks have `width` units a layer and whose stacks have `depth`
-steps. All activations are smooth, so that derivatives may be compared with differences.
+`build(name, width, depth)` gives a flow, or a mixture, whose networks have `width` units a layer and whose stacks have
+`depth` steps. Activations are smooth where a preset lets one choose, so that derivatives equal differences.
 """
 
 import functools

@@ -1,15 +1,16 @@
 """Over which axes of a device mesh values vary inside `jax.shard_map`, and loops that keep track of it.
 
 `jax.shard_map` gives every value a type that says over which mesh axes it varies, and JAX's own operations cast their
-arguments alike. Loops do not: a carry that starts as a constant and becomes varying is refused. The loops here are those
-of `jax.lax`, with a first carry that is cast to the type of the later ones. All of jflows loops through them. Outside
-`shard_map`, and with `check_vma=False`, they add nothing to the program.
+arguments alike. Loops do not: a carry that starts as a constant and becomes varying is refused. The loops here are
+those of `jax.lax`, with a first carry that is cast to the type of the later ones. All of jflows loops through them.
+Outside `shard_map`, and with `check_vma=False`, they add nothing to the program.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jflows.typing import Array, PyTree
@@ -38,7 +39,7 @@ def as_carried(body: Callable[[PyTree], PyTree], init: PyTree) -> PyTree:
     """`init`, cast to vary over the mesh axes over which `body`, applied to it again and again, makes it vary.
 
     Args:
-      body: carry -> next carry, of the same structure and shapes; traced once for each mesh axis at most, and once more.
+      body: carry -> next carry, of the same structure and shapes; traced once more than there are mesh axes at most.
       init: the first carry, any pytree of arrays.
     """
     if not _is_tracked():
@@ -55,7 +56,7 @@ def scan(body: Callable, init: PyTree, xs: PyTree, *, reverse: bool = False) -> 
     """`jax.lax.scan` for a first carry that may be constant over devices."""
 
     def one_step(carry: PyTree, xs: PyTree) -> PyTree:
-        return body(carry, jax.tree.map(lambda leaf: leaf[0], xs))[0]
+        return body(carry, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], xs))[0]
 
     return lax.scan(body, as_carried(lambda carry: one_step(carry, xs), init), xs, reverse=reverse)
 
@@ -70,7 +71,7 @@ def fori_loop(lower: int, upper: Array | int, body: Callable[[Array, Any], Any],
 
     def one_step(value: PyTree) -> PyTree:
         # Where the number of iterations varies, so does what they compute.
-        return jax.tree.map(lambda leaf: _cast(leaf, varying_axes(upper)), body(jax.numpy.asarray(lower), value))
+        return jax.tree.map(lambda leaf: _cast(leaf, varying_axes(upper)), body(jnp.asarray(lower), value))
 
     return lax.fori_loop(lower, upper, body, as_carried(one_step, init))
 

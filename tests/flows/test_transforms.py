@@ -1,6 +1,11 @@
-"""Every preset under every transformation of JAX, in scoring and in sampling: each gives the plain values."""
+"""Every preset under every transformation of JAX, in scoring and in sampling: each gives the plain values.
+
+By default each cell of the table is traced, which is where a transformation that does not fit fails, and one program
+per preset and method applies all of them at once and is run. With `-m slow` each cell is a program of its own.
+"""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +14,19 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jflows.flows.mixture import MixtureOfFlows
-from jflows.testing.common import perturb
 from tests.presets import PRESETS, build, data_of
 
-ROWS, DEVICES = 4, 2
+ROWS, DEVICES, MEMBERS = 4, 2, 2
 METHODS = ("log_prob", "sample")
 TIGHT, LOOSE = 1e-9, 1e-5
-GRADIENTS = ("grad", "checkpoint")
+SMALL, LARGE = (4, 2), (8, 3)  # width and depth
 
 # (preset, transform, method) -> why there is no such value.
 IMPOSSIBLE = {
     (name, transform, "sample"): "samples are integers, which have no derivatives"
     for name in PRESETS
     if name.startswith("glow")
-    for transform in GRADIENTS
+    for transform in ("grad", "checkpoint")
 }
 
 
@@ -30,36 +34,58 @@ class Case:
     """One method of one preset as a function of variables and rows: of data, or of keys."""
 
     def __init__(self, name: str, method: str, width: int, depth: int):
-        self.density, self.method = build(name, width, depth), method
-        x, keys = data_of(self.density, 64), jax.random.split(jax.random.key(1), ROWS)
-        self.variables = perturb(self.density.init(jax.random.key(0), x), 0, 0.1, jnp.float64)
-        self.rows = keys if method == "sample" else (x[:ROWS], keys)
-        self.run = getattr(self, method)
+        self.density = build(name, width, depth)
+        x, keys = data_of(self.density, ROWS), jax.random.split(jax.random.key(1), ROWS)
+        self.method, self.rows = method, keys if method == "sample" else (x, keys)
+        shapes = jax.eval_shape(self.density.init, jax.random.key(0), x)
+        self.variables, self.others = (filled(shapes, seed) for seed in range(MEMBERS))
         self.jitted = jax.jit(self.run)
-        self.plain = self.run(self.variables, self.rows)
+        self.is_differentiable = jnp.issubdtype(jax.eval_shape(self.run, self.variables, self.rows).dtype, jnp.inexact)
 
-    def log_prob(self, variables, rows):
-        x, keys = rows
-        return self.density.log_prob(variables, x, key=keys if self.density.dequantize else None)
-
-    def sample(self, variables, rows):
+    def run(self, variables, rows):
+        if self.method == "log_prob":
+            x, keys = rows
+            return self.density.log_prob(variables, x, key=keys if self.density.dequantize else None)
         if isinstance(self.density, MixtureOfFlows):  # one key draws the components of all samples
             return jax.vmap(lambda key: self.density.sample(variables, key))(rows)
         return self.density.sample(variables, rows, rows.shape)
 
-    def loss(self, params, rows):
-        values = self.run({**self.variables, "params": params}, rows)
+    def loss(self, params, variables, rows):
+        values = self.run({**variables, "params": params}, rows)
         return jnp.sum(jnp.sin(values)), values
 
-    @functools.cached_property
-    def gradient(self):
-        (_, values), grads = jax.jit(jax.value_and_grad(self.loss, has_aux=True))(self.variables["params"], self.rows)
+    def values_and_grads(self, variables, rows, loss=None):
+        """Values of all rows, and the gradient of a sum over them."""
+        loss = jax.value_and_grad(loss or self.loss, has_aux=True)
+        (_, values), grads = loss(variables["params"], variables, rows)
         return values, grads
 
+    @functools.cached_property
+    def plain(self):
+        return self.jitted(self.variables, self.rows)
 
-@functools.cache
-def case_of(name: str, method: str, width: int, depth: int) -> Case:
-    return Case(name, method, width, depth)
+    @functools.cached_property
+    def slope(self):
+        """The derivative of the loss along a direction, by central differences, and that direction."""
+        params, step = self.variables["params"], 1e-5
+        direction = filled(params, 7)
+        moved = lambda sign: jax.tree.map(lambda p, d: p + sign * step * d, params, direction)
+        ends = [self.jitted({**self.variables, "params": moved(sign)}, self.rows) for sign in (1, -1)]
+        return (jnp.sum(jnp.sin(ends[0])) - jnp.sum(jnp.sin(ends[1]))) / (2 * step), direction
+
+
+def filled(shapes, seed: int):
+    """Float64 numbers for variables of these shapes: a program that makes them by `init` takes seconds to compile."""
+    random = np.random.default_rng(seed)
+
+    def fill(path, leaf):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):  # permutations; the same for all members of an ensemble
+            return jnp.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape)
+        if path[0] == jax.tree_util.DictKey("constants"):  # signs, scales and vectors of power iterations
+            return jnp.ones(leaf.shape)
+        return jnp.asarray(0.3 * random.standard_normal(leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def same(got, wanted, tol: float = TIGHT) -> None:
@@ -67,102 +93,143 @@ def same(got, wanted, tol: float = TIGHT) -> None:
         np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
 
 
-def check_jit(case: Case) -> None:
-    same(case.jitted(case.variables, case.rows), case.plain)
+def same_slope(grads, case: Case) -> None:
+    wanted, direction = case.slope
+    pairs = zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True)
+    same(sum(jnp.vdot(grad, step) for grad, step in pairs), wanted, LOOSE)
 
 
-def check_vmap(case: Case) -> None:
-    """Over an ensemble of variables."""
-    others = perturb(case.variables, 1, 0.1, jnp.float64)
-    ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), case.variables, others)
-    values = jax.jit(jax.vmap(case.run, (0, None)))(ensemble, case.rows)
-    same(values[0], case.plain)
-    same(values[1], case.jitted(others, case.rows))
+def stacked(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def check_grad(case: Case) -> None:
-    """The derivative along a random direction is that of central differences."""
-    values, grads = case.gradient
-    same(values, case.plain)
-    params, step = case.variables["params"], 1e-5
-    direction = jax.tree.map(lambda p, q: q - p, params, perturb(params, 2, 1.0, jnp.float64))
-    ends = [
-        case.jitted({**case.variables, "params": jax.tree.map(lambda p, d: p + s * step * d, params, direction)}, case.rows)
-        for s in (1, -1)
-    ]
-    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True))
-    same(slope, (jnp.sum(jnp.sin(ends[0])) - jnp.sum(jnp.sin(ends[1]))) / (2 * step), LOOSE)
-
-
-def check_checkpoint(case: Case) -> None:
-    loss = jax.checkpoint(case.loss)
-    (_, values), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(case.variables["params"], case.rows)
-    same((values, grads), case.gradient)
-
-
-def check_scan(case: Case) -> None:
-    def step(total, row):
-        value = case.run(case.variables, jax.tree.map(lambda leaf: leaf[None], row))[0]
-        return total + jnp.sum(value), value
-
-    total, values = jax.jit(lambda rows: jax.lax.scan(step, jnp.zeros(()), rows))(case.rows)
-    same(values, case.plain)
-
-
-def check_shard_map(case: Case) -> None:
-    """Values of rows on several devices, and gradients that add up over them, with `check_vma=True`."""
+def sharded(run, out_specs):
+    """Rows on several devices, with `check_vma=True`."""
     mesh = jax.make_mesh((DEVICES,), ("rows",), (jax.sharding.AxisType.Auto,))
-    differentiable = jnp.issubdtype(case.plain.dtype, jnp.inexact)
-
-    def run(variables, rows):
-        return case.run(variables, rows)
-
-    def run_with_gradient(variables, rows):
-        case.variables, kept = variables, case.variables
-        (_, values), grads = jax.value_and_grad(case.loss, has_aux=True)(variables["params"], rows)
-        case.variables = kept
-        return values, grads
-
-    specs = {"mesh": mesh, "in_specs": (P(), P("rows"))}
-    if not differentiable:
-        return same(jax.jit(jax.shard_map(run, **specs, out_specs=P("rows")))(case.variables, case.rows), case.plain)
-    sharded = jax.jit(jax.shard_map(run_with_gradient, **specs, out_specs=(P("rows"), P())))
-    return same(sharded(case.variables, case.rows), case.gradient)
+    return jax.shard_map(run, mesh=mesh, in_specs=(P(), P("rows")), out_specs=out_specs)
 
 
-def check_pmap(case: Case) -> None:
+def by_row(run):
+    """`run(variables, rows)` by a scan over rows."""
+    one = lambda variables, row: run(variables, jax.tree.map(lambda leaf: leaf[None], row))[0]
+    return lambda variables, rows: jax.lax.scan(lambda _, row: (None, one(variables, row)), None, rows)[1]
+
+
+def of_jit(case):
+    return case.run, case.variables, case.rows
+
+
+def of_vmap(case):
+    """Over an ensemble of variables."""
+    return jax.vmap(case.run, (0, None)), stacked(case.variables, case.others), case.rows
+
+
+def of_grad(case):
+    return case.values_and_grads, case.variables, case.rows
+
+
+def of_checkpoint(case):
+    return functools.partial(case.values_and_grads, loss=jax.checkpoint(case.loss)), case.variables, case.rows
+
+
+def of_scan(case):
+    return by_row(case.run), case.variables, case.rows
+
+
+def of_shard_map(case):
+    if not case.is_differentiable:
+        return sharded(case.run, P("rows")), case.variables, case.rows
+    return sharded(case.values_and_grads, (P("rows"), P())), case.variables, case.rows
+
+
+def of_pmap(case):
     split = jax.tree.map(lambda leaf: leaf.reshape(DEVICES, -1, *leaf.shape[1:]), case.rows)
-    values = jax.pmap(case.run, in_axes=(None, 0))(case.variables, split)
-    same(values.reshape(case.plain.shape), case.plain)
+    return jax.pmap(case.run, in_axes=(None, 0)), case.variables, split
 
 
-def check_export(case: Case) -> None:
-    """Lowers for accelerators, without a call to a kernel that only a CPU has."""
+TRANSFORMS = {
+    "jit": of_jit,
+    "vmap": of_vmap,
+    "grad": of_grad,
+    "checkpoint": of_checkpoint,
+    "scan": of_scan,
+    "shard_map": of_shard_map,
+    "pmap": of_pmap,
+}
+
+
+@functools.cache
+def case_of(name: str, method: str, width: int, depth: int) -> Case:
+    return Case(name, method, width, depth)
+
+
+def cells(*sizes):
+    return [
+        pytest.param(name, method, transform, size, id=f"{name}-{method}-{transform}-{size[0]}x{size[1]}")
+        for size in sizes
+        for name in PRESETS
+        for method in METHODS
+        for transform in TRANSFORMS
+        if (name, transform, method) not in IMPOSSIBLE
+    ]
+
+
+@pytest.mark.parametrize(("name", "method", "transform", "size"), cells(SMALL))
+def test_every_cell_is_traced(name, method, transform, size):
+    case = case_of(name, method, *size)
+    run, variables, rows = TRANSFORMS[transform](case)
+    out = jax.tree.leaves(jax.eval_shape(run, variables, rows))[0]
+    event = () if method == "log_prob" else case.density.event_shape
+    assert math.prod(out.shape) == (MEMBERS if transform == "vmap" else 1) * ROWS * math.prod(event)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_at_once_gives_plain_values(name, method):
+    """A scan over rows, rematerialised, differentiated, mapped over an ensemble, on several devices, compiled."""
+    case = case_of(name, method, *SMALL)
+    run, out_specs = by_row(case.run), P(None, "rows")
+    if case.is_differentiable:
+
+        def loss(params, variables, rows):
+            values = by_row(case.run)({**variables, "params": params}, rows)
+            return jnp.sum(jnp.sin(values)), values
+
+        run, out_specs = functools.partial(case.values_and_grads, loss=jax.checkpoint(loss)), (out_specs, P())
+    run = jax.jit(sharded(jax.vmap(run, (0, None)), out_specs))
+    out = run(stacked(case.variables, case.others), case.rows)
+    values = out[0] if case.is_differentiable else out
+    same(values, stacked(case.plain, case.jitted(case.others, case.rows)))
+    if case.is_differentiable:
+        same_slope(jax.tree.map(lambda leaf: leaf[0], out[1]), case)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_lowers_for_accelerators_without_kernels_of_a_cpu(name, method):
+    case = case_of(name, method, *SMALL)
     exported = jax.export.export(case.jitted, platforms=("cuda", "tpu"))(case.variables, case.rows)
     assert exported.platforms == ("cuda", "tpu") and "lapack" not in exported.mlir_module()
 
 
-TRANSFORMS = {
-    "jit": check_jit,
-    "vmap": check_vmap,
-    "grad": check_grad,
-    "checkpoint": check_checkpoint,
-    "scan": check_scan,
-    "shard_map": check_shard_map,
-    "pmap": check_pmap,
-    "export": check_export,
-}
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "method", "transform", "size"), cells(SMALL, LARGE))
+def test_every_cell_gives_plain_values(name, method, transform, size):
+    case = case_of(name, method, *size)
+    run, variables, rows = TRANSFORMS[transform](case)
+    out = (run if transform == "pmap" else jax.jit(run))(variables, rows)
+    values, grads = out if isinstance(out, tuple) else (out, None)
+    if transform == "vmap":
+        same(values, stacked(case.plain, case.jitted(case.others, case.rows)))
+    else:
+        same(values.reshape(case.plain.shape), case.plain)
+    if grads is not None:
+        same_slope(grads, case)
 
 
-def cells(*sizes):
-    for size in sizes:
-        for name in PRESETS:
-            for method in METHODS:
-                for transform in TRANSFORMS:
-                    if (name, transform, method) not in IMPOSSIBLE:
-                        yield pytest.param(name, method, transform, *size, id=f"{name}-{method}-{transform}")
-
-
-@pytest.mark.parametrize(("name", "method", "transform", "width", "depth"), list(cells((4, 2))))
-def test_values_are_the_plain_ones(name, method, transform, width, depth):
-    TRANSFORMS[transform](case_of(name, method, width, depth))
+def test_impossible_cells_are_impossible():
+    for name, transform, method in IMPOSSIBLE:
+        if transform == "grad":
+            run, variables, rows = TRANSFORMS[transform](case_of(name, method, *SMALL))
+            with pytest.raises(TypeError, match="real- or complex-valued|sin requires"):
+                jax.eval_shape(run, variables, rows)
