@@ -4,14 +4,15 @@ import abc
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
-from jflows.bijectors.base import SameShape
+from jflows.bijectors.base import Bijector, SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
@@ -67,7 +68,7 @@ class ActNorm(_Whitening):
     `init` whitens the output of the direction it runs: `method="inverse_and_log_det"` whitens z (the usual case),
     `method="forward_and_log_det"` whitens x. The statistics are taken once, in `init`; `apply` only reads them, so a
     restored checkpoint is never initialised again. A channel that is constant in that batch is centred and keeps scale
-    1, of which `init` warns: its true scale is unknown.
+    1, as its true scale is unknown: `Flow.init` warns of it (`warn_of_constant_channels`).
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.1.
 
@@ -83,18 +84,36 @@ class ActNorm(_Whitening):
 
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
         shift, log_scale = affine.whitening(values)
-        count = jnp.sum(affine.constant_channels(values))
-        jax.debug.callback(functools.partial(_warn_of_constants, self.path, values.shape[-1]), count)
         # x = z exp(-log_scale) - shift: forward whitens x instead of z.
         return (-shift * jnp.exp(log_scale), -log_scale) if forward else (shift, log_scale)
 
 
-def _warn_of_constants(path: tuple[str, ...], channels: int, count: np.ndarray) -> None:
-    """Runs on the host when `init` runs, whether it is compiled or not; the same text is shown once by Python."""
-    if np.any(count):
-        where = "/".join((*path, "ActNorm"))
-        rule = f"{int(np.max(count))} of {channels} channels are constant in the batch that `init` saw"
-        warnings.warn(f"{where}: {rule}; they keep scale 1. Call `init` with more varied data.", stacklevel=1)
+def warn_of_constant_channels(where: str, bijector: Bijector, params: Mapping) -> None:
+    """Warns once if an `ActNorm`, in any part, met channels in `init` that were constant.
+
+    It reads what `init` has returned, so that a compiled `init` stays free of calls to the host, which no compilation
+    cache can hold. Shapes and traced values say nothing, and give no warning.
+
+    Args:
+      where: who warns, such as "Flow.init".
+      bijector: any.
+      params: its "params", right after `init`, one set or stacked ones.
+    """
+    found = [f"{count} of {path}" for path, count in _constant_channels(bijector, params, ())]
+    if found:
+        rule = f"channels are constant in the batch and keep scale 1: {', '.join(found)}"
+        warnings.warn(f"{where}: {rule}. Initialise on more varied data, or leave them out.", stacklevel=3)
+
+
+def _constant_channels(bijector: Bijector, params: Mapping, path: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Paths of `ActNorm`s and how many of their channels were constant; of stacked ones, the most in one step."""
+    log_scale = params.get("log_scale") if isinstance(bijector, ActNorm) else None
+    if isinstance(log_scale, np.ndarray | jax.Array) and not isinstance(log_scale, Tracer):
+        count = int(np.max(np.sum(np.asarray(log_scale) == 0, axis=-1)))
+        if count:
+            yield "/".join((*path, "ActNorm")), count
+    for name, part in bijector.parts():
+        yield from _constant_channels(part, params.get(name, {}), (*path, name))
 
 
 class Standardize(_Whitening):
@@ -103,8 +122,8 @@ class Standardize(_Whitening):
         z = (x - mean) / std = (x + shift) * exp(log_scale)
 
     The usual first step on tables. Its log-det counts, so densities are those of the unscaled data. Statistics of all
-    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in the
-    direction of sampling there are no data, and the map is the identity.
+    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in
+    the direction of sampling there are no data, and the map is the identity.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
@@ -113,23 +132,17 @@ class Standardize(_Whitening):
     Numerics: columns of any scale are whitened; one that is constant is centred and keeps scale 1.
     """
 
-    @nn.compact
-    def use(self, mean, deviation, dtype) -> None:
-        """Sets the statistics; temporary."""
-        self.variable("constants", "shift", lambda: -jnp.asarray(mean, dtype))
-        self.variable("constants", "log_scale", lambda: -jnp.log(jnp.asarray(deviation, dtype)))
-
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value
 
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
         return (jnp.zeros(values.shape[-1:], values.dtype),) * 2 if forward else affine.whitening(values)
 
-    def use(self, mean: np.ndarray, deviation: np.ndarray, dtype) -> None:
+    def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Takes these statistics instead of those of the first batch; called in `init` before any data pass.
 
         Args:
-          mean: of each channel, float64 on the host.
+          mean: of each channel.
           deviation: likewise; where it is 0 up to rounding, the scale stays 1.
           dtype: of the constants, that of the data.
         Shapes:

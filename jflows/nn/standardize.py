@@ -13,7 +13,7 @@ from jflows.typing import Array
 
 
 class StandardizeContext(nn.Module):
-    """Subtracts the mean of every feature of the context and divides by its deviation: the `embed` of a `Flow`, or before.
+    """Subtracts the mean of each feature of the context and divides by its deviation: an `embed` of a `Flow`.
 
         y = (context - mean) * scale,   scale = 1 / deviation
 
@@ -40,11 +40,11 @@ class StandardizeContext(nn.Module):
             raise InvalidValueError("StandardizeContext", "context", rule, got)
         return (context - mean) * scale
 
-    def use(self, mean: np.ndarray, deviation: np.ndarray, dtype) -> None:
+    def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Takes these statistics instead of those of the first batch; called in `init` before any context.
 
         Args:
-          mean: of each feature, float64 on the host.
+          mean: of each feature.
           deviation: likewise; where it is 0 up to rounding, the scale stays 1.
           dtype: of the constants, that of the contexts.
         Shapes:

@@ -7,6 +7,7 @@ scale here is stated with its interval, and why the default is bounded away from
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jflows.errors import InvalidValueError
 from jflows.typing import Array
@@ -39,8 +40,9 @@ def bounded_log_scale(raw: Array, kind: str, max_log_scale: float) -> Array:
 def whitening(x: Array) -> tuple[Array, Array]:
     """Per-channel `(shift, log_scale)` for which (x + shift) * exp(log_scale) has mean 0 and deviation 1.
 
-    A constant channel is centred and keeps scale 1. It is one whose deviation is within `CONSTANT_ULPS` units of
-    rounding of its largest element: no absolute number is too small, as the unit of a column is arbitrary.
+    A constant channel is centred and keeps scale 1: its log_scale is 0, which that of no other channel is. Constant is
+    a channel whose deviation is within `CONSTANT_ULPS` units of rounding of its largest element: no absolute number is
+    too small, as the unit of a column is arbitrary.
 
     Shapes:
       x: [..., channels] -> [channels], [channels].
@@ -48,8 +50,7 @@ def whitening(x: Array) -> tuple[Array, Array]:
       mean. NaN stays NaN.
     """
     mean, deviation = _moments(x)
-    log_scale = -jnp.log(jnp.where(constant_channels(x), 1, deviation))
-    return -mean.astype(x.dtype), log_scale.astype(x.dtype)
+    return -mean.astype(x.dtype), _negative_log(deviation, constant_channels(x)).astype(x.dtype)
 
 
 def constant_channels(x: Array) -> Array:
@@ -59,8 +60,8 @@ def constant_channels(x: Array) -> Array:
     return _moments(x)[1] <= jnp.maximum(CONSTANT_ULPS * float(limits.eps) * largest, float(limits.tiny))
 
 
-def whitening_by(mean: np.ndarray, deviation: np.ndarray, dtype) -> tuple[Array, Array]:
-    """`whitening` from statistics that are known, in float64 on the host: constants of `dtype`.
+def whitening_by(mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> tuple[Array, Array]:
+    """`whitening` from statistics that are known: constants of `dtype`.
 
     Here a channel is constant if its deviation is within `CONSTANT_ULPS` units of rounding, in `dtype`, of its mean.
 
@@ -69,12 +70,20 @@ def whitening_by(mean: np.ndarray, deviation: np.ndarray, dtype) -> tuple[Array,
     """
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     limits = jnp.finfo(dtype)
-    constant = deviation <= np.maximum(CONSTANT_ULPS * float(limits.eps) * np.abs(mean), float(limits.tiny))
-    return jnp.asarray(-mean, dtype), jnp.asarray(-np.log(np.where(constant, 1, deviation)), dtype)
+    mean, deviation = jnp.asarray(mean), jnp.asarray(deviation)
+    constant = deviation <= jnp.maximum(CONSTANT_ULPS * float(limits.eps) * jnp.abs(mean), float(limits.tiny))
+    return -mean.astype(dtype), _negative_log(deviation, constant).astype(dtype)
 
 
-def check_statistics(where: str, mean: np.ndarray, deviation: np.ndarray) -> None:
-    """Refuses statistics that `whitening_by` cannot use.
+def _negative_log(deviation: Array, constant: Array) -> Array:
+    """-log of the deviation; exactly 0 for constant channels, and for them alone: so they are known afterwards."""
+    log_scale = -jnp.log(jnp.where(constant, 1, deviation))
+    # The smallest normal number changes nothing: its exponential is 1.
+    return jnp.where(~constant & (log_scale == 0), float(jnp.finfo(log_scale.dtype).tiny), log_scale)
+
+
+def check_statistics(where: str, mean: Array | np.ndarray, deviation: Array | np.ndarray) -> None:
+    """Refuses statistics that `whitening_by` cannot use; of traced ones only the shapes are known.
 
     Raises:
       InvalidValueError: if they are not vectors of one size, not finite, or a deviation is negative.
@@ -82,6 +91,8 @@ def check_statistics(where: str, mean: np.ndarray, deviation: np.ndarray) -> Non
     shapes = np.shape(mean), np.shape(deviation)
     if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
         raise InvalidValueError(where, ("mean", "deviation"), "must both be [channels]", f"{shapes[0]} and {shapes[1]}")
+    if isinstance(mean, Tracer) or isinstance(deviation, Tracer):
+        return
     if not np.all(np.isfinite(mean)):
         raise InvalidValueError(where, "mean", "must be finite", mean)
     if not np.all(np.isfinite(deviation)) or np.any(np.less(deviation, 0)):

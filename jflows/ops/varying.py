@@ -18,10 +18,10 @@ from jflows.typing import Array, PyTree
 
 def varying_axes(value: Any) -> frozenset[str]:
     """The mesh axes of an enclosing `shard_map` over which an array, or its `ShapeDtypeStruct`, varies."""
-    kind = value if isinstance(value, jax.ShapeDtypeStruct) else jax.typeof(value)
+    kind: Any = value if isinstance(value, jax.ShapeDtypeStruct) else jax.typeof(value)
     if hasattr(kind, "vma"):  # JAX renamed it in 0.10
         return frozenset(kind.vma or ())
-    manual: Any = kind.manual_axis_type
+    manual = kind.manual_axis_type
     return frozenset() if manual is None else frozenset(manual.varying)
 
 
