@@ -14,7 +14,7 @@ import jflows
 from jflows import bijectors as b
 from jflows import nn
 from jflows.distributions import StandardNormal
-from jflows.flows import vectors
+from jflows.flows import presets
 from jflows.flows.density import Density
 from jflows.typing import Array
 
@@ -42,14 +42,14 @@ def mixture(width: int, depth: int) -> Density:
 
 PRESETS: Mapping[str, Build] = {
     "nice": vector(jflows.nice),
-    "realnvp": vector(jflows.realnvp, norm="actnorm", standardize=True),
+    "realnvp": vector(jflows.realnvp, norm="actnorm"),
     "realnvp_invertible": vector(jflows.realnvp, permutation="linear", backprop="invertible"),
-    "maf": vector(jflows.maf, base="mixture", num_components=2),
+    "maf": vector(jflows.maf),
     "iaf": vector(jflows.iaf),
     "nsf_coupling": vector(jflows.nsf_coupling, num_bins=3),
     "nsf_autoregressive": vector(jflows.nsf_autoregressive, num_bins=3),
     "made": lambda width, depth: jflows.made((DIM,), depth, (width,), activation="tanh"),
-    "normal": lambda width, depth: vectors.normal((DIM,)),
+    "normal": lambda width, depth: presets.normal((DIM,)),
     "glow": glow(),
     "glow_remat": glow(backprop="remat"),
     "glow_invertible": glow(backprop="invertible"),

@@ -25,14 +25,14 @@ def varying_axes(value: Any) -> frozenset[str]:
     return frozenset() if manual is None else frozenset(manual.varying)
 
 
-def vary_alike(*arrays: Array) -> list[Array]:
-    """Casts arrays to vary over the same mesh axes, as JAX's own operations do before they bind.
+def vary_alike(*values: PyTree) -> list[Any]:
+    """Casts all arrays of some pytrees to vary over the same mesh axes, as JAX's own operations do before they bind.
 
     The transpose of that cast is the sum over devices: without it the gradient of a replicated kernel would be the
     local one.
     """
-    union = frozenset().union(*map(varying_axes, arrays))
-    return [_cast(array, union) for array in arrays]
+    union = frozenset().union(*map(varying_axes, jax.tree.leaves(values)))
+    return [jax.tree.map(lambda leaf: _cast(leaf, union), tree) for tree in values]
 
 
 def as_carried(body: Callable[[PyTree], PyTree], init: PyTree) -> PyTree:
