@@ -406,6 +406,7 @@ class MixtureOfFlows(Checked, Density):
     def features(self, x: Array) -> Array:
         """What the encoder sees: pixels around 0; a flat event unless it takes images."""
         assert self.encoder is not None
+        x = jnp.asarray(x)
         if self.dequantize is not None:
             centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
             x = (x + centre) / 2**self.dequantize.num_bits - 0.5

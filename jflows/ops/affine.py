@@ -50,7 +50,7 @@ def whitening(x: Array) -> tuple[Array, Array]:
       mean. NaN stays NaN.
     """
     mean, deviation = _moments(x)
-    return -mean.astype(x.dtype), _negative_log(deviation, constant_channels(x)).astype(x.dtype)
+    return -mean.astype(x.dtype), _negative_log(deviation, constant_channels(x), x.dtype)
 
 
 def constant_channels(x: Array) -> Array:
@@ -72,14 +72,14 @@ def whitening_by(mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype)
     limits = jnp.finfo(dtype)
     mean, deviation = jnp.asarray(mean), jnp.asarray(deviation)
     constant = deviation <= jnp.maximum(CONSTANT_ULPS * float(limits.eps) * jnp.abs(mean), float(limits.tiny))
-    return -mean.astype(dtype), _negative_log(deviation, constant).astype(dtype)
+    return -mean.astype(dtype), _negative_log(deviation, constant, dtype)
 
 
-def _negative_log(deviation: Array, constant: Array) -> Array:
+def _negative_log(deviation: Array, constant: Array, dtype) -> Array:
     """-log of the deviation; exactly 0 for constant channels, and for them alone: so they are known afterwards."""
-    log_scale = -jnp.log(jnp.where(constant, 1, deviation))
+    log_scale = -jnp.log(jnp.where(constant, 1, deviation)).astype(dtype)
     # The smallest normal number changes nothing: its exponential is 1.
-    return jnp.where(~constant & (log_scale == 0), float(jnp.finfo(log_scale.dtype).tiny), log_scale)
+    return jnp.where(~constant & (log_scale == 0), jnp.finfo(dtype).tiny, log_scale).astype(dtype)
 
 
 def check_statistics(where: str, mean: Array | np.ndarray, deviation: Array | np.ndarray) -> None:
