@@ -17,7 +17,7 @@ from jflows.flows.checks import check_sample_shape, check_temperature
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_init import init_mixture
+from jflows.flows.mixture_init import init_mixture, warn_of_constants
 from jflows.flows.mixture_parts import (
     check_assignment,
     check_labels,
@@ -161,7 +161,9 @@ class MixtureOfFlows(Checked, Density):
         check_key("MixtureOfFlows.init", key)
         check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
         check_assignment("MixtureOfFlows.init", assignment, len(x), self.num_components)
-        return init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
+        variables = init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
+        warn_of_constants(self, variables)
+        return variables
 
     def log_weights(self, variables: Variables) -> Array:
         """log w_k: [K]."""
@@ -392,6 +394,7 @@ class MixtureOfFlows(Checked, Density):
     def features(self, x: Array) -> Array:
         """What the encoder sees: pixels around 0; a flat event unless it takes images."""
         assert self.encoder is not None
+        x = jnp.asarray(x)
         if self.dequantize is not None:
             centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
             x = (x + centre) / 2**self.dequantize.num_bits - 0.5
