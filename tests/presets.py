@@ -55,7 +55,7 @@ PRESETS: Mapping[str, Build] = {
     "glow_invertible": glow(backprop="invertible"),
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
     "vmonf": mixture,
-    "flow_gmm": lambda width, depth: jflows.flow_gmm(vector(jflows.realnvp)(width, depth), 2),
+    "flow_gmm": lambda width, depth: jflows.flow_gmm((DIM,), 2, functools.partial(jflows.realnvp, num_layers=depth)),
     "residual": by_hand(lambda width: b.Residual(nn.LipschitzMLP((width,), coefficient=0.5))),
     "planar": by_hand(lambda width: b.Planar()),
 }
