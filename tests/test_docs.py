@@ -1,18 +1,22 @@
-"""The tables of docs/bijectors.md name everything that can be used, and nothing else."""
+"""Pages name what there is and nothing else: tables of classes, options of presets, every dotted name."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+import jflows
 import jflows.bijectors
 import jflows.distributions
 import jflows.flows
 import jflows.nn
+from jflows.flows.presets.table import presets_table
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "bijectors.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "bijectors.md").read_text()
 NAMED = set(re.findall(r"`(?:jflows\.\w+\.)?([A-Z]\w+)", TEXT))
-ABSTRACT = {"Bijector", "InnerMap", "Base", "StandardBase", "Dequantize", "LinearMap"}
+ABSTRACT = {"Bijector", "SameShape", "InnerMap", "Base", "StandardBase", "Dequantize", "LinearMap"}
 INTERNAL = {"ContextTerm", "WeightNormConv"}  # parts of the networks
 
 
@@ -28,3 +32,50 @@ def test_the_tables_name_nothing_that_is_not_there():
     known = {name for package in packages for name in package.__all__}
     unknown = NAMED - known
     assert not unknown, f"docs/bijectors.md names {sorted(unknown)}"
+
+
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), ROOT / "experiments/README.md"]
+)
+NAME = re.compile(r"(?<![\w/.])jflows(?:\.[A-Za-z_]\w*)+")
+
+
+def found(dotted: str) -> bool:
+    """Whether a dotted name leads to something: attributes, or modules to import."""
+    value = jflows
+    for depth, part in enumerate(parts := dotted.split(".")[1:], start=1):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            try:
+                value = importlib.import_module(".".join(["jflows", *parts[:depth]]))
+            except ImportError:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_on_a_page_exists(page):
+    text = page.read_text()
+    made_there = {path.replace("/", ".") for path in re.findall(r"\*\*`(jflows/[\w/]+)\.py`\*\*", text)}
+    names = {name for name in NAME.findall(text) if not name.endswith((".py", ".md"))} - made_there
+    missing = sorted(name for name in names if not found(name))
+    assert not missing, f"{page.name} names {missing}"
+
+
+def test_a_name_that_does_not_exist_would_be_noticed():
+    assert found("jflows.eval.interpolate") and found("jflows.interop.from_distrax")
+    assert not found("jflows.eval.interpolat") and not found("jflows.nowhere.at_all")
+
+
+def test_the_page_of_presets_is_that_of_their_declarations():
+    page = (ROOT / "docs" / "presets.md").read_text()
+    assert page == presets_table(), "run `python -m jflows.flows.presets.table > docs/presets.md`"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name
+)
+def test_python_on_a_page_is_python(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        compile(block, page.name, "exec")

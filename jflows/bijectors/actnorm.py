@@ -1,13 +1,18 @@
 """A scale and a shift per channel, set from the first batch: learned on (`ActNorm`) or fixed (`Standardize`)."""
 
 import abc
+import functools
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
-from jflows.bijectors.base import SameShape
+from jflows.bijectors.base import Bijector, SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
@@ -24,16 +29,22 @@ class _Whitening(SameShape):
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         """The variable of this name, created by `init`."""
 
+    @abc.abstractmethod
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        """Shift and log-scale from the first batch; `forward` if that is z."""
+
     @nn.compact
+    def _stored_or(self, first: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
+        """Shift and log-scale as stored, and first of all those of `first`."""
+        first = functools.cache(first)
+        return self._stored("shift", lambda: first()[0]), self._stored("log_scale", lambda: first()[1])
+
     def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        if self.is_initializing():
-            shift, log_scale = affine.whitening(values)
-            if forward:  # x = z exp(-log_scale) - shift: whiten x instead of z
-                shift, log_scale = -shift * jnp.exp(log_scale), -log_scale
-        else:
-            shift = log_scale = jnp.zeros(values.shape[-1:], values.dtype)  # shapes only, for Linen's check
-        stored = (self._stored("shift", lambda: shift), self._stored("log_scale", lambda: log_scale))
-        return check_channels(self, values.shape[-1], stored[0]), stored[1]
+        channels = values.shape[-1:]
+        zeros = lambda: (jnp.zeros(channels, values.dtype),) * 2  # shapes only, for Linen's check
+        first = functools.partial(self._first, values, forward) if self.is_initializing() else zeros
+        shift, log_scale = self._stored_or(first)
+        return check_channels(self, values.shape[-1], shift), log_scale
 
     def _log_det(self, values: Array, log_scale: Array) -> Array:
         positions = math.prod(values.shape[-self.event_ndims : -1])
@@ -56,7 +67,8 @@ class ActNorm(_Whitening):
 
     `init` whitens the output of the direction it runs: `method="inverse_and_log_det"` whitens z (the usual case),
     `method="forward_and_log_det"` whitens x. The statistics are taken once, in `init`; `apply` only reads them, so a
-    restored checkpoint is never initialised again.
+    restored checkpoint is never initialised again. A channel that is constant in that batch is centred and keeps scale
+    1, as its true scale is unknown: `Flow.init` warns of it (`warn_of_constant_channels`).
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.1.
 
@@ -70,26 +82,73 @@ class ActNorm(_Whitening):
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.param(name, lambda _: init())
 
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        shift, log_scale = affine.whitening(values)
+        # x = z exp(-log_scale) - shift: forward whitens x instead of z.
+        return (-shift * jnp.exp(log_scale), -log_scale) if forward else (shift, log_scale)
+
+
+def warn_of_constant_channels(where: str, bijector: Bijector, params: Mapping) -> None:
+    """Warns once if an `ActNorm`, in any part, met channels in `init` that were constant.
+
+    It reads what `init` has returned, so that a compiled `init` stays free of calls to the host, which no compilation
+    cache can hold. Shapes and traced values say nothing, and give no warning.
+
+    Args:
+      where: who warns, such as "Flow.init".
+      bijector: any.
+      params: its "params", right after `init`, one set or stacked ones.
+    """
+    found = [f"{count} of {path}" for path, count in _constant_channels(bijector, params, ())]
+    if found:
+        rule = f"channels are constant in the batch and keep scale 1: {', '.join(found)}"
+        warnings.warn(f"{where}: {rule}. Initialise on more varied data, or leave them out.", stacklevel=3)
+
+
+def _constant_channels(bijector: Bijector, params: Mapping, path: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Paths of `ActNorm`s and how many of their channels were constant; of stacked ones, the most in one step."""
+    log_scale = params.get("log_scale") if isinstance(bijector, ActNorm) else None
+    if isinstance(log_scale, np.ndarray | jax.Array) and not isinstance(log_scale, Tracer):
+        count = int(np.max(np.sum(np.asarray(log_scale) == 0, axis=-1)))
+        if count:
+            yield "/".join((*path, "ActNorm")), count
+    for name, part in bijector.parts():
+        yield from _constant_channels(part, params.get(name, {}), (*path, name))
+
 
 class Standardize(_Whitening):
     """`ActNorm` whose statistics stay those of the data that `init` saw: they are `constants`, never trained.
 
         z = (x - mean) / std = (x + shift) * exp(log_scale)
 
-    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data.
+    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data. Statistics of all
+    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in
+    the direction of sampling there are no data, and the map is the identity.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: shift [channels], log_scale [channels].
-    Numerics: a constant column is scaled by 1e6, not by infinity.
+    Numerics: columns of any scale are whitened; one that is constant is centred and keeps scale 1.
     """
-
-    @nn.compact
-    def use(self, mean, deviation, dtype) -> None:
-        """Sets the statistics; temporary."""
-        self.variable("constants", "shift", lambda: -jnp.asarray(mean, dtype))
-        self.variable("constants", "log_scale", lambda: -jnp.log(jnp.asarray(deviation, dtype)))
 
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value
+
+    def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
+        return (jnp.zeros(values.shape[-1:], values.dtype),) * 2 if forward else affine.whitening(values)
+
+    def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
+        """Takes these statistics instead of those of the first batch; called in `init` before any data pass.
+
+        Args:
+          mean: of each channel.
+          deviation: likewise; where it is 0 up to rounding, the scale stays 1.
+          dtype: of the constants, that of the data.
+        Shapes:
+          mean, deviation: [channels].
+        Raises:
+          InvalidValueError: if they differ in shape, or are not finite, or a deviation is negative.
+        """
+        affine.check_statistics("Standardize.use", mean, deviation)
+        self._stored_or(functools.partial(affine.whitening_by, mean, deviation, dtype))

@@ -16,6 +16,7 @@ from jflows.errors import InvalidValueError, kind_of
 from jflows.modules import Network, check_conditioner
 from jflows.ops.numerics import sum_event
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
+from jflows.ops.varying import vary_alike
 from jflows.options import Option, Positive
 from jflows.typing import Array, Variables
 
@@ -96,7 +97,9 @@ class MaskedAutoregressive(SameShape):
         if self.is_initializing():
             self._inverse_and_log_det(z, context)  # creates the parameters
         (conditioner, of_conditioner), (inner, of_inner) = self.conditioner.unbind(), self.inner.unbind()
-        maps, variables = _Maps(conditioner, inner), (of_conditioner, of_inner)
+        maps = _Maps(conditioner, inner)
+        # Once, here: JAX cannot lower the cast of a replicated weight inside a linear solve that it transposes.
+        variables, z, context = vary_alike((of_conditioner, of_inner), z, context)
         if self._incremental:
             x = _solve_in_order(maps, variables, z, context)
         else:

@@ -7,9 +7,10 @@ Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
 import abc
 import contextvars
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.experimental import checkify
 
@@ -146,6 +147,7 @@ class Bijector(Module, abc.ABC):
             another size than at `init`, or the context is left out or added since.
         """
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
+        z, context = _as_jax(z), _as_jax(context)
         with as_initialised(self, "z", z, context, x_event_shape, len(batch_shape)):
             x, log_det = self._forward_and_log_det(z, context)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
@@ -162,6 +164,7 @@ class Bijector(Module, abc.ABC):
           InvalidValueError: as `forward_and_log_det`, with x for z.
         """
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
+        x, context = _as_jax(x), _as_jax(context)
         with as_initialised(self, "x", x, context, x.shape[len(batch_shape) :], len(batch_shape)):
             z, log_det = self._inverse_and_log_det(x, context)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
@@ -227,6 +230,11 @@ class Bijector(Module, abc.ABC):
             checkify.check(finite, f"{'/'.join((*self.path, type(self).__name__))}.{hook[1:]}")
         report_largest(self, "max_abs", value)
         return value, log_det
+
+
+def _as_jax(value: Any) -> Any:
+    """NumPy's arrays as JAX's: without x64 a layer would ask for float64 parameters, and JAX would warn."""
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
 
 
 def report_largest(module: nn.Module, name: str, values: Array) -> None:

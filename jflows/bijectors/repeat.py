@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jflows.bijectors.base import Bijector, Part, SameShape
 from jflows.bijectors.initialised import variables_known
 from jflows.errors import InvalidValueError
+from jflows.ops import varying
 from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 
@@ -114,7 +114,7 @@ class Repeat(SameShape):
             return values, values
 
         per_step = (self._stacked(), steps.indices())
-        stacked = lax.scan(body, values, per_step, reverse=direction == "inverse")[1]
+        stacked = varying.scan(body, values, per_step, reverse=direction == "inverse")[1]
         found = [stacked[index] for index in range(self.num_layers)]  # stored in the order of `forward`
         return found if direction == "forward" else found[::-1]
 
@@ -176,7 +176,7 @@ class _Steps:
             return values, variables
 
         step_keys = jax.random.split(key, self.num_layers)
-        return lax.scan(body, values, (step_keys, self.indices()), reverse=self.reverse)[1]
+        return varying.scan(body, values, (step_keys, self.indices()), reverse=self.reverse)[1]
 
     def indices(self) -> Array:
         return jnp.arange(self.num_layers)
@@ -187,7 +187,7 @@ class _Steps:
             return self.apply(self.method, step_variables, context, keys, index, values)
 
         body = jax.checkpoint(body, prevent_cse=False) if remat else body
-        values, log_dets = lax.scan(body, values, (variables, self.indices() + offset), reverse=self.reverse)
+        values, log_dets = varying.scan(body, values, (variables, self.indices() + offset), reverse=self.reverse)
         return values, jnp.sum(log_dets, axis=0)
 
     def run_and_update(self, variables, context, keys, values, mutable):
@@ -200,7 +200,7 @@ class _Steps:
             )
             return values, (log_det, updates)
 
-        values, (log_dets, updates) = lax.scan(body, values, (variables, self.indices()), reverse=self.reverse)
+        values, (log_dets, updates) = varying.scan(body, values, (variables, self.indices()), reverse=self.reverse)
         return values, jnp.sum(log_dets, axis=0), updates
 
 
@@ -217,7 +217,7 @@ def _anchored(steps: _Steps, anchor_every: int, variables, context, keys, values
         return _invertible_scan(chunk, chunk_variables, context, keys, offset, values)
 
     offsets = jnp.arange(num_chunks) * anchor_every
-    values, log_dets = lax.scan(body, values, (variables, offsets), reverse=steps.reverse)
+    values, log_dets = varying.scan(body, values, (variables, offsets), reverse=steps.reverse)
     return values, jnp.sum(log_dets, axis=0)
 
 
@@ -255,7 +255,7 @@ def _invertible_scan_bwd(steps: _Steps, residuals, cotangents):
     zero_context = jax.tree.map(jnp.zeros_like, context)
     carry = (outputs, g_outputs, zero_context)
     per_step = (inexact, rest, steps.indices() + offset)
-    (_, g_values, g_context), g_inexact = lax.scan(body, carry, per_step, reverse=not steps.reverse)
+    (_, g_values, g_context), g_inexact = varying.scan(body, carry, per_step, reverse=not steps.reverse)
     g_variables = merge(g_inexact, [_zero_cotangent(leaf) for leaf in rest])
     g_context = jax.tree.map(lambda g, c: g if _is_inexact(c) else _zero_cotangent(c), g_context, context)
     return g_variables, g_context, jax.tree.map(_zero_cotangent, keys), _zero_cotangent(offset), g_values
@@ -264,13 +264,16 @@ def _invertible_scan_bwd(steps: _Steps, residuals, cotangents):
 _invertible_scan.defvjp(_invertible_scan_fwd, _invertible_scan_bwd)
 
 
-def _is_inexact(leaf: Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+def _is_inexact(leaf) -> bool:
+    return jnp.issubdtype(jax.typeof(leaf).dtype, jnp.inexact)
 
 
-def _zero_cotangent(leaf: Array):
-    """JAX's cotangent of an integer, boolean or key argument: zeros of the empty dtype float0."""
-    return np.zeros(leaf.shape, jax.dtypes.float0)
+def _zero_cotangent(leaf):
+    """JAX's cotangent of an integer, boolean or key argument: zeros of the empty dtype float0.
+
+    Under `jax.checkpoint` residuals that are constants, such as an offset of 0, come as Python numbers.
+    """
+    return np.zeros(jnp.shape(leaf), jax.dtypes.float0)
 
 
 def _add_cotangents(total: Array, cotangent) -> Array:

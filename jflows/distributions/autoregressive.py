@@ -94,7 +94,7 @@ class AutoregressiveMixture(Base):
         shape = (3 * self.num_components, like.shape[-1])
         if self.is_initializing() and rows is not None and len(rows) >= 2 * self.num_components > 2:
             return self.param("start", lambda _: self._conditionals.fit(rows))
-        return self.param("start", lambda _: jnp.zeros(shape, like.dtype))
+        return self.param("start", lambda _: jnp.zeros(shape, jnp.result_type(like)))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Coordinate by coordinate, mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
-from jflows.ops.affine import MIN_STD
+from jflows.ops.affine import constant_channels
 from jflows.ops.clustering import kmeans
 from jflows.ops.numerics import sum_event
 from jflows.options import Count
@@ -84,4 +84,4 @@ def _fit(key: Key, rows: Array, num_components: int) -> tuple[Array, Array, Arra
     sizes = members.sum(axis=0)
     scatter = jnp.matmul(members.T, (rows - centres[cluster]) ** 2, precision="highest")
     variance = (scatter + jnp.var(rows, axis=0)) / (sizes[:, None] + 1)
-    return jnp.log(sizes + 1), centres, jnp.log(jnp.maximum(jnp.sqrt(variance), MIN_STD))
+    return jnp.log(sizes + 1), centres, jnp.log(jnp.where(constant_channels(rows), 1, jnp.sqrt(variance)))

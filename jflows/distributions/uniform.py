@@ -46,7 +46,7 @@ class Uniform(Base):
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """-> [*batch], nats."""
         outside = jnp.where(jnp.isnan(z), z, -jnp.inf)
-        inside = jnp.asarray(-math.log(self.high - self.low), z.dtype)
+        inside = jnp.asarray(-math.log(self.high - self.low), jnp.result_type(z))
         values = jnp.where((self.low <= z) & (z <= self.high), inside, outside)
         return sum_event(values, len(self.event_shape))
 

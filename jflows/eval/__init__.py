@@ -12,6 +12,7 @@ from jflows.eval.clusters import (
 )
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
+from jflows.eval.latent import interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.mixture_report import MixtureReport, mixture_report
 from jflows.eval.plane import Panel, flows_figure, plane_page
@@ -33,9 +34,11 @@ __all__ = [
     "flows_figure",
     "gaussian_baseline",
     "importance_sample",
+    "interpolate",
     "layer_names",
     "layerwise",
     "mixture_report",
     "pareto_k",
     "plane_page",
+    "reconstruct",
 ]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale
+from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
@@ -159,7 +160,9 @@ class Flow(Checked, Density):
         sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
         batch_shape = sample_shape if x is None else self.check_x(x)
         self.check_context(context, batch_shape)
-        return _init(self, key, x, context, statistics, batch_shape)
+        variables = _init(self, key, x, context, statistics, batch_shape)
+        warn_of_constant_channels("Flow.init", self.bijector, variables.get("params", {}).get("bijector", {}))
+        return variables
 
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
         """log density of x in nats.

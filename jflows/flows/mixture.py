@@ -17,12 +17,13 @@ from jflows.flows.checks import check_sample_shape, check_temperature
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_init import init_mixture
+from jflows.flows.mixture_init import init_mixture, warn_of_constants
 from jflows.flows.mixture_parts import (
     check_assignment,
     check_labels,
     check_parts,
     check_weights,
+    components_of,
     exact_sum,
     join,
     over_components,
@@ -88,9 +89,8 @@ class MixtureOfFlows(Checked, Density):
 
     def __repr__(self) -> str:
         """One line; `mixture.summary()` is the whole table."""
-        parts = [f"{self.num_components} x {self.components[0]!r}"]
-        if len(self.components) > 1:
-            parts = [repr(flow) for flow in self.components]
+        copies = f"{self.num_components} x " if len(self.components) == 1 else ""
+        parts = [f"{copies}{flow!r}" for flow in self.components]
         parts += [] if self.encoder is None else [f"encoder {type(self.encoder).__name__}"]
         parts += [] if self.trunk is None else [f"trunk {self.trunk!r}"]
         return f"MixtureOfFlows({', '.join(parts)})"
@@ -161,7 +161,9 @@ class MixtureOfFlows(Checked, Density):
         check_key("MixtureOfFlows.init", key)
         check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
         check_assignment("MixtureOfFlows.init", assignment, len(x), self.num_components)
-        return init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
+        variables = init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
+        warn_of_constants(self, variables)
+        return variables
 
     def log_weights(self, variables: Variables) -> Array:
         """log w_k: [K]."""
@@ -333,19 +335,7 @@ class MixtureOfFlows(Checked, Density):
 
     def _components_of(self, variables: Variables) -> Variables:
         """The variables of the components, stacked or one entry for each."""
-        own = part(variables, "components")
-        leaves = jax.tree.leaves(own)
-        if len(self.components) == 1 and (
-            not leaves or any(jnp.shape(leaf)[:1] != (self.num_components,) for leaf in leaves)
-        ):
-            rule = f"must be those of {self.num_components} components, as init gives them"
-            got = (
-                f"an array of shape {jnp.shape(leaves[0])} among those of the components"
-                if leaves
-                else "none of components"
-            )
-            raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
-        return own
+        return components_of(self.components, self.num_components, variables)
 
     @property
     def _front(self) -> Flow:
@@ -404,6 +394,7 @@ class MixtureOfFlows(Checked, Density):
     def features(self, x: Array) -> Array:
         """What the encoder sees: pixels around 0; a flat event unless it takes images."""
         assert self.encoder is not None
+        x = jnp.asarray(x)
         if self.dequantize is not None:
             centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
             x = (x + centre) / 2**self.dequantize.num_bits - 0.5

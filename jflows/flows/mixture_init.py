@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.data.reading import Statistics
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_parts import join, over_components
+from jflows.flows.mixture_parts import join, over_components, part
 from jflows.ops.clustering import kmeans
 from jflows.typing import Array, Key, Variables
 
@@ -56,6 +57,18 @@ def init_mixture(
     if mixture.weights == "learned":
         variables["params"]["log_weights"] = jnp.zeros(num_components)
     return variables
+
+
+def warn_of_constants(mixture: "MixtureOfFlows", variables: Variables) -> None:
+    """As `Flow.init` warns, of trunk and components."""
+    own, components = part(variables, "components"), mixture.components
+    flows = [] if mixture.trunk is None else [(mixture.trunk, part(variables, "trunk"))]
+    flows += (
+        [(components[0], own)] if len(components) == 1 else [(c, part(own, str(k))) for k, c in enumerate(components)]
+    )
+    for flow, of_flow in flows:
+        params = of_flow.get("params", {}).get("bijector", {})
+        warn_of_constant_channels("MixtureOfFlows.init", flow.bijector, params)
 
 
 def _rows_of_clusters(key: Key, assignment: Array, num_components: int) -> Array:

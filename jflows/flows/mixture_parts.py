@@ -118,3 +118,19 @@ def check_weights(weights: str | tuple[float, ...], num_components: int) -> None
         rule = f"must be {num_components} positive numbers that sum to one, or 'uniform' or 'learned'"
         got = f"{weights} with sum {sum(weights):.6g}"
         raise InvalidValueError("MixtureOfFlows", "weights", rule, got)
+
+
+def components_of(components: tuple[Flow, ...], num_components: int, variables: Variables) -> Variables:
+    """The variables of the components out of those of the mixture: stacked, or one entry for each.
+
+    Raises:
+      InvalidValueError: if they are stacked for another number of components, or there are none.
+    """
+    own = part(variables, "components")
+    leaves = jax.tree.leaves(own)
+    stacked = len(components) == 1
+    if stacked and (not leaves or any(jnp.shape(leaf)[:1] != (num_components,) for leaf in leaves)):
+        rule = f"must be those of {num_components} components, as init gives them"
+        got = f"an array of shape {jnp.shape(leaves[0])} among those of the components" if leaves else "none"
+        raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
+    return own

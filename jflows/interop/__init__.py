@@ -1,1 +1,17 @@
-"""Bridges to other libraries, one module each. A module imports its library; `import jflows` imports none of them."""
+"""Bridges to other libraries, one module each; a library is imported when one of these names is first used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jflows.interop.distrax import as_distrax, as_distrax_bijector, from_distrax
+
+__all__ = ["as_distrax", "as_distrax_bijector", "from_distrax"]
+
+_HOME = dict.fromkeys(__all__, "jflows.interop.distrax")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jflows.interop' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -36,7 +36,7 @@ class ZeroConv(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        zeros, dtype = nn.initializers.zeros, x.dtype
+        zeros, dtype = nn.initializers.zeros, jnp.result_type(x)
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], num_features)
         kernel = self.param("kernel", zeros, shape, dtype)
         bias = self.param("bias", zeros, (num_features,), dtype)
@@ -86,7 +86,7 @@ class ConvNet(Module):
         return ZeroConv(self.kernel_size, name="conv_out")(h, num_features)
 
     def _hidden(self, name: str, x: Array, kernel_size: int, context: Array | None) -> Array:
-        normal, dtype = nn.initializers.normal(KERNEL_STD), x.dtype
+        normal, dtype = nn.initializers.normal(KERNEL_STD), jnp.result_type(x)
         shape = (kernel_size, kernel_size, x.shape[-1], self.width)
         kernel = self.param(f"{name}_kernel", normal, shape, dtype)
         if self.norm == "actnorm":

@@ -57,7 +57,7 @@ class ContextEmbed(Module):
     @nn.compact
     def __call__(self, context: Array) -> Array:
         """Context vectors -> embedded vectors of the same dtype."""
-        dtype = context.dtype
+        dtype = jnp.result_type(context)
         if not jnp.issubdtype(dtype, jnp.floating):
             rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
             raise InvalidTypeError("ContextEmbed", "context", rule, f"{dtype}", fix)

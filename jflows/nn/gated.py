@@ -42,5 +42,5 @@ class Gated(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        gate = self.param("gate", nn.initializers.zeros, (num_features,), x.dtype)
+        gate = self.param("gate", nn.initializers.zeros, (num_features,), jnp.result_type(x))
         return gate * jnp.asarray(self.network(x, num_features, context))

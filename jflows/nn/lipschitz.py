@@ -32,7 +32,7 @@ class LipSwish(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        sharpness = self.param("sharpness", nn.initializers.constant(SWISH_START), (), x.dtype)
+        sharpness = self.param("sharpness", nn.initializers.constant(SWISH_START), (), jnp.result_type(x))
         return x * jax.nn.sigmoid(jax.nn.softplus(sharpness) * x) / SWISH_SLOPE
 
 
@@ -51,8 +51,8 @@ class _BoundedLinear(nn.Module):
         shape = (
             (*(self.kernel_size,) * 2, x.shape[-1], num_features) if self.kernel_size else (x.shape[-1], num_features)
         )
-        kernel = bounded_kernel(self.param("kernel", self.kernel_init, shape, x.dtype), self.bound)
-        bias = self.param("bias", nn.initializers.zeros, (num_features,), x.dtype)
+        kernel = bounded_kernel(self.param("kernel", self.kernel_init, shape, jnp.result_type(x)), self.bound)
+        bias = self.param("bias", nn.initializers.zeros, (num_features,), jnp.result_type(x))
         if self.kernel_size:
             return conv2d(x, kernel, precision="highest") + bias
         return jnp.matmul(x, kernel, precision="highest") + bias

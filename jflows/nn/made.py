@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -76,7 +77,7 @@ class MADE(Module):
         return made_degrees(dim, self.hidden_sizes, self.order, self.seed, conditional)
 
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        return masked_pass(self._network(x.shape, x.dtype, num_features, context), x)[-1]
+        return masked_pass(self._network(x.shape, jnp.result_type(x), num_features, context), x)[-1]
 
     def solve_in_order(
         self,
@@ -87,14 +88,14 @@ class MADE(Module):
     ) -> Array:
         """x with x_i = solve(z_i, params_i(x)): see `jflows.typing.OrderedConditioner`."""
         first = jax.tree.leaves(z)[0]
-        network = self._network(first.shape, first.dtype, num_features, context)
+        network = self._network(first.shape, jnp.result_type(first), num_features, context)
         return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
 
     def solve_transposed(
         self, rhs: Array, diagonal: Array, slopes: Array, x: Array, context: Array | None = None
     ) -> Array:
         """The triangular system of the implicit gradient at x: see `jflows.typing.OrderedConditioner`."""
-        network = self._network(x.shape, x.dtype, slopes.shape[-2] * x.shape[-1], context)
+        network = self._network(x.shape, jnp.result_type(x), slopes.shape[-2] * x.shape[-1], context)
         return solve_in_order(
             lambda of_i, from_later: (of_i[0] - from_later[..., 0, :]) / of_i[1],
             lambda of_i, solution: of_i[2] * solution[..., None, :],

@@ -35,7 +35,7 @@ class MLP(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dtype = x.dtype
+        dtype = jnp.result_type(x)
         for index, size in enumerate(self.hidden_sizes):
             x = nn.Dense(size, param_dtype=dtype, bias_init=spread(x.shape[-1]), name=f"hidden_{index}")(x)
             if context is not None:
@@ -77,7 +77,7 @@ class ResidualMLP(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dtype, act = x.dtype, ACTIVATIONS[self.activation]
+        dtype, act = jnp.result_type(x), ACTIVATIONS[self.activation]
         h = nn.Dense(self.width, param_dtype=dtype, bias_init=spread(x.shape[-1]), name="input")(x)
         if context is not None:
             h = h + ContextTerm(name="context")(context, h)

@@ -42,7 +42,7 @@ class WeightNormConv(Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        shape, dtype = (self.kernel_size, self.kernel_size, x.shape[-1], self.width), x.dtype
+        shape, dtype = (self.kernel_size, self.kernel_size, x.shape[-1], self.width), jnp.result_type(x)
         v = self.param("v", nn.initializers.normal(KERNEL_STD), shape, dtype)
         direction = v / jnp.maximum(jnp.sqrt(jnp.sum(v**2, axis=(0, 1, 2))), MIN_NORM)
         if self.is_initializing():
@@ -141,8 +141,8 @@ class GatedConvNet(Module):
 
     def _conv(self, name: str, x: Array) -> Array:
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-        kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], self.width), x.dtype)
-        return conv2d(x, kernel) + self.param(f"{name}_bias", zeros, (self.width,), x.dtype)
+        kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], self.width), jnp.result_type(x))
+        return conv2d(x, kernel) + self.param(f"{name}_bias", zeros, (self.width,), jnp.result_type(x))
 
     def _join(self, name: str, h: Array, branch: Array) -> Array:
         """The residual connection: h plus the gated branch, normalised."""

@@ -1,26 +1,62 @@
-"""Contexts brought to mean 0 and deviation 1."""
+"""`StandardizeContext`: contexts of any unit, as vectors of mean 0 and deviation 1."""
+
+import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.ops import affine
 from jflows.typing import Array
 
 
 class StandardizeContext(nn.Module):
-    """(context - mean) / deviation; temporary."""
+    """Subtracts the mean of each feature of the context and divides by its deviation: an `embed` of a `Flow`.
 
-    @nn.compact
-    def use(self, mean, deviation, dtype) -> None:
-        """Sets the statistics."""
-        self.variable("constants", "mean", lambda: jnp.asarray(mean, dtype))
-        self.variable("constants", "deviation", lambda: jnp.asarray(deviation, dtype))
+        y = (context - mean) * scale,   scale = 1 / deviation
 
-    @nn.compact
+    Mean and scale are `constants`, never trained: those of the contexts that `init` sees, or better those of all the
+    data, which a module that knows them hands to `use` in its `init`. A feature that is constant keeps scale 1.
+    Networks start at weights made for inputs of about 1, so a context of mean 5000 drowns everything else without it.
+
+    Shapes:
+      context: [*batch, context_dim] -> the same. `constants`: mean [context_dim], scale [context_dim].
+    Raises:
+      InvalidTypeError: if the context is not of a floating type.
+      InvalidValueError: if it has another number of features than at `init`.
+    """
+
     def __call__(self, context: Array) -> Array:
-        """-> the same shape."""
-        axes = tuple(range(context.ndim - 1))
-        mean = self.variable("constants", "mean", lambda: jnp.mean(context, axes)).value
-        deviation = self.variable(
-            "constants", "deviation", lambda: jnp.std(context, axes) if context.ndim > 1 else jnp.ones(context.shape)
-        ).value
-        return (context - mean) / deviation
+        """Context vectors -> standardised vectors of the same dtype."""
+        context = jnp.asarray(context)
+        if not jnp.issubdtype(context.dtype, jnp.floating):
+            rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
+            raise InvalidTypeError("StandardizeContext", "context", rule, f"{context.dtype}", fix)
+        mean, scale = self._mean_and_scale(functools.partial(affine.whitening, context))
+        if mean.shape != context.shape[-1:]:
+            rule, got = f"must have {mean.shape[0]} features, as at `init`", f"shape {context.shape}"
+            raise InvalidValueError("StandardizeContext", "context", rule, got)
+        return (context - mean) * scale
+
+    def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
+        """Takes these statistics instead of those of the first batch; called in `init` before any context.
+
+        Args:
+          mean: of each feature.
+          deviation: likewise; where it is 0 up to rounding, the scale stays 1.
+          dtype: of the constants, that of the contexts.
+        Shapes:
+          mean, deviation: [context_dim].
+        Raises:
+          InvalidValueError: if they differ in shape, or are not finite, or a deviation is negative.
+        """
+        affine.check_statistics("StandardizeContext.use", mean, deviation)
+        self._mean_and_scale(functools.partial(affine.whitening_by, mean, deviation, dtype))
+
+    @nn.compact
+    def _mean_and_scale(self, whitening: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
+        first = functools.cache(whitening)
+        mean = self.variable("constants", "mean", lambda: -first()[0]).value
+        return mean, self.variable("constants", "scale", lambda: jnp.exp(first()[1])).value

@@ -35,7 +35,7 @@ class TimeMLP(Module):
 
     @nn.compact
     def __call__(self, t: Array, x: Array, context: Array | None = None) -> Array:
-        dim, dtype = x.shape[-1], x.dtype
+        dim, dtype = x.shape[-1], jnp.result_type(x)
         t = jnp.asarray(t, dtype)[..., None]
         zeros = nn.initializers.zeros
         for index, size in enumerate(self.hidden_sizes):

@@ -77,29 +77,29 @@ class Transformer(Module):
         if self.event_ndims == 1:
             return self._vector(x, num_features, context)
         if self.event_ndims == 2:
-            return zero_dense(num_features, x.dtype, "output")(self._hidden(x, context))
+            return zero_dense(num_features, jnp.result_type(x), "output")(self._hidden(x, context))
         if any(side % self.patch_size for side in x.shape[-3:-1]):
             rule = f"must have a height and width that are multiples of patch_size={self.patch_size}"
             raise InvalidValueError("Transformer", "x", rule, f"shape {x.shape}")
         patches = squeeze(x, self.patch_size)
         h = self._hidden(patches.reshape(*patches.shape[:-3], -1, patches.shape[-1]), context)
-        y = zero_dense(num_features * self.patch_size**2, x.dtype, "output")(h)
+        y = zero_dense(num_features * self.patch_size**2, jnp.result_type(x), "output")(h)
         return unsqueeze(y.reshape(*patches.shape[:-1], -1), self.patch_size)
 
     def _vector(self, x: Array, num_features: int, context: Array | None) -> Array:
         dim = x.shape[-1]
         h = self._hidden(x[..., None], context)
         if not self.causal:
-            return zero_dense(num_features, x.dtype, "output")(h.reshape(*x.shape[:-1], -1))
+            return zero_dense(num_features, jnp.result_type(x), "output")(h.reshape(*x.shape[:-1], -1))
         if num_features % dim:
             rule = f"must be a multiple of the {dim} inputs"
             raise InvalidValueError("Transformer", "num_features", rule, repr(num_features))
-        y = zero_dense(num_features // dim, x.dtype, "output")(h)
+        y = zero_dense(num_features // dim, jnp.result_type(x), "output")(h)
         return y.swapaxes(-1, -2).reshape(*x.shape[:-1], num_features)
 
     def _hidden(self, tokens: Array, context: Array | None) -> Array:
         """[*batch, tokens, features] -> [*batch, tokens, width]."""
-        dtype = tokens.dtype
+        dtype = jnp.result_type(tokens)
         h = nn.Dense(self.width, param_dtype=dtype, name="input")(tokens)
         if self.causal:  # shifted before the positions are added, which tell the first token where it stands
             h = jnp.concatenate([jnp.zeros_like(h[..., :1, :]), h[..., :-1, :]], axis=-2)

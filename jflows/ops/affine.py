@@ -6,12 +6,16 @@ scale here is stated with its interval, and why the default is bounded away from
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
+from jflows.errors import InvalidValueError
 from jflows.typing import Array
 
 SCALE_KINDS = ("tanh", "sigmoid", "exp")
 SIGMOID_OFFSET = 2.0  # Glow's published code: sigmoid(s + 2), which starts at 0.88
-MIN_STD = 1e-6  # a constant channel is left unscaled by more than 1e6 instead of becoming infinite
+CONSTANT_ULPS = 4  # a deviation of so few units of rounding of a channel's largest element is that of a constant
+ILL_CONDITIONED = 2.0**-10  # deviation below which, relative to the largest element, the rounding of the mean counts
 
 
 def bounded_log_scale(raw: Array, kind: str, max_log_scale: float) -> Array:
@@ -36,9 +40,76 @@ def bounded_log_scale(raw: Array, kind: str, max_log_scale: float) -> Array:
 def whitening(x: Array) -> tuple[Array, Array]:
     """Per-channel `(shift, log_scale)` for which (x + shift) * exp(log_scale) has mean 0 and deviation 1.
 
+    A constant channel is centred and keeps scale 1: its log_scale is 0, which that of no other channel is. Constant is
+    a channel whose deviation is within `CONSTANT_ULPS` units of rounding of its largest element: no absolute number is
+    too small, as the unit of a column is arbitrary.
+
     Shapes:
       x: [..., channels] -> [channels], [channels].
+    Numerics: float32 deviations of 1e-30 and of 1e30 are found; x + shift is exact where x is within a factor 2 of the
+      mean. NaN stays NaN.
     """
+    mean, deviation = _moments(x)
+    return -mean.astype(x.dtype), _negative_log(deviation, constant_channels(x), x.dtype)
+
+
+def constant_channels(x: Array) -> Array:
+    """Which channels are constant up to rounding: [..., channels] -> bool [channels]."""
+    limits = jnp.finfo(x.dtype)
+    largest = jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1))).astype(jnp.promote_types(x.dtype, jnp.float32))
+    return _moments(x)[1] <= jnp.maximum(CONSTANT_ULPS * float(limits.eps) * largest, float(limits.tiny))
+
+
+def whitening_by(mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> tuple[Array, Array]:
+    """`whitening` from statistics that are known: constants of `dtype`.
+
+    Here a channel is constant if its deviation is within `CONSTANT_ULPS` units of rounding, in `dtype`, of its mean.
+
+    Shapes:
+      mean, deviation: [channels] -> [channels], [channels].
+    """
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    limits = jnp.finfo(dtype)
+    mean, deviation = jnp.asarray(mean), jnp.asarray(deviation)
+    constant = deviation <= jnp.maximum(CONSTANT_ULPS * float(limits.eps) * jnp.abs(mean), float(limits.tiny))
+    return -mean.astype(dtype), _negative_log(deviation, constant, dtype)
+
+
+def _negative_log(deviation: Array, constant: Array, dtype) -> Array:
+    """-log of the deviation; exactly 0 for constant channels, and for them alone: so they are known afterwards."""
+    log_scale = -jnp.log(jnp.where(constant, 1, deviation)).astype(dtype)
+    # The smallest normal number changes nothing: its exponential is 1.
+    return jnp.where(~constant & (log_scale == 0), jnp.finfo(dtype).tiny, log_scale).astype(dtype)
+
+
+def check_statistics(where: str, mean: Array | np.ndarray, deviation: Array | np.ndarray) -> None:
+    """Refuses statistics that `whitening_by` cannot use; of traced ones only the shapes are known.
+
+    Raises:
+      InvalidValueError: if they are not vectors of one size, not finite, or a deviation is negative.
+    """
+    shapes = np.shape(mean), np.shape(deviation)
+    if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
+        raise InvalidValueError(where, ("mean", "deviation"), "must both be [channels]", f"{shapes[0]} and {shapes[1]}")
+    if isinstance(mean, Tracer) or isinstance(deviation, Tracer):
+        return
+    if not np.all(np.isfinite(mean)):
+        raise InvalidValueError(where, "mean", "must be finite", mean)
+    if not np.all(np.isfinite(deviation)) or np.any(np.less(deviation, 0)):
+        raise InvalidValueError(where, "deviation", "must be finite and at least 0", deviation)
+
+
+def _moments(x: Array) -> tuple[Array, Array]:
+    """Mean and deviation per channel: [..., channels] -> [channels], [channels], float32 or wider."""
     axes = tuple(range(x.ndim - 1))
-    std = jnp.std(x, axis=axes)
-    return -jnp.mean(x, axis=axes), -jnp.log(jnp.maximum(std, MIN_STD))
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(x, axis=axes)
+    centred = x - mean
+    # Powers of two change no digit, and keep the squares of tiny and of huge numbers from becoming 0 or infinite.
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(centred), axis=axes))
+    unit = jnp.ldexp(jnp.ones_like(mean), exponent)
+    deviation = jnp.std(x / unit, axis=axes) * unit
+    # The mean of many numbers is rounded by more than one unit: here that is much of the deviation.
+    ill = deviation < ILL_CONDITIONED * jnp.max(jnp.abs(x), axis=axes)
+    refined = jnp.std(centred / unit, axis=axes) * unit
+    return jnp.where(ill, mean + jnp.mean(centred, axis=axes), mean), jnp.where(ill, refined, deviation)

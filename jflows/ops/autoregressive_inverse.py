@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jflows.ops import varying
 from jflows.ops.autoregressive import made_masks
 from jflows.typing import Array, PyTree
 
@@ -213,12 +214,12 @@ def _solve_blocks(solve, feed, inputs: PyTree, network: MaskedNetwork, size: int
             return [own.put(x, _units_first(found), step, lowest + step), *fed]
 
         nothing = [jnp.zeros((axis.degree.shape[-1], math.prod(batch)), dtype) for axis in (own, *hidden)]
-        found = lax.fori_loop(0, size, find_one, nothing)
+        found = varying.fori_loop(0, size, find_one, nothing)
         parts = zip((own, *hidden), known, map(batch_first, found), strict=True)
         return [axis.paste(values, new, lowest) for axis, values, new in parts], None
 
     nothing = [jnp.zeros((*batch, len(degrees)), dtype) for degrees in network.degrees]
-    return lax.scan(solve_block, nothing, (axes, size * np.arange(num_blocks)))[0][0]
+    return varying.scan(solve_block, nothing, (axes, size * np.arange(num_blocks)))[0][0]
 
 
 class _Block:

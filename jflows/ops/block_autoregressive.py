@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp, softplus
 
+from jflows.ops import varying
 from jflows.ops.affine import bounded_log_scale
 from jflows.ops.root_finding import invert_increasing
 from jflows.typing import Array
@@ -142,7 +143,7 @@ def block_autoregressive_inverse(z: Array, layers: Sequence[BlockLayer], shares:
     fan_ins = [layer.lower.shape[-1] for layer in layers]
     nothing = [jnp.zeros((*z.shape, fan_in), z.dtype) for fan_in in fan_ins]  # zero: not known yet
     by_row = [BlockLayer(w.lower, w.log_diagonal, jnp.moveaxis(w.bias, -2, 0)) for w in layers]
-    _, x = lax.scan(solve_one, nothing, (jnp.arange(dim), jnp.moveaxis(z, -1, 0), by_row))
+    _, x = varying.scan(solve_one, nothing, (jnp.arange(dim), jnp.moveaxis(z, -1, 0), by_row))
     return jnp.moveaxis(x, 0, -1)
 
 

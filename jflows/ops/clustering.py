@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops import varying
 from jflows.typing import Array, Key
 
 
@@ -33,7 +34,7 @@ def kmeans(key: Key, points: Array, num_clusters: int, num_iterations: int = 10)
 
     first = points[jax.random.randint(key, (), 0, count)]
     centres = jnp.zeros((num_clusters, points.shape[1]), points.dtype).at[0].set(first)
-    centres, _ = lax.fori_loop(1, num_clusters, add_centre, (centres, squared_distances(first)))
+    centres, _ = varying.fori_loop(1, num_clusters, add_centre, (centres, squared_distances(first)))
 
     def assign(centres: Array) -> Array:
         return jnp.argmin(lax.map(squared_distances, centres), axis=0)
@@ -44,5 +45,5 @@ def kmeans(key: Key, points: Array, num_clusters: int, num_iterations: int = 10)
         means = jnp.matmul(members.T, points, precision="highest") / jnp.maximum(sizes, 1)
         return jnp.where(sizes > 0, means, centres)
 
-    centres = lax.fori_loop(0, num_iterations, update, centres)
+    centres = varying.fori_loop(0, num_iterations, update, centres)
     return centres, assign(centres)

@@ -27,6 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jflows.errors import InvalidValueError, check_choice
+from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
 MODES = ("auto", "matrix", "lax")
@@ -57,7 +58,7 @@ def conv2d(x: Array, kernel: Array, *, mode: str = "auto", precision: Any = None
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     _check_shapes(x.shape, kernel.shape)
     dtype = jnp.result_type(x, kernel)
-    x, kernel = _same_varying_axes(x.astype(dtype), kernel.astype(dtype))
+    x, kernel = vary_alike(x.astype(dtype), kernel.astype(dtype))
     if mode == "lax":
         return _lax_conv(x, kernel, precision=precision)
     # What the setting is now, as other operations take it; at lowering the context that set it may be gone.
@@ -90,7 +91,7 @@ def _relu(x):
 @_relu.defjvp
 def _relu_jvp(primals, tangents):
     y = _relu(*primals)
-    return y, gate_p.bind(*_same_varying_axes(y, tangents[0]))
+    return y, gate_p.bind(*vary_alike(y, tangents[0]))
 
 
 def _check_shapes(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> None:
@@ -101,27 +102,6 @@ def _check_shapes(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> No
     if kernel_shape[2] != x_shape[-1]:
         rule = f"must have {x_shape[-1]} input channels, as `x` of shape {x_shape} has"
         raise InvalidValueError("conv2d", "kernel", rule, f"shape {kernel_shape}")
-
-
-def _varying_axes(array: Array) -> frozenset[str]:
-    """The mesh axes of an enclosing `shard_map` over which an array varies."""
-    kind = jax.typeof(array)
-    # JAX renamed `vma` in 0.10.
-    return frozenset(kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying)
-
-
-def _same_varying_axes(*arrays: Array) -> list[Array]:
-    """Casts arrays to vary over the same mesh axes, as JAX's own operations do before they bind.
-
-    The transpose of that cast is the sum over devices: without it the gradient of a replicated kernel would be the
-    local one.
-    """
-    axes = [_varying_axes(array) for array in arrays]
-    union = frozenset().union(*axes)
-    return [
-        lax.pcast(a, tuple(union - own), to="varying") if union - own else a
-        for a, own in zip(arrays, axes, strict=True)
-    ]
 
 
 def _rows(x: Array) -> Array:

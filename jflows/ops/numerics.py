@@ -13,13 +13,13 @@ def sum_event(values: Array, event_ndims: int) -> Array:
     Shapes:
       values: [*batch, *event] -> [*batch].
     """
-    accumulate = jnp.promote_types(values.dtype, jnp.float32)
+    accumulate = jnp.result_type(values, jnp.float32)
     return jnp.sum(values, axis=tuple(range(values.ndim - event_ndims, values.ndim)), dtype=accumulate)
 
 
 def zero_log_det(x: Array, event_ndims: int) -> Array:
     """The log-det of a map that preserves volume: zeros of the batch shape, float32 or wider."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = jnp.result_type(x, jnp.float32)
     return jnp.zeros(x.shape[: x.ndim - event_ndims], dtype)
 
 

@@ -8,9 +8,8 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
-from jflows.ops import splines
+from jflows.ops import splines, varying
 from jflows.ops.splines import raw_limit, slope_from_raw, split_rows
 from jflows.typing import Array
 
@@ -170,7 +169,7 @@ def _cubic_root(rest, chord, left, right):
         return jnp.where(accepted, newton, (low + high) / 2), low, high
 
     start = jnp.clip(rest / chord, 0, 1)
-    t = lax.fori_loop(0, NEWTON_STEPS, step, (start, jnp.zeros_like(start), jnp.ones_like(start)))[0]
+    t = varying.fori_loop(0, NEWTON_STEPS, step, (start, jnp.zeros_like(start), jnp.ones_like(start)))[0]
     return jnp.where(rest >= chord, 1, jnp.clip(t, 0, 1))
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops import varying
 from jflows.typing import Array
 
 MAX_DOUBLINGS = 1100  # from 1 past the largest float64
@@ -60,7 +61,8 @@ def invert_increasing(
     def tangent_solve(linear: Callable[[Array], Array], rhs: Array) -> Array:
         return rhs / linear(jnp.ones_like(rhs))  # the derivative of an elementwise map is diagonal
 
-    return lax.custom_root(lambda x: f(x) - y, initial, solve, tangent_solve)
+    root_of = lambda x: f(x) - y
+    return lax.custom_root(root_of, varying.as_carried(root_of, initial), solve, tangent_solve)
 
 
 def _bracket(residual: Callable[[Array], Array], lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -75,7 +77,7 @@ def _bracket(residual: Callable[[Array], Array], lower: Array, upper: Array) -> 
         return *ends, jnp.any(too_high | too_low), doublings + 1
 
     state = (lower, upper, jnp.asarray(True), 0)
-    return lax.while_loop(lambda state: state[2] & (state[3] < MAX_DOUBLINGS), widen, state)[:2]
+    return varying.while_loop(lambda state: state[2] & (state[3] < MAX_DOUBLINGS), widen, state)[:2]
 
 
 def _safeguarded_newton(value_and_slope: Callable[[Array], tuple[Array, Array]], lower: Array, upper: Array) -> Array:
@@ -106,7 +108,7 @@ def _safeguarded_newton(value_and_slope: Callable[[Array], tuple[Array, Array]],
 
     middle = 0.5 * lower + 0.5 * upper
     state = (middle, lower, upper, width, jnp.zeros(lower.shape, bool), 0)
-    return lax.while_loop(running, step, state)[0]
+    return varying.while_loop(running, step, state)[0]
 
 
 def solve_fixed_point(
@@ -160,7 +162,8 @@ def solve_and_count(
 
         return lax.custom_linear_solve(linear, rhs, neumann, neumann)
 
-    return lax.custom_root(lambda x: x - f(x), initial, solve, tangent_solve, has_aux=True)
+    root_of = lambda x: x - f(x)
+    return lax.custom_root(root_of, varying.as_carried(root_of, initial), solve, tangent_solve, has_aux=True)
 
 
 def invert_autoregressive(
@@ -230,5 +233,5 @@ def _iterate(
         return jnp.where(done, x, proposal), done | small | ~finite, iteration + 1
 
     done = jnp.zeros(largest(start).shape, bool)
-    solution, _, iterations = lax.while_loop(running, step, (start, done, jnp.asarray(0)))
+    solution, _, iterations = varying.while_loop(running, step, (start, done, jnp.asarray(0)))
     return solution, iterations

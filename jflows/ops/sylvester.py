@@ -6,6 +6,7 @@
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops import varying
 from jflows.ops.planar import tanh_shear_inverse, tanh_shear_log_slope
 from jflows.typing import Array
 
@@ -27,7 +28,7 @@ def householder_columns(vectors: Array, num_columns: int) -> Array:
         parts = jnp.einsum("...d,...dm->...m", v, columns, precision="highest")
         return columns - 2 * v[..., :, None] * parts[..., None, :], None
 
-    return lax.scan(reflect, columns, jnp.moveaxis(unit, -2, 0), reverse=True)[0]
+    return varying.scan(reflect, columns, jnp.moveaxis(unit, -2, 0), reverse=True)[0]
 
 
 def qr_columns(matrix: Array) -> Array:
@@ -97,7 +98,7 @@ def sylvester_inverse(x: Array, q: Array, r: Array, r_tilde: Array, bias: Array,
         *(jnp.moveaxis(vector, -1, 0) for vector in (bias, slope)),
     )
     start = (jnp.zeros_like(projected), jnp.zeros_like(projected))
-    (_, s), _ = lax.scan(solve_one, start, rows, reverse=True)
+    (_, s), _ = varying.scan(solve_one, start, rows, reverse=True)
     z = x - _apply(q, _apply(r, jnp.tanh(s)))
     return z, -tanh_shear_log_slope(s, slope)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops import varying
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, PyTree
 
@@ -32,8 +33,9 @@ def jacobian(f: Map, x: Array, event_ndims: int) -> Array:
     batch_shape, event_shape = x.shape[: x.ndim - event_ndims], x.shape[x.ndim - event_ndims :]
     size = math.prod(event_shape)
     basis = jnp.eye(size, dtype=x.dtype).reshape(size, *(1,) * len(batch_shape), *event_shape)
+    basis, _ = varying.vary_alike(jnp.broadcast_to(basis, (size, *x.shape)), x)
     _, times_jacobian = jax.linearize(f, x)
-    columns = jax.vmap(times_jacobian)(jnp.broadcast_to(basis, (size, *x.shape)))
+    columns = jax.vmap(times_jacobian)(basis)
     return jnp.moveaxis(columns.reshape(size, *batch_shape, size), 0, -1)
 
 
@@ -82,6 +84,8 @@ def series_log_det(
     Shapes:
       x, noise: [*batch, *event] -> [*batch], float32 or wider.
     """
+    x = varying.as_carried(lambda x: g(params, x), x)
+    noise, _ = varying.vary_alike(noise, x)
     fixed_params, fixed_x = lax.stop_gradient((params, x))
     _, times_transposed_jacobian = jax.vjp(lambda x: g(fixed_params, x), fixed_x)
     log_keep = math.log1p(-stop_probability)
@@ -96,7 +100,7 @@ def series_log_det(
         return row, value, neumann
 
     start = (noise, jnp.zeros_like(sum_event(noise, event_ndims)), jnp.zeros_like(noise))
-    _, value, neumann = lax.fori_loop(1, num_terms + 1, add_term, start)
+    _, value, neumann = varying.fori_loop(1, num_terms + 1, add_term, start)
     _, tangent = jax.jvp(lambda x: g(params, x), (x,), (noise,))
     surrogate = sum_event(neumann * tangent, event_ndims)
     return value + (surrogate - lax.stop_gradient(surrogate))  # the value, with the derivative of the surrogate
@@ -132,5 +136,6 @@ def exact_trace(f: Map, x: Array, event_ndims: int) -> tuple[Array, Array]:
 
 def hutchinson_trace(f: Map, x: Array, noise: Array, event_ndims: int) -> tuple[Array, Array]:
     """f(x) and v^T (df/dx) v, an unbiased estimate of the trace, by one product with J. Shapes: as `exact_trace`."""
+    noise, _ = varying.vary_alike(noise, x)
     y, tangent = jax.jvp(f, (x,), (noise,))
     return y, sum_event(tangent * noise, event_ndims)

@@ -130,6 +130,7 @@ class Runner:
 
 def _take_steps(step: Step, state: TrainState, batches: Batch, count: Array) -> tuple[TrainState, Metrics]:
     """The first `count` of the steps that `batches` is for; metrics of the others are 0."""
+    step = jax.jit(step, inline=True)  # traced once, not again by the loop
     batch_at = lambda i: jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), batches)
     shapes = jax.eval_shape(step, state, batch_at(0))[1]
     empty = jax.tree.map(lambda shape: jax.numpy.zeros((len(batches.index), *shape.shape), shape.dtype), shapes)

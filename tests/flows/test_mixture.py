@@ -320,8 +320,8 @@ def test_bad_settings(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: mixture_of_flows([small(), 3], None), "MixtureOfFlows: `components` must be a tuple of Flows; got"),
-        (lambda: MixtureOfFlows(small(), 2), "MixtureOfFlows: `components` must be a tuple of Flows; got Flow"),
+        (lambda: mixture_of_flows([small(), 3], None), "`components` must be a tuple of Flows; got"),
+        (lambda: MixtureOfFlows(small(), 2), "`components` must be a tuple of Flows; got Flow"),
         (lambda: mixture_of_flows(small(), MLP, 2), r"`encoder` must be a network .*; got the class MLP; write MLP"),
         (lambda: mixture_of_flows(small(), 3), "`encoder` must be a network .*; got int"),
         (lambda: mixture_of_flows(small(), None, "3"), "`num_components` must be an int; got '3'"),

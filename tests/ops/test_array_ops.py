@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jflows import ops
+from jflows.errors import InvalidValueError
 
 KEY = jax.random.key(0)
 
@@ -23,13 +24,66 @@ def test_log_scales_stay_in_their_interval(kind, low, high, at_zero):
     np.testing.assert_allclose(log_scale[2], at_zero, atol=1e-12)
 
 
-def test_whitening_gives_mean_0_and_deviation_1_and_survives_a_constant_channel():
-    x = jnp.array([3.0, -2.0]) + jnp.array([5.0, 0.0]) * jax.random.normal(KEY, (50, 2))
+WHITENED = {  # mean, deviation, and whether that is a constant in float32
+    "ordinary": (3.0, 5.0, False),
+    "small": (0.0, 1e-9, False),
+    "tiny": (0.0, 1e-25, False),
+    "huge": (1e30, 1e29, False),
+    "offset": (1.0, 1e-5, False),
+    "zero": (0.0, 0.0, True),
+    "constant": (-2.0, 0.0, True),
+    "rounded": (1e6, 0.03, True),
+}
+
+
+@pytest.mark.parametrize("name", WHITENED)
+def test_whitening_gives_mean_0_and_deviation_1_in_any_unit_and_leaves_constants_at_scale_1(name):
+    mean, deviation, constant = WHITENED[name]
+    noise = np.random.default_rng(0).standard_normal((500, 1))
+    x = jnp.asarray(mean + deviation * noise, jnp.float32)
     shift, log_scale = ops.whitening(x)
-    white = (x + shift) * jnp.exp(log_scale)
-    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(white.std(axis=0), [1, 0], atol=1e-9)
-    np.testing.assert_allclose(log_scale[1], np.log(1e6), rtol=1e-12)
+    white = np.asarray((x + shift) * jnp.exp(log_scale), np.float64)
+    assert shift.dtype == log_scale.dtype == jnp.float32
+    assert ops.affine.constant_channels(x).tolist() == [constant] == [float(log_scale[0]) == 0]
+    np.testing.assert_allclose(white.mean(), 0, atol=1e-2 if name == "offset" else 0.1 if constant else 1e-5)
+    if not constant:
+        np.testing.assert_allclose(white.std(), 1, rtol=1e-5)
+        np.testing.assert_allclose(white / jnp.exp(log_scale) - shift, x, rtol=1e-6, atol=1e-6 * deviation)
+
+
+def test_a_log_scale_of_0_is_that_of_constants_alone():
+    x = jnp.array([[-1.0, 2.0], [1.0, 2.0]])
+    _, log_scale = ops.whitening(x)
+    assert log_scale[0] != 0 and jnp.exp(log_scale[0]) == 1 and log_scale[1] == 0
+    _, log_scale = ops.affine.whitening_by(np.array([0.0, 2.0]), np.array([1.0, 0.0]), jnp.float32)
+    assert log_scale[0] != 0 and jnp.exp(log_scale[0]) == 1 and log_scale[1] == 0
+
+
+def test_whitening_keeps_nan():
+    shift, log_scale = ops.whitening(jnp.array([[jnp.nan, 1.0], [0.0, 2.0]]))
+    assert jnp.isnan(shift[0]) and jnp.isnan(log_scale[0]) and jnp.isfinite(log_scale[1])
+
+
+def test_known_statistics_whiten_as_those_of_the_data():
+    x = np.random.default_rng(0).standard_normal((50, 3)) * [1e-9, 1.0, 0.0] + [0.0, 5000.0, 7.0]
+    obtained = ops.affine.whitening_by(x.mean(axis=0), x.std(axis=0), jnp.float64)
+    for a, b in zip(obtained, ops.whitening(jnp.asarray(x)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "message"),
+    [
+        ([0.0], [1.0, 1.0], r"here: `mean`, `deviation` must both be \[channels\]; got \(1,\) and \(2,\)"),
+        (0.0, 1.0, r"must both be \[channels\]; got \(\) and \(\)"),
+        ([np.nan], [1.0], "here: `mean` must be finite"),
+        ([0.0], [np.inf], "here: `deviation` must be finite and at least 0"),
+        ([0.0], [-1.0], "here: `deviation` must be finite and at least 0"),
+    ],
+)
+def test_statistics_are_checked(mean, deviation, message):
+    with pytest.raises(InvalidValueError, match=message):
+        ops.affine.check_statistics("here", np.asarray(mean), np.asarray(deviation))
 
 
 def test_sums_accumulate_in_float32_or_wider():

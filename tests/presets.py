@@ -1,0 +1,74 @@
+"""Every preset as a tiny density, for tests that try all of them: a new preset is one line of `PRESETS`.
+
+`build(name, width, depth)` gives a flow, or a mixture, whose networks have `width` units a layer and whose stacks have
+`depth` steps. Activations are smooth where a preset lets one choose, so that derivatives equal differences.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+import jflows
+from jflows import bijectors as b
+from jflows import nn
+from jflows.distributions import StandardNormal
+from jflows.flows import presets
+from jflows.flows.density import Density
+from jflows.typing import Array
+
+DIM = 3
+IMAGE = (4, 4, 1)
+Build = Callable[[int, int], Density]
+
+
+def vector(preset: Callable[..., Density], **options) -> Build:
+    return lambda width, depth: preset((DIM,), depth, (width,), activation="tanh", **options)
+
+
+def glow(**options) -> Build:
+    return lambda width, depth: jflows.glow(IMAGE, 1, depth, width, **options)
+
+
+def by_hand(make_step: Callable[[int], b.Bijector]) -> Build:
+    return lambda width, depth: jflows.Flow(b.Repeat(make_step(width), depth), StandardNormal((DIM,)), (DIM,))
+
+
+def mixture(width: int, depth: int) -> Density:
+    flow = jflows.realnvp((DIM,), depth, (width,), activation="tanh", norm="actnorm")
+    return jflows.mixture_of_flows(flow, nn.MLP((width,), "tanh"), 2)
+
+
+PRESETS: Mapping[str, Build] = {
+    "nice": vector(jflows.nice),
+    "realnvp": vector(jflows.realnvp, norm="actnorm"),
+    "realnvp_invertible": vector(jflows.realnvp, permutation="linear", backprop="invertible"),
+    "maf": vector(jflows.maf),
+    "iaf": vector(jflows.iaf),
+    "nsf_coupling": vector(jflows.nsf_coupling, num_bins=3),
+    "nsf_autoregressive": vector(jflows.nsf_autoregressive, num_bins=3),
+    "made": lambda width, depth: jflows.made((DIM,), depth, (width,), activation="tanh"),
+    "normal": lambda width, depth: presets.normal((DIM,)),
+    "glow": glow(),
+    "glow_remat": glow(backprop="remat"),
+    "glow_invertible": glow(backprop="invertible"),
+    "glow_anchored": glow(backprop="invertible", anchor_every=1),
+    "vmonf": mixture,
+    "flow_gmm": lambda width, depth: jflows.flow_gmm(vector(jflows.realnvp)(width, depth), 2),
+    "residual": by_hand(lambda width: b.Residual(nn.LipschitzMLP((width,), coefficient=0.5))),
+    "planar": by_hand(lambda width: b.Planar()),
+}
+
+
+@functools.cache
+def build(name: str, width: int = 4, depth: int = 2) -> Density:
+    return PRESETS[name](width, depth)
+
+
+def data_of(density: Density, count: int) -> Array:
+    """Rows, or images, as the density reads them."""
+    random, reading = np.random.default_rng(0), density.reading
+    if reading.num_bits is None:
+        return jax.numpy.asarray(random.standard_normal((count, *reading.event_shape)))
+    return jax.numpy.asarray(random.integers(0, 2**reading.num_bits, (count, *reading.event_shape)))
