@@ -155,8 +155,9 @@ def as_tuple(value: Any) -> Any:
 def _component(where: str, name: str, value: Any, current: Any) -> Preset:
     """A preset from what was given for one: itself, its name, or a dictionary of options."""
     if isinstance(value, str):
-        keeps = current is not REQUIRED and name_of(current) == value
-        return current if keeps else preset_named(where, name, value)
+        if current is not REQUIRED and name_of(current) == value:
+            return current
+        return preset_named(where, name, value)
     if isinstance(value, Mapping):
         changed = preset_named(where, name, value["preset"]) if "preset" in value else current
         for option, entry in value.items():
