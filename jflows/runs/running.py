@@ -259,7 +259,10 @@ def report(
     """Writes the reports of the flow, and returns the names of their files."""
     flow, test = prepared.flow, prepared.test
     shown = prepared.data if flow.reading.kind == "table" and len(test) < SHOWN_ROWS else test
-    material = Material(flow, variables, as_read(shown, flow), read_metrics(directory), evaluation, directory)
+    metrics = read_metrics(directory)
+    if prepared.recipe.objective.unit != "nats":  # then the loss of training steps has no place among likelihoods
+        metrics = [{name: value for name, value in entry.items() if name != "loss"} for entry in metrics]
+    material = Material(flow, variables, as_read(shown, flow), metrics, evaluation, directory)
     return write_reports(material, None if draw else ("learning_curve",))
 
 
