@@ -24,6 +24,7 @@ from jflows.flows.mixture_parts import (
     check_parts,
     check_weights,
     components_of,
+    encoder_features,
     exact_sum,
     join,
     over_components,
@@ -114,6 +115,11 @@ class MixtureOfFlows(Checked, Density):
     def reports(self) -> tuple[str, ...]:
         """Clusters beside labels, a map of the plane, samples of each component where rows are images."""
         return ("learning_curve", "clusters", "component_samples")
+
+    @property
+    def standardizes(self) -> bool:
+        """As `Flow.standardizes`, of any part."""
+        return any(flow.standardizes for flow in self._flows)
 
     @property
     def needs_key(self) -> bool:
@@ -225,7 +231,10 @@ class MixtureOfFlows(Checked, Density):
         else:
             context = self.own_context(x, context)
             out: Any = self.encoder.apply(
-                part(variables, "encoder"), self.features(x), self.num_components, self.encoder_context(context)
+                part(variables, "encoder"),
+                encoder_features(self.encoder, x, len(self.event_shape), self.dequantize),
+                self.num_components,
+                self.encoder_context(context),
             )
             space = tuple(range(x.ndim - len(self.event_shape), out.ndim - 1))
             logits = jnp.mean(out, axis=space)
@@ -390,14 +399,3 @@ class MixtureOfFlows(Checked, Density):
     def encoder_context(self, context: Array | None) -> Array | None:
         """What the encoder is conditioned on: contexts that are vectors."""
         return context if self.context_shape is not None and len(self.context_shape) == 1 else None
-
-    def features(self, x: Array) -> Array:
-        """What the encoder sees: pixels around 0; a flat event unless it takes images."""
-        assert self.encoder is not None
-        x = jnp.asarray(x)
-        if self.dequantize is not None:
-            centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
-            x = (x + centre) / 2**self.dequantize.num_bits - 0.5
-        if getattr(self.encoder, "event_ndims", 1) == len(self.event_shape):
-            return x
-        return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)

@@ -40,10 +40,15 @@ class FlowModule(nn.Module):
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
         if statistics is None:
             return
-        if isinstance(self.preprocess, Standardize) and statistics.mean is not None:
-            self.preprocess.use(statistics.mean, statistics.deviation, dtype)
-        if isinstance(self.embed, StandardizeContext) and statistics.context_mean is not None:
-            self.embed.use(statistics.context_mean, statistics.context_deviation, dtype)
+        s = statistics
+        if isinstance(self.preprocess, Standardize) and s.mean is not None and s.deviation is not None:
+            self.preprocess.use(s.mean, s.deviation, dtype)
+        if (
+            isinstance(self.embed, StandardizeContext)
+            and s.context_mean is not None
+            and s.context_deviation is not None
+        ):
+            self.embed.use(s.context_mean, s.context_deviation, dtype)
 
     def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Dequantized and preprocessed data, with the log-det of that and -log q of the noise."""

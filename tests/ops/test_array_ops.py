@@ -74,7 +74,7 @@ def test_known_statistics_whiten_as_those_of_the_data():
 @pytest.mark.parametrize(
     ("mean", "deviation", "message"),
     [
-        ([0.0], [1.0, 1.0], r"here: `mean`, `deviation` must both be \[channels\]; got \(1,\) and \(2,\)"),
+        ([0.0], [1.0, 1.0], r"here: `mean, deviation` must both be \[channels\]; got \(1,\) and \(2,\)"),
         (0.0, 1.0, r"must both be \[channels\]; got \(\) and \(\)"),
         ([np.nan], [1.0], "here: `mean` must be finite"),
         ([0.0], [np.inf], "here: `deviation` must be finite and at least 0"),
