@@ -236,7 +236,7 @@ def test_broken_bijectors_are_refused_with_the_property(cls, shape, name):
     with pytest.raises(CheckError, match=rf"check_bijector\({cls.__name__}\): `{name}` must") as caught:
         check_bijector(bijector, shape)
     assert isinstance(caught.value, AssertionError)
-    assert caught.value.argument == name
+    assert caught.value.settings == (name,)
 
 
 @pytest.mark.parametrize(

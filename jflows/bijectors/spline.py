@@ -14,9 +14,10 @@ from jflows.errors import InvalidValueError
 from jflows.ops import polynomial_splines as polynomial
 from jflows.ops import splines
 from jflows.ops.affine import bounded_log_scale
-from jflows.options import Count, Fraction, Option, Positive
+from jflows.options import Fraction, Option, Positive
 from jflows.typing import Array
 
+TOO_FEW = "With fewer bins the spline is a straight line."
 MAX_LOG_BOUND_RATIO = 2.0  # a learned bound stays within exp(+-2) of the given one
 
 
@@ -34,18 +35,9 @@ class Spline(InnerMap):
       InvalidValueError: if there are too few bins or the bound is not positive.
     """
 
-    num_bins: Count = 8
+    num_bins: Annotated[int, Option(low=2, fix=TOO_FEW)] = 8
     bound: Positive = 5.0
     learn_bound: bool = False
-
-    def _check(self) -> None:
-        if self.num_bins < self._fewest_bins:
-            rule, fix = f"must be at least {self._fewest_bins}", "With fewer the spline is a straight line."
-            raise InvalidValueError(type(self).__name__, "num_bins", rule, repr(self.num_bins), fix)
-
-    @property
-    def _fewest_bins(self) -> int:
-        return 2
 
     @property
     @abc.abstractmethod
@@ -106,7 +98,6 @@ class LinearSpline(Spline):
     min_height: Fraction = 1e-3
 
     def _check(self) -> None:
-        super()._check()
         _check_least("LinearSpline", self.num_bins, min_width=self.min_width, min_height=self.min_height)
 
     @property
@@ -145,16 +136,12 @@ class QuadraticSpline(Spline):
       InvalidValueError: if an argument is out of range.
     """
 
+    num_bins: Annotated[int, Option(low=3, fix=TOO_FEW)] = 8
     min_width: Fraction = 1e-3
     min_slope: Fraction = 1e-3
 
     def _check(self) -> None:
-        super()._check()
         _check_least("QuadraticSpline", self.num_bins, min_width=self.min_width)
-
-    @property
-    def _fewest_bins(self) -> int:
-        return 3
 
     @property
     def _num_unit_params(self) -> int:
@@ -192,7 +179,6 @@ class CubicSpline(Spline):
     min_height: Fraction = 1e-3
 
     def _check(self) -> None:
-        super()._check()
         _check_least("CubicSpline", self.num_bins, min_width=self.min_width, min_height=self.min_height)
 
     @property
@@ -253,7 +239,6 @@ class RationalQuadraticSpline(Spline):
     min_slope: Fraction = 1e-3
 
     def _check(self) -> None:
-        super()._check()
         where = "RationalQuadraticSpline"
         _check_least(where, self.num_bins, min_width=self.min_width, min_height=self.min_height)
         if self.boundary == "circular" and self.learn_bound:

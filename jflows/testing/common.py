@@ -11,7 +11,7 @@ from jflows.typing import Key, PyTree, Variables
 
 
 class CheckError(JflowsError, AssertionError):
-    """A property of the contract does not hold; `argument` names it and `got` holds the numbers."""
+    """A property of the contract does not hold; `settings` names it and `got` holds the numbers."""
 
 
 def require_close(where: str, name: str, rule: str, got: Any, wanted: Any, tol: float, slack: Any = 0.0) -> None:

@@ -67,7 +67,7 @@ def image() -> Flow:
 
 def inside_parts() -> Flow:
     split = Split(Chain((Elementwise(Affine()), Repeat(coupling(), 2))), coupling())
-    stack = Stack((Elementwise(Affine()), Inverse(Chain((coupling(), Standardize())))), (1, 2))
+    stack = Stack((Elementwise(Affine()), Inverse(Chain((coupling(), Elementwise(Affine()))))), (1, 2))
     return vectors(Chain((stack, split, Masked(Chain((Elementwise(Affine()), Standardize()))))))
 
 
@@ -90,7 +90,7 @@ def squeezed_part() -> Flow:
 
 CASES = {
     inside_parts: [
-        *("Elementwise", "Standardize", "Coupling"),
+        *("Elementwise", "Elementwise", "Coupling"),
         *("Elementwise", "step 1", "step 2", "Coupling"),
         *("Elementwise", "Standardize"),
     ],
