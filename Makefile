@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --prefer-bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help glow test lint format types clean
+.PHONY: help glow test test-all lint format types clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -26,6 +26,10 @@ glow: .venv/.installed
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Also the sweeps over shapes and variants, which `make test` leaves out.
+test-all: .venv/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m ""
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .

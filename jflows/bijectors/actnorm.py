@@ -41,8 +41,12 @@ class _Whitening(SameShape):
 
     def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
         channels = values.shape[-1:]
-        zeros = lambda: (jnp.zeros(channels, values.dtype),) * 2  # shapes only, for Linen's check
-        first = functools.partial(self._first, values, forward) if self.is_initializing() else zeros
+
+        def first() -> tuple[Array, Array]:
+            if self.is_initializing():
+                return self._first(values, forward)
+            return jnp.zeros(channels, values.dtype), jnp.zeros(channels, values.dtype)  # shapes, for Linen's check
+
         shift, log_scale = self._stored_or(first)
         return check_channels(self, values.shape[-1], shift), log_scale
 
@@ -136,7 +140,9 @@ class Standardize(_Whitening):
         return self.variable("constants", name, init).value
 
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        return (jnp.zeros(values.shape[-1:], values.dtype),) * 2 if forward else affine.whitening(values)
+        if forward:
+            return jnp.zeros(values.shape[-1:], values.dtype), jnp.zeros(values.shape[-1:], values.dtype)
+        return affine.whitening(values)
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Takes these statistics instead of those of the first batch; called in `init` before any data pass.

@@ -303,7 +303,7 @@ class MixtureOfFlows(Checked, Density):
         def run(flow: Flow, of_flow: Variables, key: Key):
             return flow.sample(of_flow, key, sample_shape, self.context_of(flow, context), temperature), {}
 
-        draws: Any = over_components(self.components, run, self._components_of(variables), keys)[0]
+        draws: Any = over_components(self.components, run, components_of(self, variables), keys)[0]
         if self.trunk is None:
             return draws
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
@@ -318,7 +318,7 @@ class MixtureOfFlows(Checked, Density):
             key = jax.random.key(0) if self.trunk.estimates_log_det else None  # any: the log-det is dropped
             inner = self.trunk.encode(of_trunk, x, own, key)[0]
         run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self.context_of(flow, own)), {})
-        errors = over_components(self.components, run, self._components_of(variables))[0]
+        errors = over_components(self.components, run, components_of(self, variables))[0]
         return jnp.maximum(worst, jnp.max(errors))
 
     def summary(self, batch_size: int = 64) -> Summary:
@@ -337,14 +337,10 @@ class MixtureOfFlows(Checked, Density):
             found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
         inner = self._encode(variables, x, own, key, training=False)[0]
         run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self.context_of(flow, own), key)})
-        sizes = over_components(self.components, run, self._components_of(variables))[1]["sizes"]
+        sizes = over_components(self.components, run, components_of(self, variables))[1]["sizes"]
         flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
         return found | {f"components/{path}": leaf for path, leaf in named.items()}
-
-    def _components_of(self, variables: Variables) -> Variables:
-        """The variables of the components, stacked or one entry for each."""
-        return components_of(self.components, self.num_components, variables)
 
     @property
     def _front(self) -> Flow:
@@ -365,7 +361,7 @@ class MixtureOfFlows(Checked, Density):
                 return flow.apply_loss(of_flow, inner, given, key)
             return flow.log_prob(of_flow, inner, given, key), {}
 
-        log_probs, updates = over_components(self.components, run, self._components_of(variables))
+        log_probs, updates = over_components(self.components, run, components_of(self, variables))
         log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
         return log_joint, join({"components": updates, "trunk": of_trunk})
 
