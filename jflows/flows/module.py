@@ -40,10 +40,12 @@ class FlowModule(nn.Module):
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
         if statistics is None:
             return
-        if isinstance(self.preprocess, Standardize) and statistics.mean is not None:
-            self.preprocess.use(statistics.mean, statistics.deviation, dtype)
-        if isinstance(self.embed, StandardizeContext) and statistics.context_mean is not None:
-            self.embed.use(statistics.context_mean, statistics.context_deviation, dtype)
+        mean, deviation = statistics.mean, statistics.deviation
+        if isinstance(self.preprocess, Standardize) and mean is not None and deviation is not None:
+            self.preprocess.use(mean, deviation, dtype)
+        mean, deviation = statistics.context_mean, statistics.context_deviation
+        if isinstance(self.embed, StandardizeContext) and mean is not None and deviation is not None:
+            self.embed.use(mean, deviation, dtype)
 
     def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Dequantized and preprocessed data, with the log-det of that and -log q of the noise."""
