@@ -49,7 +49,7 @@ class Option:
     high: float | None = None
     above: float | None = None
     below: float | None = None
-    choices: tuple[str | int, ...] = ()
+    choices: tuple[str, ...] = ()
     odd: bool = False
     fewest: int = 0
     infinite: bool = False

@@ -14,7 +14,6 @@ import jflows
 from jflows import bijectors as b
 from jflows import nn
 from jflows.distributions import StandardNormal
-from jflows.flows import presets
 from jflows.flows.density import Density
 from jflows.typing import Array
 
@@ -35,9 +34,12 @@ def by_hand(make_step: Callable[[int], b.Bijector]) -> Build:
     return lambda width, depth: jflows.Flow(b.Repeat(make_step(width), depth), StandardNormal((DIM,)), (DIM,))
 
 
-def mixture(width: int, depth: int) -> Density:
-    flow = jflows.realnvp((DIM,), depth, (width,), activation="tanh", norm="actnorm")
-    return jflows.mixture_of_flows(flow, nn.MLP((width,), "tanh"), 2)
+def mixture(preset: Callable[..., Density], **options) -> Build:
+    def make(width: int, depth: int) -> Density:
+        of_realnvp = dict(num_layers=depth, hidden_sizes=(width,), activation="tanh", norm="actnorm")
+        return preset((DIM,), 2, functools.partial(jflows.realnvp, **of_realnvp), **options)
+
+    return make
 
 
 PRESETS: Mapping[str, Build] = {
@@ -49,13 +51,13 @@ PRESETS: Mapping[str, Build] = {
     "nsf_coupling": vector(jflows.nsf_coupling, num_bins=3),
     "nsf_autoregressive": vector(jflows.nsf_autoregressive, num_bins=3),
     "made": lambda width, depth: jflows.made((DIM,), depth, (width,), activation="tanh"),
-    "normal": lambda width, depth: presets.normal((DIM,)),
+    "normal": lambda width, depth: jflows.normal((DIM,)),
     "glow": glow(),
     "glow_remat": glow(backprop="remat"),
     "glow_invertible": glow(backprop="invertible"),
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
-    "vmonf": mixture,
-    "flow_gmm": lambda width, depth: jflows.flow_gmm((DIM,), 2, functools.partial(jflows.realnvp, num_layers=depth)),
+    "vmonf": mixture(jflows.vmonf, encoder_sizes=(4,), activation="tanh"),
+    "flow_gmm": mixture(jflows.flow_gmm),
     "residual": by_hand(lambda width: b.Residual(nn.LipschitzMLP((width,), coefficient=0.5))),
     "planar": by_hand(lambda width: b.Planar()),
 }

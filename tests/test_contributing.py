@@ -23,7 +23,7 @@ check_bijector(case.make(), case.x_event_shape, **case.options)
 assert build("tamed").event_shape == data_of(build("tamed"), 2).shape[1:]
 assert len(jflows.data.load("two_cauchy", "test")) == 10000
 result = jflows.run("tamed_cauchy", "run", steps=3, log_every=1, progress=False, num_layers=1)
-assert result.fitted.step == 3, result
+assert result.score.num_examples == 10000 and result.result["steps"] == 3
 assert jflows.Recipe.from_json(result.recipe.to_json()) == result.recipe
 """
 

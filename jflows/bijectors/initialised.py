@@ -172,8 +172,9 @@ class _Difference:
 
     def unread(self) -> list[str]:
         """What was passed and `init` does not create."""
-        wanted = self._wanted(self.context)
-        return [] if wanted is None else [name for name in _shapes(self.variables) if name not in wanted]
+        given = _shapes(self.variables)
+        wanted = self._wanted(self.context) if given else None
+        return [] if wanted is None else [name for name in given if name not in wanted]
 
     def fits_without_context(self) -> bool:
         """Whether the variables are exactly those of the value alone."""

@@ -35,13 +35,13 @@ class Value(click.ParamType):
         if not isinstance(value, str):
             return value
         try:
-            return parse(value, self.setting.type) if not self.choices else value
+            return parse(value, self.setting.type)
         except ValueError:
             self.fail(f"{value!r} must be {in_words(self.setting.type)}", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """The choices, or the type."""
-        return "|".join(self.choices) if self.choices else "|".join(_metavars(self.setting.type))
+        return "|".join(map(str, self.choices)) if self.choices else "|".join(_metavars(self.setting.type))
 
 
 def options_of(recipe: Recipe) -> list[click.Option]:

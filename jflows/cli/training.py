@@ -49,10 +49,12 @@ class Configs(Commands):
         """The command of a config, made when it is asked for."""
         if self.make_run is not None and Path(cmd_name).is_dir():
             return self.make_run(cmd_name)
-        placeholder = click.Command(self.name)
-        with in_words_of(placeholder, str(self.name)):
+        with in_words_of(click.Command(self.name), str(self.name)):
             name, recipe = configs.find_recipe(cmd_name)
-            return self.make(cmd_name, name, _as_asked(name, recipe, self.asked))
+        command = self.make(cmd_name, name, recipe)
+        with in_words_of(command, str(self.name)):
+            asked = _as_asked(name, recipe, self.asked)
+        return command if asked is recipe else self.make(cmd_name, name, asked)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's; `--config PATH` in the first place is the path alone."""

@@ -1,12 +1,13 @@
 """What the methods of flows ask of their arguments: shapes and types, which are known while tracing too."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape
-from jflows.typing import Array, Shape
+from jflows.typing import Array, Key, Shape
 
 
 def check_x(x: Array, event_shape: Shape, takes_integers: bool) -> Shape:
@@ -72,3 +73,23 @@ def check_temperature(where: str, temperature: Any) -> None:
         raise InvalidTypeError(where, "temperature", rule, type(temperature).__name__)
     if not 0 <= temperature < math.inf:
         raise InvalidValueError(where, "temperature", "must be at least 0, and finite", repr(temperature))
+
+
+def check_keys_of_samples(where: str, key: Key, shape: Shape, temperature: float | Array) -> None:
+    """Raises `InvalidValueError` unless there is one key, or one for each sample and then one temperature for all."""
+    if not key.ndim:
+        return
+    if key.shape != shape:
+        rule = f"must be one key, or one per sample of shape {shape}"
+        raise InvalidValueError(where, "key", rule, f"shape {key.shape}")
+    if jnp.ndim(temperature):
+        rule = "must be one number where each sample has a key"
+        raise InvalidValueError(where, "temperature", rule, f"shape {jnp.shape(temperature)}")
+
+
+def check_variables(variables: Any) -> None:
+    """Raises `InvalidTypeError` unless these are collections, not the parameters alone."""
+    if not isinstance(variables, Mapping) or {"bijector", "base", "embed"} & set(variables):
+        got = f"entries {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
+        rule, fix = "must hold the collections that `init` returned", "Pass {**variables, 'params': params}."
+        raise InvalidTypeError("Flow", "variables", rule, got, fix)

@@ -67,6 +67,11 @@ class Density(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def standardizes(self) -> bool:
+        """Whether it standardises data or contexts, and so `init` wants the statistics of all training rows."""
+
+    @property
+    @abc.abstractmethod
     def reading(self) -> Reading:
         """How data are to be handed over."""
 

@@ -7,25 +7,25 @@ parts.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors import Bijector, MultiScale
+from jflows.bijectors import Bijector, MultiScale, Standardize
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
-from jflows.flows.checks import check_context, check_sample_shape, check_temperature, check_x
+from jflows.flows import checks
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
-from jflows.nn import ClassEmbed
+from jflows.nn import ClassEmbed, StandardizeContext
 from jflows.options import Checked
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -115,6 +115,11 @@ class Flow(Checked, Density):
     def uses_invertible_backprop(self) -> bool:
         """True if a `Repeat` in the bijector has backprop="invertible"."""
         return self.bijector.uses_invertible_backprop
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether it begins with a `Standardize`, or its context with a `StandardizeContext`."""
+        return isinstance(self.preprocess, Standardize) or isinstance(self.embed, StandardizeContext)
 
     @property
     def reading(self) -> Reading:
@@ -227,16 +232,11 @@ class Flow(Checked, Density):
         """
         check_key("Flow.sample", key)
         shape = (
-            *check_sample_shape("Flow.sample", sample_shape),
+            *checks.check_sample_shape("Flow.sample", sample_shape),
             *(() if context is None else self.context_batch(context)),
         )
-        check_temperature("Flow.sample", temperature)
-        if key.ndim and key.shape != shape:
-            rule = f"must be one key, or one per sample of shape {shape}"
-            raise InvalidValueError("Flow.sample", "key", rule, f"shape {key.shape}")
-        if key.ndim and jnp.ndim(temperature):
-            rule = "must be one number where each sample has a key"
-            raise InvalidValueError("Flow.sample", "temperature", rule, f"shape {jnp.shape(temperature)}")
+        checks.check_temperature("Flow.sample", temperature)
+        checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
         run = lambda module, context: module.sample(key, shape, context, temperature)
         x, log_prob = self.run(variables, run, shape, context, key)[0]
         return self.quantize(x), log_prob
@@ -333,10 +333,7 @@ class Flow(Checked, Density):
         Returns:
           What the function returns, and the collections it has written.
         """
-        if not isinstance(variables, Mapping) or {"bijector", "base", "embed"} & set(variables):
-            got = f"entries {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
-            rule, fix = "must hold the collections that `init` returned", "Pass {**variables, 'params': params}."
-            raise InvalidTypeError("Flow", "variables", rule, got, fix)
+        checks.check_variables(variables)
         if key is not None:
             check_key("Flow", key)
         self.check_context(context, batch_shape)
@@ -361,11 +358,11 @@ class Flow(Checked, Density):
 
     def check_x(self, x: Array) -> Shape:
         """The batch shape of data; raises unless they are an array of a shape and type that the flow scores."""
-        return check_x(x, self.event_shape, self.dequantize is not None)
+        return checks.check_x(x, self.event_shape, self.dequantize is not None)
 
     def check_context(self, context: Array | None, batch_shape: Shape) -> None:
         """Raises `InvalidValueError` unless the context is what the flow takes, for a batch of this shape."""
-        check_context(context, self.context_shape, batch_shape)
+        checks.check_context(context, self.context_shape, batch_shape)
 
     def _rngs(self, key: Key | None) -> dict[str, Key]:
         """The Linen streams that bijector and base draw from; without a key, a base uses what it has stored."""

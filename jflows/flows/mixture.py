@@ -24,6 +24,7 @@ from jflows.flows.mixture_parts import (
     check_parts,
     check_weights,
     components_of,
+    encoder_features,
     exact_sum,
     join,
     over_components,
@@ -114,6 +115,11 @@ class MixtureOfFlows(Checked, Density):
     def reports(self) -> tuple[str, ...]:
         """Clusters beside labels, a map of the plane, samples of each component where rows are images."""
         return ("learning_curve", "clusters", "component_samples")
+
+    @property
+    def standardizes(self) -> bool:
+        """As `Flow.standardizes`, of any part."""
+        return any(flow.standardizes for flow in self._flows)
 
     @property
     def needs_key(self) -> bool:
@@ -225,7 +231,10 @@ class MixtureOfFlows(Checked, Density):
         else:
             context = self.own_context(x, context)
             out: Any = self.encoder.apply(
-                part(variables, "encoder"), self.features(x), self.num_components, self.encoder_context(context)
+                part(variables, "encoder"),
+                encoder_features(self.encoder, x, len(self.event_shape), self.dequantize),
+                self.num_components,
+                self.encoder_context(context),
             )
             space = tuple(range(x.ndim - len(self.event_shape), out.ndim - 1))
             logits = jnp.mean(out, axis=space)
@@ -294,7 +303,7 @@ class MixtureOfFlows(Checked, Density):
         def run(flow: Flow, of_flow: Variables, key: Key):
             return flow.sample(of_flow, key, sample_shape, self.context_of(flow, context), temperature), {}
 
-        draws: Any = over_components(self.components, run, self._components_of(variables), keys)[0]
+        draws: Any = over_components(self.components, run, components_of(self, variables), keys)[0]
         if self.trunk is None:
             return draws
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
@@ -309,7 +318,7 @@ class MixtureOfFlows(Checked, Density):
             key = jax.random.key(0) if self.trunk.estimates_log_det else None  # any: the log-det is dropped
             inner = self.trunk.encode(of_trunk, x, own, key)[0]
         run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self.context_of(flow, own)), {})
-        errors = over_components(self.components, run, self._components_of(variables))[0]
+        errors = over_components(self.components, run, components_of(self, variables))[0]
         return jnp.maximum(worst, jnp.max(errors))
 
     def summary(self, batch_size: int = 64) -> Summary:
@@ -328,14 +337,10 @@ class MixtureOfFlows(Checked, Density):
             found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
         inner = self._encode(variables, x, own, key, training=False)[0]
         run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self.context_of(flow, own), key)})
-        sizes = over_components(self.components, run, self._components_of(variables))[1]["sizes"]
+        sizes = over_components(self.components, run, components_of(self, variables))[1]["sizes"]
         flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
         return found | {f"components/{path}": leaf for path, leaf in named.items()}
-
-    def _components_of(self, variables: Variables) -> Variables:
-        """The variables of the components, stacked or one entry for each."""
-        return components_of(self.components, self.num_components, variables)
 
     @property
     def _front(self) -> Flow:
@@ -356,7 +361,7 @@ class MixtureOfFlows(Checked, Density):
                 return flow.apply_loss(of_flow, inner, given, key)
             return flow.log_prob(of_flow, inner, given, key), {}
 
-        log_probs, updates = over_components(self.components, run, self._components_of(variables))
+        log_probs, updates = over_components(self.components, run, components_of(self, variables))
         log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
         return log_joint, join({"components": updates, "trunk": of_trunk})
 
@@ -390,14 +395,3 @@ class MixtureOfFlows(Checked, Density):
     def encoder_context(self, context: Array | None) -> Array | None:
         """What the encoder is conditioned on: contexts that are vectors."""
         return context if self.context_shape is not None and len(self.context_shape) == 1 else None
-
-    def features(self, x: Array) -> Array:
-        """What the encoder sees: pixels around 0; a flat event unless it takes images."""
-        assert self.encoder is not None
-        x = jnp.asarray(x)
-        if self.dequantize is not None:
-            centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
-            x = (x + centre) / 2**self.dequantize.num_bits - 0.5
-        if getattr(self.encoder, "event_ndims", 1) == len(self.event_shape):
-            return x
-        return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)

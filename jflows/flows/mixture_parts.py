@@ -2,16 +2,21 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.core import Tracer
 
 from jflows.errors import InvalidValueError, check_choice, kind_of
+from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
 from jflows.typing import Array, PyTree, Variables
+
+if TYPE_CHECKING:
+    from jflows.flows.mixture import MixtureOfFlows
 
 WEIGHTS = ("uniform", "learned")
 SUM_TOLERANCE = 1e-6
@@ -120,7 +125,7 @@ def check_weights(weights: str | tuple[float, ...], num_components: int) -> None
         raise InvalidValueError("MixtureOfFlows", "weights", rule, got)
 
 
-def components_of(components: tuple[Flow, ...], num_components: int, variables: Variables) -> Variables:
+def components_of(mixture: "MixtureOfFlows", variables: Variables) -> Variables:
     """The variables of the components out of those of the mixture: stacked, or one entry for each.
 
     Raises:
@@ -128,9 +133,20 @@ def components_of(components: tuple[Flow, ...], num_components: int, variables: 
     """
     own = part(variables, "components")
     leaves = jax.tree.leaves(own)
-    stacked = len(components) == 1
+    num_components, stacked = mixture.num_components, len(mixture.components) == 1
     if stacked and (not leaves or any(jnp.shape(leaf)[:1] != (num_components,) for leaf in leaves)):
         rule = f"must be those of {num_components} components, as init gives them"
         got = f"an array of shape {jnp.shape(leaves[0])} among those of the components" if leaves else "none"
         raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
     return own
+
+
+def encoder_features(encoder: nn.Module, x: Array, event_ndims: int, dequantize: Dequantize | None) -> Array:
+    """What an encoder sees of data: pixels around 0; a flat event unless it takes images."""
+    x = jnp.asarray(x)
+    if dequantize is not None:
+        centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
+        x = (x + centre) / 2**dequantize.num_bits - 0.5
+    if getattr(encoder, "event_ndims", 1) == event_ndims:
+        return x
+    return x.reshape(*x.shape[: x.ndim - event_ndims], -1)

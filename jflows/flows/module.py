@@ -40,12 +40,15 @@ class FlowModule(nn.Module):
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
         if statistics is None:
             return
-        mean, deviation = statistics.mean, statistics.deviation
-        if isinstance(self.preprocess, Standardize) and mean is not None and deviation is not None:
-            self.preprocess.use(mean, deviation, dtype)
-        mean, deviation = statistics.context_mean, statistics.context_deviation
-        if isinstance(self.embed, StandardizeContext) and mean is not None and deviation is not None:
-            self.embed.use(mean, deviation, dtype)
+        s = statistics
+        if isinstance(self.preprocess, Standardize) and s.mean is not None and s.deviation is not None:
+            self.preprocess.use(s.mean, s.deviation, dtype)
+        if (
+            isinstance(self.embed, StandardizeContext)
+            and s.context_mean is not None
+            and s.context_deviation is not None
+        ):
+            self.embed.use(s.context_mean, s.context_deviation, dtype)
 
     def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Dequantized and preprocessed data, with the log-det of that and -log q of the noise."""

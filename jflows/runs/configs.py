@@ -68,7 +68,8 @@ def find_recipe(recipe: Any) -> "tuple[str, Recipe]":
     if isinstance(recipe, str | Path):
         return _find_named(str(recipe))
     if callable(recipe):
-        return name_of(recipe), Recipe(flow=recipe)
+        preset: Any = recipe
+        return name_of(preset), Recipe(flow=preset)
     rule = "must be a Recipe, a preset, the name of a config or of a preset, or a path"
     raise InvalidTypeError("run", "config", rule, kind_of(recipe))
 

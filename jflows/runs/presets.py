@@ -5,7 +5,7 @@ one of the user's own with the same form. An option may itself be a preset, such
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
@@ -41,15 +41,16 @@ def name_of(flow: Preset) -> str:
     return unwrap(flow)[0].__name__
 
 
-def preset_named(where: str, setting: str, name: str) -> Preset:
-    """The preset of this name.
+def preset_named(where: str, setting: str, name: str, choices: Iterable[str] = PRESETS) -> Preset:
+    """The preset of this name, one of `choices`.
 
     Raises:
       InvalidValueError: if there is none.
     """
-    if name not in PRESETS:
-        rule = f"must be one of {', '.join(PRESETS)}"
-        raise InvalidValueError(where, setting, rule, repr(name), did_you_mean(name, PRESETS).strip())
+    known = tuple(choices)
+    if name not in known:
+        fix = did_you_mean(name, known).strip()
+        raise InvalidValueError(where, setting, f"must be one of {', '.join(known)}", repr(name), fix)
     return PRESETS[name]
 
 
@@ -112,7 +113,7 @@ def with_option(flow: Preset, name: str, value: Any) -> Preset:
     if rest:
         value = with_option(given.get(head, settings[head].default), rest, value)
     elif takes_preset(settings[head]):
-        value = _component(function.__name__, head, value, given.get(head, settings[head].default))
+        value = _component(function.__name__, settings[head], value, given.get(head, settings[head].default))
     else:
         value = as_tuple(value)
         settings[head].check(function.__name__, value)
@@ -152,16 +153,17 @@ def as_tuple(value: Any) -> Any:
     return tuple(as_tuple(entry) for entry in value) if isinstance(value, list | tuple) else value
 
 
-def _component(where: str, name: str, value: Any, current: Any) -> Preset:
+def _component(where: str, setting: Setting, value: Any, current: Any) -> Preset:
     """A preset from what was given for one: itself, its name, or a dictionary of options."""
     if isinstance(value, str):
-        keeps = current is not REQUIRED and name_of(current) == value
-        return current if keeps else preset_named(where, name, value)
+        if current is not REQUIRED and name_of(current) == value:
+            return current
+        return preset_named(where, setting.name, value, choices_for(setting))
     if isinstance(value, Mapping):
-        changed = preset_named(where, name, value["preset"]) if "preset" in value else current
+        changed = _component(where, setting, value["preset"], current) if "preset" in value else current
         for option, entry in value.items():
             if option != "preset":
-                _check_known(where, name, changed, option)
+                _check_known(where, setting.name, changed, option)
                 changed = with_option(changed, option, entry)
         return changed
     check_preset(value)

@@ -7,6 +7,7 @@ so that an option, its range and its default stand once. Read next: `jflows/runs
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class RecipeOption(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recipe(Checked):
     """A training run as a value.
 
@@ -71,6 +72,13 @@ class Recipe(Checked):
         if self.loss is not None and LOSSES.get(self.loss.name) is not type(self.loss):
             rule, fix = f"must be one of {', '.join(LOSSES)}, to be stored", "Call jflows.fit with other losses."
             raise InvalidTypeError("Recipe", "loss", rule, kind_of(self.loss), fix)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all options have the same values; partials of functions have no such comparison of their own."""
+        return isinstance(other, Recipe) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_json(), sort_keys=True))
 
     @property
     def objective(self) -> Loss:

@@ -50,7 +50,8 @@ class RunResult:
     Attributes:
       directory: of the run, or of the study.
       recipe: with all its options.
-      flow, variables: trained; the averaged parameters of the best validation, or of the last step.
+      flow: built for the data.
+      fitted: what `jflows.fit` returned, the variables among it.
       score: of the test rows; None if SIGTERM ended the training early, whose checkpoint is saved.
       result: the content of result.json; of a study, that of study.json.
       files: names of the reports that were written.
@@ -59,10 +60,15 @@ class RunResult:
     directory: Path
     recipe: Recipe
     flow: Density
-    variables: Variables
+    fitted: FitResult
     score: Evaluation | None
     result: Mapping[str, Any]
     files: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> Variables:
+        """The averaged parameters of the best validation, or of the last step."""
+        return self.fitted.variables
 
     @property
     def interrupted(self) -> bool:
@@ -161,12 +167,12 @@ def run_once(
     prepared = prepare(recipe, name)
     with alone_in(directory):
         fitted = train(prepared, directory, resume=resume, progress=progress)
-        recipe, flow, variables = prepared.recipe, prepared.flow, fitted.variables
         if fitted.interrupted:
-            return RunResult(directory, recipe, flow, variables, None, {})
+            return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
         result = score(prepared, fitted, directory, progress=progress)
-        files = report(prepared, variables, result.evaluation, directory, draw=draw)
-    return RunResult(directory, recipe, flow, variables, result.evaluation, result.content, tuple(files))
+        files = report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
+    found = result.evaluation
+    return RunResult(directory, prepared.recipe, prepared.flow, fitted, found, result.content, tuple(files))
 
 
 def prepare(recipe: Recipe, name: str = "") -> Prepared:
@@ -253,7 +259,10 @@ def report(
     """Writes the reports of the flow, and returns the names of their files."""
     flow, test = prepared.flow, prepared.test
     shown = prepared.data if flow.reading.kind == "table" and len(test) < SHOWN_ROWS else test
-    material = Material(flow, variables, as_read(shown, flow), read_metrics(directory), evaluation, directory)
+    metrics = read_metrics(directory)
+    if prepared.recipe.objective.unit != "nats":  # then the loss of training steps has no place among likelihoods
+        metrics = [{name: value for name, value in entry.items() if name != "loss"} for entry in metrics]
+    material = Material(flow, variables, as_read(shown, flow), metrics, evaluation, directory)
     return write_reports(material, None if draw else ("learning_curve",))
 
 

@@ -83,7 +83,7 @@ def study(
     files = [FILE, *draw_study(kind, results, rows, best, directory)]
     score = _over_folds(results) if kind == "folds" else results[best].score
     chosen = results[best]
-    return RunResult(directory, chosen.recipe, chosen.flow, chosen.variables, score, content, tuple(files))
+    return RunResult(directory, chosen.recipe, chosen.flow, chosen.fitted, score, content, tuple(files))
 
 
 def members_of(

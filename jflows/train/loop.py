@@ -176,7 +176,8 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
     size = min(config.init_batch, len(data))
     batches = TrainBatches(data, size, config.seed, job.reading, config.mirror)
     batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
-    statistics = data.statistics() if data.kind == "table" else None
+    data.check_varies()
+    statistics = data.statistics() if job.flow.standardizes else None
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
     init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
     check_trainable("fit", jax.eval_shape(init))

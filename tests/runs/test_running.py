@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import jflows
 from jflows import DataConfig, Recipe, RunError
 from jflows.cli import main
+from jflows.flows.presets import PRESETS
 from jflows.runs import TrainedRun, prepare, read_metrics, read_recipe, report, running, score
 from jflows.train import fit
 
@@ -107,6 +108,13 @@ def test_a_trained_run_answers_from_its_directory(trained):
     assert opened.sample(5).shape == (5, 2) and opened.clusters(data) is None
     assert (opened.sample(5, seed=1) != opened.sample(5)).any()
     assert read_recipe(trained.directory).recipe.to_json() == trained.recipe.to_json()
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_has_help(preset):
+    done = CliRunner().invoke(main, ["train", preset, "--help"])
+    assert done.exit_code == 0 and "--data TEXT" in done.output and "The flow:" in done.output
+    assert "--steps INTEGER" in done.output and "--loss " in done.output
 
 
 def test_data_must_be_given_and_fit(tmp_path, tiny):

@@ -125,7 +125,7 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -
         image = _read_image(path, size)
         if image.shape != shape:
             rule = f"must have the shape of {model.name}, {shape}"
-            fix = "Crop or resize them to one shape, or set `size`."
+            fix = "Crop or resize them to one shape, or set {size}."
             if image.shape[-1] != shape[-1]:
                 fix = "Convert all images to gray or all to colour."
             raise DataError("load", str(path), rule, f"shape {image.shape}", fix)

@@ -26,7 +26,7 @@ class Material(NamedTuple):
     Attributes:
       density, variables: trained.
       data: rows to show, as the density reads them.
-      metrics: entries of metrics.jsonl.
+      metrics: entries of metrics.jsonl; their `loss` is left out where it is not in nats.
       score: of the test rows.
       out: folder to write into; its name is the title of pictures.
     """

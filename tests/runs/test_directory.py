@@ -1,0 +1,76 @@
+"""Run directories: files that are never half written, and stored recipes that cannot be read."""
+
+import json
+
+import pytest
+
+from jflows import InvalidValueError, RunError
+from jflows.runs import read_recipe
+from jflows.runs.configs import find_recipe, list_presets
+from jflows.runs.directory import alone_in
+from jflows.runs.files import saving, write_text
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), saving(path) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+    with pytest.raises(RunError, match="must be writable; got .* Free some disk space"):
+        write_text(path / "below", "x")
+
+
+def test_two_processes_do_not_share_a_directory(tmp_path):
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(RunError, match="`out` must not be in use by another process"),
+        alone_in(tmp_path / "run"),
+    ):
+        pass
+    with alone_in(tmp_path / "run"):  # free again
+        pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda text: "{", RunError, "must have a readable config.json"),
+        (lambda text: "[]", RunError, "must have a readable config.json; got .*not an object"),
+        (lambda text: json.dumps({"steps": 3}), RunError, "must have a readable config.json; got .*no key 'config'"),
+        (
+            lambda text: text.replace('"width"', '"widht"').replace('"num_layers"', '"layers"'),
+            InvalidValueError,
+            "layers",
+        ),
+        (lambda text: text.replace('"format": 1', '"format": 9'), InvalidValueError, "config.json: `format` must be 1"),
+    ],
+)
+def test_a_config_json_that_is_none(trained, tmp_path, change, error, message):
+    text = (trained.directory / "config.json").read_text()
+    (tmp_path / "config.json").write_text(change(text))
+    with pytest.raises(error, match=message):
+        read_recipe(tmp_path)
+
+
+def test_presets_are_listed_without_importing_them():
+    from jflows.flows.presets import PRESETS
+
+    listed = list_presets()
+    assert set(listed) == {name for name, preset in PRESETS.items() if preset.__module__.startswith("jflows.")}
+    assert all(line.endswith((".", "layers.", "density.")) for line in listed.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("glow_mnits", "must be the name of a config or of a preset.*Did you mean glow_mnist"),
+        ("absent.py", "must be an existing .py file"),
+        ("some/folder", "must be an existing .py file"),
+    ],
+)
+def test_names_that_are_no_config(name, message):
+    with pytest.raises(InvalidValueError, match=message):
+        find_recipe(name)
