@@ -40,13 +40,8 @@ class _Whitening(SameShape):
         return self._stored("shift", lambda: first()[0]), self._stored("log_scale", lambda: first()[1])
 
     def _shift_and_log_scale(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        channels = values.shape[-1:]
-
-        def first() -> tuple[Array, Array]:
-            if self.is_initializing():
-                return self._first(values, forward)
-            return jnp.zeros(channels, values.dtype), jnp.zeros(channels, values.dtype)  # shapes, for Linen's check
-
+        zeros = functools.partial(_zeros, values)  # shapes only, for Linen's check
+        first = functools.partial(self._first, values, forward) if self.is_initializing() else zeros
         shift, log_scale = self._stored_or(first)
         return check_channels(self, values.shape[-1], shift), log_scale
 
@@ -61,6 +56,11 @@ class _Whitening(SameShape):
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         shift, log_scale = self._shift_and_log_scale(x, forward=False)
         return (x + shift) * jnp.exp(log_scale), self._log_det(x, log_scale)
+
+
+def _zeros(values: Array) -> tuple[Array, Array]:
+    zeros = jnp.zeros(values.shape[-1:], values.dtype)
+    return zeros, zeros
 
 
 class ActNorm(_Whitening):
@@ -140,9 +140,7 @@ class Standardize(_Whitening):
         return self.variable("constants", name, init).value
 
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        if forward:
-            return jnp.zeros(values.shape[-1:], values.dtype), jnp.zeros(values.shape[-1:], values.dtype)
-        return affine.whitening(values)
+        return _zeros(values) if forward else affine.whitening(values)
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Takes these statistics instead of those of the first batch; called in `init` before any data pass.

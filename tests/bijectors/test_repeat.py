@@ -61,6 +61,22 @@ def test_gradients_equal_those_of_plain_autodiff(backprop, anchor_every, method)
     assert all(np.any(leaf) for leaf in jax.tree.leaves(wanted))
 
 
+@pytest.mark.parametrize("outer", ["remat", "invertible"])
+def test_replayed_steps_inside_steps_that_are_recomputed(outer):
+    variables, x, context, weights = example()
+    nested = b.Repeat(b.Repeat(step(), 2, "invertible"), NUM_LAYERS // 2, outer)
+    in_pairs = {
+        collection: {
+            "layers": {"layers": jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), tree["layers"])}
+        }
+        for collection, tree in variables.items()
+    }
+    got = gradients(nested, METHODS[0], in_pairs, x, context, weights)
+    wanted = gradients(repeat("standard"), METHODS[0], variables, x, context, weights)
+    for a, b_ in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a.reshape(b_.shape), b_, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_equals_a_chain_of_slices_of_its_variables(method):
     variables, x, context, _ = example()

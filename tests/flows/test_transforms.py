@@ -6,6 +6,7 @@ a second or more for each of 500.
 """
 
 import functools
+import itertools
 import math
 
 import jax
@@ -21,7 +22,8 @@ ROWS, DEVICES, MEMBERS = 4, 2, 2
 METHODS = ("log_prob", "sample")
 TIGHT, LOOSE = 1e-9, 1e-5
 SMALL, LARGE = (4, 2), (8, 3)  # width and depth
-RUN = ("realnvp_invertible", "made", "glow_invertible", "residual")  # by default; they hold all that is hand-written
+# By default runs what is hand-written: replayed activations, inversions, convolutions, implicit gradients.
+RUN = ("realnvp_invertible", "log_prob"), ("made", "sample"), ("glow_invertible", "log_prob"), ("residual", "log_prob")
 IMPLIED = ("jit", "grad", "shard_map_grad")  # not traced by default: part of "export", "checkpoint" and what is run
 REPEATED = ("glow", "glow_remat", "glow_anchored", "nsf_autoregressive", "flow_gmm")  # other presets have their parts
 
@@ -191,8 +193,9 @@ def traced():
         yield cell
 
 
-def by_default(*names: str):
-    return [pytest.param(name, marks=[] if name in names else [pytest.mark.slow]) for name in PRESETS]
+def run_by_default():
+    pairs = itertools.product(PRESETS, METHODS)
+    return [pytest.param(*pair, marks=[] if pair in RUN else [pytest.mark.slow]) for pair in pairs]
 
 
 @pytest.mark.parametrize(("name", "method", "transform", "size"), list(traced()))
@@ -204,8 +207,7 @@ def test_every_cell_is_traced(name, method, transform, size):
     assert math.prod(out.shape) == (MEMBERS if transform == "vmap" else 1) * ROWS * math.prod(event)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", by_default(*RUN))
+@pytest.mark.parametrize(("name", "method"), run_by_default())
 def test_all_at_once_gives_plain_values(name, method):
     """A scan over rows, rematerialised, differentiated, mapped over an ensemble, on several devices, compiled."""
     case = case_of(name, method, *SMALL)

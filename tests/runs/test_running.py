@@ -57,12 +57,15 @@ def test_the_command_line_gives_the_same_run(trained, tiny, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("what", ["config.json", "directory"])
-def test_config_json_repeats_a_run_bit_for_bit(trained, tmp_path, what):
-    source = trained.directory / "config.json" if what == "config.json" else trained.directory
-    again = jflows.run(source, tmp_path / "again", progress=False)
-    assert without_times(again.directory) == without_times(trained.directory)
-    for one, other in zip(arrays(again.directory), arrays(trained.directory), strict=True):
+@pytest.mark.parametrize("how", ["python", "command line"])
+def test_config_json_repeats_a_run_bit_for_bit(trained, tmp_path, how):
+    again, config = tmp_path / "again", trained.directory / "config.json"
+    if how == "python":
+        jflows.run(config, again, progress=False)
+    else:
+        assert CliRunner().invoke(main, ["train", "--config", str(config), "--out", str(again)]).exit_code == 0
+    assert without_times(again) == without_times(trained.directory)
+    for one, other in zip(arrays(again), arrays(trained.directory), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -99,7 +99,7 @@ def test_bad_images_are_named(tmp_path):
         save(tmp_path / f"{i}.png", i)
     save(tmp_path / "4.png", 4, (4, 6, 3))
     with pytest.raises(
-        DataError, match=r"4\.png` must have the shape of 0\.png, \(4, 5, 3\); got shape \(4, 6, 3\).*or set `size`"
+        DataError, match=r"4\.png` must have the shape of 0\.png, \(4, 5, 3\); got shape \(4, 6, 3\).*or set size"
     ):
         load(tmp_path), load(tmp_path, "test")
     save(tmp_path / "4.png", 4, (4, 5, 1))
