@@ -127,19 +127,19 @@ def mixture_rows(mixture: "MixtureOfFlows", params: Mapping[str, Any]) -> Iterat
 def _bijector_rows(
     bijector: Bijector, params: Mapping[str, Any], x_shape: Shape, depth: int, title: str
 ) -> Iterator[Row]:
-    """A bijector, then what it is made of; the members of a chain inside another bijector stand for it."""
-    yield Row(depth, title, bijector.z_event_shape(x_shape), _size(params))
-    for part in bijector.parts_with_shapes(x_shape):
-        times = f" × {part.copies}" if part.copies > 1 else ""
+    """A bijector, then what it is made of; a chain that is the only part of another one needs no line of its own."""
+    parts = list(bijector.parts_with_shapes(x_shape))
+    copies = f" × {parts[0].copies}" if len(parts) == 1 and parts[0].copies > 1 else ""
+    yield Row(depth, title + copies, bijector.z_event_shape(x_shape), _size(params))
+    for part in parts:
         inner, own = part.bijector, params.get(part.name, {})
-        if isinstance(inner, Chain):
+        if len(parts) == 1 and isinstance(inner, Chain):
             for member in inner.parts_with_shapes(part.x_event_shape):
-                name = type(member.bijector).__name__ + times
-                yield from _bijector_rows(
-                    member.bijector, own.get(member.name, {}), member.x_event_shape, depth + 1, name
-                )
+                name, of_member = type(member.bijector).__name__, own.get(member.name, {})
+                yield from _bijector_rows(member.bijector, of_member, member.x_event_shape, depth + 1, name)
         else:
-            yield from _bijector_rows(inner, own, part.x_event_shape, depth + 1, type(inner).__name__ + times)
+            name = part.name if isinstance(inner, Chain) else type(inner).__name__
+            yield from _bijector_rows(inner, own, part.x_event_shape, depth + 1, name)
 
 
 def _planned_bytes(density: Density, variables: Variables, batch_size: int) -> int:
