@@ -83,7 +83,11 @@ class Density(abc.ABC):
     @property
     @abc.abstractmethod
     def needs_key(self) -> bool:
-        """True if `log_prob` is a lower bound only with a key, or needs one to be estimated."""
+        """Whether `bits_per_dim` and losses must be given a key.
+
+        True where data are dequantized, as `log_prob` bounds the log-likelihood only with noise from a key, and where
+        the log-det or the density of the base is estimated with noise.
+        """
 
     @property
     @abc.abstractmethod

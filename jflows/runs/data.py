@@ -128,7 +128,9 @@ class DataConfig(Checked):
         """
         if not takes_labels:
             return data
-        if self.labels_per_class is None or (self.labels_per_class and data.partly_labelled):
+        if self.labels_per_class is None:
+            return data if data.label is None else data.take(np.arange(len(data)), partly_labelled=True)
+        if self.labels_per_class and data.partly_labelled:
             return data
         if self.labels_per_class == 0:
             return data if data.label is None else data.take(np.arange(len(data)), label=None, partly_labelled=False)

@@ -165,8 +165,8 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
 
 
 def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
-    """How the flow reads data; with labels as the context if the loss takes them and the data have any."""
-    wanted = loss.takes_labels and data.label is not None and flow.reading.context == "none"
+    """How the flow reads data; with labels as the context if the loss takes those of partly labelled data."""
+    wanted = loss.takes_labels and data.partly_labelled and flow.reading.context == "none"
     return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
 
 

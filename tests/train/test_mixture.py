@@ -167,7 +167,7 @@ def test_a_run_starts_from_the_clusters_of_a_gaussian_mixture():
     found = fit_gaussian_mixture(rows.x, 2, num_starts=1)
     variables = mixture.init(KEY, rows.x, assignment=found.clusters)
     config = TrainConfig(**CONFIG | dict(steps=2, log_every=2, checkpoint_every=2, learning_rate=1e-6))
-    result = fit(mixture, rows, config, variables=variables, loss=MixtureLoss(use_labels=False))
+    result = fit(mixture, rows, config, variables=variables)
     for got, wanted in zip(jax.tree.leaves(result.variables), jax.tree.leaves(variables), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4)
     clusters = np.argmax(QUICK(mixture.log_joint)(result.variables, rows.x), axis=1)
@@ -183,7 +183,7 @@ def test_clusters_are_found_without_labels():
     centres = np.array([[-6.0, 0.0], [6.0, 6.0], [0.0, -6.0]])
     data = TableData("blobs", centres[label] + random.standard_normal((200, 2)), label)
     mixture = mixture_of_flows(normal(), MLP((8,)), 3, start="kmeans")
-    result = fit(mixture, data, TrainConfig(**CONFIG), loss=MixtureLoss(use_labels=False))
+    result = fit(mixture, data, TrainConfig(**CONFIG))
     predicted = QUICK(mixture.predict)(result.variables, jnp.asarray(data.x))
     assert cluster_scores(label, predicted).accuracy > 0.95
 
@@ -198,7 +198,6 @@ def test_clusters_are_found_without_labels():
         (dict(consistency=-1), "`consistency` must be at least 0; got -1"),
         (dict(pretrain_steps=-1), "`pretrain_steps` must be at least 0; got -1"),
         (dict(interleave_every=-1), "`interleave_every` must be at least 0; got -1"),
-        (dict(interleave_every=1, use_labels=False), "`interleave_every` must be 0 with use_labels=False; got 1"),
     ],
 )
 def test_bad_settings(settings, message):

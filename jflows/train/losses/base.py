@@ -32,18 +32,14 @@ class Loss(Checked, abc.ABC):
       unit: "nats" if it is a bound on the negative log-likelihood per event, so that bits per dimension may be logged
         beside it; None for all else.
       needs_data: whether batches must have `x`. False for a loss that draws its own samples.
-      takes_labels: whether the context of a batch is to hold the class labels, where the data have any and the flow
-        does not take a context itself.
+      takes_labels: whether the context of a batch is to hold the labels of partly labelled data, where the flow does
+        not take a context itself.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str | None] = None
     needs_data: ClassVar[bool] = True
-
-    @property
-    def takes_labels(self) -> bool:
-        """See the class."""
-        return False
+    takes_labels: ClassVar[bool] = False
 
     def select(self, batch: Batch, step: Array | int) -> Batch:
         """The batch of a step; rows that do not count in it have weight 0. Traced."""

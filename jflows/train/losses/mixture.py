@@ -27,8 +27,10 @@ class MixtureLoss(Loss):
         both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
         T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
 
-    Labels come as the context of a batch, -1 where a row has none, as in data that `jflows.data.hide_labels` gives.
-    Labels outside -1..K-1 make the loss NaN. Components that take a context themselves are trained without labels.
+    Labels are those of partly labelled data, which `jflows.data.hide_labels` gives: the context of a batch, -1 where a
+    row has none. Labels of fully labelled data are not looked at, so that clusters are found without them; to learn
+    from all of them, say `dataclasses.replace(data, partly_labelled=True)`. Labels outside -1..K-1 make the loss NaN.
+    Components that take a context themselves are trained without labels.
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
     section 3.4, use it.
@@ -73,22 +75,10 @@ class MixtureLoss(Loss):
             low=0,
         ),
     ] = 0
-    use_labels: Annotated[
-        bool, Option("Whether the labels that the data have take part; False finds clusters without looking at them.")
-    ] = True
 
     name: ClassVar[str] = "mixture"
     unit: ClassVar[str | None] = "nats"
-
-    def _check(self) -> None:
-        for name in ("pretrain_steps", "interleave_every"):
-            if getattr(self, name) and not self.use_labels:
-                raise InvalidValueError("MixtureLoss", name, "must be 0 with {use_labels=False}", getattr(self, name))
-
-    @property
-    def takes_labels(self) -> bool:
-        """As `use_labels`."""
-        return self.use_labels
+    takes_labels: ClassVar[bool] = True
 
     def check(self, flow: Density) -> None:
         """Only a mixture has components."""
@@ -108,7 +98,7 @@ class MixtureLoss(Loss):
         assert isinstance(flow, MixtureOfFlows)
         labels = None if flow.context_shape is not None else batch.context
         if labels is None and (self.pretrain_steps or self.interleave_every):
-            got, fix = "a batch without labels", "Train on data that have some, or set both to 0."
+            got, fix = "a batch without labels", "Train on partly labelled data, or set both to 0."
             raise InvalidValueError("MixtureLoss", ("pretrain_steps", "interleave_every"), "need labels", got, fix)
         keys = example_keys(key, batch.index) if flow.needs_key else None
         log_joint, updates = flow.apply_log_joint(variables, batch.x, batch.context, keys)
