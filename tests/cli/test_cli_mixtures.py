@@ -47,7 +47,7 @@ def test_other_kinds_are_described(jflows):
 
 def test_a_component_has_the_options_of_its_preset(jflows):
     told = jflows("info", "vmonf_pinwheel", "--component", "maf", "--component.num-layers", "2").stdout
-    assert "MaskedAutoregressive × 2" in told
+    assert "Repeat × 2" in told
     shown = jflows("train", "vmonf_pinwheel", "--component", "maf", "--help").stdout
     assert "--component.inner" in shown and "--component.permutation" in shown
     result = jflows("info", "vmonf_pinwheel", "--component.inner", "affine")

@@ -207,7 +207,7 @@ def test_bad_settings(settings, message):
 
 def test_bad_use():
     mixture, variables = mixture_and_variables()
-    rule = "`pretrain_steps, interleave_every` need labels; got a batch without labels. Train on data that have some"
+    rule = "`pretrain_steps, interleave_every` need labels; got a batch without labels. Train on partly labelled data"
     with pytest.raises(InvalidValueError, match=rule):
         MixtureLoss(pretrain_steps=1)(mixture, variables, batch(None), KEY, 0)
     with pytest.raises(InvalidTypeError, match="MixtureLoss: `flow` must be a MixtureOfFlows; got Flow"):
