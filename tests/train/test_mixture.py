@@ -212,6 +212,7 @@ def test_bad_use():
         MixtureLoss(pretrain_steps=1)(mixture, variables, batch(None), KEY, 0)
     with pytest.raises(InvalidTypeError, match="MixtureLoss: `flow` must be a MixtureOfFlows; got Flow"):
         fit(normal(), half_rings(), TrainConfig(**CONFIG), loss=MixtureLoss())
-    labelled = TableData("x", np.zeros((4, 2)) + np.arange(4)[:, None], np.array([0, 1, 2, 3]))
+    labels = np.array([0, 1, 2, 3])
+    some = TableData("x", np.zeros((4, 2)) + np.arange(4)[:, None], labels, partly_labelled=True)
     with pytest.raises(DataError, match=r"fit: `data` must have labels in 0\.\.2 for this density; got labels 0\.\.3"):
-        fit(mixture, labelled, TrainConfig(**CONFIG))
+        fit(mixture, some, TrainConfig(**CONFIG))
