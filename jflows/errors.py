@@ -69,6 +69,12 @@ class JflowsError(Exception):
         """The same error, said to come from another place."""
         return type(self)(where, self.settings, self.rule, self.got, self.fix, code=self.code)
 
+    def inside(self, owner: str) -> Self:
+        """The same error about the settings of a part: "component" makes `component.num_layers` of `num_layers`."""
+        reach = lambda text: _SETTING.sub(lambda found: found[0].replace("{", f"{{{owner}.", 1), text)
+        settings = tuple(f"{owner}.{name}" for name in self.settings)
+        return type(self)(self.where, settings, reach(self.rule), self.got, reach(self.fix), code=self.code)
+
     def __reduce__(self):
         return _rebuilt, (type(self), (self.where, self.settings, self.rule, self.got, self.fix), self.code)
 

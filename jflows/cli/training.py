@@ -188,22 +188,33 @@ def _sweep(recipe: "Recipe", text: str) -> tuple[str, tuple[Any, ...]]:
 def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
-    def callback(**given: Any) -> None:
+    def callback(memory: int, **given: Any) -> None:
         made = recipe.with_options(**{key: value for key, value in given.items() if value is not None})
-        click.echo(str(made.build(made.data.outline()).summary(batch_size=0)))
+        click.echo(str(made.build(made.data.outline()).summary(batch_size=memory)))
 
-    params: list[click.Parameter] = [*options_of(recipe)]
-    text = f"Describe the flow of {name}; nothing is computed."
+    params: list[click.Parameter] = [_memory_option(), *options_of(recipe)]
+    text = f"Describe the flow of {name}; nothing is trained."
     return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
 
 
 def _info_run_command(cmd_name: str) -> click.Command:
-    def callback() -> None:
+    def callback(memory: int) -> None:
         from jflows.runs.directory import load
 
-        click.echo(str(load(Path(cmd_name))[0].summary(batch_size=0)))
+        click.echo(str(load(Path(cmd_name))[0].summary(batch_size=memory)))
 
-    return FlowCommand(cmd_name, callback=callback, help=f"Describe the flow of {cmd_name}.")
+    return FlowCommand(cmd_name, callback=callback, params=[_memory_option()], help=f"Describe the flow of {cmd_name}.")
+
+
+def _memory_option() -> click.Option:
+    return click.Option(
+        ["--memory"],
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="ROWS",
+        help="Also compile a gradient on a batch of so many rows, which takes 5 to 30 seconds, and print the memory "
+        "that it plans. 0 compiles nothing.",
+    )
 
 
 train = Configs(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
+from jflows.flows.density import example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -77,8 +78,3 @@ def _batch_totals(flow: Density, variables: Variables, batch: Batch, key: Key, n
     bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
     bits = jnp.where(batch.weight > 0, bits, 0.0)
     return jnp.stack([jnp.sum(batch.weight), jnp.sum(bits), jnp.sum(bits**2)])
-
-
-def example_keys(key: Key, index: Array) -> Key:
-    """One key per example, from its number alone: [batch] -> [batch]."""
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(index)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key, kind_of
-from jflows.eval.bits import example_keys
 from jflows.flows import Flow
+from jflows.flows.density import example_keys
 from jflows.typing import Array, Key, Shape, Variables
 
 MIN_TAIL = 5  # weights; a shape fitted to fewer says nothing

@@ -10,9 +10,9 @@ import numpy as np
 
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
-from jflows.eval.bits import example_keys
 from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, component_use
 from jflows.flows import MixtureOfFlows
+from jflows.flows.density import example_keys
 from jflows.flows.mixture_parts import exact_sum
 from jflows.typing import Array, Batch, Key, Variables
 

@@ -6,12 +6,11 @@ from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
 from jflows.nn.gated import Gated
 from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
 from jflows.nn.made import MADE
-from jflows.nn.mlp import MLP, ResidualMLP
+from jflows.nn.mlp import MLP, ResidualMLP, zero_dense
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
 from jflows.nn.standardize import StandardizeContext
 from jflows.nn.time import TimeMLP
 from jflows.nn.transformer import Transformer
-from jflows.nn.zero import zero_dense
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,5 +1,7 @@
 """Conditioners of vectors: the multilayer perceptron and its residual form."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,11 +9,21 @@ from flax import linen as nn
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.zero import zero_dense
 from jflows.options import Count, Counts
 from jflows.typing import Array
 
 BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the scale of h
+
+
+def zero_dense(features: int, dtype: Any, name: str | None = None) -> nn.Dense:
+    """A dense layer whose output starts at zero, so that a new flow starts at a harmless map.
+
+    Args:
+      features: of the output.
+      dtype: of its parameters.
+      name: of the submodule, called within `nn.compact`.
+    """
+    return nn.Dense(features, param_dtype=dtype, kernel_init=nn.initializers.zeros, name=name)
 
 
 class MLP(Module):

@@ -9,7 +9,7 @@ from jflows.errors import InvalidValueError
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.zero import zero_dense
+from jflows.nn.mlp import zero_dense
 from jflows.ops.attention import self_attention
 from jflows.ops.reshape import squeeze, unsqueeze
 from jflows.options import Count, Option

@@ -4,11 +4,12 @@ A preset, for a recipe, is a function `preset(event_shape, **options) -> Density
 one of the user's own with the same form. An option may itself be a preset, such as the `component` of a mixture.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
-from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError, did_you_mean, kind_of
 from jflows.flows import Density
 from jflows.flows.presets import PRESETS
 from jflows.options import REQUIRED, Setting, check_call, settings_of
@@ -100,7 +101,8 @@ def check_preset(flow: Preset) -> None:
             rule = f"must be an option of {where}: {', '.join(known)}"
             raise InvalidValueError(where, name, rule, repr(value), did_you_mean(name, known).strip())
         if takes_preset(known[name]):
-            check_preset(value)
+            with inside(name):
+                check_preset(value)
     plain = {name: value for name, value in given.items() if not takes_preset(known[name])}
     check_call(where, function, plain)
 
@@ -111,13 +113,39 @@ def with_option(flow: Preset, name: str, value: Any) -> Preset:
     head, _, rest = name.partition(".")
     settings = {setting.name: setting for setting in options_of(flow)}
     if rest:
-        value = with_option(given.get(head, settings[head].default), rest, value)
+        with inside(head):
+            value = with_option(given.get(head, settings[head].default), rest, value)
     elif takes_preset(settings[head]):
         value = _component(function.__name__, settings[head], value, given.get(head, settings[head].default))
     else:
         value = as_tuple(value)
         settings[head].check(function.__name__, value)
     return functools.partial(function, **{**given, head: value})
+
+
+def built(flow: Preset, event_shape: tuple[int, ...], **given: Any) -> Density:
+    """What a preset makes of this shape; an error about an option of a component names it by its full name.
+
+    Raises:
+      InvalidValueError, InvalidTypeError: if options do not fit the shape, or each other.
+    """
+    try:
+        return flow(event_shape, **given)
+    except (InvalidValueError, InvalidTypeError) as error:
+        settings = {setting.name: setting for setting in options_of(flow) if error.where != name_of(flow)}
+        for name, value in values_of(flow).items():
+            if name in settings and takes_preset(settings[name]) and name_of(value) == error.where:
+                raise error.inside(name) from error
+        raise
+
+
+@contextlib.contextmanager
+def inside(option: str) -> Iterator[None]:
+    """Errors about the options of a component name them by their full name: `component.num_layers`."""
+    try:
+        yield
+    except JflowsError as error:
+        raise error.inside(option) from error
 
 
 def preset_to_json(flow: Preset) -> dict[str, Any]:
@@ -138,11 +166,10 @@ def preset_from_json(where: str, content: Any) -> Preset:
         raise InvalidTypeError(where, "flow", 'must be an object with the key "preset"', kind_of(content))
     function = preset_named(where, "preset", content["preset"])
     components = {setting.name for setting in options_of(function) if takes_preset(setting)}
-    given = {
-        name: preset_from_json(where, value) if name in components else as_tuple(value)
-        for name, value in content.items()
-        if name != "preset"
-    }
+    given = {name: as_tuple(value) for name, value in content.items() if name != "preset" and name not in components}
+    for name in components & set(content):
+        with inside(name):
+            given[name] = preset_from_json(where, content[name])
     made = functools.partial(function, **given)
     check_preset(made)
     return made
@@ -164,9 +191,11 @@ def _component(where: str, setting: Setting, value: Any, current: Any) -> Preset
         for option, entry in value.items():
             if option != "preset":
                 _check_known(where, setting.name, changed, option)
-                changed = with_option(changed, option, entry)
+                with inside(setting.name):
+                    changed = with_option(changed, option, entry)
         return changed
-    check_preset(value)
+    with inside(setting.name):
+        check_preset(value)
     return value
 
 

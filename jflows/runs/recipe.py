@@ -132,9 +132,9 @@ class Recipe(Checked):
             raise InvalidValueError(presets.name_of(self.flow), missing[0], "must be given", None)
         given = self._from_data(outline)
         try:
-            return self.flow(outline.event_shape, **given)
+            return presets.built(self.flow, outline.event_shape, **given)
         except InvalidValueError as error:
-            if error.settings != ("event_shape",):
+            if error.settings[0].rpartition(".")[2] != "event_shape":
                 raise
             rule, got = f"must suit {error.where}, of which the shape {error.rule}", f"shape {outline.event_shape}"
             raise DataError("Recipe", "data", rule, f"{outline.name!r} of {got}", error.fix) from error

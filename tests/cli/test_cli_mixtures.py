@@ -72,6 +72,7 @@ def test_of_several_restarts_the_one_with_the_highest_bound_is_chosen(tmp_path, 
     [
         (["--num-components", "1"], "`--num-components` must be at least 2"),
         (["--component", "glov"], "`--component` must be one of "),
+        (["--component.num-layers", "0"], "train: `--component.num-layers` must be at least 1; got 0"),
         (["--weights", "vae"], "`--weights` must"),
         (["--labels-per-class", "0"], "`--labels-per-class` must be positive with --labelled-share"),
         (["--classes", "0,7"], "must have rows of classes (0, 7); got no row of class 7"),

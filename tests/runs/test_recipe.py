@@ -115,6 +115,11 @@ def test_a_component_is_named_or_described():
     assert described.options()["component.num_layers"].value == 3
     changed = recipe.with_options(component={"hidden_sizes": (4,)}).options()
     assert (changed["component.num_layers"].value, changed["component.hidden_sizes"].value) == (2, (4,))
+    with pytest.raises(InvalidValueError, match="realnvp: `component.num_layers` must be at least 1; got 0"):
+        Recipe(flow=functools.partial(jflows.vmonf, component=functools.partial(jflows.realnvp, num_layers=0)))
+    of_swap = recipe.with_options(component={"hidden_sizes": (4,), "permutation": "reverse"})
+    with pytest.raises(InvalidValueError, match="`component.permutation`"):
+        of_swap.build(Outline("odd", (3,), None, None))
     assert "vmonf" not in recipe.options()["component"].choices and "maf" in recipe.options()["component"].choices
 
 
@@ -208,7 +213,10 @@ _mine.__name__ = "mine"
             lambda: Recipe(flow=jflows.vmonf).with_options(component={"num_layer": 1}),
             "`component.num_layer` must be an",
         ),
-        (lambda: Recipe(flow=jflows.vmonf).with_options(component__num_layers=0), "`num_layers` must be at least 1"),
+        (
+            lambda: Recipe(flow=jflows.vmonf).with_options(component__num_layers=0),
+            "`component.num_layers` must be at least 1",
+        ),
     ],
 )
 def test_a_mistake_is_told(make, message):

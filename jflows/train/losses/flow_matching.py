@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from jflows.bijectors import Continuous
 from jflows.errors import InvalidTypeError, kind_of
-from jflows.eval.bits import example_keys
 from jflows.flows import Density, Flow, flow_matching_loss
+from jflows.flows.density import example_keys
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 

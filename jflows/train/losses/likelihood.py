@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from jflows.eval.bits import example_keys
 from jflows.flows import Density
+from jflows.flows.density import example_keys
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 
