@@ -17,6 +17,7 @@ from jflows.flows.checks import check_sample_shape, check_temperature
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
+from jflows.flows.mixture_encoder import Encoder
 from jflows.flows.mixture_init import init_mixture, warn_of_constants
 from jflows.flows.mixture_parts import (
     check_assignment,
@@ -24,7 +25,6 @@ from jflows.flows.mixture_parts import (
     check_parts,
     check_weights,
     components_of,
-    encoder_features,
     exact_sum,
     join,
     over_components,
@@ -65,7 +65,8 @@ class MixtureOfFlows(Checked, Density):
       weights: "uniform", "learned" (starting uniform), or K positive numbers that sum to one.
       trunk: a flow on the data's side of all components; its base is not used.
       start: what data-dependent initialisation sees. "same": each component sees the whole batch. "kmeans": component
-        k sees the rows of cluster k, which matters for flows that whiten (norm="actnorm", standardize=True).
+        k sees the rows of cluster k, found by distances in the units of x, which matters for flows that whiten
+        (norm="actnorm", standardize=True).
     Shapes:
       x: [*batch, *event_shape]; context: as in `Flow`, or labels [*batch].
       `params`: components (stacked, [K, ...], or one entry for each), encoder, trunk, log_weights [K] if learned.
@@ -118,8 +119,8 @@ class MixtureOfFlows(Checked, Density):
 
     @property
     def standardizes(self) -> bool:
-        """As `Flow.standardizes`, of any part."""
-        return any(flow.standardizes for flow in self._flows)
+        """As `Flow.standardizes`, of any part; an encoder standardises columns and contexts."""
+        return self.encoder is not None or any(flow.standardizes for flow in self._flows)
 
     @property
     def needs_key(self) -> bool:
@@ -230,14 +231,7 @@ class MixtureOfFlows(Checked, Density):
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
         else:
             context = self.own_context(x, context)
-            out: Any = self.encoder.apply(
-                part(variables, "encoder"),
-                encoder_features(self.encoder, x, len(self.event_shape), self.dequantize),
-                self.num_components,
-                self.encoder_context(context),
-            )
-            space = tuple(range(x.ndim - len(self.event_shape), out.ndim - 1))
-            logits = jnp.mean(out, axis=space)
+            logits: Any = self.encoder_module(self.encoder).apply(part(variables, "encoder"), x, context)
         return jax.nn.log_softmax(logits / temperature, axis=-1)
 
     def responsibilities(
@@ -392,6 +386,8 @@ class MixtureOfFlows(Checked, Density):
         """Behind a trunk with a context, components may be without."""
         return None if flow.context_shape is None else context
 
-    def encoder_context(self, context: Array | None) -> Array | None:
-        """What the encoder is conditioned on: contexts that are vectors."""
-        return context if self.context_shape is not None and len(self.context_shape) == 1 else None
+    def encoder_module(self, network: nn.Module) -> Encoder:
+        """The encoder that a network is part of; it is conditioned on contexts that are vectors."""
+        num_bits = None if self.dequantize is None else self.dequantize.num_bits
+        takes_context = self.context_shape is not None and len(self.context_shape) == 1
+        return Encoder(network, self.num_components, len(self.event_shape), num_bits, takes_context)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.data.reading import Statistics
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_parts import encoder_features, join, over_components, part
+from jflows.flows.mixture_parts import join, over_components, part
 from jflows.ops.clustering import kmeans
 from jflows.typing import Array, Key, Variables
 
@@ -33,12 +33,8 @@ def init_mixture(
         parts["trunk"] = mixture.trunk.init(trunk_key, x, context, statistics)
         inner = mixture.trunk.encode(parts["trunk"], x, context, noise_key)[0]
     if mixture.encoder is not None:
-        args = (
-            encoder_features(mixture.encoder, x, len(mixture.event_shape), mixture.dequantize),
-            num_components,
-            mixture.encoder_context(context),
-        )
-        parts["encoder"] = mixture.encoder.init(encoder_key, *args)
+        encoder = mixture.encoder_module(mixture.encoder)
+        parts["encoder"] = encoder.init(encoder_key, x, context, statistics, method="start")
     if assignment is None and mixture.start == "kmeans":
         points = inner.reshape(len(inner), -1).astype(jnp.promote_types(inner.dtype, jnp.float32))
         assignment = kmeans(cluster_key, points, num_components)[1]

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax.core import Tracer
 
 from jflows.errors import InvalidValueError, check_choice, kind_of
-from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
 from jflows.typing import Array, PyTree, Variables
 
@@ -139,14 +137,3 @@ def components_of(mixture: "MixtureOfFlows", variables: Variables) -> Variables:
         got = f"an array of shape {jnp.shape(leaves[0])} among those of the components" if leaves else "none"
         raise InvalidValueError("MixtureOfFlows", "variables", rule, got, 'Pass {"params": ...} of this mixture.')
     return own
-
-
-def encoder_features(encoder: nn.Module, x: Array, event_ndims: int, dequantize: Dequantize | None) -> Array:
-    """What an encoder sees of data: pixels around 0; a flat event unless it takes images."""
-    x = jnp.asarray(x)
-    if dequantize is not None:
-        centre = 0.5 if jnp.issubdtype(x.dtype, jnp.integer) else 0.0
-        x = (x + centre) / 2**dequantize.num_bits - 0.5
-    if getattr(encoder, "event_ndims", 1) == event_ndims:
-        return x
-    return x.reshape(*x.shape[: x.ndim - event_ndims], -1)

@@ -10,6 +10,7 @@ import pytest
 
 import jflows
 from jflows import bijectors as b
+from jflows.data import TableData
 from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, MixtureOfFlows, mixture_of_flows, with_mixture_base
@@ -229,7 +230,7 @@ def test_images_are_taken_as_flows_take_them():
     assert (q.shape, bits.shape, samples.shape, samples.dtype) == ((5, 2), (5,), (3, 4, 4, 1), jnp.uint8)
     dense = mixture_of_flows(flow, MLP((4,)), 2)
     encoder = jax.eval_shape(lambda: dense.init(KEY, images))["params"]["encoder"]
-    assert encoder["hidden_0"]["kernel"].shape == (16, 4)
+    assert encoder["network"]["hidden_0"]["kernel"].shape == (16, 4)
     gmm = with_mixture_base(flow, 3)
     assert jax.eval_shape(lambda: gmm.sample(gmm.init(KEY, images), KEY, (3,))).shape == (3, 4, 4, 1)
     with pytest.raises(InvalidValueError, match="MixtureOfFlows.bits_per_dim: `key` must be given, as this flow deq"):
@@ -367,3 +368,20 @@ def test_bad_arguments():
         mixture.init(0, x(8))
     with pytest.raises(InvalidTypeError, match="MixtureOfFlows.sample: `key` must be a typed key"):
         mixture.sample({}, 3)
+
+
+def test_an_encoder_sees_columns_and_contexts_in_no_unit():
+    flow = jflows.realnvp((2,), 1, (4,), context_dim=1)
+    mixture = mixture_of_flows(flow, MLP((4,)), 3)
+    rows = jax.random.normal(jax.random.key(0), (32, 3))
+    x, context, key = rows[:, :2], rows[:, 2:], jax.random.key(1)
+    statistics = TableData("rows", np.asarray(x), context=np.asarray(context)).statistics()
+    variables = perturb(mixture.init(key, x, context, statistics), seed=0, noise=0.5)
+    wanted = mixture.log_q(variables, x, context)
+    size, offset = jnp.array([1e4, 1e-3]), jnp.array([5e4, 2.0])
+    other, other_context = x * size + offset, context * 100 + 5000
+    statistics = TableData("rows", np.asarray(other), context=np.asarray(other_context)).statistics()
+    moved = mixture.init(key, other, other_context, statistics)
+    same = {**moved, "params": {**moved["params"], "encoder": variables["params"]["encoder"]}}
+    assert float(jnp.abs(wanted - wanted[:1]).max()) > 0.1
+    np.testing.assert_allclose(mixture.log_q(same, other, other_context), wanted, atol=1e-4)
