@@ -3,6 +3,7 @@
 The step is written for one device. What makes it run on many is in `jflows/train/sharding.py`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -106,13 +107,7 @@ def make_train_step(
         raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def summed_loss(params: PyTree, extra: Variables, batch: Batch, state: TrainState):
-        per_example, updates = loss(flow, {"params": params, **extra}, batch, state.key, state.step)
-        if jnp.shape(per_example) != batch.weight.shape:
-            rule, got = f"must give one number per row, shape {batch.weight.shape}", f"shape {jnp.shape(per_example)}"
-            raise InvalidValueError(type(loss).__name__, "loss", rule, got, "Leave the mean over rows to the step.")
-        weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
-        return jnp.sum(weighted), {**extra, **updates}
+    summed_loss = functools.partial(_summed_loss, flow, loss)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         batch = loss.select(batch, state.step)
@@ -140,6 +135,16 @@ def make_train_step(
         return state, metrics
 
     return step
+
+
+def _summed_loss(flow: Density, loss: Loss, params: PyTree, extra: Variables, batch: Batch, state: TrainState):
+    """The weighted sum over rows, and the updated collections."""
+    per_example, updates = loss(flow, {"params": params, **extra}, batch, state.key, state.step)
+    if jnp.shape(per_example) != batch.weight.shape:
+        rule, got = f"must give one number per row, shape {batch.weight.shape}", f"shape {jnp.shape(per_example)}"
+        raise InvalidValueError(type(loss).__name__, "loss", rule, got, "Leave the mean over rows to the step.")
+    weighted = jnp.where(batch.weight > 0, batch.weight * per_example, 0.0)
+    return jnp.sum(weighted), {**extra, **updates}
 
 
 def _sum_gradients(summed_loss: Callable, accumulate: int, state: TrainState, batch: Batch):
