@@ -111,26 +111,34 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
 
     path = click.Path(file_okay=False, path_type=Path)
     own = [
-        click.Option(["--out"], type=path, metavar="DIR", help=f"Run directory. [default: runs/{name}]"),
-        click.Option(["--resume"], is_flag=True, help="Go on from its last checkpoint, with its options."),
+        click.Option(["--out"], type=path, metavar="DIR", help=f"Directory of the run. [default: runs/{name}]"),
+        click.Option(
+            ["--resume"],
+            is_flag=True,
+            help="Go on from the last checkpoint in the directory of --out, with the options stored there unless you "
+            "give others.",
+        ),
         click.Option(
             ["--restarts"],
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Train from so many seeds and keep the run with the best score on training rows.",
+            help="Train this many runs, each from a seed of its own, and choose the run with the best score on "
+            "training rows. 1 trains a single run.",
         ),
         click.Option(
             ["--folds"],
             type=click.IntRange(0),
             default=0,
             show_default=True,
-            help="Train on so many folds of data that papers score in ten, and print the mean.",
+            help="Train on each of this many folds of a table that papers score in ten folds, and print the mean "
+            "score. 0 trains a single run.",
         ),
         click.Option(
             ["--sweep"],
             metavar="OPTION=VALUE,...",
-            help="Train once with each value of one option, such as num_layers=1,2,4.",
+            help="Train one run for each value of one option, such as num_layers=1,2,4, and choose the run with the "
+            "best score on training rows.",
         ),
     ]
     text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
@@ -193,7 +201,7 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         click.echo(str(made.build(made.data.outline()).summary(batch_size=0)))
 
     params: list[click.Parameter] = [*options_of(recipe)]
-    text = f"Describe the flow of {name}; nothing is computed."
+    text = f"Show the layers of the flow of {name}; no layer is run."
     return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
 
 
@@ -203,15 +211,15 @@ def _info_run_command(cmd_name: str) -> click.Command:
 
         click.echo(str(load(Path(cmd_name))[0].summary(batch_size=0)))
 
-    return FlowCommand(cmd_name, callback=callback, help=f"Describe the flow of {cmd_name}.")
+    return FlowCommand(cmd_name, callback=callback, help=f"Show the layers of the flow of {cmd_name}.")
 
 
 train = Configs(
     "train",
     make=_train_command,
-    help="Train a flow, score it on the test rows, and write its reports. CONFIG is a config or a preset by its name, "
-    "the path of a .py file, or the config.json of a run (also as --config PATH), which repeats it. Every option of "
-    "the recipe is an option here: `jflows train CONFIG --help` lists them.",
+    help="Train a flow, score it on the test rows, and write its reports. CONFIG is the name of a config or preset, "
+    "the path of a .py file, or the config.json of a run (also as --config PATH), which is then repeated. Every "
+    "option of the recipe is an option here: `jflows train CONFIG --help` lists them.",
 )
 info = Configs(
     "info",

@@ -45,39 +45,65 @@ class DataConfig(Checked):
       InvalidTypeError, InvalidValueError: if a setting is of the wrong type or out of range.
     """
 
-    name: Annotated[str, Option("The data set, by its name or by the path of a file or of a folder of images.")] = ""
+    name: Annotated[
+        str, Option("Data to train on: the name of a data set, or the path of a file or of a folder of images.")
+    ] = ""
     num_validation: Annotated[
         int,
-        Option("Training rows to hold out for validation, which then chooses the weights to keep.", low=0),
+        Option(
+            "Number of training rows to hold out for validation, whose score then chooses the weights to keep. More "
+            "rows make the choice surer and leave fewer to train on; 0 holds out none.",
+            low=0,
+        ),
     ] = 0
     num_train: Annotated[
-        int | None, Option("Take at most this many training rows, the first ones; none takes all.", low=1)
+        int | None, Option("Train on at most this many rows, the first ones; none trains on all.", low=1)
     ] = None
     columns: Annotated[
-        tuple[str, ...], Option("Columns of a table in a file to read, by name or position; empty reads all.")
+        tuple[str, ...],
+        Option("Columns to read from a table in a file, by name or by position from 0; empty reads all columns."),
     ] = ()
     classes: Annotated[
-        tuple[int, ...], Option("Classes whose rows to take, numbered anew from 0; empty takes all rows.", low=0)
+        tuple[int, ...],
+        Option("Classes whose rows are used, which are then numbered anew from 0; empty uses all rows.", low=0),
     ] = ()
     fold: Annotated[
-        int | None, Option("Which of ten parts is for testing, where papers score a table in ten folds.", low=0)
+        int | None,
+        Option(
+            "Which of ten parts, 0 to 9, is used for testing, of a table that papers score in ten folds. none takes "
+            "part 0; it must be none for other data.",
+            low=0,
+        ),
     ] = None
-    manual_dir: Annotated[str, Option("Folder where you put the files of data that must be fetched by hand.")] = ""
+    manual_dir: Annotated[
+        str, Option("Folder into which you have put the files of a data set that must be fetched by hand.")
+    ] = ""
     image_size: Annotated[
-        int | None, Option("Side in pixels to which the images of a folder are cropped and resized.", low=1)
+        int | None,
+        Option(
+            "Side in pixels to which the images of a folder are cropped and resized; none takes them as they are.",
+            low=1,
+        ),
     ] = None
-    conditional: Annotated[bool, Option("Give the flow each row's label, or context, to condition on.")] = False
+    conditional: Annotated[
+        bool,
+        Option("Condition the flow on each row's label, or on its context; it then models x given that, not x alone."),
+    ] = False
     labels_per_class: Annotated[
         int | None,
         Option(
-            "Training rows of each class whose label a mixture sees; 0 trains without labels, none shows them all.",
+            "Number of training rows of each class whose label a mixture sees. 0 trains without labels, none shows all "
+            "of them.",
             low=0,
         ),
     ] = 0
     labelled_share: Annotated[
         float,
         Option(
-            "Repeat rows with a label until they are this share of all training rows; 0 repeats none.", low=0, below=1
+            "Share of all training rows that rows with a label are to have: they are repeated until they have it. A "
+            "larger share makes the few labels count more; 0 repeats none.",
+            low=0,
+            below=1,
         ),
     ] = 0.0
 

@@ -22,7 +22,7 @@ from jflows.train import LOSSES, Loss, TrainConfig
 FORMAT = 1
 """Of the JSON of a recipe; a later one that means something else has another number."""
 _PARTS = ("format", "flow", "data", "loss", "train")
-_LOSS = Option("What a step minimises; each loss has options of its own.")
+_LOSS = Option("What a training step minimises. Each loss has options of its own, which appear once it is chosen.")
 
 
 class RecipeOption(NamedTuple):

@@ -86,8 +86,10 @@ class FunctionLoss(Loss):
       10
     """
 
-    function: Annotated[Callable[..., tuple[Array, Variables]], Option("The function.")]
-    in_nats: Annotated[bool, Option("Whether it is a bound on the negative log-likelihood in nats per event.")] = False
+    function: Annotated[Callable[..., tuple[Array, Variables]], Option("The function that gives the losses of rows.")]
+    in_nats: Annotated[bool, Option("Whether the function bounds the negative log-likelihood, in nats per event.")] = (
+        False
+    )
 
     name: ClassVar[str] = "function"
 

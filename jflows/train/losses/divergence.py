@@ -63,8 +63,10 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
 
 def alpha_divergence(
     log_density: Callable[..., Array],
-    alpha: Annotated[float, Option("Order of the divergence.", low=0)],
-    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)],
+    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)],
+    num_samples: Annotated[
+        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
+    ],
     path_gradient: bool = True,
 ) -> "Divergence":
     """Renyi's divergence of order alpha of a flow q to p = p~ / Z, less log Z, estimated by K samples per row.
@@ -146,8 +148,10 @@ class Divergence(Loss):
 
     made_by: str
     log_density: Callable[..., Array]
-    alpha: Annotated[float, Option("Order of the divergence.", low=0)] = 1.0
-    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)] = 1
+    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)] = 1.0
+    num_samples: Annotated[
+        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
+    ] = 1
     path_gradient: bool = True
 
     name: ClassVar[str] = "divergence"

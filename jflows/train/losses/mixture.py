@@ -45,33 +45,57 @@ class MixtureLoss(Loss):
     temperature: Annotated[
         float,
         Option(
-            "Softmax temperature of the encoder at step 0. Above 1, every component gets a share of every row while "
-            "the encoder knows nothing yet; the bound is looser meanwhile.",
+            "Softmax temperature of the encoder at step 0. A higher one gives every component a share of every row "
+            "while the encoder knows nothing yet, which keeps components from going unused; the bound is looser "
+            "meanwhile. 1 leaves the encoder as it is.",
             low=1,
         ),
     ] = 1.0
     temperature_decay: Annotated[
-        float, Option("Steps in which the temperature, less 1, falls to 1/e of what it was.", above=0)
+        float,
+        Option(
+            "Number of steps in which (temperature - 1) falls to 1/e of its value; more steps keep components mixed "
+            "for longer.",
+            above=0,
+        ),
     ] = 1000.0
-    supervised: Annotated[float, Option("Weight of the encoder's cross-entropy on rows that have a label.", low=0)] = (
-        1.0
-    )
+    supervised: Annotated[
+        float,
+        Option(
+            "Weight of the encoder's cross-entropy on rows that have a label. A larger weight makes the encoder follow "
+            "the labels more closely; 0 trains it on rows without a label alone.",
+            low=0,
+        ),
+    ] = 1.0
     consistency: Annotated[
         float,
         Option(
-            "Weight of the term that keeps the encoder's answer under noise; above 0 it costs one more pass.", low=0
+            "Weight of a term that trains the encoder to give the same answer for x and for x with noise. Above 0 it "
+            "costs one more pass through the encoder; 0 leaves the term out.",
+            low=0,
         ),
     ] = 0.0
     consistency_noise: Annotated[
-        float, Option("Standard deviation of that noise, in the units of the data.", above=0)
+        float,
+        Option(
+            "Standard deviation of the noise in the consistency term, in the units of the data; more noise smooths the "
+            "encoder over a wider neighbourhood.",
+            above=0,
+        ),
     ] = 0.05
     pretrain_steps: Annotated[
-        int, Option("So many steps at first see only the rows that have a label; the others get weight 0.", low=0)
+        int,
+        Option(
+            "Number of steps at the start that train only on rows with a label; the others get weight 0. More of them "
+            "fit few labels better and may learn these rows by heart. 0 starts with all rows.",
+            low=0,
+        ),
     ] = 0
     interleave_every: Annotated[
         int,
         Option(
-            "Rows with and rows without a label take turns, so many steps each; 0 lets all rows count in every step.",
+            "Rows with a label and rows without one take turns: each kind counts for this many steps, while the other "
+            "has weight 0. 0 lets all rows count in every step.",
             low=0,
         ),
     ] = 0
