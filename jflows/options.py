@@ -5,7 +5,7 @@
 The annotation serves the type checker, the check of values (`check_call`, `Checked`), the options of the command line,
 the JSON of a run and the table in the docs. Fields of dataclasses and Linen modules are declared in the same way.
 Types that many classes share have names here, such as `Count` and `EventShape`. Read next:
-`jflows/flows/presets/vectors.py`, which shows it at work.
+`jflows/flows/presets/coupling.py`, which shows it at work.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the methods of flows ask of their arguments: shapes and types, which are known while tracing too."""
+"""Checks of the arguments of flows' methods: of shapes and types, which are known while tracing too."""
 
 import math
 from collections.abc import Mapping

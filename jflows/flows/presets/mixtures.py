@@ -1,4 +1,4 @@
-"""Mixtures of flows as presets: VMoNF has a flow for each component, FlowGMM a normal for each in one latent space."""
+"""Mixtures as presets: VMoNF has a flow for each component, FlowGMM one flow with a normal for each in its latent."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -16,15 +16,17 @@ from jflows.options import Option
 NumComponents = Annotated[
     int,
     Option(
-        "Number of components. More of them can tell more clusters apart; a training step takes time in proportion.",
+        "Number of components. More of them can tell more clusters apart. With vmonf a training step takes time in "
+        "proportion; with flow_gmm, whose components share one flow, it hardly takes more.",
         low=2,
     ),
 ]
 Component = Annotated[
     Callable[..., Flow],
     Option(
-        "Preset that makes each component, a flow of vectors. The options of that preset become options of the "
-        "component; in Python, functools.partial(jflows.maf, num_layers=3) sets some of them."
+        "Preset of flows of vectors that makes each component (vmonf), or the one flow that all components share "
+        "(flow_gmm). Its options are written component.num_layers; in Python, "
+        "functools.partial(jflows.maf, num_layers=3) sets some of them."
     ),
 ]
 Weights = Annotated[
@@ -93,7 +95,7 @@ def flow_gmm(
     ] = 1.0,
     weights: Weights = "uniform",
 ) -> MixtureOfFlows:
-    """FlowGMM: one flow whose latent is a mixture of normals, one for each class; the class follows by Bayes' rule.
+    """FlowGMM: one flow, with one normal per class in its latent; the class of an event follows by Bayes' rule.
 
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
     """
