@@ -1,4 +1,4 @@
-"""`TrainConfig`: the settings of training, each declared once with its type, its range and what it costs."""
+"""`TrainConfig`: the settings of training, each declared once with its type, its range and its cost."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ DEFAULT_STEPS = 1000
 @documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig(Checked):
-    """How to train: the settings of `fit`, whatever the flow, the data and the loss are.
+    """The settings of `fit` that hold for every flow, data set and loss.
 
-    A step is one update by the optimizer; intervals count steps. The defaults suit tables and images of a few thousand
-    rows alike: small batches, Adam with a short warm-up and a cosine down to 0, no clipping.
+    A step is one update by the optimizer; intervals count steps. The defaults are made for a few thousand rows of a
+    table or images: small batches, Adam with a short warm-up and a cosine schedule down to 0, and no clipping.
 
     Raises:
       InvalidTypeError: if a setting is of another type.
@@ -259,13 +259,13 @@ class TrainConfig(Checked):
             raise InvalidValueError(where, "weight_decay", rule, repr(self.weight_decay), fix)
 
     def total_steps(self, num_examples: int) -> int:
-        """Steps of a run on so many training rows: `steps`, or as many as `epochs` take."""
+        """Number of steps of a run on `num_examples` training rows: `steps`, or what `epochs` amount to."""
         if self.epochs:
             return max(1, math.ceil(self.epochs * num_examples / self.batch_size))
         return self.steps or DEFAULT_STEPS
 
     def make_optimizer(self, steps: int) -> optax.GradientTransformationExtraArgs:
-        """The optimizer of a run of so many steps."""
+        """The optimizer of a run of `steps` steps."""
         return make_optimizer(
             steps=steps,
             learning_rate=self.learning_rate,

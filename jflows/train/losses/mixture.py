@@ -1,4 +1,4 @@
-"""`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
+"""`MixtureLoss`: the loss of a mixture of flows, with labels for none, some or all of the rows."""
 
 import dataclasses
 from typing import Annotated, ClassVar
@@ -27,13 +27,13 @@ class MixtureLoss(Loss):
         both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
         T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
 
-    Labels are those of partly labelled data, which `jflows.data.hide_labels` gives: the context of a batch, -1 where a
-    row has none. Labels of fully labelled data are not looked at, so that clusters are found without them; to learn
-    from all of them, say `dataclasses.replace(data, partly_labelled=True)`. Labels outside -1..K-1 make the loss NaN.
-    Components that take a context themselves are trained without labels.
+    The loss learns from the labels of partly labelled data, as `jflows.data.hide_labels` makes them: they are the
+    context of a batch, -1 for a row without a label. It does not see the labels of fully labelled data, so that
+    clusters are found without them; to learn from all of these, pass `dataclasses.replace(data, partly_labelled=True)`.
+    Labels outside -1..K-1 make the loss NaN. Components that take a context themselves are trained without labels.
 
-    Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
-    section 3.4, use it.
+    Source: Pires and Figueiredo 2020, arXiv:2009.00585; the consistency term is that of Izmailov et al. 2020,
+    arXiv:1912.13025, section 3.4.
 
     Shapes:
       per row: [batch].
@@ -105,13 +105,13 @@ class MixtureLoss(Loss):
     takes_labels: ClassVar[bool] = True
 
     def check(self, flow: Density) -> None:
-        """Only a mixture has components."""
+        """Raises unless the flow is a `MixtureOfFlows`."""
         if not isinstance(flow, MixtureOfFlows):
             fix = "Train other flows by NegativeLogLikelihood()."
             raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow), fix)
 
     def temperature_at(self, step: Array | int) -> Array:
-        """T(step): a scalar."""
+        """The softmax temperature T at a step: a scalar."""
         return 1 + (self.temperature - 1) * jnp.exp(-step / self.temperature_decay)
 
     def __call__(
@@ -145,7 +145,7 @@ class MixtureLoss(Loss):
         return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
 
     def select(self, batch: Batch, step: Array | int) -> Batch:
-        """The batch of a step, rows that do not count in it at weight 0."""
+        """The batch with weight 0 for rows that do not count in this step."""
         if batch.context is None or not (self.pretrain_steps or self.interleave_every):
             return batch
         labelled, every = batch.context != -1, self.interleave_every
