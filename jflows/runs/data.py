@@ -1,4 +1,4 @@
-"""`DataConfig`: which rows a run trains on and is tested on, and what of them it sees."""
+"""`DataConfig`: which rows a run trains on and is tested on, and which columns and labels it sees."""
 
 import dataclasses
 import zlib
@@ -15,17 +15,17 @@ from jflows.options import Checked, Option, documented
 from jflows.typing import Batch, Shape
 
 NOUNS: Mapping[str, str] = MappingProxyType({"images": "images", "table": "rows", "none": "rows"})
-"""What the examples of a kind of data are called."""
+"""The noun for the examples of each kind of data."""
 
 
 class Outline(NamedTuple):
-    """What a flow is built for: the shape of data, without their rows.
+    """The shape of data without their rows: all that is needed to build a flow for them.
 
     Attributes:
-      name: for messages.
-      event_shape: of one row.
-      num_classes: None without labels.
-      context_shape: of the context of each row; None without.
+      name: name of the data, for messages.
+      event_shape: shape of one row.
+      num_classes: number of classes of the labels; None without labels.
+      context_shape: shape of the context of one row; None without contexts.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Outline(NamedTuple):
 @documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Checked):
-    """The data of a run: a name or a path, and which rows, columns and labels of them to take.
+    """The data of a run: their name or path, and which rows, columns and labels to use.
 
-    What the data do not have, such as folds or columns with names, is refused when they are loaded.
+    A setting that does not suit the data, such as a fold of data without folds, is refused when they are loaded.
 
     Raises:
       InvalidTypeError, InvalidValueError: if a setting is of the wrong type or out of range.
@@ -114,14 +114,14 @@ class DataConfig(Checked):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a split "validation"."""
+        """Whether the data have a split "validation"."""
         return has_validation(self.name, self.num_validation)
 
     def load(self, split: str) -> Data:
-        """One split: "train", "validation" or "test".
+        """Loads one split: "train", "validation" or "test".
 
         Raises:
-          DataError, InvalidValueError: if the data cannot be had, or an option is not for them.
+          DataError, InvalidValueError: if the data cannot be loaded, or an option does not suit them.
         """
         if not self.name:
             fix = "Name a data set such as two_moons or mnist, or the path of a file."
@@ -134,10 +134,10 @@ class DataConfig(Checked):
         return data
 
     def outline(self) -> Outline:
-        """What a flow is built for; data sets that are known by name are not loaded.
+        """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.
 
         Raises:
-          DataError, InvalidValueError: as `load`.
+          DataError, InvalidValueError: for the reasons for which `load` raises them.
         """
         known = KNOWN.get(self.name)
         if known is None:
@@ -145,12 +145,12 @@ class DataConfig(Checked):
         return Outline(self.name, known.event_shape, len(self.classes) or known.num_classes)
 
     def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
-        """The training rows as the loss sees them: what is held back, such as labels, is taken out here.
+        """The training rows as the loss sees them: labels that it must not learn from are taken out.
 
         Args:
           data: the split "train".
-          takes_labels: whether the loss reads labels; others never see them but as a context.
-          seed: of the choice of the rows that keep their label.
+          takes_labels: whether the loss learns from labels; for any other loss, the data are returned unchanged.
+          seed: seed of the choice of the rows that keep their label.
         """
         if not takes_labels:
             return data
@@ -173,19 +173,21 @@ class DataConfig(Checked):
 
 
 def outline_of(data: Data) -> Outline:
-    """What a flow for these data is built for."""
+    """The shape of loaded data, for which a flow is built."""
     return Outline(data.name, data.event_shape, data.num_classes, data.context_shape)
 
 
 def facts_of(data: Data) -> dict[str, Any]:
-    """What a run remembers of its training rows: a checksum, their number, and the names of the columns of a table."""
+    """The facts that a run stores about its training rows: a checksum, their number, and a table's column names."""
     facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
     return facts | ({"columns": list(data.columns)} if data.kind == "table" else {})
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:
-    """Batches that score all rows, as the density reads them; with labels in place of a context that it does not take.
+    """Batches that visit all rows once, in the form that the density wants, for scores.
 
+    Args:
+      labels: True puts labels in the place of the context, for a density that takes none.
     Raises:
       DataError, InvalidValueError: if the data are not of the kind and shape that the density is for.
     """
@@ -194,7 +196,7 @@ def batches_of(data: Data, batch_size: int, density: Density, labels: bool = Fal
 
 
 def as_read(data: Data, density: Density) -> Data:
-    """The rows with as many bits as the density models; tables as they are."""
+    """The data, with images reduced to the bits that the density models."""
     bits = density.reading.num_bits
     return data if bits is None or data.kind != "images" else data.reduced(bits)
 
