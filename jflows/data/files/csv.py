@@ -18,7 +18,7 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 
 def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
-    """Names and values of the chosen columns."""
+    """Reads the names and values of the chosen columns."""
     try:
         separator, names, has_header = _head(path)
         chosen = choose(path, names, columns)
