@@ -1,7 +1,7 @@
-"""The `jflows` command: its subcommands, and what they print. What they do is in `jflows/runs`.
+"""The `jflows` command: its subcommands, and what they print. The work itself is done by `jflows/runs`.
 
 Heavy modules are imported by the commands that need them, so that help does not wait for JAX. Read next:
-`jflows/cli/training.py` (commands with the options of a recipe), `jflows/cli/options.py` (where those come from).
+`jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made).
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ main.add_command(info)
 
 @main.command("configs")
 def list_configs() -> None:
-    """List the configs that `train` takes, and the presets, which `train` takes by name too."""
+    """List the configs and presets that `train` takes."""
     for title, found in (("Configs", configs.list_configs()), ("Presets, with --data", configs.list_presets())):
         click.echo(f"{title}:")
         width = max(map(len, found), default=0)
@@ -40,7 +40,7 @@ def list_configs() -> None:
 
 
 def _run_options(command: Callable) -> Callable:
-    """What all commands on a run directory share."""
+    """Adds the argument and the options that all commands on a run directory have."""
     run = click.argument("run", type=click.Path(path_type=Path))
     weights = click.option(
         "--weights",
@@ -136,7 +136,10 @@ def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
     help="Rows scored per call. More rows are faster as long as they fit into memory; the score stays the same.",
 )
 def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size) -> None:
-    """Print the score of a run, with its standard error: bits/dim of images, or nats of a table."""
+    """Print the score of a run, with its standard error.
+
+    Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better.
+    """
     from jflows.cli.results import score_in_words
     from jflows.runs.reports import clusters
 
@@ -174,7 +177,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
     help="File to write: a .png for images, a .csv or .npy for a table. [default: RUN/sample.png or RUN/sample.csv]",
 )
 def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out) -> None:
-    """Draw new images, or new rows of a table, from the flow of a run."""
+    """Draw new images, or new rows of a table, from a run."""
     trained = _open(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
     trained.check_samples(out, columns)
@@ -210,7 +213,7 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out
 )
 @_png("RUN/interpolation.png")
 def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_steps, mode, out) -> None:
-    """Draw the images along paths in latent space between pairs of images."""
+    """Draw images along latent paths between pairs of images."""
     trained = _open(run, weights, checkpoint)
     trained.check_pictures()
     images = trained.data(data, split)
@@ -224,7 +227,10 @@ def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_step
 @click.option("--num", type=click.IntRange(1), default=12, show_default=True, help="Number of images to reconstruct.")
 @_png("RUN/reconstruction.png")
 def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
-    """Draw images, their reconstructions decode(encode(images)), and the error: how exact the inverse is."""
+    """Draw images, their reconstructions, and the error.
+
+    A reconstruction is decode(encode(image)), so the error shows how exact the inverse is.
+    """
     trained = _open(run, weights, checkpoint)
     trained.check_pictures()
     path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
@@ -237,10 +243,10 @@ def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_png("learning_curves.png")
 def compare(runs, out) -> None:
-    """Print a table of finished runs, best first, and draw their learning curves in one figure.
+    """Compare the scores and learning curves of finished runs.
 
-    The directory of a study (--restarts, --folds or --sweep) stands for all its runs. All runs must be scored on the
-    same data.
+    This prints a table, best run first, and draws all learning curves in one figure. The directory of a study
+    (--restarts, --folds or --sweep) stands for all its runs. All runs must be scored on the same data.
     """
     from jflows.runs import comparing
 
@@ -252,7 +258,10 @@ def compare(runs, out) -> None:
 @main.command(cls=FlowCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 def baseline(data) -> None:
-    """Print how well a normal with full covariance, fitted in closed form, scores on tables: nats per row."""
+    """Print how well a normal distribution scores on tables.
+
+    The normal has a full covariance and is fitted in closed form; scores are in nats per row.
+    """
     from jflows.runs import baselines
 
     for name in data:

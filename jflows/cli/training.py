@@ -1,4 +1,4 @@
-"""`jflows train` and `jflows info`: groups whose commands are configs, with the options of each config's recipe."""
+"""`jflows train` and `jflows info`, whose subcommands are configs, each with the options of its recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,10 @@ STUDY_OPTIONS = ("restarts", "folds", "sweep")
 
 
 class RecipeCommand(FlowCommand):
-    """A command with the options of a recipe, which its help lists by the part that declares them."""
+    """A command with the options of a recipe, which its help lists in one section for each part of the recipe."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click's, in sections."""
+        """Writes the options into the help, in sections."""
         from jflows.cli.options import write_options
 
         write_options(self, ctx, formatter)
@@ -30,8 +30,8 @@ class Configs(Commands):
     """A group whose commands are the configs, by name or path, each with the options of its recipe.
 
     Args:
-      make: builds the command from the name and the recipe.
-      make_run: builds the command of a run directory, where that is allowed instead of a config.
+      make: builds the command of a config from its name and recipe.
+      make_run: builds the command of a run directory; None if the group takes configs only.
     """
 
     def __init__(self, *args: Any, make: Callable, make_run: Callable | None = None, **settings: Any):
@@ -42,11 +42,11 @@ class Configs(Commands):
         self.asked: list[str] = []
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of configs."""
+        """The names of all configs."""
         return list(configs.list_configs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """The command of a config, made when it is asked for."""
+        """Makes the command of a config when it is asked for."""
         if self.make_run is not None and Path(cmd_name).is_dir():
             return self.make_run(cmd_name)
         with in_words_of(click.Command(self.name), str(self.name)):
@@ -57,7 +57,7 @@ class Configs(Commands):
         return command if asked is recipe else self.make(cmd_name, name, asked)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; `--config PATH` in the first place is the path alone."""
+        """Parses arguments as click does, where a leading `--config PATH` means the same as PATH."""
         if args and args[0] == "--config":
             args = args[1:]
         elif args and args[0].startswith("--config="):
@@ -68,7 +68,7 @@ class Configs(Commands):
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of configs, without loading them."""
+        """Writes the table of configs and presets into the help, without loading them."""
         with formatter.section("Configs"):
             formatter.write_dl(list(configs.list_configs().items()))
         with formatter.section("Presets, whose name alone is a config; they need --data"):
@@ -225,5 +225,5 @@ info = Configs(
     "info",
     make=_info_command,
     make_run=_info_run_command,
-    help="Show the layers of a flow, from data to latent, with their shapes and parameters.",
+    help="Show the layers of a flow, with shapes and parameters. They are listed from data to latent.",
 )
