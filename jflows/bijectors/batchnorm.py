@@ -1,4 +1,4 @@
-"""Batch normalisation as a bijector: the statistics of the batch in training, running ones at all other times."""
+"""Batch normalisation as a bijector: it uses the batch's statistics in training, and running averages otherwise."""
 
 import math
 from typing import Annotated, ClassVar

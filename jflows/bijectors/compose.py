@@ -14,7 +14,7 @@ from jflows.options import Option
 from jflows.typing import Array, Shape
 
 Layers = Annotated[tuple[Bijector, ...], Option(noun="a tuple of bijectors", fewest=1)]
-"""A field that holds bijectors."""
+"""The type of a field that holds bijectors."""
 
 
 class Chain(Bijector):
@@ -104,7 +104,7 @@ class Chain(Bijector):
 class Inverse(Bijector):
     """Swaps the two directions of a bijector: `forward` of the result is `inverse` of `bijector`.
 
-    `Inverse(maf)` samples in one pass and scores by D of them: that is IAF.
+    `Inverse(maf)` is IAF, which samples in one pass and scores by an inversion.
 
     Shapes:
       x and z are those of `bijector`, swapped; log_det: [*batch], in nats.
@@ -150,7 +150,7 @@ class Conditioned(Bijector):
 
         x = f(z; embed(context))
 
-    `Flow.embed` does this once for the whole flow; this is for one part of it.
+    `Flow.embed` does this once for the whole flow; `Conditioned` does it for one bijector in it.
 
     Args:
       bijector: any bijector that takes a context.
