@@ -125,9 +125,9 @@ class Standardize(_Whitening):
 
         z = (x - mean) / std = (x + shift) * exp(log_scale)
 
-    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data. Statistics of all
-    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in
-    the direction of sampling there are no data, and the map is the identity.
+    This is the usual first map for tables. Its log-det counts, so densities are those of the unscaled data. Statistics
+    of all data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs
+    in the direction of sampling, there are no data, and the map is the identity.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.

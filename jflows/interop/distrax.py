@@ -46,7 +46,7 @@ class DistraxBase(Base):
     distribution: HeldDistribution
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """The mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
+        """Draws the mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
         draw = self.distribution.value.sample(seed=key, sample_shape=shape)
         if isinstance(temperature, int | float) and temperature == 1:
             return draw
@@ -54,7 +54,7 @@ class DistraxBase(Base):
         return mean + temperature * (draw - mean)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         log_prob = self.distribution.value.log_prob(z)
         return log_prob.astype(jnp.promote_types(log_prob.dtype, jnp.float32))
 

@@ -1,4 +1,4 @@
-"""Conditioners of vectors: the multilayer perceptron and its residual form."""
+"""Conditioners for vectors: the multilayer perceptron and its residual form."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ class MLP(Module):
     A context vector is mapped linearly (from zero) and added before each activation.
 
     Args:
-      hidden_sizes: at least one layer.
+      hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
@@ -58,8 +58,8 @@ class ResidualMLP(Module):
     is of their published code. Differs: the output starts at zero, and there is no batch norm or dropout.
 
     Args:
-      width: features of every h_k.
-      num_blocks: at least 1.
+      width: number of features of every h_k.
+      num_blocks: number of residual blocks, at least 1.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       gated: whether the context enters the blocks as a gate (GLU) instead of a term.
     Shapes:
