@@ -55,7 +55,7 @@ def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims
     wanted = getattr(network, "event_ndims", event_ndims)
     if wanted != event_ndims:
         got = f"{type(network).__name__} with event_ndims={wanted} where events have {event_ndims}"
-        fix = "Other axes would be taken for the batch. Set both alike, or take another network."
+        fix = "Set both to one number, or take another network: other axes would be taken for the batch."
         raise InvalidValueError(where, argument, "must be for events of the same axes", got, fix)
 
 

@@ -42,7 +42,7 @@ class Chain(Bijector):
                     f"{type(left).__name__} (position {position}) with x_event_ndims={left.x_event_ndims} before "
                     f"{type(right).__name__} (position {position + 1}) with z_event_ndims={right.z_event_ndims}"
                 )
-                raise InvalidValueError("Chain", "layers", "must agree on event_ndims", got, "Set event_ndims alike.")
+                raise InvalidValueError("Chain", "layers", "must agree on event_ndims", got, "Set one event_ndims.")
 
     @property
     def x_event_ndims(self) -> int:

@@ -103,7 +103,7 @@ def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
     """
     if stored.shape != (channels,):
         rule = f"must have {stored.shape[0]} channels, as at `init`"
-        fix = "Or call `init` again with such data."
+        fix = "Pass data of this size, or call `init` again with these."
         raise InvalidValueError(type(module).__name__, "last axis", rule, f"{channels}", fix)
     return stored
 
@@ -112,7 +112,7 @@ def _refuse(error: Exception, where: str, difference: "_Difference", received: M
     """Raises in terms of the arguments; the error itself if it has another cause."""
     argument = next(iter(received))
     missing, misshapen = difference.missing(), difference.misshapen()
-    again = "Or call `init` again with such data."
+    again = "Pass this size again, or call `init` with the new one."
     if missing and difference.fits_without_context():
         fix = "Leave it out, or call `init` with a context."
         raise InvalidValueError(where, "context", "must be None, as at `init`", received["context"], fix) from error

@@ -171,7 +171,9 @@ class Split(SameShape):
         ndims = {b_ndims for b in (self.bijector, self.prior) for b_ndims in (b.x_event_ndims, b.z_event_ndims)}
         if len(ndims) > 1:
             got = f"{self.bijector.x_event_ndims} and {self.prior.x_event_ndims}"
-            raise InvalidValueError("Split", ("bijector", "prior"), "must agree on event_ndims", got, "Set them alike.")
+            raise InvalidValueError(
+                "Split", ("bijector", "prior"), "must agree on event_ndims", got, "Set one event_ndims."
+            )
 
     @property
     def event_ndims(self) -> int:

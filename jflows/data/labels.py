@@ -88,4 +88,4 @@ def _check_labelled(where: str, data: Data) -> None:
     check_is_data(where, "data", data)
     if data.label is None:
         rule, fix = "must have labels", "Give them as the key `label` of an .npz file, or as TableData(label=...)."
-        raise DataError(where, "data", rule, f"{data.name!r} without", fix)
+        raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)

@@ -91,7 +91,7 @@ class Reading:
         if label is None:
             rule = "must have labels, which are the context of this density"
             fix = "Add them: class subfolders of a folder, key `label` of an .npz file, or TableData(label=...)."
-            raise DataError(where, "data", rule, f"{data.name!r} without", fix)
+            raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)
         if data.context is not None and data.context is not label:
             raise _superfluous(data, where, "labels")
         if self.num_classes is not None and (label.max() >= self.num_classes or label.min() < NO_LABEL):
@@ -104,7 +104,9 @@ class Reading:
             raise _superfluous(data, where, "nothing")
         if self.context == "vectors" and data.context_shape != self.context_shape:
             rule = f"must have a context of shape {self.context_shape} for this density"
-            got = f"{data.name!r} without" if data.context is None else f"shape {data.context_shape} in {data.name!r}"
+            got = (
+                f"{data.name!r} without one" if data.context is None else f"shape {data.context_shape} in {data.name!r}"
+            )
             raise DataError(
                 where, "data", rule, got, f'Write TableData("name", x, context=c), c of {self._rows_of_it()}.'
             )

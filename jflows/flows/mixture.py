@@ -384,7 +384,7 @@ class MixtureOfFlows(Checked, Density):
         if not jnp.issubdtype(jnp.result_type(context), jnp.integer) or jnp.shape(context) != batch_shape:
             rule = f"must be None, or integer labels of shape {batch_shape} (-1 for none)"
             got = f"{jnp.result_type(context)} of shape {jnp.shape(context)}"
-            fix = "Build the components with a context to condition on one."
+            fix = "To condition on a context, build the components with one."
             raise InvalidValueError("MixtureOfFlows", "context", rule, got, fix)
         return None
 

@@ -48,7 +48,7 @@ def mixture_of_flows(
         rule = "must be a Flow, or a list or tuple of them"
         raise InvalidTypeError("mixture_of_flows", "components", rule, kind_of(components))
     if encoder is not None and not isinstance(encoder, nn.Module):
-        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "The number of components comes after it."
+        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "Pass the number of components after it."
         raise InvalidTypeError("MixtureOfFlows", "encoder", rule, kind_of(encoder), fix)
     flows = (components,) if isinstance(components, Flow) else tuple(components)
     if not flows:

@@ -218,7 +218,7 @@ class Recipe(Checked):
             raise InvalidValueError(preset, "conditional", "is not for this flow, which takes no context", True, fix)
         wanted = " or ".join({"num_classes": "labels", "context_dim": "contexts"}[name] for name in names)
         rule, fix = f"needs data with {wanted}", "Leave out {conditional=True}, or take other {data}."
-        raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without", fix)
+        raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without them", fix)
 
 
 def _flow_options(flow: Preset, prefix: str = "") -> list[RecipeOption]:

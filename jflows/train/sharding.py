@@ -56,7 +56,9 @@ class Runner:
         devices = list(devices or jax.devices())[: 1 if parallel == "none" else None]
         if batch_size % len(devices):
             rule = f"must be a multiple of the {len(devices)} devices"
-            raise InvalidValueError("Runner", "batch_size", rule, repr(batch_size), "Or set parallel='none'.")
+            raise InvalidValueError(
+                "Runner", "batch_size", rule, repr(batch_size), "Change it, or set parallel='none'."
+            )
         self.parallel, self.devices, self.steps_per_call = parallel, devices, steps_per_call
         mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())

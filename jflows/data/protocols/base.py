@@ -131,7 +131,7 @@ class PreparedData(KnownData):
         for path in paths:
             if not path.is_file():
                 raise DataError(
-                    "load", self.name, f"must lie in {path}, fetched by you", "no such file", self.files_fix
+                    "load", self.name, f"must be fetched by you and lie in {path}", "no such file", self.files_fix
                 )
         return paths
 
