@@ -24,7 +24,7 @@ class Chain(Bijector):
         log_det = sum_k log_det_k                            [nats per event]
 
     Args:
-      layers: at least one bijector; each x_event_ndims equals the next one's z_event_ndims.
+      layers: one or more bijectors; each x_event_ndims must equal the next one's z_event_ndims.
     Shapes:
       z: [*batch, *z_event of the first], x: [*batch, *x_event of the last]; log_det: [*batch].
     Raises:

@@ -230,7 +230,8 @@ class Vmap(Bijector):
       bijector: any bijector.
       size: number of copies.
     Shapes:
-      x: [*batch, size, *x_event of the bijector] <-> z likewise; log_det: [*batch]; the context is given to all.
+      x: [*batch, size, *x_event of the bijector] <-> z: [*batch, size, *z_event of the bijector]; log_det: [*batch];
+      context: [*batch, ...] or None, the same for all copies.
     Raises:
       InvalidValueError: if size < 1, or the event axis has another size.
     """

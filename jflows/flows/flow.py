@@ -51,7 +51,7 @@ class Flow(Checked, Density):
     Args:
       bijector: maps z to (preprocessed) x.
       base: density of z.
-      event_shape: of x, as the data come: (height, width, channels) or (dim,).
+      event_shape: shape of one event of the data: (height, width, channels) or (dim,).
       dequantize: how integers become floats; None for data that are floats.
       preprocess: a map of the (dequantized) data that comes first, such as `LogitPixels`; its log-det counts.
       embed: maps the context once, before bijector and base see it, such as `ClassEmbed` for labels.
@@ -326,10 +326,10 @@ class Flow(Checked, Density):
         Args:
           function: `function(module, context)`, given the `FlowModule` bound to the variables, and the context embedded
             and broadcast to the batch, or None.
-          batch_shape: of the values that the function works on.
-          context: as the user gives it: [..., *context_shape].
-          key: noise of estimated log-dets and of bases that need a key.
-          mutable: collections that the function may write.
+          batch_shape: batch shape of the values that the function works on.
+          context: the context before it is embedded: [..., *context_shape].
+          key: key for the noise of estimated log-dets and of bases that need a key.
+          mutable: names of the collections that the function may write.
         Returns:
           What the function returns, and the collections it has written.
         """

@@ -155,7 +155,7 @@ class MixtureOfFlows(Checked, Density):
           key: typed key.
           x: [batch, *event_shape], a few hundred examples; must be given, as components start from data.
           context: [batch, *context_shape], or labels [batch], or None.
-          statistics: of all training rows, as in `Flow.init`. The trunk uses them, and so do components with
+          statistics: statistics of all training rows, as in `Flow.init`. The trunk uses them, and so do components with
             start="same"; components that start from a cluster are standardised by its rows.
           assignment: int [batch], such as the clusters of `jflows.eval.fit_gaussian_mixture`: component k is
             initialised on rows drawn from cluster k, whatever `start` says.
@@ -309,7 +309,7 @@ class MixtureOfFlows(Checked, Density):
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
 
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
-        """As `Density.reconstruction_error`: the largest of trunk and components."""
+        """The largest error of trunk and components, see `Density.reconstruction_error`."""
         own = self.own_context(x, context)
         inner, worst = x, jnp.zeros(())
         if self.trunk is not None:

@@ -51,7 +51,7 @@ class TrainedRun:
 
     @property
     def noun(self) -> str:
-        """What the run's examples are called: images or rows."""
+        """The noun for the run's examples: images or rows."""
         return NOUNS[self.density.reading.kind]
 
     def data(self, name: str | None = None, split: str = "test") -> Data:
@@ -121,7 +121,7 @@ class TrainedRun:
         return IMAGE_TEMPERATURE if self.density.reading.kind == "images" else 1.0
 
     def check_samples(self, path: Path | None = None, columns: int | None = None) -> None:
-        """Raises `InvalidValueError` if `save_samples` cannot write samples to this path, or in so many columns."""
+        """Raises `InvalidValueError` if `save_samples` cannot write samples to this path, or with these columns."""
         kind = self.density.reading.kind
         suffixes, what = SUFFIXES[kind], "images" if kind == "images" else "a table"
         if path is not None and path.suffix.lower() not in suffixes:

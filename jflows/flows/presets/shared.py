@@ -152,7 +152,7 @@ Bound = Annotated[
 
 
 def check_vector(where: str, event_shape: Shape, least: int = 1) -> None:
-    """Raises `InvalidValueError` unless events are vectors, of at least so many dimensions as couplings need."""
+    """Raises `InvalidValueError` unless events are vectors of at least `least` dimensions; couplings need 2."""
     if len(event_shape) != 1:
         fix = "Flatten the data, or use glow for images."
         raise InvalidValueError(where, "event_shape", "must be (dim,)", event_shape, fix)

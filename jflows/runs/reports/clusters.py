@@ -1,4 +1,4 @@
-"""What components of a mixture of flows share out: agreement with labels, as numbers, and a map of the plane."""
+"""`clusters.png` and the scores of a mixture's components: their agreement with labels, and a map of the plane."""
 
 from typing import Any, cast
 

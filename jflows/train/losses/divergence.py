@@ -91,8 +91,8 @@ def alpha_divergence(
     Returns:
       A loss for `fit` and `make_train_step`.
     Raises:
-      InvalidTypeError, InvalidValueError: as `reverse_kl`; for alpha or num_samples out of range; when traced, for
-        alpha != 1 with an estimated log-det, whose noise would raise the bound.
+      InvalidTypeError, InvalidValueError: for the reasons given at `reverse_kl`; if alpha or num_samples is out of
+        range; when traced, if alpha != 1 with an estimated log-det, whose noise would raise the bound.
     """
     given = dict(alpha=alpha, num_samples=num_samples, path_gradient=path_gradient)
     check_call("alpha_divergence", alpha_divergence, given)
