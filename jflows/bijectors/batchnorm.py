@@ -22,9 +22,9 @@ class BatchNorm(SameShape):
 
     While "batch_stats" is mutable (in training, by `Flow.apply_loss`), x -> z uses mean and variance of the batch and
     updates the running averages. The examples of a batch then depend on each other, and log_det is that of the map
-    with these statistics held fixed. Otherwise, and always for z -> x, the map uses the running averages and is an ordinary affine map.
-    `init` starts the averages at the statistics of its batch. A learned scale and shift, as in MAF, is
-    `Chain((Elementwise(Affine("exp")), BatchNorm()))`.
+    with these statistics held fixed. Otherwise, and always for z -> x, the map uses the running averages and is an
+    ordinary affine map. `init` starts the averages at the statistics of its batch. A learned scale and shift, as in
+    MAF, is `Chain((Elementwise(Affine("exp")), BatchNorm()))`.
 
     Source: Dinh et al. 2017, arXiv:1605.08803, section 3.7; Papamakarios et al. 2017, arXiv:1705.07057, section B.
 
