@@ -1,15 +1,15 @@
-"""Every error of jflows: five types and the one sentence they all share.
+"""All errors of jflows: five types with one form of message.
 
 A message names the place, the settings concerned, the rule, the value received and the fix:
 
     AffineCoupling: `context` must have 5 features (context_dim=5); got shape (32, 3). Set context_dim=3.
 
-An error also carries these as attributes, with a `code`, so that no program needs to read the sentence. Rule and fix
-are templates: a setting of the user is written {width} or {width=4} there, and `JflowsError.render` spells it, as in
-Python unless told otherwise; the command line spells it as an option.
+An error also carries these five, and a `code`, as attributes, so that no program needs to read the sentence. Rule and
+fix are templates in which a setting of the user is written {width} or {width=4}. `JflowsError.render` spells it as in
+Python by default; the command line spells it as an option.
 
-All types derive from `JflowsError`, which is how the command line tells a mistake of the user (one line, exit code 2)
-from a defect (a traceback). Read next: `jflows/options.py`, where most values are checked.
+All types derive from `JflowsError`, by which the command line tells a mistake of the user (one line, exit code 2) from
+a defect of jflows (a traceback). Read next: `jflows/options.py`, where most values are checked.
 """
 
 import difflib
@@ -20,24 +20,24 @@ from typing import Any, ClassVar, Self
 _SETTING = re.compile(r"\{([a-z_][\w.]*)(?:=([^{}]*))?\}")  # {width} or {width=4} in a template
 
 Spell = Callable[[str, str | None], str]
-"""How a setting is written: from its name, and its value or None."""
+"""A function that writes a setting, given its name, and its value or None."""
 
 
 def as_in_python(name: str, value: str | None) -> str:
-    """width, or width=4."""
+    """A setting as Python writes it: "width", or "width=4"."""
     return name if value is None else f"{name}={value}"
 
 
 class JflowsError(Exception):
-    """Base of all errors raised on purpose by jflows; its text is one line that ends with the fix.
+    """Base of all errors that jflows raises on purpose; the message is one line that ends with the fix.
 
     Args:
-      where: function or class that refuses.
-      settings: name of the argument or setting that breaks the rule; a tuple if several do together.
-      rule: what must hold; a template.
+      where: the function or class that raises the error.
+      settings: name of the argument or setting that breaks the rule; a tuple if several break it together.
+      rule: what must hold, as a template.
       got: what was received instead.
-      fix: what to do; a template.
-      code: what kind of mistake it is, for programs; that of the class unless given.
+      fix: what to do, as a template.
+      code: the kind of mistake, for programs; None takes the code of the class.
     """
 
     default_code: ClassVar[str] = "error"
@@ -58,7 +58,7 @@ class JflowsError(Exception):
         super().__init__(self.render())
 
     def render(self, spell: Spell = as_in_python, where: str | None = None) -> str:
-        """The sentence, with settings spelt by `spell`, at another place if `where` is given."""
+        """The message, with settings spelt by `spell`, and with `where` as the place if it is given."""
         fill = lambda text: _SETTING.sub(lambda found: spell(found[1], found[2]), text)
         names = ", ".join(name if spell is as_in_python else spell(name, None) for name in self.settings)
         received = "" if self.got is None else f"; got {self.got}"
@@ -66,7 +66,7 @@ class JflowsError(Exception):
         return sentence + (f" {fill(self.fix)}" if self.fix else "")
 
     def at(self, where: str) -> Self:
-        """The same error, said to come from another place."""
+        """A copy of the error that names another place."""
         return type(self)(where, self.settings, self.rule, self.got, self.fix, code=self.code)
 
     def inside(self, owner: str) -> Self:
@@ -108,7 +108,7 @@ class RunError(JflowsError, RuntimeError):
 
 
 class MissingPackageError(JflowsError, ImportError):
-    """An optional package is absent, or does not import."""
+    """An optional package is missing, or cannot be imported."""
 
     default_code = "package"
 
@@ -149,7 +149,7 @@ def check_event_shape(where: str, argument: str, shape: tuple[int, ...], event_s
 
 
 def kind_of(value: object) -> str:
-    """What to say was received instead of an instance: "MLP", or "the class MLP; write MLP(...)"."""
+    """The kind of a value, for errors: "MLP" for an instance, "the class MLP; write MLP(...)" for a class."""
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
     return type(value).__name__

@@ -1,4 +1,4 @@
-"""What all Linen modules of jflows share: checked fields, a walk through modules, and what a network must take.
+"""Shared by all Linen modules of jflows: checks of fields, a walk through modules, and checks of networks.
 
 A network of your own may be any Linen module. Read next: `jflows/options.py`, where fields are declared.
 """
@@ -14,7 +14,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.options import LINEN_FIELDS, Checked, Option
 
 Network = Annotated[nn.Module, Option(noun="a network, a Flax Linen module such as jflows.nn.MLP()")]
-"""A field that holds a network."""
+"""The type of a field that holds a network."""
 
 
 class Module(Checked, nn.Module):
@@ -50,12 +50,12 @@ def check_takes(where: str, argument: str, network: nn.Module, *parameters: str)
 
 
 def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims: int) -> None:
-    """Raises unless a network takes what a conditioner does, for events of so many axes if it says for how many."""
+    """Raises unless a network can be called as a conditioner, and is for events of `event_ndims` axes if it says so."""
     check_takes(where, argument, network, "x", "num_features", "context")
     wanted = getattr(network, "event_ndims", event_ndims)
     if wanted != event_ndims:
         got = f"{type(network).__name__} with event_ndims={wanted} where events have {event_ndims}"
-        fix = "Other axes would be taken for the batch. Set both alike, or take another network."
+        fix = "Set both to one number, or take another network: other axes would be taken for the batch."
         raise InvalidValueError(where, argument, "must be for events of the same axes", got, fix)
 
 

@@ -5,7 +5,7 @@
 The annotation serves the type checker, the check of values (`check_call`, `Checked`), the options of the command line,
 the JSON of a run and the table in the docs. Fields of dataclasses and Linen modules are declared in the same way.
 Types that many classes share have names here, such as `Count` and `EventShape`. Read next:
-`jflows/flows/presets/vectors.py`, which shows it at work.
+`jflows/flows/presets/coupling.py`, which declares three presets.
 """
 
 import dataclasses
@@ -29,19 +29,19 @@ Owner = TypeVar("Owner", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What one setting means, and which values it takes; of a tuple, the range holds for every entry.
+    """The meaning of one setting, and the values that it allows; for a tuple, every entry must be in the range.
 
     Args:
       help: a sentence that says what the setting does and what a choice costs.
-      low, high: smallest and largest value allowed.
+      low, high: the smallest and the largest value allowed.
       above, below: bounds that are not allowed themselves.
-      choices: the values of a word; what is no word, such as a number or an object, is not held to them.
+      choices: the words allowed; a value that is not a word, such as a number or an object, may be anything.
       odd: whether an int must be odd.
-      fewest: how many entries a tuple must hold at least.
+      fewest: the smallest number of entries of a tuple.
       infinite: whether a float may be infinite.
-      noun: what a value of the type is called in errors, such as "a network"; "" for the name of the type.
+      noun: what errors call a value of the type, such as "a network"; "" takes the name of the type.
       fix: what to do about a value of another type, or out of range.
-      from_data: the value follows from the data, such as a number of classes, so that nobody sets it by hand.
+      from_data: whether the value follows from the data, such as a number of classes, and is not set by hand.
     """
 
     help: str = ""
@@ -58,7 +58,7 @@ class Option:
     from_data: bool = False
 
     def rule(self) -> str:
-        """What must hold, in words; "" if every value of the type will do."""
+        """The rule for values in words, such as "must be at least 1"; "" if every value of the type is allowed."""
         if self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}"
         odd = "odd" if self.odd else ""
@@ -77,7 +77,7 @@ class Option:
         return f"must lie in {start}, {end}"
 
     def allows(self, value: Any) -> bool:
-        """Whether one value (an entry, of a tuple) keeps the rule."""
+        """Whether one value, or one entry of a tuple, keeps the rule."""
         if self.choices:
             return not isinstance(value, str) or value in self.choices
         return (
@@ -94,10 +94,10 @@ class Setting:
     """One declared setting of a function or a dataclass.
 
     Attributes:
-      name: of the argument or field.
+      name: name of the argument or field.
       type: the annotation without its `Option`.
       option: the `Option`, an empty one if none was declared.
-      default: `REQUIRED` if there is none.
+      default: the default value; `REQUIRED` if there is none.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Setting:
     default: Any
 
     def check(self, where: str, value: Any) -> None:
-        """Raises `InvalidTypeError` or `InvalidValueError` unless the value may be given."""
+        """Raises `InvalidTypeError` or `InvalidValueError` unless the setting allows the value."""
         if not _is_of(value, self.type):
             rule = f"must be {self.option.noun or in_words(self.type)}"
             raise InvalidTypeError(where, self.name, rule, _received(value), self.option.fix or _instead(value, self))
@@ -129,7 +129,7 @@ class Setting:
 
 @functools.cache
 def settings_of(owner: Callable[..., Any]) -> tuple[Setting, ...]:
-    """The settings that a function or a dataclass declares, in order; of a Linen module, its fields."""
+    """The settings that a function, a dataclass or a Linen module declares, in order."""
     hints = _hints(owner)
     if isinstance(owner, type):
         fields = [field for field in dataclasses.fields(owner) if field.init]
@@ -143,17 +143,17 @@ def settings_of(owner: Callable[..., Any]) -> tuple[Setting, ...]:
 
 
 def check_call(where: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Checks the arguments given to a function against its declarations."""
+    """Raises unless the declared settings of a function allow the given arguments."""
     for setting in settings_of(function):
         if setting.name in arguments:
             setting.check(where, arguments[setting.name])
 
 
 class Checked:
-    """A dataclass, or Linen module, whose fields are checked by their annotations when it is made.
+    """Base of dataclasses and Linen modules whose fields are checked by their annotations when they are made.
 
-    Lists become tuples first. A subclass checks what a single annotation cannot say, relations between fields, in
-    `_check`, which may rely on every type and range; it never overrides `__post_init__`.
+    Lists become tuples first. A subclass checks relations between fields, which an annotation cannot express, in
+    `_check`; types and ranges have been checked by then. It must not override `__post_init__`.
     """
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -174,7 +174,7 @@ class Checked:
         self._check()
 
     def _check(self) -> None:
-        """Hook: raises if the fields do not fit together."""
+        """Hook of subclasses, which raises if the fields do not fit together."""
 
 
 Count = Annotated[int, Option(low=1)]
@@ -189,7 +189,7 @@ Fraction = Annotated[float, Option(above=0, below=1)]
 
 
 def in_words(hint: Any) -> str:
-    """A type in words: "an int", "a tuple of ints or None"."""
+    """A type in words, such as "an int" or "a tuple of ints or None"."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return in_words(args[0])
@@ -280,7 +280,7 @@ def _received(value: Any) -> str:
 
 
 def documented(owner: Owner) -> Owner:
-    """Adds to a docstring the sentences of all declared settings; a decorator of functions and dataclasses."""
+    """Adds the help of all declared settings to the docstring of a function or dataclass; a decorator."""
     lines = []
     for setting in settings_of(owner):
         default = "" if setting.default is REQUIRED else f" Default: {shown(setting.default)}."
@@ -293,5 +293,5 @@ def documented(owner: Owner) -> Owner:
 
 
 def shown(value: Any) -> str:
-    """A default as documentation shows it: a preset by its name, everything else as Python writes it."""
+    """A default value as documentation shows it: a preset by its name, any other value as Python writes it."""
     return getattr(value, "__name__", repr(value))

@@ -26,7 +26,7 @@ ClassT = TypeVar("ClassT", bound=type)
 
 
 def register(cls: ClassT) -> ClassT:
-    """Lets a class of your own take part in specs and checkpoints; usable as a decorator.
+    """Makes a class of your own usable in specs and checkpoints; also a decorator.
 
     Args:
       cls: a dataclass, such as any Linen module; registered under its class name.
@@ -64,7 +64,7 @@ def to_spec(module: Any) -> dict:
 
 
 def from_spec(spec: dict) -> Any:
-    """Rebuilds what `to_spec` described.
+    """Rebuilds the flow or module that `to_spec` described.
 
     Raises:
       RunError: if the format is unknown, the spec is malformed, a class is not registered, or a module refuses its

@@ -1,6 +1,6 @@
-"""Names for the types that cross module boundaries.
+"""Names for the types that several packages of jflows use.
 
-Arrays are `jax.Array`; shapes are written in docstrings as `[*batch, height, width, channels]`.
+Arrays are `jax.Array`; docstrings write shapes as `[*batch, height, width, channels]`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ PyTree = Any
 class Conditioner(Protocol):
     """A network that turns the kept part of an event into the parameters of a bijector.
 
-    Any Linen module with this `__call__` serves. The bijector says how many features it needs, so a conditioner is
+    Any Linen module with this `__call__` can be one. The bijector says how many features it needs, so a conditioner is
     written without knowing the inner map.
     """
 
@@ -28,10 +28,10 @@ class Conditioner(Protocol):
 
 
 class OrderedConditioner(Conditioner, Protocol):
-    """A conditioner whose params_i depend on inputs before i only, and which computes them one by one, at little cost.
+    """A conditioner whose params_i depend on inputs before i only, and which computes them in turn at little cost.
 
-    params = self(x, num_params * dim, context), as [*batch, num_params, dim]. `MaskedAutoregressive` uses these two
-    methods where a conditioner has them, `AutoregressiveMixture` the first.
+    params = self(x, num_params * dim, context), as [*batch, num_params, dim]. If a conditioner has the two methods
+    below, `MaskedAutoregressive` uses both, and `AutoregressiveMixture` uses `solve_in_order`.
     """
 
     def solve_in_order(
@@ -55,11 +55,11 @@ class OrderedConditioner(Conditioner, Protocol):
 
 
 class Batch(NamedTuple):
-    """What one step of training or evaluation sees.
+    """The rows of one step of training or evaluation.
 
     Attributes:
-      x: [batch, *event_shape], as the flow's data are (integers for images).
-      context: [batch, *context_shape] or None; class labels are int32 [batch], -1 where data are labelled in part.
+      x: [batch, *event_shape], in the form of the flow's data (integers for images).
+      context: [batch, *context_shape] or None; class labels are int32 [batch], -1 for a row without a label.
       weight: float32 [batch], 1 for an example and 0 for padding.
       index: uint32 [batch], the number of this visit: `epoch * num_examples + row`. Noise is drawn from
         `fold_in(key, index)`, so it depends on neither batch size nor device count.

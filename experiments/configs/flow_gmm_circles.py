@@ -1,8 +1,8 @@
-"""One flow on two circles, with a normal for each as its latent (FlowGMM), told apart by 16 labels a class.
+"""FlowGMM on two circles: one flow, with one normal per circle in its latent, trained with 16 labels per class.
 
 Data, loss and schedule are those of `vmonf_circles`.
 
-Expected: accuracy about 0.98 of the restart with the highest likelihood (`--restarts 5`).
+Expected: an accuracy of about 0.98 for the restart with the highest likelihood (`--restarts 5`).
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
-"""Glow on Fashion-MNIST, with the settings of `glow_mnist`: the partner for out-of-distribution scores.
+"""Glow on Fashion-MNIST with the settings of `glow_mnist`, to score each flow on the other's images.
 
-Not yet run to a quoted result; the settings are those of `glow_mnist`, so that scores compare.
+Expected: no result is quoted yet. The settings are those of `glow_mnist`, so that scores can be compared.
 """
 
 from functools import partial

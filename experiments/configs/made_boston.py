@@ -1,4 +1,4 @@
-"""MADE MoG on Boston housing: each column a mixture of normals given those before it, in ten folds (`--folds 10`).
+"""MADE MoG on Boston housing: each column is a mixture of normals given the columns before it (`--folds 10`).
 
 Expected over ten folds: -1.06 nats. The aim was to be above -4.04, that of RNADE with mixtures of logistics.
 """

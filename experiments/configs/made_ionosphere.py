@@ -1,4 +1,4 @@
-"""MADE MoG on ionosphere: each column a mixture of normals given those before it, in ten folds (`--folds 10`).
+"""MADE MoG on ionosphere: each column is a mixture of normals given the columns before it (`--folds 10`).
 
 Expected over ten folds: -3.94 nats. The aim was to be above -5.87, that of RNADE with mixtures of logistics.
 """

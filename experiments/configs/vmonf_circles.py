@@ -1,8 +1,9 @@
-"""Mixture of two flows on two circles, told apart by 16 labels a class.
+"""Mixture of two flows on two circles, trained with 16 labels per class.
 
-300 steps on the 32 labelled points alone (each about 480 times), then labelled and unlabelled steps in turn.
+The first 300 steps see the 32 labelled points alone (each about 480 times); then labelled and unlabelled steps take
+turns.
 
-Expected: accuracy at least 0.95 of the restart with the highest bound (`--restarts 5`); `--labels-per-class 0
+Expected: an accuracy of at least 0.95 for the restart with the highest bound (`--restarts 5`); `--labels-per-class 0
 --labelled-share 0 --pretrain-steps 0 --interleave-every 0` trains without labels, and cuts both circles in halves.
 """
 

@@ -1,8 +1,8 @@
 """Mixture of five MAFs on MNIST digits 0 to 4, in logit space.
 
-Sizes of Pires and Figueiredo 2020, arXiv:2009.00585: MAFs of five layers of 200, encoder of 512.
+The sizes are those of Pires and Figueiredo 2020, arXiv:2009.00585: MAFs of five layers of 200, an encoder of 512.
 
-Expected: accuracy 0.73 (ones and threes share a component, one is unused); 0.96 with 100 labels a class
+Expected: an accuracy of 0.73 (ones and threes share a component, one is unused); 0.96 with 100 labels per class
 (`--labels-per-class 100 --labelled-share 0.3 --supervised 100 --temperature 100 --temperature-decay 200 --start same`).
 """
 

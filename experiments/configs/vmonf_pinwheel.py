@@ -1,8 +1,8 @@
-"""Mixture of five flows on pinwheel: a cluster for each wing, without labels.
+"""Mixture of five flows on pinwheel, which finds a cluster for each wing without labels.
 
-Sizes and schedule of Pires and Figueiredo 2020, arXiv:2009.00585: 5 x 512 points, 400 epochs.
+Sizes and schedule are those of Pires and Figueiredo 2020, arXiv:2009.00585: 5 x 512 points, 400 epochs.
 
-Expected: accuracy at least 0.95 of the restart with the highest bound, `jflows train vmonf_pinwheel --restarts 5`.
+Expected: an accuracy of at least 0.95 for the restart with the highest bound (`--restarts 5`).
 """
 
 from functools import partial

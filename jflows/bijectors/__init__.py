@@ -1,4 +1,4 @@
-"""Bijectors: invertible maps with a log-det. The contract is `Bijector`; a stack of steps is `Repeat`."""
+"""Bijectors: invertible maps with a log-det. `Bijector` is their contract, and `Repeat` a stack of equal layers."""
 
 from jflows.bijectors.actnorm import ActNorm as ActNorm
 from jflows.bijectors.actnorm import Standardize as Standardize

@@ -1,4 +1,4 @@
-"""A scale and a shift per channel, set from the first batch: learned on (`ActNorm`) or fixed (`Standardize`)."""
+"""A scale and a shift per channel, set from the first batch and then learned (`ActNorm`) or fixed (`Standardize`)."""
 
 import abc
 import functools
@@ -93,15 +93,15 @@ class ActNorm(_Whitening):
 
 
 def warn_of_constant_channels(where: str, bijector: Bijector, params: Mapping) -> None:
-    """Warns once if an `ActNorm`, in any part, met channels in `init` that were constant.
+    """Warns once if an `ActNorm`, in any part of a bijector, has met constant channels in `init`.
 
     It reads what `init` has returned, so that a compiled `init` stays free of calls to the host, which no compilation
-    cache can hold. Shapes and traced values say nothing, and give no warning.
+    cache can hold. Shapes and traced values give no warning.
 
     Args:
-      where: who warns, such as "Flow.init".
-      bijector: any.
-      params: its "params", right after `init`, one set or stacked ones.
+      where: name of the function that warns, such as "Flow.init".
+      bijector: any bijector.
+      params: its "params" right after `init`, one set or several that are stacked.
     """
     found = [f"{count} of {path}" for path, count in _constant_channels(bijector, params, ())]
     if found:
@@ -125,9 +125,9 @@ class Standardize(_Whitening):
 
         z = (x - mean) / std = (x + shift) * exp(log_scale)
 
-    The usual first step on tables. Its log-det counts, so densities are those of the unscaled data. Statistics of all
-    the data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs in
-    the direction of sampling there are no data, and the map is the identity.
+    This is the usual first map for tables. Its log-det counts, so densities are those of the unscaled data. Statistics
+    of all data are better than those of one batch: a module that knows them calls `use` in its `init`. If `init` runs
+    in the direction of sampling, there are no data, and the map is the identity.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
@@ -143,16 +143,16 @@ class Standardize(_Whitening):
         return _zeros(values) if forward else affine.whitening(values)
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
-        """Takes these statistics instead of those of the first batch; called in `init` before any data pass.
+        """Sets the statistics instead of taking those of the first batch; called in `init` before any data pass.
 
         Args:
-          mean: of each channel.
-          deviation: likewise; where it is 0 up to rounding, the scale stays 1.
-          dtype: of the constants, that of the data.
+          mean: mean of each channel.
+          deviation: standard deviation of each channel; where it is 0 up to rounding, the scale stays 1.
+          dtype: dtype of the stored constants, which is that of the data.
         Shapes:
           mean, deviation: [channels].
         Raises:
-          InvalidValueError: if they differ in shape, or are not finite, or a deviation is negative.
+          InvalidValueError: if the two differ in shape, or are not finite, or a deviation is negative.
         """
         affine.check_statistics("Standardize.use", mean, deviation)
         self._stored_or(functools.partial(affine.whitening_by, mean, deviation, dtype))

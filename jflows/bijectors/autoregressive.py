@@ -1,4 +1,4 @@
-"""`MaskedAutoregressive`: every coordinate is mapped with parameters computed from those before it."""
+"""`MaskedAutoregressive`: every coordinate is mapped with parameters computed from the coordinates before it."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ INVERSIONS = ("auto", "incremental", "parallel")
 
 
 class MaskedAutoregressive(SameShape):
-    """Maps coordinate i by an inner map g with parameters computed from the coordinates before i: MAF; inverted, IAF.
+    """Maps coordinate i by an inner map g with parameters from the coordinates before i: MAF, or inverted, IAF.
 
         z_i = g(x_i; params_i),   params_i a function of x_1 .. x_{i-1} and the context, in the conditioner's order
         log_det = sum_i log|dg/dx_i|                         [nats per event]
@@ -40,18 +40,19 @@ class MaskedAutoregressive(SameShape):
     "auto" is "incremental" where the conditioner offers it (`jflows.typing.OrderedConditioner`, as `MADE` does) and
     "parallel" elsewhere, such as with a causal `Transformer` or a network of your own. Both have exact implicit
     derivatives that store no more than one pass does. `Inverse(MaskedAutoregressive(...))` is the inverse
-    autoregressive flow: one pass to sample, one inversion to score. To vary what comes first, put a permutation between
-    layers.
+    autoregressive flow: one pass to sample, one inversion to score. To vary which coordinates come first, put a
+    permutation between layers.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057, sections 3.1-3.3; Kingma et al. 2016, arXiv:1606.04934 (IAF);
     "parallel": Song et al. 2021, arXiv:2002.03629.
 
     Args:
-      conditioner: an autoregressive network with `__call__(x, num_features, context)`, such as `jflows.nn.MADE`; what
-        a network of your own may see is not checked here (`check_bijector` does by its `jacobian_pattern`).
+      conditioner: an autoregressive network with `__call__(x, num_features, context)`, such as `jflows.nn.MADE`. That
+        it is autoregressive is not checked here; `check_bijector` checks it by its `jacobian_pattern`.
       inner: the elementwise map g, such as `Affine()` or `LogisticMixture()`.
       inversion: "auto", "incremental" or "parallel".
-      tolerance: of "parallel": the largest last step, relative to 1 + max|x|; None for rounding error.
+      tolerance: with "parallel", the largest last step at which the iteration ends, relative to 1 + max|x|; None
+        iterates to rounding error.
     Shapes:
       x: [*batch, dim] <-> z: the same; log_det: [*batch]; context: [*batch, context_dim] or None.
     Raises:
@@ -84,7 +85,7 @@ class MaskedAutoregressive(SameShape):
 
     @property
     def allows_invertible_backprop(self) -> bool:
-        """True if z -> x is computed by formulas: incrementally, and with an inner map that is not solved itself."""
+        """Whether z -> x is computed by formulas: incrementally, with an inner map that is not solved numerically."""
         return self._incremental and super().allows_invertible_backprop
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
 """`Bijector`: the contract that every invertible map of jflows keeps.
 
-This docstring of the class is the specification; `jflows.testing.check_bijector` is the same specification as code.
+The docstring of the class is the specification; `jflows.testing.check_bijector` is the same specification as code.
 Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
 """
 
@@ -28,11 +28,11 @@ class Part(NamedTuple):
     """A bijector that another one is made of.
 
     Attributes:
-      name: of its variables, below those of the whole.
+      name: name of the part's variables, below those of the whole.
       bijector: the part.
-      x_event_shape: shape of the x event that it sees.
-      copies: how many of it there are, with stacked variables.
-      swapped: whether its `forward` serves in the `inverse` of the whole.
+      x_event_shape: shape of the x event that the part sees.
+      copies: number of copies of the part, with stacked variables.
+      swapped: whether the `inverse` of the whole uses the `forward` of the part.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Bijector(Module, abc.ABC):
         x = f(z)            forward_and_log_det(z) = (x, log|det dx/dz|)
         z = f^-1(x)         inverse_and_log_det(x) = (z, log|det dz/dx|)       [nats per event]
 
-    An *event* is what gets one log-det: the trailing `x_event_ndims` axes of x, `z_event_ndims` of z. All leading axes
-    are batch axes, treated independently. `log_det` has exactly the batch shape and is float32 or wider.
+    An *event* is an array with one log-det: the trailing `x_event_ndims` axes of x, or `z_event_ndims` axes of z. All
+    leading axes are batch axes, treated independently. `log_det` has exactly the batch shape and is float32 or wider.
 
     A subclass is concrete or abstract, never both: it declares `x_event_ndims` and `z_event_ndims`, writes the two
     hooks `_forward_and_log_det` and `_inverse_and_log_det`, and is never subclassed itself (wrap it instead). Hooks
@@ -66,10 +66,11 @@ class Bijector(Module, abc.ABC):
         z, log_det = bijector.apply(variables, x)
         x, log_det = bijector.apply(variables, z, method="forward_and_log_det")
 
-    A map made of others holds them in fields, and `parts` finds them there. Where values pass through the parts one
-    after the other, it also writes `parts_with_shapes`, `layer_names` and `layer_values`.
+    A bijector made of others holds them in fields, where `parts` finds them. If values pass through the parts one after
+    the other, it also writes `parts_with_shapes`, `layer_names` and `layer_values`.
 
-    Not checked: that the hooks are each other's inverse and that the log-det is right. `check_bijector` checks both.
+    A bijector does not check that its hooks are inverse to each other, or that its log-det is right; `check_bijector`
+    checks both.
     """
 
     @property
@@ -91,11 +92,11 @@ class Bijector(Module, abc.ABC):
         """Hook: x -> z and log|det dz/dx|."""
 
     def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """Shape of an x event, given that of z. Raises if the map cannot take such an event."""
+        """Shape of an x event, given the shape of the z event; raises if the map cannot take this event."""
         return tuple(z_event_shape)
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
-        """Shape of a z event, given that of x. Raises if the map cannot take such an event."""
+        """Shape of a z event, given the shape of the x event; raises if the map cannot take this event."""
         return tuple(x_event_shape)
 
     def parts(self) -> Iterator[tuple[str, "Bijector"]]:
@@ -105,33 +106,33 @@ class Bijector(Module, abc.ABC):
                 yield name, module
 
     def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
-        """`parts` with the x events that they see, in the order of `inverse`, given the x event of the whole.
+        """The parts with the shapes of their x events, in the order of `inverse`, given the x event of the whole.
 
-        Unless a subclass says otherwise, nothing is known of shapes inside, and there are no parts.
+        By default there are none, as the shapes inside are unknown; a subclass with parts overrides this.
         """
         yield from ()
 
     @property
     def allows_invertible_backprop(self) -> bool:
-        """False for maps that cannot be replayed from their output: mutable state or a numerical inverse, in any part.
+        """Whether the map can be replayed from its output: no part has mutable state or a numerical inverse.
 
-        A map made of others follows its parts; a map that is such itself overrides this by `False`. Networks and inner
-        maps may have such an attribute too.
+        A bijector made of others asks its parts; a map that cannot be replayed overrides this by `False`. Networks and
+        inner maps may have an attribute of this name too.
         """
         return all(getattr(module, "allows_invertible_backprop", True) for _, module in held_modules(self))
 
     @property
     def uses_invertible_backprop(self) -> bool:
-        """True if some part rebuilds its activations from its output in the backward pass (`Repeat` can)."""
+        """Whether some part rebuilds its activations from its output in the backward pass, as `Repeat` can."""
         return any(part.uses_invertible_backprop for _, part in self.parts())
 
     @property
     def needs_key(self) -> bool:
-        """True if the log-det is estimated with noise from the Linen stream "noise", in any part."""
+        """Whether the log-det of any part is estimated with noise, from the Linen stream "noise"."""
         return any(getattr(module, "needs_key", False) for _, module in held_modules(self))
 
     def __call__(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """`inverse_and_log_det`."""
+        """Calls `inverse_and_log_det`."""
         return self.inverse_and_log_det(x, context)
 
     def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -144,7 +145,7 @@ class Bijector(Module, abc.ABC):
           x: [*batch, *x_event], and log|det dx/dz|: [*batch], in nats.
         Raises:
           InvalidValueError: if z has fewer axes than an event, or an event of the wrong shape; if z or the context has
-            another size than at `init`, or the context is left out or added since.
+            another size than at `init`; if `init` had a context and this call has none, or the other way round.
         """
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
         z, context = _as_jax(z), _as_jax(context)
@@ -161,7 +162,7 @@ class Bijector(Module, abc.ABC):
         Returns:
           z: [*batch, *z_event], and log|det dz/dx|: [*batch], in nats.
         Raises:
-          InvalidValueError: as `forward_and_log_det`, with x for z.
+          InvalidValueError: for the reasons given at `forward_and_log_det`, with x for z.
         """
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
         x, context = _as_jax(x), _as_jax(context)
@@ -170,25 +171,25 @@ class Bijector(Module, abc.ABC):
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
     def forward(self, z: Array, context: Array | None = None) -> Array:
-        """`forward_and_log_det` without the log-det; under jit the latter costs nothing."""
+        """Maps z to x, without the log-det, which costs nothing under jit if it is not used."""
         return self.forward_and_log_det(z, context)[0]
 
     def inverse(self, x: Array, context: Array | None = None) -> Array:
-        """`inverse_and_log_det` without the log-det; under jit the latter costs nothing."""
+        """Maps x to z, without the log-det, which costs nothing under jit if it is not used."""
         return self.inverse_and_log_det(x, context)[0]
 
     def layer_names(self) -> list[str]:
-        """What to call the layers inside, in the order of `forward`: by default this is one layer."""
+        """The names of the layers inside, in the order of `forward`; by default the bijector is one layer."""
         return [type(self).__name__]
 
     def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
-        """The values after each of those layers, in the order in which `direction` computes them.
+        """The values after each layer of `layer_names`, in the order in which `direction` computes them.
 
-        Whatever a layer leaves alone is there too: each entry has as many numbers per event as the whole.
+        Numbers that a layer does not change are included: each entry has as many numbers per event as the whole.
 
         Args:
           values: z for "forward", x for "inverse".
-          context: as the two directions take it.
+          context: [*batch, ...] or None, as in `forward_and_log_det`.
           direction: "forward" or "inverse".
         """
         return [self.forward(values, context) if direction == "forward" else self.inverse(values, context)]
@@ -249,8 +250,8 @@ def report_largest(module: nn.Module, name: str, values: Array) -> None:
 class SameShape(Bijector):
     """A bijector whose x and z have the same shape, of `event_ndims` axes.
 
-    A subclass declares `event_ndims`: as the field `event_ndims: Ndims = 1` where the user chooses, as
-    `event_ndims: ClassVar[int] = 1` where it is fixed. If not every event will do, it overrides `z_event_shape`.
+    A subclass declares `event_ndims`: as the field `event_ndims: Ndims = 1` if the user chooses it, or as
+    `event_ndims: ClassVar[int] = 1` if it is fixed. If it cannot take every event, it overrides `z_event_shape`.
     """
 
     @property
@@ -267,5 +268,5 @@ class SameShape(Bijector):
         return self.event_ndims
 
     def x_event_shape(self, z_event_shape: Shape) -> Shape:
-        """As `z_event_shape`."""
+        """The same shape, see `z_event_shape`."""
         return self.z_event_shape(z_event_shape)

@@ -1,4 +1,4 @@
-"""Batch normalisation as a bijector: the statistics of the batch in training, running ones at all other times."""
+"""Batch normalisation as a bijector: it uses the batch's statistics in training, and running averages otherwise."""
 
 import math
 from typing import Annotated, ClassVar
@@ -20,19 +20,20 @@ class BatchNorm(SameShape):
         z = (x - mean) / sqrt(variance + epsilon)
         log_det = -positions / 2 sum_c log(variance_c + epsilon)   [nats per event]
 
-    While "batch_stats" is mutable (`Flow.apply_loss`, as in training), x -> z takes mean and variance of the batch and
-    updates the running ones; then examples are mixed, and log_det is exact for the statistics as they are. Otherwise,
-    and always for z -> x, the running ones serve and the map is an ordinary affine one. `init` starts them at those of
-    its batch. A learned scale and shift, as in MAF, is `Chain((Elementwise(Affine("exp")), BatchNorm()))`.
+    While "batch_stats" is mutable (in training, by `Flow.apply_loss`), x -> z uses mean and variance of the batch and
+    updates the running averages. The examples of a batch then depend on each other, and log_det is that of the map
+    with these statistics held fixed. Otherwise, and always for z -> x, the map uses the running averages and is an
+    ordinary affine map. `init` starts the averages at the statistics of its batch. A learned scale and shift, as in
+    MAF, is `Chain((Elementwise(Affine("exp")), BatchNorm()))`.
 
     Source: Dinh et al. 2017, arXiv:1605.08803, section 3.7; Papamakarios et al. 2017, arXiv:1705.07057, section B.
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
-      momentum: of the running statistics, in [0, 1): new = momentum * old + (1 - momentum) * batch.
-      epsilon: added to the variance, positive.
-      axis_name: of `jax.pmap` or `jax.shard_map`, over which the statistics are averaged; None for one device and for
-        `jax.jit` over a mesh, where means are global anyway.
+      momentum: decay of the running averages, in [0, 1): new = momentum * old + (1 - momentum) * batch.
+      epsilon: positive number that is added to the variance.
+      axis_name: axis of `jax.pmap` or `jax.shard_map` over which the statistics are averaged; None for one device and
+        for `jax.jit` over a mesh, where means are global anyway.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `batch_stats`: mean [channels], variance [channels].
     Raises:

@@ -1,4 +1,4 @@
-"""The block neural autoregressive flow: a monotone network per coordinate, all of them in one triangular network."""
+"""The block neural autoregressive flow: one triangular network that holds a monotone network for each coordinate."""
 
 from itertools import pairwise
 from typing import Annotated, ClassVar
@@ -14,7 +14,7 @@ from jflows.typing import Array
 
 
 class BlockNeuralAutoregressive(SameShape):
-    """A network whose output z_i is increasing in x_i and sees x_1 .. x_{i-1}: one pass maps all coordinates.
+    """A network whose output z_i increases in x_i and depends on x_1 .. x_{i-1}, so that one pass maps all coordinates.
 
         z = residual form of W_n tanh(... tanh(W_1 x + b_1)) + b_n,   W_k block lower triangular, diagonal blocks > 0
         log_det = sum_i log dz_i/dx_i, accumulated through the diagonal blocks      [nats per event]
@@ -28,9 +28,9 @@ class BlockNeuralAutoregressive(SameShape):
     Args:
       hidden_per_dim: hidden units per coordinate and layer.
       num_layers: hidden layers, at least one.
-      residual: "gate" mixes x and the network by a learned share, "add" adds x, "none" leaves the network alone. Its
-        output is then bounded: it is no map onto all reals, the density of a flow with a normal base integrates to
-        less than 1, and values out of its reach have no inverse (NaN).
+      residual: "gate" mixes x and the network by a learned share, "add" adds x, and "none" takes the network alone.
+        With "none" the output is bounded: the density of a flow with a normal base integrates to less than 1, and
+        values outside of the bounds have no inverse (NaN).
     Shapes:
       x: [*batch, dim] <-> z: the same; log_det: [*batch]; context: [*batch, context_dim] or None.
       `params`: weight_k [dim, fan_out, dim, fan_in], norm_k and bias_k [dim, fan_out], gate [].

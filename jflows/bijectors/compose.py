@@ -14,7 +14,7 @@ from jflows.options import Option
 from jflows.typing import Array, Shape
 
 Layers = Annotated[tuple[Bijector, ...], Option(noun="a tuple of bijectors", fewest=1)]
-"""A field that holds bijectors."""
+"""The type of a field that holds bijectors."""
 
 
 class Chain(Bijector):
@@ -24,7 +24,7 @@ class Chain(Bijector):
         log_det = sum_k log_det_k                            [nats per event]
 
     Args:
-      layers: at least one bijector; each x_event_ndims equals the next one's z_event_ndims.
+      layers: one or more bijectors; each x_event_ndims must equal the next one's z_event_ndims.
     Shapes:
       z: [*batch, *z_event of the first], x: [*batch, *x_event of the last]; log_det: [*batch].
     Raises:
@@ -42,7 +42,7 @@ class Chain(Bijector):
                     f"{type(left).__name__} (position {position}) with x_event_ndims={left.x_event_ndims} before "
                     f"{type(right).__name__} (position {position + 1}) with z_event_ndims={right.z_event_ndims}"
                 )
-                raise InvalidValueError("Chain", "layers", "must agree on event_ndims", got, "Set event_ndims alike.")
+                raise InvalidValueError("Chain", "layers", "must agree on event_ndims", got, "Set one event_ndims.")
 
     @property
     def x_event_ndims(self) -> int:
@@ -104,7 +104,7 @@ class Chain(Bijector):
 class Inverse(Bijector):
     """Swaps the two directions of a bijector: `forward` of the result is `inverse` of `bijector`.
 
-    `Inverse(maf)` samples in one pass and scores by D of them: that is IAF.
+    `Inverse(maf)` is IAF, which samples in one pass and scores by an inversion.
 
     Shapes:
       x and z are those of `bijector`, swapped; log_det: [*batch], in nats.
@@ -150,7 +150,7 @@ class Conditioned(Bijector):
 
         x = f(z; embed(context))
 
-    `Flow.embed` does this once for the whole flow; this is for one part of it.
+    `Flow.embed` does this once for the whole flow; `Conditioned` does it for one bijector in it.
 
     Args:
       bijector: any bijector that takes a context.

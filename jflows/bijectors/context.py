@@ -1,4 +1,4 @@
-"""How a bijector that owns its parameters lets the context move them: amortised flows."""
+"""`moved_by_context`: makes parameters of a bijector depend on the context, as amortised flows need."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ from jflows.typing import Array
 
 
 def moved_by_context(params: Mapping[str, Array], context: Array | None) -> dict[str, Array]:
-    """Adds to every parameter a linear map of the context that starts at zero; without a context they stay as they are.
+    """Adds to every parameter a linear map of the context that starts at zero; without a context, changes nothing.
 
-    Called inside an `nn.compact` method: the map is one `Dense` of that module, named "context".
+    Call it inside an `nn.compact` method: the linear map is one `Dense` of that module, named "context".
 
     Shapes:
       params: any shapes [...], context: [*batch, context_dim] -> [*batch, ...].

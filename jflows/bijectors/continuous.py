@@ -21,7 +21,7 @@ ROUNDING = 10  # tolerances below so many units of rounding would make the step 
 
 
 class Continuous(SameShape):
-    """Integrates a velocity field, and its divergence beside it: FFJORD, and the target of flow matching.
+    """Integrates a velocity field together with its divergence: FFJORD, also trained by flow matching.
 
         dx/dt = v(t, x, context),   x(0) = z,   x(1) = x
         log|det dx/dz| = int_0^1 tr(dv/dx) dt                [nats per event]
@@ -40,12 +40,12 @@ class Continuous(SameShape):
     Source: Chen et al. 2018, arXiv:1806.07366, theorem 1; Grathwohl et al. 2019, arXiv:1810.01367, section 3.1.
 
     Args:
-      network: v, with `__call__(t, x, context)`, such as `jflows.nn.TimeMLP`; without state.
+      network: v, a network without state with `__call__(t, x, context)`, such as `jflows.nn.TimeMLP`.
       trace: "exact" or "hutchinson".
       solver: "tsit5", "dopri5" or "dopri8"; the last is best for tolerances below 1e-8.
       rtol: relative tolerance of a step.
       atol: absolute tolerance of a step, in units of x.
-      max_steps: of one example; beyond, its result is NaN.
+      max_steps: largest number of solver steps for one example; if it needs more, its result is NaN.
       noise: "rademacher" or "normal".
       event_ndims: 1 for vectors, 3 for images.
     Shapes:

@@ -1,4 +1,4 @@
-"""Coupling: one part of an event, unchanged, decides how the other part is mapped."""
+"""Couplings: one part of an event stays unchanged, and decides how the other part is mapped."""
 
 from typing import Annotated
 
@@ -22,9 +22,9 @@ class Coupling(SameShape):
         z_changed = g(x_changed; conditioner(x_kept, context))
         log_det = sum_i log|dg/dx_i|                         [nats per event]
 
-    The conditioner runs once, and only the changed part is mapped; both directions cost the same. It sees the kept
-    channels alone, or, where a mask is made of single pixels ("checkerboard"), the whole image with zeros in place of
-    the changed pixels. To let every element change, alternate `flip`, or put a permutation between couplings.
+    The conditioner runs once, and only the changed part is mapped, so both directions cost the same. The conditioner
+    sees the kept channels alone or, with a mask of single pixels ("checkerboard"), the whole image with zeros in place
+    of the changed pixels. To let every element change, alternate `flip`, or put a permutation between couplings.
 
     Source: Dinh et al. 2014, arXiv:1410.8516, section 3.2; Dinh et al. 2017, arXiv:1605.08803, sections 3.2 and 3.4.
 
@@ -32,9 +32,9 @@ class Coupling(SameShape):
       conditioner: a network with `__call__(x_kept, num_features, context)`, such as `jflows.nn.ConvNet`.
       inner: the elementwise map g, such as `Affine()` or `RationalQuadraticSpline()`.
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
-      mask: what is kept, as in `jflows.ops.make_mask`; "channel" is the first n - n // 2 channels.
-      flip: swap the two parts.
-      seed: of the mask "random".
+      mask: which elements are kept, see `jflows.ops.make_mask`; "channel" keeps the first n - n // 2 channels.
+      flip: whether to swap the kept and the changed part.
+      seed: seed of the mask "random".
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
@@ -92,14 +92,14 @@ class AdditiveTwoWay(SameShape):
         z_1 = x_1 + F(x_2, context)
         z_2 = x_2 + G(z_1, context)
 
-    Two additive couplings in one, cut into the same halves for odd sizes too. Inside
+    It holds two additive couplings, which cut an event into the same halves, for odd sizes too. Inside
     `Repeat(..., backprop="invertible")` it trains without stored activations, as RevNets do.
 
     Source: Gomez et al. 2017, arXiv:1707.04585, eq. 6.
 
     Args:
       first: F, a network with `__call__(x_2, num_features, context)`, such as `jflows.nn.MLP`.
-      second: G, likewise; another instance.
+      second: G, another instance of such a network, with `__call__(z_1, num_features, context)`.
       event_ndims: 1 for vectors, 3 for images; the last axis, of size n, is cut into n - n // 2 and n // 2.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].

@@ -1,4 +1,4 @@
-"""`Elementwise`: any inner map with parameters of its own, one set per channel."""
+"""`Elementwise`: an inner map whose own parameters are learned, one set per channel."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,7 +11,7 @@ from jflows.typing import Array
 
 
 class Elementwise(SameShape):
-    """Maps every element by an inner map whose parameters are learned per channel, and moved by the context.
+    """Maps every element by an inner map with parameters that are learned per channel, and depend on the context.
 
         z = g(x; params + W context)
         log_det = sum_i log|dg/dx_i|                         [nats per event]

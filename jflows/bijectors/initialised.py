@@ -1,7 +1,7 @@
-"""Holds the inputs of a module to those of its `init`: sizes, and whether there is a context.
+"""Checks that the inputs of a module are like those of its `init`: their sizes, and whether there is a context.
 
-Which input is to blame is found by asking what `init` would create for the inputs at hand, abstractly, so nothing
-depends on what a layer or its parameters are called.
+The input that differs is found by abstractly computing what `init` would create for the present inputs, so that nothing
+depends on the names of layers or parameters.
 """
 
 import contextlib
@@ -31,22 +31,22 @@ PARAMETER = "parameter"  # how a leaf of "params" is called
 _KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose variables have been looked at
 
 Init = Callable[[Any, Any], Variables]
-"""From a value and a context (or None) to the variables that `init` creates for them. It is traced, never run."""
+"""A function from a value and a context (or None) to the variables that `init` creates; it is traced, never run."""
 
 
 @contextlib.contextmanager
 def held_to_init(
     where: str, init: Init, variables: Variables, argument: str, value: Any, context: Any
 ) -> Iterator[None]:
-    """Within it, variables that Flax finds missing or of another shape are refused in terms of the arguments.
+    """Turns Flax's errors about missing or misshapen variables inside the block into errors about the arguments.
 
     Args:
-      where: class or function that refuses.
-      init: what `init` creates for a value and a context of given shapes.
-      variables: those that were passed.
+      where: the class or function that raises the error.
+      init: gives the variables that `init` creates for a value and a context of given shapes.
+      variables: the variables that were passed.
       argument: name of the value.
-      value: array, or its shape and dtype.
-      context: the same, or None.
+      value: the value, or its shape and dtype.
+      context: the context, or its shape and dtype, or None.
     Raises:
       InvalidValueError: naming `argument`, `context` or `variables`, whichever is not as it was at `init`.
     """
@@ -59,7 +59,7 @@ def held_to_init(
 
 @contextlib.contextmanager
 def variables_known() -> Iterator[None]:
-    """Within it, bijectors do not look for a context that was left out: their variables come from a larger module."""
+    """Inside the block, bijectors do not check for a missing context, as their variables come from a larger module."""
     token = _KNOWN.set(True)
     try:
         yield
@@ -71,7 +71,7 @@ def variables_known() -> Iterator[None]:
 def as_initialised(
     module: nn.Module, argument: str, value: Array, context: Array | None, x_event_shape: Shape, batch_ndims: int
 ) -> Iterator[None]:
-    """`held_to_init` for a bijector in one of its directions; it refuses a context that is left out, too."""
+    """`held_to_init` for one direction of a bijector, which also refuses a call without the context that `init` had."""
     where = type(module).__name__
     if context is not None and context.ndim <= batch_ndims and jnp.issubdtype(context.dtype, jnp.floating):
         rule = f"must have its features on axes of their own, after the {batch_ndims} batch axes of {argument}"
@@ -103,7 +103,7 @@ def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
     """
     if stored.shape != (channels,):
         rule = f"must have {stored.shape[0]} channels, as at `init`"
-        fix = "Or call `init` again with such data."
+        fix = "Pass data of this size, or call `init` again with these."
         raise InvalidValueError(type(module).__name__, "last axis", rule, f"{channels}", fix)
     return stored
 
@@ -112,7 +112,7 @@ def _refuse(error: Exception, where: str, difference: "_Difference", received: M
     """Raises in terms of the arguments; the error itself if it has another cause."""
     argument = next(iter(received))
     missing, misshapen = difference.missing(), difference.misshapen()
-    again = "Or call `init` again with such data."
+    again = "Pass this size again, or call `init` with the new one."
     if missing and difference.fits_without_context():
         fix = "Leave it out, or call `init` with a context."
         raise InvalidValueError(where, "context", "must be None, as at `init`", received["context"], fix) from error

@@ -1,7 +1,7 @@
 """Inner maps: elementwise bijections whose parameters come from a conditioner.
 
-An inner map knows nothing of networks or of which part of an event it changes; `Coupling` does. A new one is written
-by saying how many parameters an element takes and by giving the two directions.
+An inner map knows nothing of networks or of the part of an event that it changes; `Coupling` does. To write one, say
+how many parameters an element takes, and write the two directions.
 """
 
 import abc
@@ -16,7 +16,7 @@ from jflows.typing import Array
 
 
 class InnerMap(Module, abc.ABC):
-    """An elementwise bijection x <-> z of one element, given `num_params` numbers.
+    """A bijection x <-> z of single elements, each with `num_params` parameters.
 
     Shapes:
       x, z, log_det: [..., dim]; params: [..., num_params, dim]. The dimension is last, so that every operation of a
@@ -32,15 +32,15 @@ class InnerMap(Module, abc.ABC):
     @property
     @abc.abstractmethod
     def num_params(self) -> int:
-        """Parameters per element. All zeros must give a harmless map, as conditioners start at zero."""
+        """Number of parameters per element; zeros must give a well-behaved map, as conditioners start at zero."""
 
     @abc.abstractmethod
     def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
-        """z -> x and the elementwise log|dx/dz|."""
+        """Maps z to x, with the elementwise log|dx/dz|."""
 
     @abc.abstractmethod
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        """x -> z and the elementwise log|dz/dx|."""
+        """Maps x to z, with the elementwise log|dz/dx|."""
 
 
 class Shift(InnerMap):
@@ -67,7 +67,8 @@ class Affine(InnerMap):
     is bounded on both sides, so that neither direction can blow up.
 
     Args:
-      scale: "tanh" for [exp(-m), exp(m)] with m = max_log_scale, "sigmoid" for (0, 1), "exp" for (0, inf).
+      scale: the range of scales: "tanh" for [exp(-m), exp(m)] with m = max_log_scale, "sigmoid" for (0, 1), "exp" for
+        (0, inf).
       max_log_scale: m > 0, in nats per element; only "tanh" uses it.
     Raises:
       InvalidValueError: for another `scale`, or if max_log_scale is not positive.
@@ -114,4 +115,4 @@ Inner = Annotated[
     InnerMap,
     Option(noun="an inner map such as Affine()", fix="Bijectors, such as Exp(), are listed in a Chain."),
 ]
-"""A field that holds an inner map."""
+"""The type of a field that holds an inner map."""

@@ -13,13 +13,13 @@ from jflows.typing import Array
 
 
 class MonotoneIntegral(InnerMap):
-    """z = bias + int_0^x f(t; h) dt, where f > 0 is a network shared by all elements and h an embedding of each.
+    """z = bias + int_0^x f(t; h) dt, with a network f > 0 that all elements share, and an embedding h for each element.
 
         f(t; h) = positive(MLP(t, h))                        on [-bound, bound], constant beyond
 
-    The conditioner gives bias and h; the network's weights are parameters of this map. h = 0 and the last layer start
-    at zero: the identity. The network is evaluated at fixed nodes, once per element, in both directions; the
-    integral of what is linear between the nodes is exact, and its inverse closed.
+    The conditioner gives bias and h; the network's weights are parameters of this map. h and the last layer start at
+    zero, which gives the identity. The network is evaluated at fixed nodes, once per element, in both directions. f is
+    linear between the nodes, so its integral is exact, and the inverse is a closed formula.
 
     Source: Wehenkel and Louppe 2019, arXiv:1908.05164. Differs: the trapezoidal rule on fixed nodes takes
     the place of Clenshaw-Curtis nodes scaled to x, so that z and its log-det are exactly consistent and z is increasing
@@ -27,8 +27,8 @@ class MonotoneIntegral(InnerMap):
 
     Args:
       embedding_size: length of h.
-      hidden_sizes: of the network, tanh between them; at least one layer.
-      num_nodes: odd; f bends only there.
+      hidden_sizes: hidden layers of the network, with tanh between them; at least one.
+      num_nodes: number of nodes, odd; f bends at the nodes only, and memory grows with their number.
       bound: half-width of the interval, in units of x.
       min_slope: in (0, 1), the least value of f.
     Shapes:

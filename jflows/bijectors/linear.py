@@ -1,4 +1,4 @@
-"""Learned linear maps over the channel axis: what they share, `LinearMap`, and those that are not built from rotations.
+"""Learned linear maps over the channel axis: their base `LinearMap`, and all that are not built from rotations.
 
 Read next: `jflows/bijectors/orthogonal.py`, the maps built from rotations; `jflows/ops/linear.py`, the algebra.
 """
@@ -35,7 +35,7 @@ class LinearMap(SameShape):
 
     @abc.abstractmethod
     def _weights(self, channels: int, dtype: Any) -> Any:
-        """Hook: creates or reads the variables, in one `nn.compact` helper."""
+        """Hook that creates or reads the variables, in one `nn.compact` helper."""
 
     @abc.abstractmethod
     def _multiply(self, weights: Any, x: Array) -> Array:
@@ -193,7 +193,7 @@ class LowRankLinear(LinearMap):
 
     The matrix is symmetric and positive definite whatever the parameters are: no eigenvalue lies below the smallest
     of D, and I + U^T D^-1 U, which the determinant lemma and the Woodbury inverse factorise, has none below 1. Both
-    directions cost channels * rank per position. Mixing that is not symmetric needs another map beside it, such as
+    directions cost channels * rank per position. To mix channels without symmetry, add another map such as
     `Householder`.
 
     Args:

@@ -21,8 +21,8 @@ class LogisticMixture(InnerMap):
     """z = (logit F(x) + shift) * scale, with F the distribution function of a mixture of K logistics.
 
     F is increasing and smooth, so x -> z is exact; z -> x is solved by a safeguarded Newton method, to rounding, and
-    differentiated implicitly. With all parameters zero the means are spread over [-1, 1]: equal components would get
-    equal gradients and never part.
+    differentiated implicitly. With all parameters zero the means are spread over [-1, 1], as equal components would get
+    equal gradients and stay equal.
 
     Source: Ho et al. 2019, arXiv:1902.00275, eqs. 12-14. Differs: both scales are bounded on both sides.
 

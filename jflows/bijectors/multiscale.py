@@ -1,4 +1,4 @@
-"""`MultiScale`: levels of squeezed images, half of whose channels leave at every level; and its learned prior."""
+"""`MultiScale`: levels of squeezed images, each of which factors out half of the channels, with learned priors."""
 
 import itertools
 import math
@@ -33,7 +33,7 @@ class MultiScale(Bijector):
     Args:
       image_shape: (height, width, channels) of x.
       levels: bijectors on images, finest first.
-      priors: as many bijectors on images.
+      priors: bijectors on images, one for each level.
     Shapes:
       x: [*batch, height, width, channels] <-> z: [*batch, height * width * channels]; log_det: [*batch].
     Raises:

@@ -26,7 +26,7 @@ class Householder(VolumePreservingMap):
     Source: Tomczak and Welling 2016, arXiv:1611.09630.
 
     Args:
-      num_reflections: k; None for as many as there are channels.
+      num_reflections: number of reflections, k; None takes one for each channel.
       event_ndims: 1 for vectors, 3 for images; the last axis is mixed.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `params`: vectors [num_reflections, channels].
@@ -97,13 +97,13 @@ class QRLinear(LinearMap):
         z = Q R x at every position,   Q = H_1 ... H_k,   R_cc = exp(d_c)
         log_det = positions * sum_c d_c                      [nats per event; positions = event size / channels]
 
-    Unlike the PLU form it fixes no permutation. With k = channels every invertible matrix whose determinant has the
-    sign of (-1)^k can be reached. Starts as a random orthogonal matrix.
+    Unlike the PLU form, it has no fixed permutation. With k = channels every invertible matrix whose determinant has
+    the sign of (-1)^k can be reached. The map starts as a random orthogonal matrix.
 
     Source: Hoogeboom et al. 2019, arXiv:1901.11137. Differs: R has a positive diagonal.
 
     Args:
-      num_reflections: k; None for as many as there are channels.
+      num_reflections: number of reflections, k; None takes one for each channel.
       event_ndims: 1 for vectors, 3 for images; the last axis is mixed.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
@@ -142,13 +142,13 @@ class SVDLinear(LinearMap):
         z = Q_left diag(exp(log_scale)) Q_right x at every position
         log_det = positions * sum_c log_scale_c              [nats per event; positions = event size / channels]
 
-    The condition number is exp(max log_scale - min log_scale): it can be read off, and bounded by weight decay. With
-    k = channels every matrix of positive determinant can be reached. Starts as a random rotation.
+    The condition number is exp(max log_scale - min log_scale), so that it can be read off and controlled. With
+    k = channels every matrix of positive determinant can be reached. The map starts as a random rotation.
 
     Source: Zhang et al. 2018, arXiv:1803.09327.
 
     Args:
-      num_reflections: k on either side; None for as many as there are channels.
+      num_reflections: number of reflections on each side, k; None takes one for each channel.
       event_ndims: 1 for vectors, 3 for images; the last axis is mixed.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].

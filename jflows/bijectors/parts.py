@@ -22,10 +22,10 @@ class Masked(SameShape):
         log_det = log_det of the bijector                    [nats per event]
 
     Args:
-      bijector: of vectors; it sees the masked-out elements as a vector of their own.
-      mask: what stays, as in `jflows.ops.make_mask`.
-      flip: swap the two parts.
-      seed: of the mask "random".
+      bijector: a bijector of vectors, which sees the changed elements as a vector of their own.
+      mask: which elements stay as they are, see `jflows.ops.make_mask`.
+      flip: whether to swap the two parts.
+      seed: seed of the mask "random".
     Shapes:
       x: [*batch, dim] <-> z: the same; log_det: [*batch].
     Raises:
@@ -81,15 +81,15 @@ class Stack(SameShape):
         x = (f_1(z_1), ..., f_n(z_n))
         log_det = sum_k log_det_k                            [nats per event]
 
-    For tables whose columns live on different domains: `Stack((Exp(), Sigmoid(), Identity()), sizes=(2, 1, 5))`.
+    It suits tables whose columns have different domains: `Stack((Exp(), Sigmoid(), Identity()), sizes=(2, 1, 5))`.
 
     Args:
-      bijectors: of vectors, one for each part.
+      bijectors: bijectors of vectors, one for each part.
       sizes: number of elements of each part, in order.
     Shapes:
       x: [*batch, sum(sizes)] <-> z: the same; log_det: [*batch].
     Raises:
-      InvalidValueError: if numbers or sizes do not fit.
+      InvalidValueError: if there is not one size for each bijector, or a bijector cannot take its part.
     """
 
     bijectors: Layers
@@ -143,20 +143,20 @@ class Stack(SameShape):
 
 
 class Split(SameShape):
-    """Factors out half of the channels, standardised by a prior learned from the other half, which goes on alone.
+    """Factors out half of the channels, standardised by a prior given the other half, which alone is mapped further.
 
         (h, y) = halves of the channels of prior^-1(x)
         z = (f^-1(h), y)
         log_det = sum of both log_dets                       [nats per event]
 
-    One level of a multi-scale flow that keeps the shape of its events: nest it for more levels. Where levels squeeze
-    images, use `MultiScale`.
+    This is one level of a multi-scale flow that keeps the shape of its events; nest it for more levels. If levels
+    squeeze images, use `MultiScale`.
 
     Source: Dinh et al. 2017, arXiv:1605.08803, section 3.6.
 
     Args:
-      bijector: of what is kept, the first n - n // 2 channels.
-      prior: of whole events, such as a `Coupling`, which leaves the kept half alone and standardises the other.
+      bijector: a bijector of the kept half, the first n - n // 2 channels.
+      prior: a bijector of whole events, such as a `Coupling`, that keeps the first half and standardises the other.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
@@ -171,7 +171,9 @@ class Split(SameShape):
         ndims = {b_ndims for b in (self.bijector, self.prior) for b_ndims in (b.x_event_ndims, b.z_event_ndims)}
         if len(ndims) > 1:
             got = f"{self.bijector.x_event_ndims} and {self.prior.x_event_ndims}"
-            raise InvalidValueError("Split", ("bijector", "prior"), "must agree on event_ndims", got, "Set them alike.")
+            raise InvalidValueError(
+                "Split", ("bijector", "prior"), "must agree on event_ndims", got, "Set one event_ndims."
+            )
 
     @property
     def event_ndims(self) -> int:
@@ -228,7 +230,8 @@ class Vmap(Bijector):
       bijector: any bijector.
       size: number of copies.
     Shapes:
-      x: [*batch, size, *x_event of the bijector] <-> z likewise; log_det: [*batch]; the context is given to all.
+      x: [*batch, size, *x_event of the bijector] <-> z: [*batch, size, *z_event of the bijector]; log_det: [*batch];
+      context: [*batch, ...] or None, the same for all copies.
     Raises:
       InvalidValueError: if size < 1, or the event axis has another size.
     """

@@ -76,7 +76,7 @@ class SwapHalves(VolumePreservingMap):
 
 
 class Permute(VolumePreservingMap):
-    """A given order of the channels; log_det = 0.
+    """Puts the channels into a given order; log_det = 0.
 
         z_c = x_order[c]
 

@@ -1,4 +1,4 @@
-"""What is done to dequantized pixels before a flow sees them; each counts in bits/dim."""
+"""Fixed maps of dequantized pixels, which a flow applies first; their log-dets count in bits/dim."""
 
 import math
 from typing import Annotated, ClassVar
@@ -12,7 +12,7 @@ from jflows.typing import Array
 
 
 class CentredPixels(SameShape):
-    """Pixels in [0, 2^num_bits) from centred values in [-0.5, 0.5).
+    """Maps centred values in [-0.5, 0.5) to pixels in [0, 2^num_bits).
 
         x = 2^num_bits (z + 0.5)
         log_det (inverse) = -D num_bits log 2                [nats per event]
@@ -37,7 +37,7 @@ class CentredPixels(SameShape):
 
 
 class LogitPixels(SameShape):
-    """Pixels in (0, 2^num_bits) from all reals, by a logit that stays clear of both ends.
+    """Maps reals to pixels in (0, 2^num_bits), by the inverse of a logit that is kept away from both ends.
 
         z = logit(p),  p = alpha + (1 - 2 alpha) x / 2^num_bits
         log_det (inverse) = sum_i -log p_i - log(1 - p_i) + D (log(1 - 2 alpha) - num_bits log 2)   [nats per event]

@@ -23,7 +23,7 @@ class Planar(SameShape):
 
     The explicit direction is z -> x, which serves variational inference; for data use `Inverse(Planar())`. The other
     direction solves one scalar equation per example. With a context, w, u and b are linear in it (amortised). u starts
-    at zero: the identity.
+    at zero, which gives the identity.
 
     Source: Rezende and Mohamed 2015, arXiv:1505.05770, eqs. 10-12 and appendix A.1. Differs: see
     `jflows.ops.planar.planar_direction`.
@@ -72,13 +72,13 @@ class Planar(SameShape):
 
 
 class Radial(SameShape):
-    """Contracts or expands space around a point.
+    """Contracts or expands space around a learned point.
 
         x = z + beta (z - z_0) / (alpha + r),   r = |z - z_0|,   alpha > 0,   beta >= (min_slope - 1) alpha
         log_det = (dim - 1) log(1 + beta / (alpha + r)) + log(1 + beta alpha / (alpha + r)^2)    [nats per event]
 
     Both directions are explicit: the inverse is a quadratic equation for r. With a context, z_0, alpha and beta depend
-    on it through their raw values, linearly. beta starts at zero: the identity.
+    on it through their raw values, linearly. beta starts at zero, which gives the identity.
 
     Source: Rezende and Mohamed 2015, arXiv:1505.05770, eq. 14 and appendix A.2. Differs: beta is alpha times a raw
     value, so that the strength does not depend on the width, and stays above -alpha by min_slope.

@@ -1,7 +1,7 @@
 """Pointwise bijectors: fixed functions of one number, applied to every element.
 
-With learned parameters use `Elementwise`, in `elementwise.py`. Domains are stated; values outside give NaN, which is
-left visible.
+For functions with learned parameters, use `Elementwise` in `elementwise.py`. Values outside of a function's domain give
+NaN, which is left visible.
 """
 
 import abc

@@ -1,7 +1,7 @@
 """`Repeat`: a stack of equal steps as one scanned step, and back-propagation without stored activations.
 
-Two mechanisms live here. The scan makes compile time independent of depth. `backprop="invertible"` makes activation
-memory independent of depth too: the backward pass recomputes every step's input by inverting the step.
+This module has two mechanisms. The scan makes compile time independent of depth. `backprop="invertible"` makes the
+memory for activations independent of depth too: the backward pass rebuilds every step's input by inverting the step.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Repeat(SameShape):
         log_det = sum_k log_det_k                            [nats per event]
 
     Every variable of the layer is stored once under `layers`, with a leading axis of length `num_layers` in the order
-    of `forward`. `init` scans too: each step's data-dependent initialisation sees what the steps before it put out.
+    of `forward`. `init` scans too: each step's data-dependent initialisation sees the output of the steps before it.
 
     Back-propagation through the stack:
 
@@ -46,10 +46,11 @@ class Repeat(SameShape):
     training reports, and set `anchor_every=k` to store every k-th activation if it grows. It is reverse-mode only.
 
     Args:
-      layer: the step; x and z have the same shape.
-      num_layers: at least 1.
-      backprop: "standard", "remat" or "invertible".
-      anchor_every: 0 for none, or a divisor of num_layers; only for "invertible".
+      layer: the step, a bijector whose x and z have the same shape.
+      num_layers: number of steps, at least 1.
+      backprop: "standard", "remat" or "invertible", see the table.
+      anchor_every: with "invertible", store the activations after every so many steps; it must divide num_layers. 0
+        stores none.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:

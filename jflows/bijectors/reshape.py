@@ -1,4 +1,4 @@
-"""Bijectors of events' shapes; all have log_det = 0, and all but `Haar` only move numbers."""
+"""Bijectors that change the shape of events; all have log_det = 0, and all but `Haar` only move numbers."""
 
 import math
 from typing import Annotated, ClassVar
@@ -21,7 +21,7 @@ class Squeeze(Bijector):
     given in `jflows.ops.squeeze`.
 
     Args:
-      factor: side of the block of pixels that becomes one, at least 2.
+      factor: side of the block of pixels that becomes one pixel, at least 2.
       order: "glow" keeps the pixels of a channel together; "realnvp" (factor 2 only) keeps the channels of a pixel
         together, first the two pixels on one diagonal of the block, then the two on the other.
     Shapes:
@@ -57,7 +57,7 @@ class Squeeze(Bijector):
 
 
 class Haar(Bijector):
-    """The orthonormal Haar wavelet of 2x2 blocks: a squeeze that puts what blocks have in common first; log_det = 0.
+    """The orthonormal Haar wavelet of 2x2 blocks: a squeeze whose first channels are the blocks' averages; log_det = 0.
 
         z = [averages, horizontal, vertical, diagonal differences], each of all channels, each half of a signed sum
 

@@ -1,4 +1,4 @@
-"""The residual block of i-ResNets and Residual Flows: invertible because its network is a contraction."""
+"""The residual block of i-ResNets and Residual Flows, which is invertible because its network is a contraction."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar
@@ -17,7 +17,7 @@ ESTIMATORS = ("exact", "truncated", "roulette")
 
 
 class Residual(SameShape):
-    """Adds a network of Lipschitz constant below 1: explicit from data to latent, a fixed point the other way.
+    """Adds a network of Lipschitz constant below 1: x -> z is explicit, z -> x is solved by a fixed point.
 
         z = x + g(x, context),   Lip(g) < 1
         x = z - g(x, context),   iterated from x = z
@@ -44,12 +44,12 @@ class Residual(SameShape):
       network: g, with `__call__(x, num_features, context)`: `jflows.nn.LipschitzMLP` or `LipschitzConvNet`. Any other
         must be a contraction, which is not checked, and have no state.
       estimator: "exact", "truncated" or "roulette".
-      num_terms: terms that are always taken.
-      stop_probability: p in (0, 1), of "roulette" only; the default is safe up to Lip(g) = 0.97. Larger is faster, and
-        often good enough, as few Jacobians come near the bound.
+      num_terms: number of terms of the series that are always taken; more of them reduce the bias or the variance.
+      stop_probability: p in (0, 1), only used by "roulette"; the default is safe up to Lip(g) = 0.97. A larger p is
+        faster, and often good enough, as few Jacobians come near the bound.
       noise: "rademacher" or "normal".
-      tolerance: largest last step of the fixed point, relative to 1 + max|x|; None for rounding error.
-      max_iterations: of the fixed point.
+      tolerance: the largest last step at which the fixed point ends, relative to 1 + max|x|; None iterates to rounding.
+      max_iterations: largest number of iterations of the fixed point.
       event_ndims: 1 for vectors, 3 for images.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].

@@ -22,15 +22,15 @@ MAX_LOG_BOUND_RATIO = 2.0  # a learned bound stays within exp(+-2) of the given 
 
 
 class Spline(InnerMap):
-    """What all splines share: the number of bins, the interval and how it is rescaled.
+    """The base of all splines: the number of bins, the interval, and how it is rescaled.
 
-    A subclass writes `_num_unit_params` and the two unit maps, which see [0, 1] only. The last row of the parameters
-    moves the bound if it is learned: B = bound * exp(2 tanh(raw / 2)).
+    A subclass writes `_num_unit_params` and the two unit maps, which see [0, 1] only. With a learned bound, the last
+    row of the parameters sets it: B = bound * exp(2 tanh(raw / 2)).
 
     Args:
-      num_bins: K.
+      num_bins: number of bins, K.
       bound: half-width B > 0 of the interval, in the units of z and x.
-      learn_bound: one more parameter per element, for its own bound.
+      learn_bound: whether each element has one more parameter, for a bound of its own.
     Raises:
       InvalidValueError: if there are too few bins or the bound is not positive.
     """
@@ -84,9 +84,9 @@ class LinearSpline(Spline):
 
     Args:
       num_bins: K >= 2.
-      bound, learn_bound: as in `RationalQuadraticSpline`.
-      bins: "equal" for widths of 2 B / K, "learned" for widths that are parameters as the heights are.
-      min_width, min_height: of a bin, as a fraction of the interval.
+      bound, learn_bound: see `RationalQuadraticSpline`.
+      bins: "equal" for bins of width 2 B / K, "learned" for widths that are parameters, like the heights.
+      min_width, min_height: smallest width and height of a bin, as fractions of the interval.
     Shapes:
       z <-> x: [..., dim]; params: [..., K or 2 K (+ 1), dim].
     Raises:
@@ -127,9 +127,9 @@ class QuadraticSpline(Spline):
 
     Args:
       num_bins: K >= 3; two bins with slope 1 at both ends leave nothing to choose.
-      bound, learn_bound: as in `RationalQuadraticSpline`.
-      min_width: of a bin, as a fraction of the interval.
-      min_slope: of inner slopes before they are scaled to fill the interval.
+      bound, learn_bound: see `RationalQuadraticSpline`.
+      min_width: smallest width of a bin, as a fraction of the interval.
+      min_slope: smallest inner slope, before slopes are scaled to fill the interval.
     Shapes:
       z <-> x: [..., dim]; params: [..., 2 K - 1 (+ 1), dim]: widths, inner slopes.
     Raises:
@@ -166,8 +166,8 @@ class CubicSpline(Spline):
 
     Args:
       num_bins: K >= 2.
-      bound, learn_bound: as in `RationalQuadraticSpline`.
-      min_width, min_height: of a bin, as a fraction of the interval.
+      bound, learn_bound: see `RationalQuadraticSpline`.
+      min_width, min_height: smallest width and height of a bin, as fractions of the interval.
     Shapes:
       z <-> x: [..., dim]; params: [..., 2 K + 2 (+ 1), dim]: widths, heights, end slopes.
     Raises:
@@ -216,10 +216,11 @@ class RationalQuadraticSpline(Spline):
     Args:
       num_bins: K >= 2.
       bound: half-width B > 0 of the interval; x and z should be about standardised, so that few fall outside.
-      learn_bound: one more parameter per element, B = bound * exp(2 tanh(raw / 2)); not for angles.
+      learn_bound: whether each element has one more parameter, by which B = bound * exp(2 tanh(raw / 2)); not for
+        angles.
       boundary: "linear", "learned" or "circular".
-      min_width, min_height: of a bin, as a fraction of the interval.
-      min_slope: in (0, 1), at the knots.
+      min_width, min_height: smallest width and height of a bin, as fractions of the interval.
+      min_slope: smallest slope at the knots, in (0, 1).
     Shapes:
       z <-> x: [..., dim]; params: [..., rows (+ 1), dim].
     Raises:

@@ -25,7 +25,7 @@ class Sylvester(SameShape):
 
     The explicit direction is z -> x, which serves variational inference; for data use `Inverse(Sylvester(...))`. The
     other direction solves `num_units` scalar equations one after the other. With a context, all parameters are linear
-    in it (amortised), and every example has matrices of its own. R starts at zero: the identity.
+    in it (amortised), and every example has matrices of its own. R starts at zero, which gives the identity.
 
     Source: van den Berg et al. 2018, arXiv:1803.05649; "householder" is its H-SNF, "qr" stands for its O-SNF.
     Differs: r~_ii > 0, which loses nothing as tanh is odd; r_ii r~_ii has a lower bound only; Householder products are
@@ -34,7 +34,7 @@ class Sylvester(SameShape):
     Args:
       num_units: M, the columns of Q; 1 is a planar flow with u along w.
       orthogonal: "householder" for a product of reflections, "qr" for the Q factor of a matrix.
-      num_reflections: of "householder"; M of them reach every space that M columns can span.
+      num_reflections: number of reflections of "householder"; M of them reach every space that M columns can span.
       min_slope: in (0, 1): lengths shrink at most to this share.
     Shapes:
       z: [*batch, dim] <-> x: the same; log_det: [*batch]; context: [*batch, context_dim] or None.

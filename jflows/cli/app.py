@@ -1,7 +1,7 @@
-"""The `jflows` command: its subcommands, and what they print. What they do is in `jflows/runs`.
+"""The `jflows` command: its subcommands, and what they print. The work itself is done by `jflows/runs`.
 
 Heavy modules are imported by the commands that need them, so that help does not wait for JAX. Read next:
-`jflows/cli/training.py` (commands with the options of a recipe), `jflows/cli/options.py` (where those come from).
+`jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made).
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ main.add_command(info)
 
 @main.command("configs")
 def list_configs() -> None:
-    """List the configs that `train` takes, and the presets, whose names it takes too."""
+    """List the configs and presets that `train` takes."""
     for title, found in (("Configs", configs.list_configs()), ("Presets, with --data", configs.list_presets())):
         click.echo(f"{title}:")
         width = max(map(len, found), default=0)
@@ -40,30 +40,37 @@ def list_configs() -> None:
 
 
 def _run_options(command: Callable) -> Callable:
-    """What all commands on a run directory share."""
+    """Adds the argument and the options that all commands on a run directory have."""
     run = click.argument("run", type=click.Path(path_type=Path))
     weights = click.option(
         "--weights",
         type=click.Choice(["ema", "params"]),
         default="ema",
         show_default=True,
-        help="Averaged parameters (ema), or those of the last step (params).",
+        help="Which parameters to use: the moving average over steps (ema), or those of the last step (params).",
     )
     checkpoint = click.option(
         "--checkpoint",
         type=_Checkpoint(),
         default="auto",
         show_default=True,
-        help="latest, best, a step, or auto: the best if there was validation, else the latest.",
+        help="Which checkpoint to use: the latest, the best by validation, that of a step, or auto, which is the best "
+        "if there was validation and else the latest.",
     )
     seed = click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of noise and of choices of rows."
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of all noise and of the choice of rows; another seed gives another result.",
     )
     return run(weights(checkpoint(seed(command))))
 
 
 def _data_options(command: Callable) -> Callable:
-    data = click.option("--data", metavar="NAME|PATH", help="Data set to use instead of that of the run.")
+    data = click.option(
+        "--data", metavar="NAME|PATH", help="Data set to use instead of the run's own, by its name or path."
+    )
     split = click.option(
         "--split",
         type=click.Choice(["train", "validation", "test"]),
@@ -119,11 +126,20 @@ def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Noise draws per image; more tighten the bound and cost time in proportion.",
+    help="Noise draws per image. More draws tighten the bound, and cost time in proportion.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=250, show_default=True, help="Rows scored per call.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=250,
+    show_default=True,
+    help="Rows scored per call. More rows are faster as long as they fit into memory; the score stays the same.",
+)
 def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size) -> None:
-    """Print bits/dim of images, or nats of a table, with the standard error."""
+    """Print the score of a run, with its standard error.
+
+    Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better.
+    """
     from jflows.cli.results import score_in_words
     from jflows.runs.reports import clusters
 
@@ -144,21 +160,24 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="Factor of the latent's deviation: below 1, samples are more typical and vary less. "
-    "[default: 0.7 of images, 1 of tables]",
+    help="Factor of the latent's deviation. Below 1, samples are more typical and vary less; 1 samples the density "
+    "itself. [default: 0.7 for images, 1 for tables]",
 )
 @click.option(
-    "--label", type=int, help="Class of a conditional flow, by default all in turn; or component of a mixture."
+    "--label",
+    type=int,
+    help="Class to draw from a conditional flow, or component to draw from a mixture. By default a conditional flow "
+    "draws all classes in turn.",
 )
 @click.option("--columns", type=click.IntRange(1), help="Images per row of the grid.")
 @click.option(
     "--out",
     type=_OutPath(".png", ".csv", ".npy"),
     metavar="PNG|CSV|NPY",
-    help="File to write: .png of images, .csv or .npy of a table. [default: RUN/sample.png or RUN/sample.csv]",
+    help="File to write: a .png for images, a .csv or .npy for a table. [default: RUN/sample.png or RUN/sample.csv]",
 )
 def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out) -> None:
-    """Draw images or rows from a run."""
+    """Draw new images, or new rows of a table, from a run."""
     trained = _open(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
     trained.check_samples(out, columns)
@@ -171,19 +190,30 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out
 @_run_options
 @_data_options
 @click.option(
-    "--num-pairs", type=click.IntRange(1), default=8, show_default=True, help="Pairs of images, one row for each."
+    "--num-pairs",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Number of pairs of images; the picture has one row for each.",
 )
-@click.option("--num-steps", type=click.IntRange(2), default=10, show_default=True, help="Images along each path.")
+@click.option(
+    "--num-steps",
+    type=click.IntRange(2),
+    default=10,
+    show_default=True,
+    help="Number of images along each path, both ends included.",
+)
 @click.option(
     "--mode",
     type=click.Choice(["linear", "spherical"]),
     default="linear",
     show_default=True,
-    help="Straight lines in latent space, or arcs, which keep the distance from its origin.",
+    help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "
+    "distance from the origin.",
 )
 @_png("RUN/interpolation.png")
 def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_steps, mode, out) -> None:
-    """Draw latent paths between pairs of images."""
+    """Draw images along latent paths between pairs of images."""
     trained = _open(run, weights, checkpoint)
     trained.check_pictures()
     images = trained.data(data, split)
@@ -194,10 +224,13 @@ def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_step
 @main.command(cls=FlowCommand)
 @_run_options
 @_data_options
-@click.option("--num", type=click.IntRange(1), default=12, show_default=True, help="Images to reconstruct.")
+@click.option("--num", type=click.IntRange(1), default=12, show_default=True, help="Number of images to reconstruct.")
 @_png("RUN/reconstruction.png")
 def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
-    """Draw images, decode(encode(images)) and the error."""
+    """Draw images, their reconstructions, and the error.
+
+    A reconstruction is decode(encode(image)), so the error shows how exact the inverse is.
+    """
     trained = _open(run, weights, checkpoint)
     trained.check_pictures()
     path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
@@ -210,9 +243,10 @@ def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_png("learning_curves.png")
 def compare(runs, out) -> None:
-    """Print a table of finished runs, best first, and draw their learning curves in one figure.
+    """Compare the scores and learning curves of finished runs.
 
-    A study (--restarts, --folds or --sweep) stands for all its runs. Runs must be scored on the same data.
+    This prints a table, best run first, and draws all learning curves in one figure. The directory of a study
+    (--restarts, --folds or --sweep) stands for all its runs. All runs must be scored on the same data.
     """
     from jflows.runs import comparing
 
@@ -224,7 +258,10 @@ def compare(runs, out) -> None:
 @main.command(cls=FlowCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 def baseline(data) -> None:
-    """Print what a normal with full covariance scores on tables, fitted in closed form: nats per row."""
+    """Print how well a normal distribution scores on tables.
+
+    The normal has a full covariance and is fitted in closed form; scores are in nats per row.
+    """
     from jflows.runs import baselines
 
     for name in data:

@@ -1,4 +1,4 @@
-"""How the `jflows` command ends, whatever happens: exit codes, one line on stderr, and silence of the libraries.
+"""How the `jflows` command ends in every case: its exit codes, its one line on stderr, and quiet libraries.
 
 A mistake of the user (any `JflowsError` or usage error) is one line on stderr and exit code 2; anything else is a
 defect and keeps its traceback. Results go to stdout, progress to stderr.
@@ -25,7 +25,7 @@ SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 
 
 class Stop(click.ClickException):
-    """Ends a command early with one line; not a mistake of the user."""
+    """Ends a command early with one line, where the user has made no mistake."""
 
     def __init__(self, message: str, code: int):
         super().__init__(message)
@@ -36,7 +36,7 @@ class Commands(click.Group):
     """A group that names the nearest command when one is unknown."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
-        """As click's, or the nearest name."""
+        """Finds the command by its name, as click does; the error for an unknown name suggests the nearest one."""
         if self.get_command(ctx, args[0]) is None:
             hint = did_you_mean(args[0], self.list_commands(ctx))
             known = ", ".join(self.list_commands(ctx))
@@ -48,14 +48,14 @@ class FlowCommand(click.Command):
     """A command that works with flows: JAX is loaded when it runs, not for its help."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, with errors in the words of this command."""
+        """Runs the command, as click does, and words errors of jflows as those of this command."""
         _keep_compiled_programs()
         with in_words_of(ctx.command, ctx.command_path.split()[1]):
             return super().invoke(ctx)
 
 
 class App(Commands):
-    """The whole command: every way out of it goes through `main`."""
+    """The `jflows` command, all of whose exits go through `main`."""
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:
         """Runs the command and exits the process; `prog_name` is always jflows."""
@@ -78,7 +78,7 @@ class App(Commands):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, without the empty line that it prints at Ctrl-C."""
+        """Runs a subcommand, as click does, without the empty line that click prints at Ctrl-C."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def _keep_compiled_programs() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Warnings of jflows in one line each, and nothing from the libraries."""
+    """Shows warnings of jflows in one line each, and no warnings of the libraries."""
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.ERROR)

@@ -1,4 +1,4 @@
-"""The options of the command line, made from what the parts of a recipe declare. Nothing is declared here."""
+"""Makes the options of the command line from those that the parts of a recipe declare; none is declared here."""
 
 import types
 from typing import Any, Union, get_args, get_origin
@@ -10,7 +10,7 @@ from jflows.options import REQUIRED, Setting
 from jflows.runs.recipe import Recipe, RecipeOption
 
 NONE = "none"
-"""How None is written on the command line."""
+"""The word for None on the command line."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SEVERAL = {int: "whole numbers", float: "numbers", str: "words"}
 _METAVARS = {int: "INTEGER", float: "NUMBER", bool: "BOOLEAN", str: "TEXT"}
@@ -18,20 +18,20 @@ _HEADINGS = {"flow": "The flow", "data": "The data", "loss": "The loss", "train"
 
 
 class RecipeParameter(click.Option):
-    """An option of `jflows train` that stands for one of a recipe; `group` is the part that declares it."""
+    """An option of `jflows train` that sets an option of the recipe; `group` is the part that declares it."""
 
     group: str = ""
 
 
 class Value(click.ParamType):
-    """A value of a declared type: what cannot be converted is refused here, what breaks a rule by the library."""
+    """A value of a declared type. Text of another type is refused here; the library refuses values out of range."""
 
     def __init__(self, setting: Setting, choices: tuple[str, ...] = ()):
         self.setting, self.choices = setting, choices or setting.option.choices
         self.name = "value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of a text."""
+        """The value that a text stands for."""
         if not isinstance(value, str):
             return value
         try:
@@ -40,22 +40,22 @@ class Value(click.ParamType):
             self.fail(f"{value!r} must be {in_words(self.setting.type)}", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """The choices, or the type."""
+        """The choices, or the type, as help shows them."""
         return "|".join(map(str, self.choices)) if self.choices else "|".join(_metavars(self.setting.type))
 
 
 def options_of(recipe: Recipe) -> list[click.Option]:
-    """One option for each of a recipe; one that is not given is None, so that what was asked for can be told apart."""
+    """One command-line option for each option of a recipe; None means that the user has not given it."""
     return [_option(option) for option in recipe.options().values()]
 
 
 def destination(name: str) -> str:
-    """The name of an option of a recipe as that of a Python argument: component__num_layers."""
+    """The name of a recipe's option as a Python argument, such as component__num_layers."""
     return name.replace(".", "__")
 
 
 def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """Writes the help of a command's options, those of a recipe by the part that declares them."""
+    """Writes the help of a command's options, in one section for each part of the recipe."""
     rows: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
@@ -67,10 +67,10 @@ def write_options(command: click.Command, ctx: click.Context, formatter: click.H
 
 
 def parse(text: str, hint: Any) -> Any:
-    """A value of a type from its text: "none", "8", "8,16", "0.5", "words".
+    """The value of a given type that a text such as "none", "8", "8,16" or "0.5" stands for.
 
     Raises:
-      ValueError: if it is none of the types that are allowed.
+      ValueError: if the text cannot be read as this type.
     """
     for kind in sorted(_alternatives(hint), key=_order):
         try:
@@ -81,10 +81,10 @@ def parse(text: str, hint: Any) -> Any:
 
 
 def parse_values(text: str, option: RecipeOption) -> tuple[Any, ...]:
-    """The values of a sweep: separated by commas, or by semicolons where a value holds commas itself.
+    """The values of a sweep, separated by commas, or by semicolons if the values hold commas themselves.
 
     Raises:
-      ValueError: if one of them is of another type.
+      ValueError: if a value is of another type than the option.
     """
     tuples = any(get_origin(kind) is tuple for kind in _alternatives(option.setting.type))
     parts = text.split(";" if ";" in text or (tuples and not _scalar(option.setting.type)) else ",")
@@ -92,7 +92,7 @@ def parse_values(text: str, option: RecipeOption) -> tuple[Any, ...]:
 
 
 def in_words(hint: Any) -> str:
-    """What may be written for a type."""
+    """A type in words, such as "a whole number or none"."""
     found = []
     for kind in sorted(_alternatives(hint), key=_order):
         if kind is type(None):
@@ -105,7 +105,7 @@ def in_words(hint: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as it would be written on the command line."""
+    """A value in the form in which it is written on the command line."""
     if value is None:
         return NONE
     if isinstance(value, tuple):

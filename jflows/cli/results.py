@@ -1,4 +1,4 @@
-"""Scores in words."""
+"""Scores and results as text, for the command line."""
 
 from jflows.eval import Evaluation
 from jflows.flows import NATS, Unit
@@ -8,7 +8,7 @@ from jflows.runs.running import RunResult
 
 
 def score_in_words(score: Evaluation, unit: Unit, of_what: str) -> str:
-    """One line: the score in the unit of the density, with its standard error, and in the other unit."""
+    """A score in one line: in the unit of the density, with its standard error, and in the other unit."""
     nats = f"{score.nats:.4f} ± {score.nats_standard_error:.4f} nats"
     bits = f"{score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim"
     first, second = (nats, bits) if unit is NATS else (bits, nats)
@@ -16,7 +16,7 @@ def score_in_words(score: Evaluation, unit: Unit, of_what: str) -> str:
 
 
 def result_in_words(result: RunResult) -> str:
-    """What `jflows train` prints: the score on the test rows, the files, and of mixtures how components are used."""
+    """The text that `jflows train` prints: the score of the test rows, the files, and a mixture's use of components."""
     assert result.score is not None
     content, noun = result.result, NOUNS[result.flow.reading.kind]
     if "study" in content:

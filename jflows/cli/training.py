@@ -1,4 +1,4 @@
-"""`jflows train` and `jflows info`: groups whose commands are configs, with the options of each config's recipe."""
+"""`jflows train` and `jflows info`, whose subcommands are configs, each with the options of its recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,10 @@ STUDY_OPTIONS = ("restarts", "folds", "sweep")
 
 
 class RecipeCommand(FlowCommand):
-    """A command with the options of a recipe, which its help lists by the part that declares them."""
+    """A command with the options of a recipe, which its help lists in one section for each part of the recipe."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click's, in sections."""
+        """Writes the options into the help, in sections."""
         from jflows.cli.options import write_options
 
         write_options(self, ctx, formatter)
@@ -30,8 +30,8 @@ class Configs(Commands):
     """A group whose commands are the configs, by name or path, each with the options of its recipe.
 
     Args:
-      make: builds the command from the name and the recipe.
-      make_run: builds the command of a run directory, where that is allowed instead of a config.
+      make: builds the command of a config from its name and recipe.
+      make_run: builds the command of a run directory; None if the group takes configs only.
     """
 
     def __init__(self, *args: Any, make: Callable, make_run: Callable | None = None, **settings: Any):
@@ -42,11 +42,11 @@ class Configs(Commands):
         self.asked: list[str] = []
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of configs."""
+        """The names of all configs."""
         return list(configs.list_configs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """The command of a config, made when it is asked for."""
+        """Makes the command of a config when it is asked for."""
         if self.make_run is not None and Path(cmd_name).is_dir():
             return self.make_run(cmd_name)
         with in_words_of(click.Command(self.name), str(self.name)):
@@ -57,7 +57,7 @@ class Configs(Commands):
         return command if asked is recipe else self.make(cmd_name, name, asked)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; `--config PATH` in the first place is the path alone."""
+        """Parses arguments as click does, where a leading `--config PATH` means the same as PATH."""
         if args and args[0] == "--config":
             args = args[1:]
         elif args and args[0].startswith("--config="):
@@ -68,7 +68,7 @@ class Configs(Commands):
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of configs, without loading them."""
+        """Writes the table of configs and presets into the help, without loading them."""
         with formatter.section("Configs"):
             formatter.write_dl(list(configs.list_configs().items()))
         with formatter.section("Presets, whose name alone is a config; they need --data"):
@@ -111,26 +111,34 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
 
     path = click.Path(file_okay=False, path_type=Path)
     own = [
-        click.Option(["--out"], type=path, metavar="DIR", help=f"Run directory. [default: runs/{name}]"),
-        click.Option(["--resume"], is_flag=True, help="Go on from its last checkpoint, with its options."),
+        click.Option(["--out"], type=path, metavar="DIR", help=f"Directory of the run. [default: runs/{name}]"),
+        click.Option(
+            ["--resume"],
+            is_flag=True,
+            help="Go on from the last checkpoint in the directory of --out, with the options stored there unless you "
+            "give others.",
+        ),
         click.Option(
             ["--restarts"],
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Train from so many seeds and keep the run with the best score on training rows.",
+            help="Train this many runs, each from a seed of its own, and choose the run with the best score on "
+            "training rows. 1 trains a single run.",
         ),
         click.Option(
             ["--folds"],
             type=click.IntRange(0),
             default=0,
             show_default=True,
-            help="Train on so many folds of data that papers score in ten, and print the mean.",
+            help="Train on each of this many folds of a table that papers score in ten folds, and print the mean "
+            "score. 0 trains a single run.",
         ),
         click.Option(
             ["--sweep"],
             metavar="OPTION=VALUE,...",
-            help="Train once with each value of one option, such as num_layers=1,2,4.",
+            help="Train one run for each value of one option, such as num_layers=1,2,4, and choose the run with the "
+            "best score on training rows.",
         ),
     ]
     text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
@@ -193,7 +201,7 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         click.echo(str(made.build(made.data.outline()).summary(batch_size=memory)))
 
     params: list[click.Parameter] = [_memory_option(), *options_of(recipe)]
-    text = f"Describe the flow of {name}; nothing is trained."
+    text = f"Show the layers of the flow of {name}; no layer is run."
     return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
 
 
@@ -203,7 +211,9 @@ def _info_run_command(cmd_name: str) -> click.Command:
 
         click.echo(str(load(Path(cmd_name))[0].summary(batch_size=memory)))
 
-    return FlowCommand(cmd_name, callback=callback, params=[_memory_option()], help=f"Describe the flow of {cmd_name}.")
+    return FlowCommand(
+        cmd_name, callback=callback, params=[_memory_option()], help=f"Show the layers of the flow of {cmd_name}."
+    )
 
 
 def _memory_option() -> click.Option:
@@ -220,13 +230,13 @@ def _memory_option() -> click.Option:
 train = Configs(
     "train",
     make=_train_command,
-    help="Train a flow, score it on the test rows, and write its reports. CONFIG is a config or a preset by its name, "
-    "the path of a .py file, or the config.json of a run (also as --config PATH), which repeats it. Every option of "
-    "the recipe is an option here: `jflows train CONFIG --help` lists them.",
+    help="Train a flow, score it on the test rows, and write its reports. CONFIG is the name of a config or preset, "
+    "the path of a .py file, or the config.json of a run (also as --config PATH), which is then repeated. Every "
+    "option of the recipe is an option here: `jflows train CONFIG --help` lists them.",
 )
 info = Configs(
     "info",
     make=_info_command,
     make_run=_info_run_command,
-    help="Show the layers of a flow, from data to latent, with their shapes and parameters.",
+    help="Show the layers of a flow, with shapes and parameters. They are listed from data to latent.",
 )

@@ -1,4 +1,4 @@
-"""Errors of the library in the words of the command line: `--batch-size` for `batch_size`, the command for a function.
+"""Words errors of the library as the command line does: `--batch-size` for `batch_size`, a command for a function.
 
 TrainConfig: `batch_size` must be at least 1; got -1.      as raised, and as seen in Python
 train: `--batch-size` must be at least 1; got -1.          as printed by `jflows train glow_digits --batch-size -1`
@@ -18,7 +18,7 @@ OTHER_WORDS: Mapping[str, str] = MappingProxyType(
     {"run": "out", "size": "image_size", "name_or_path": "data", "name": "data"}
     | {"num_per_class": "labels_per_class", "share": "labelled_share", "recipe": "config"}
 )
-"""What the library calls otherwise than the command line does, where the command has no option of that name."""
+"""Names by which the command line calls a setting of the library, if the command has no option of that name."""
 
 
 class _Worded(JflowsError):
@@ -34,11 +34,11 @@ class _Worded(JflowsError):
 
 @contextlib.contextmanager
 def in_words_of(command: click.Command, called: str) -> Iterator[None]:
-    """Rewords the errors of jflows raised inside for a command.
+    """Words the errors that jflows raises inside the block as those of a command.
 
     Args:
-      command: whose options settings are spelt as.
-      called: its name, such as "train".
+      command: the command by whose options settings are named.
+      called: name of the command, such as "train".
     """
     try:
         yield
@@ -49,7 +49,7 @@ def in_words_of(command: click.Command, called: str) -> Iterator[None]:
 def worded(error: JflowsError, command: click.Command, called: str) -> str:
     """The sentence of an error in the words of a command.
 
-    The place is the command if the command has all the settings concerned; else the place in the library follows it.
+    It begins with the command, followed by the place in the library unless the command has all settings concerned.
     """
     names = spellings(command)
     inner = [name for name in error.settings if name not in names]  # arguments of the library, no options
@@ -66,12 +66,12 @@ def worded(error: JflowsError, command: click.Command, called: str) -> str:
 
 
 def flag(name: str) -> str:
-    """The name of an option of a recipe as it is written on the command line: --component.num-layers."""
+    """The name of a recipe's option as it is written on the command line, such as --component.num-layers."""
     return f"--{name.replace('_', '-')}"
 
 
 def spellings(command: click.Command) -> dict[str, str]:
-    """How settings are spelt: {"batch_size": "--batch-size", "component.num_layers": "--component.num-layers", ...}."""
+    """The spelling of each setting, such as {"component.num_layers": "--component.num-layers"}."""
     own = {
         str(param.name).replace("__", "."): max(param.opts, key=len)
         if isinstance(param, click.Option)

@@ -1,4 +1,4 @@
-"""Data: known images and tables, toys in two dimensions, the user's own files; batches by step."""
+"""Data: known images and tables, toys in two dimensions, your own files; and batches of them, by step."""
 
 from jflows.data import toys
 from jflows.data.batches import TrainBatches, eval_batches

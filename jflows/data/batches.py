@@ -1,8 +1,8 @@
-"""Batches of images or of rows of a table, each a pure function of (seed, step): nothing to save, resume anywhere.
+"""Batches of images or of rows of a table, each a pure function of (seed, step), so that a run can resume anywhere.
 
 Training reads an endless stream of visits 0, 1, 2, ...: visit v is row `permutation(seed, v // num)[v % num]`. Batch
 `step` holds visits step * batch_size onwards, so no batch is ragged and an epoch's remainder goes to the next.
-Evaluation reads rows in order and pads the last batch with weight 0. Only numpy is used here.
+Evaluation reads rows in order and fills up the last batch with rows of weight 0. This module uses numpy only.
 """
 
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ class TrainBatches:
 
     Args:
       data: the training split, or `NoData`.
-      batch_size: global number of examples a step.
-      seed: of order and mirroring, an int >= 0.
-      reading: how a density wants the data, as `flow.reading` states it: the data are checked to fit, images of more
-        bits are reduced to `reading.num_bits` by floor(x / 2^k), as Glow does, and the context of a batch is what
-        `reading.context` says. None hands x over as it is, with the context that the data themselves have and, where
-        they have none, no context: labels are handed over only to a reading that asks for them.
-      mirror: of images: flip each visit left to right with probability 1/2.
+      batch_size: number of examples in a step, over all devices.
+      seed: seed of the order and of mirroring, an int >= 0.
+      reading: how a density wants the data, given by `flow.reading`. The data are checked to fit, images of more bits
+        are reduced to `reading.num_bits` by floor(x / 2^k), as Glow does, and `reading.context` decides what the
+        context of a batch is. None hands over x as it is, with the context that the data have, if any; labels are
+        handed over only to a reading that asks for them.
+      mirror: whether to flip each visit of an image left to right with probability 1/2.
     Raises:
       DataError: if the data do not fit the reading; see `Reading.check`.
-      InvalidTypeError: if it is no `Data` or no `Reading`.
+      InvalidTypeError: if `data` is not `Data`, or `reading` is not a `Reading`.
       InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or mirror is given for other data than images.
     Example:
       >>> from jflows.data import ImageData
@@ -82,7 +82,7 @@ class TrainBatches:
         return self._source.batch(rows, shape, np.ones(shape, np.float32), index, mirrored)
 
     def epoch(self, step: int) -> float:
-        """Epochs finished before `step`, a fraction."""
+        """The number of epochs before `step`, a fraction."""
         return step * self.batch_size / len(self.data)
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -99,14 +99,14 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
 
     Args:
       data: images or a table.
-      batch_size: rows in a batch.
-      reading: how a density wants them, as in `TrainBatches`: write `flow.reading`, or, for reports that compare with
-        labels, `flow.reading.with_labels()`.
+      batch_size: number of rows in a batch.
+      reading: how a density wants the data, see `TrainBatches`: pass `flow.reading`, or
+        `flow.reading.with_labels()` for reports that compare with labels.
     Shapes:
       x: [batch_size, *data.event_shape], uint8 or float32; context: [batch_size, *context_shape], int32 [batch_size] of
       labels, or None; weight: float32 [batch_size]; index: uint32 [batch_size], the row.
     Raises:
-      DataError, InvalidTypeError, InvalidValueError: as `TrainBatches`, at the call; also for `NoData`.
+      DataError, InvalidTypeError, InvalidValueError: for the reasons given at `TrainBatches`, and for `NoData`.
     Example:
       >>> from jflows.data import ImageData
       >>> data = ImageData("three", np.zeros((3, 1, 1, 1), np.uint8))

@@ -1,4 +1,4 @@
-"""Checks of arrays where data enter: shape, type, range and finite values; a bad value is named by its row."""
+"""Checks of arrays that become data: shape, type, range and finite values; errors name a bad value by its row."""
 
 import numpy as np
 

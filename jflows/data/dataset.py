@@ -1,6 +1,6 @@
 """`Data`: one split of a data set as arrays in memory, checked when made; `ImageData`, `TableData`, `NoData`.
 
-Images are uint8 (CIFAR-10: 184 MB), tables float32. Every kind states the same facts, so that nobody asks for a class.
+Images are uint8 (CIFAR-10: 184 MB), tables float32. All kinds have the same attributes, so no code asks for a class.
 Read next: `jflows/data/reading.py`, which says whether data fit a density; `jflows/data/load.py`; `batches.py`.
 """
 
@@ -20,18 +20,18 @@ NO_LABEL = -1
 
 
 class Data(abc.ABC):
-    """One split of a data set; what training, evaluation and pictures may ask of it, whatever its kind.
+    """One split of a data set, with the attributes that training, evaluation and pictures use for every kind of data.
 
     Attributes:
       kind: "images" (integers), "table" (rows of numbers) or "none" (`NoData`).
-      name: for messages and file names.
-      x: [num, *event_shape]; None of `NoData`.
-      label: int32 [num], or None for data without labels; -1 where a row has none, if `partly_labelled`.
+      name: name of the data, for messages and file names.
+      x: the rows, [num, *event_shape]; None for `NoData`.
+      label: int32 [num], or None for data without labels; with `partly_labelled`, -1 for a row without a label.
       num_classes: labels are 0..num_classes - 1; None exactly when `label` is None.
       partly_labelled: whether a label of -1 means that there is none.
       num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
-      columns: names of the columns of a table; () of all else.
-      context: what each row is conditioned on, [num, *context_shape]; None for none.
+      columns: names of the columns of a table; () for other data.
+      context: what each row is conditioned on, [num, *context_shape]; None for no context.
     """
 
     kind: ClassVar[str]
@@ -46,7 +46,7 @@ class Data(abc.ABC):
 
     @property
     def event_shape(self) -> Shape:
-        """The shape of one row: (height, width, channels) of images, (dim,) of tables, () of no data."""
+        """The shape of one row: (height, width, channels) for images, (dim,) for tables, () for `NoData`."""
         return () if self.x is None else self.x.shape[1:]
 
     @property
@@ -62,25 +62,25 @@ class Data(abc.ABC):
         """Mean and deviation of every column of x and of the context over all rows, in float64.
 
         Raises:
-          DataError: if a column of a table or of a context is constant, so that it cannot be standardised: it is named.
+          DataError: if a column of a table or of a context is constant, so that it cannot be standardised.
         """
 
     def check_varies(self) -> None:  # noqa: B027 - of images, and of no data, nothing is asked
-        """Raises `DataError` if a column of a table has one value only, in float32: its density would be infinite."""
+        """Raises `DataError` if a column of a table is constant in float32, as its density would be infinite."""
 
     def take(self, rows: np.ndarray, **changes: Any) -> Self:
-        """These rows alone, in this order, with what belongs to them; `changes` replaces other attributes."""
+        """A copy with these rows in this order, their labels and contexts; `changes` replaces other attributes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
         cut = {name: values[name][rows] for name in ("x", "label", "context") if values.get(name) is not None}
         return type(self)(**{**values, **cut, **changes})
 
     def reduced(self, num_bits: int | None) -> "Data":
-        """The same data with `num_bits` bits, if they hold integers of more; else, and for None, themselves."""
+        """The data with integers reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""
         del num_bits
         return self
 
     def __repr__(self) -> str:
-        """Without the arrays: TableData('two_moons', 20,000 rows x 2 columns, 2 classes)."""
+        """One line without the arrays: TableData('two_moons', 20,000 rows x 2 columns, 2 classes)."""
         facts = [*self._facts()]
         if self.label is not None:
             facts.append(f"{self.num_classes} classes{', labelled in part' if self.partly_labelled else ''}")
@@ -130,15 +130,15 @@ class Data(abc.ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageData(Data):
-    """Images as integers, with labels or without; checked at construction.
+    """Images as integers, with or without labels, checked at construction.
 
     Attributes:
-      name: for messages and file names.
-      x: [num, height, width, channels], integers in 0..2^num_bits - 1; any integer dtype is taken, uint8 is kept.
+      name: name of the data, for messages and file names.
+      x: [num, height, width, channels], integers in 0..2^num_bits - 1; any integer dtype is accepted, uint8 is stored.
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
-      num_bits: 1..8.
+      num_bits: bits of the integers, 1..8.
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
-      partly_labelled: whether a label of -1 means that there is none.
+      partly_labelled: whether a label of -1 means that a row has no label.
     Raises:
       DataError: if dtype, rank, range or labels break these rules; the message names the first bad row.
     Example:
@@ -164,7 +164,7 @@ class ImageData(Data):
         self._check_label()
 
     def reduced(self, num_bits: int | None) -> "ImageData":
-        """The same images with `num_bits` <= `self.num_bits` bits; itself if nothing changes, or for None."""
+        """The images reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""
         if num_bits is None or num_bits == self.num_bits:
             return self
         return dataclasses.replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
@@ -183,17 +183,17 @@ class ImageData(Data):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TableData(Data):
-    """Rows of numbers, with labels or without; checked at construction.
+    """Rows of numbers, with or without labels, checked at construction.
 
     Attributes:
-      name: for messages and file names.
-      x: finite numbers [num, dim], num >= 2; any real dtype is taken, float32 is kept.
+      name: name of the data, for messages and file names.
+      x: finite numbers [num, dim], num >= 2; any real dtype is accepted, float32 is stored.
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       columns: dim different names; if left out, "x0", "x1", ...
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
-      partly_labelled: whether a label of -1 means that there is none.
+      partly_labelled: whether a label of -1 means that a row has no label.
       context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in
-        `NoData`; None for none.
+        `NoData`; None for no context.
     Raises:
       DataError: if dtype, rank, values, names, labels or contexts break these rules; a bad value is named by row and
         column.
@@ -226,12 +226,12 @@ class TableData(Data):
             object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
 
     def statistics(self) -> Statistics:
-        """Mean and deviation of each column, and of each entry of the context; a constant one is refused by name."""
+        """Mean and deviation of each column and of each entry of the context; a constant one raises `DataError`."""
         found = self._varying_moments()
         return Statistics(found.mean, found.deviation, *self._context_moments())
 
     def check_varies(self) -> None:
-        """Raises `DataError` if a column has one value only, in float32: its density would be infinite."""
+        """Raises `DataError` if a column is constant in float32, as its density would be infinite."""
         self._varying_moments()
 
     def _varying_moments(self) -> Moments:
@@ -250,15 +250,15 @@ class TableData(Data):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NoData(Data):
-    """What to train on where there are no data: an endless stream of visits, each with its context or none.
+    """Stands in for data where a flow is trained without them: an endless stream of visits, with or without contexts.
 
-    For losses that draw their own samples, such as `jflows.train.reverse_kl`.
+    It is for losses that draw their own samples, such as `jflows.train.reverse_kl`.
 
     Attributes:
       context: finite numbers [num, *context_shape]; integers are kept as int32, all others as float32. None for flows
         without a context.
     Raises:
-      DataError: if the contexts are no such numbers; the message names the first bad row.
+      DataError: if the contexts are not finite numbers; the message names the first bad row.
     Example:
       >>> NoData(context=np.zeros((100, 3))), NoData()
       (NoData(100 visits an epoch, context of shape (3,)), NoData())
@@ -280,11 +280,11 @@ class NoData(Data):
             object.__setattr__(self, "context", check_context(self.context, "NoData"))
 
     def __len__(self) -> int:
-        """Visits in an epoch."""
+        """The number of visits in an epoch: the number of contexts, or 1."""
         return 1 if self.context is None else len(self.context)
 
     def statistics(self) -> Statistics:
-        """Mean and deviation of each entry of the context; none of x."""
+        """Mean and deviation of each entry of the context, and none for x."""
         return Statistics(None, None, *self._context_moments())
 
     def _facts(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Labels taken away: `hide_labels`, for semi-supervised training, and `only_classes`."""
+"""`hide_labels`, which takes labels away for semi-supervised training, and `only_classes`, which chooses classes."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -12,18 +12,18 @@ DataT = TypeVar("DataT", bound=Data)
 
 
 def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, seed: int = 0) -> DataT:
-    """The same rows, of which `num_per_class` of each class, chosen by the seed, keep their label; others get -1.
+    """Hides all labels but those of `num_per_class` rows of each class, chosen by the seed; the others become -1.
 
     Args:
-      data: with labels.
-      num_per_class: at least 1.
-      share: in (0, 1): rows with a label are repeated until they make up about this share of all rows, so that every
-        batch holds some. None repeats nothing.
-      seed: of the choice.
+      data: data with labels.
+      num_per_class: number of rows of each class that keep their label, at least 1.
+      share: in (0, 1): rows with a label are repeated until they make up about this share of all rows, so that batches
+        hold some. None repeats nothing.
+      seed: seed of the choice.
     Raises:
-      DataError: if the data have no labels, or a class too few rows.
+      DataError: if the data have no labels, or a class has too few rows.
       InvalidValueError: if num_per_class or share is out of range.
-      InvalidTypeError: if num_per_class is not a whole number, or it is no data.
+      InvalidTypeError: if num_per_class is not a whole number, or `data` is not `Data`.
     Example:
       >>> from jflows.data import TableData
       >>> data = TableData("line", np.arange(10.0)[:, None], label=np.arange(10) % 2)
@@ -56,12 +56,12 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
 
 
 def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
-    """The rows of some classes, which are numbered anew from 0 in the order given.
+    """Keeps the rows of some classes, which are numbered anew from 0 in the given order.
 
     Raises:
       DataError: if the data have no labels, or no row of a class.
       InvalidValueError: if a class is named twice, or is negative.
-      InvalidTypeError: if classes are not whole numbers, or it is no data.
+      InvalidTypeError: if classes are not whole numbers, or `data` is not `Data`.
     Example:
       >>> from jflows.data import TableData
       >>> only_classes(TableData("line", np.arange(4.0)[:, None], label=[2, 0, 1, 2]), (2, 1)).label
@@ -88,4 +88,4 @@ def _check_labelled(where: str, data: Data) -> None:
     check_is_data(where, "data", data)
     if data.label is None:
         rule, fix = "must have labels", "Give them as the key `label` of an .npz file, or as TableData(label=...)."
-        raise DataError(where, "data", rule, f"{data.name!r} without", fix)
+        raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)

@@ -1,6 +1,6 @@
-"""`load`: a data set by name or path; what a name or a file takes and gives, the registries say.
+"""`load`: loads a data set by its name, or from a path.
 
-Read next: `jflows/data/known/__init__.py` (the names), `jflows/data/files/__init__.py` (the formats).
+Read next: `jflows/data/known/__init__.py` (all names), `jflows/data/files/__init__.py` (all formats of files).
 """
 
 import os
@@ -41,24 +41,24 @@ def load(
     """Loads one split of a data set into memory.
 
     Args:
-      name_or_path: a name, one of `KNOWN`, such as "mnist" or "two_moons". Or a path: a folder of images, images or a
-        table in an .npz file, or a table in a .csv, .tsv, .parquet or .npy file (jflows/data/files/). A name wins over
-        a folder of that name: write "./mnist" for the folder.
+      name_or_path: a name of `KNOWN`, such as "mnist" or "two_moons", or a path: a folder of images, images or a table
+        in an .npz file, or a table in a .csv, .tsv, .parquet or .npy file (jflows/data/files/). A name wins over a
+        folder of that name: write "./mnist" for the folder.
       split: "train", "validation" or "test".
-      num_validation: the last so many training rows make up "validation", and "train" leaves them out. Must be 0 where
-        the data set itself says which rows are "validation".
-      data_dir: where known data sets are prepared; default `cache_dir() / "tfds"`.
-      manual_dir: where you put the files of "gas", "hepmass", "miniboone" and "bsds300"; default
+      num_validation: how many training rows, the last ones, become "validation" and leave "train". It must be 0 for a
+        data set that has validation rows of its own.
+      data_dir: where known data sets are prepared; None takes `cache_dir() / "tfds"`.
+      manual_dir: where you have put the files of "gas", "hepmass", "miniboone" and "bsds300"; None takes
         `cache_dir() / "manual"`.
-      size: of folders only: height and width (one int for both) to which images are centre-cropped and resized.
-      fold: of "red_wine", "ionosphere" and "boston" only: which of ten parts is "test", 0 (default) to 9.
-      columns: of tables in files only: the columns to read, by name or position, in this order; default all.
+      size: only for folders: height and width (one int for both) to which images are centre-cropped and resized.
+      fold: only for "red_wine", "ionosphere" and "boston": which of ten parts is "test", 0 to 9; None takes 0.
+      columns: only for tables in files: the columns to read, by name or position, in this order; None reads all.
     Returns:
       `ImageData` or `TableData`.
     Raises:
       DataError: if the data are unknown, missing, damaged, of unequal shapes, out of range or not numbers.
       InvalidTypeError: if `name_or_path` is neither a str nor a path.
-      InvalidValueError: if another argument breaks its rule or is not for these data.
+      InvalidValueError: if another argument breaks its rule or does not apply to these data.
       MissingPackageError: if the format needs a package that is not installed.
     Example:
       >>> data = load("digits", "test")  # doctest: +SKIP
@@ -82,7 +82,7 @@ def load(
 
 
 def has_validation(name: str, num_validation: int) -> bool:
-    """Whether `load` gives a split "validation": rows were held out, or the data set itself names some."""
+    """Whether `load` gives a split "validation": rows are held out for it, or the data set has some of its own."""
     return num_validation > 0 or (name in KNOWN and KNOWN[name].has_validation)
 
 

@@ -1,7 +1,7 @@
-"""`Reading`: how a density wants data handed over, and the checks wherever data meet a density.
+"""`Reading`: how a density wants data handed over, and the checks that data fit a density.
 
-`Reading.check` looks at data that `jflows.data` has made, whose values are known to be sound; `check_batch_values`
-looks at batches that somebody made by hand, value by value. Read next: `jflows/data/batches.py`, which obeys a reading.
+`Reading.check` checks `Data`, whose values have been checked already; `check_batch_values` checks batches that were
+made by hand, value by value. Read next: `jflows/data/batches.py`, which obeys a reading.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ _OTHER_DATA = "Choose {data} of this kind, or build the flow for these."
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a density wants data handed over; `Density.reading` states it, batches obey it.
+    """How a density wants data handed over: `Density.reading` states it, and batches obey it.
 
     Attributes:
-      kind: "images" (integers 0..2^num_bits - 1), "table" (rows of floats) or "none" (no data: any kind will do).
-      event_shape: of one example.
+      kind: "images" (integers 0..2^num_bits - 1), "table" (rows of floats) or "none" (no data, so that any kind fits).
+      event_shape: shape of one example.
       num_bits: bits of the integers of images, to which data of more bits are reduced; None for floats.
       context: what becomes the context of a batch: "none", "labels" (int32, -1 where a row has none), or "vectors" (the
         context that the data themselves have).
@@ -43,7 +43,7 @@ class Reading:
     num_classes: int | None = None
 
     def with_labels(self, num_classes: int | None = None) -> Self:
-        """The same, but with labels as the context of a batch: for losses and reports that compare with them.
+        """A reading with labels as the context of a batch, for losses and reports that use them.
 
         Args:
           num_classes: labels are 0..num_classes - 1; None takes any number of classes.
@@ -51,15 +51,15 @@ class Reading:
         return dataclasses.replace(self, context="labels", context_shape=(), num_classes=num_classes)
 
     def check(self, data: Data, where: str) -> None:
-        """Raises unless a density that reads so can be given these data.
+        """Raises unless these data fit a density with this reading.
 
-        Images may have more bits than the density wants: batches reduce them. Labels are passed over where the context
-        is "none"; a context that the data have is not. `NoData` fit any kind, as their x is drawn by the loss.
+        Images may have more bits than the density wants, as batches reduce them. With a context of "none", labels of
+        the data are ignored, but a context of the data is an error. `NoData` fits any kind, as the loss draws x.
 
         Args:
-          where: the function that was given the data, for the message.
+          where: name of the function that was given the data, for the message.
         Raises:
-          InvalidTypeError: if it is no `Data`.
+          InvalidTypeError: if `data` is not `Data`.
           DataError: if kind, event shape, bits, labels or context do not fit; the message says which, and what to do.
         """
         check_is_data(where, "data", data)
@@ -71,7 +71,7 @@ class Reading:
             self._check_context(data, where)
 
     def context_of(self, data: Data) -> np.ndarray | None:
-        """What the rows of data that fit are conditioned on: int32 [num], float32 [num, *context_shape], or None."""
+        """The contexts of the rows of data that fit: int32 [num], float32 [num, *context_shape], or None."""
         return {"none": None, "labels": _labels_of(data), "vectors": data.context}[self.context]
 
     def _check_x(self, data: Data, where: str) -> None:
@@ -91,7 +91,7 @@ class Reading:
         if label is None:
             rule = "must have labels, which are the context of this density"
             fix = "Add them: class subfolders of a folder, key `label` of an .npz file, or TableData(label=...)."
-            raise DataError(where, "data", rule, f"{data.name!r} without", fix)
+            raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)
         if data.context is not None and data.context is not label:
             raise _superfluous(data, where, "labels")
         if self.num_classes is not None and (label.max() >= self.num_classes or label.min() < NO_LABEL):
@@ -104,7 +104,9 @@ class Reading:
             raise _superfluous(data, where, "nothing")
         if self.context == "vectors" and data.context_shape != self.context_shape:
             rule = f"must have a context of shape {self.context_shape} for this density"
-            got = f"{data.name!r} without" if data.context is None else f"shape {data.context_shape} in {data.name!r}"
+            got = (
+                f"{data.name!r} without one" if data.context is None else f"shape {data.context_shape} in {data.name!r}"
+            )
             raise DataError(
                 where, "data", rule, got, f'Write TableData("name", x, context=c), c of {self._rows_of_it()}.'
             )
@@ -114,18 +116,18 @@ class Reading:
 
 
 def check_batch_values(batch: Batch, reading: Reading, where: str) -> None:
-    """Raises unless every value of a batch is one that a density reading so can score; on the host, row by row.
+    """Raises unless a density with this reading can score every value of a batch; checked on the host, row by row.
 
-    Batches of `TrainBatches` and `eval_batches` pass; others may hold anything, and a flow computes with what it gets:
-    8-bit images in a flow of 5 bits, or floats in [0, 1] in a flow of integers, give numbers that mean nothing. Rows of
-    weight 0 are passed over.
+    Batches of `TrainBatches` and `eval_batches` always pass. Other batches may hold anything, which a flow does not
+    notice: 8-bit images in a flow of 5 bits, or floats in [0, 1] in a flow of integers, give numbers that mean nothing.
+    Rows of weight 0 are ignored.
 
     Args:
       batch: x [batch, *event_shape], context, weight and index as `jflows.typing.Batch` says.
-      reading: of the density.
-      where: the function that was given the batch, for the message.
+      reading: the density's reading.
+      where: name of the function that was given the batch, for the message.
     Raises:
-      InvalidTypeError: if it is no `Batch`.
+      InvalidTypeError: if `batch` is not a `Batch`.
       DataError: if a shape, a type, x, a weight or a context is not as the density reads it; the first bad row is
         named.
     """

@@ -1,4 +1,4 @@
-"""Which rows are "train", "validation" and "test", where a data set does not say so itself."""
+"""Splits rows into "train", "validation" and "test" where a data set has no splits of its own."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ TEST_FRACTION = 0.1  # of data without a test part
 
 
 def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, int]:
-    """First and one past last of the training rows that make up "train" or "validation".
+    """The range of training rows, first and one past the last, that make up "train" or "validation".
 
     Raises:
       InvalidValueError: unless 0 <= num_validation < num_train, and 0 < num_validation for "validation".
@@ -29,7 +29,7 @@ def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, in
 
 
 def hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test rows: a fixed permutation of 0..num-1, its last tenth (at least one row) for testing."""
+    """Training and test rows of a fixed permutation of 0..num-1, whose last tenth (at least one row) is for testing."""
     if num < 2:
         fix = "Add some, or give `train` and `test` parts of your own."
         raise DataError("load", name, "must have at least 2 images or rows, to split off a test part", num, fix)

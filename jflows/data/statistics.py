@@ -18,11 +18,11 @@ PIXEL_LEVELS = 256
 class Statistics:
     """Mean and deviation of every column of x, and of the context, over all training rows: float64.
 
-    Hashable by its numbers, so that it can be a static argument: what a compiled program needs of it are constants.
+    It is hashable by its numbers, so that it can be a static argument of compiled functions.
 
     Attributes:
-      mean, deviation: of x, [channels], over rows and positions of an image; None where there are no data.
-      context_mean, context_deviation: of the context, [*context_shape]; None without a context, or if it is labels.
+      mean, deviation: moments of x, [channels], over rows and positions of an image; None without data.
+      context_mean, context_deviation: moments of the context, [*context_shape]; None without a context, or for labels.
     """
 
     mean: np.ndarray | None
@@ -43,7 +43,7 @@ class Statistics:
 
 
 class Moments(NamedTuple):
-    """Of numbers [num, *shape] over their rows: float64 mean and deviation, and bool: which are constant, [*shape].
+    """Float64 mean and deviation of numbers [num, *shape] over rows, and which entries are constant: each [*shape].
 
     The deviation divides by num, not by num - 1. A column is constant if its deviation is at most 4 units of float32
     rounding of its largest magnitude, so that neither its size nor its offset matters.
@@ -55,7 +55,7 @@ class Moments(NamedTuple):
 
 
 def moments(values: np.ndarray) -> Moments:
-    """`Moments` of numbers [num, *shape], in two passes: squares about the mean do not cancel."""
+    """The `Moments` of numbers [num, *shape], in two passes, so that squares about the mean do not cancel."""
     num = len(values)
     mean = sum(chunk.sum(axis=0) for chunk in _chunks(values)) / num
     square = sum(np.square(chunk - mean).sum(axis=0) for chunk in _chunks(values)) / num
@@ -65,7 +65,7 @@ def moments(values: np.ndarray) -> Moments:
 
 
 def pixel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation [channels] of uint8 [num, height, width, channels]: from counts of levels, so exact."""
+    """Mean and deviation [channels] of uint8 [num, height, width, channels], exact by counts of the levels."""
     step = _rows_at_once(images)
     counts = np.zeros((images.shape[-1], PIXEL_LEVELS))
     for start in range(0, len(images), step):

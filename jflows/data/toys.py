@@ -1,8 +1,8 @@
-"""Toys: densities in two dimensions, drawn from a seed; the usual first sight of a flow.
+"""Toys: rows drawn by a seed from densities in two dimensions, on which flows are often tried first.
 
 Each function draws `num` independent rows [num, 2] and, where the density has parts, says in `label` from which part a
 row comes. The order of draws is fixed, so (num, seed) always gives the same rows. `jflows.data.load("pinwheel")` draws
-20,000 rows; "validation" has 5,000 and "test" 10,000, of other seeds. A new toy is one more function, marked `@toy`.
+20,000 rows; "validation" has 5,000 and "test" 10,000, of other seeds. To add a toy, write a function marked `@toy`.
 Read next: `jflows/data/known/__init__.py`, which lists these beside all other data sets.
 """
 
@@ -25,7 +25,7 @@ Draw = TypeVar("Draw", bound=Callable[..., TableData])
 
 
 def toy(draw: Draw) -> Draw:
-    """Makes a data set of a function `draw(num, *, seed)`: its name is that of `load`, its first line the title."""
+    """Makes a data set of a function `draw(num, *, seed)`; the first line of its docstring becomes the title."""
     name, title = draw.__name__, (draw.__doc__ or "").strip().splitlines()[0]
     _TOYS[name] = Drawn(
         name=name,

@@ -1,4 +1,4 @@
-"""Base distributions: the densities that flows start from."""
+"""Base distributions: the densities of the latent, which flows start from."""
 
 from jflows.distributions.autoregressive import AutoregressiveMixture
 from jflows.distributions.base import Base

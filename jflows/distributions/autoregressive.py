@@ -1,4 +1,4 @@
-"""A base whose every coordinate is a mixture of normals given the coordinates before it: MADE as a density."""
+"""MADE as a base distribution: each coordinate is a mixture of normals given the coordinates before it."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of it is 1
 
 
 class AutoregressiveMixture(Base):
-    """Each coordinate is a mixture of K normals given those before it, in the order of the conditioner.
+    """Each coordinate is a mixture of K normals given the coordinates before it, in the order of the conditioner.
 
         p(z) = prod_i sum_k w_ik N(z_i; mean_ik, scale_ik)                        [density of an event]
         w_i = softmax(logits_i),  mean_ik = m_k + raw_ik,  scale_ik = min_scale + (s - min_scale) softplus(raw'_ik + c)
@@ -33,24 +33,24 @@ class AutoregressiveMixture(Base):
     with logits_i, raw_i and raw'_i the conditioner's parameters for coordinate i plus learned ones of its own,
     m_k = 0.8 Phi^-1((k - 1/2) / K), s^2 = 1 - mean_k m_k^2 and c = log(e - 1). At zero the K components thus differ, so
     that they can learn different things, and every coordinate has mean 0 and variance 1, nearly normal. `init` on 2 K
-    rows or more sets the coordinates' own parameters by the quantiles of each column: a value that comes often, which
+    rows or more sets the coordinates' own parameters by the quantiles of each column, so that a frequent value, which
     the network would need long to find, has a narrow component from the start.
 
-    With `jflows.nn.MADE` as the conditioner, K = 1 is the Gaussian MADE and K = 10 the MADE MoG of the MAF paper; below
-    a MAF, the latter makes MAF MoG. A sample costs a few densities where the conditioner is an `OrderedConditioner`, as
-    MADE is; elsewhere at most D passes, as many as coordinates.
+    With `jflows.nn.MADE` as the conditioner, K = 1 is the Gaussian MADE and K = 10 the MADE MoG of the MAF paper, which
+    under a MAF is MAF MoG. A sample costs a few densities if the conditioner is an `OrderedConditioner`, as MADE is;
+    otherwise it costs at most one pass for each of the D coordinates.
 
-    Temperature multiplies each coordinate's deviation from its mean given the coordinates before it, as drawn. `mean`
-    is what that gives at temperature 0: the mean of p only if conditional means are linear in earlier coordinates.
+    Temperature multiplies each coordinate's deviation from its mean given the drawn coordinates before it. `mean` is
+    the draw at temperature 0, which is the mean of p only if conditional means are linear in earlier coordinates.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057, section 4.1; Uria et al. 2013, arXiv:1306.0186, section 3.
     Differs: what zero parameters mean; scales are bounded below.
 
     Args:
-      event_shape: of z; its D coordinates are taken in row-major order.
+      event_shape: shape of z; its D coordinates are taken in row-major order.
       conditioner: an autoregressive network of vectors, such as `jflows.nn.MADE`.
-      num_components: K >= 1.
-      min_scale: of each normal, in (0, 1/2): without a bound, one repeated value of the data makes p infinite.
+      num_components: number of normals for each coordinate, K >= 1.
+      min_scale: smallest scale of a normal, in (0, 1/2); without it, one repeated value of the data makes p infinite.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]; context: what the conditioner takes, or None. The conditioner gives
       [*batch, 3 K D] features. `params`: start [3 K, D] and those of the conditioner.
@@ -81,7 +81,7 @@ class AutoregressiveMixture(Base):
         return _Conditionals(self.num_components, self.min_scale)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         z = z.reshape(*z.shape[: z.ndim - len(self.event_shape)], -1)
         params = self.conditioner(z, 3 * self.num_components * z.shape[-1], context)
         params = params.reshape(*z.shape[:-1], 3 * self.num_components, z.shape[-1])
@@ -97,7 +97,7 @@ class AutoregressiveMixture(Base):
         return self.param("start", lambda _: jnp.zeros(shape, jnp.result_type(like)))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """Coordinate by coordinate, mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
+        """Draws coordinate by coordinate, mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
         key_of_component, key_of_noise = jax.random.split(key)
         flat = (*shape, math.prod(self.event_shape))
         noise = jax.random.normal(key_of_noise, flat)
@@ -105,7 +105,7 @@ class AutoregressiveMixture(Base):
         return self._solve(draws, context).reshape(*shape, *self.event_shape)
 
     def mean(self, context: Array | None = None) -> Array:
-        """What samples at temperature 0 are: each coordinate at its mean given those before it."""
+        """The sample at temperature 0: each coordinate at its mean given the coordinates before it."""
         dim = math.prod(self.event_shape)
         batch_shape = () if context is None else context.shape[:-1]
         zeros = jnp.zeros((*batch_shape, dim))

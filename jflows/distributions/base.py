@@ -13,25 +13,25 @@ from jflows.typing import Array, Key, Shape
 class Base(Module, abc.ABC):
     """The density that a flow starts from, over events of shape `event_shape`.
 
-    A concrete base is a Linen module, so it may own parameters. `context` arrives with the
-    batch axes in front, or as None. Temperature multiplies the deviation of a sample from the mean; `log_prob` is
-    always that of the untempered distribution. Data-dependent initialisation happens in `log_prob`, which is what
-    `Flow.init` runs on data; `mean` and `mode` are optional.
+    A concrete base is a Linen module, so it may own parameters. `context` arrives with the batch axes in front, or as
+    None. Temperature multiplies the deviation of a sample from the mean, and `log_prob` is always the density at
+    temperature 1. Data-dependent initialisation happens in `log_prob`, which `Flow.init` runs on data; `mean` and
+    `mode` are optional.
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
     """
 
     event_shape: EventShape
 
     @property
     def needs_key(self) -> bool:
-        """True if `log_prob` should be given noise in training, as the random stream "noise"."""
+        """Whether `log_prob` should be given noise in training, by the random stream "noise"."""
         return False
 
     @property
     def is_reparameterized(self) -> bool:
-        """True if samples are differentiable in parameters and context, and no choice among them is made by chance."""
+        """Whether samples are differentiable in parameters and context, without random choices between components."""
         return True
 
     @abc.abstractmethod
@@ -43,18 +43,18 @@ class Base(Module, abc.ABC):
         """log density in nats: [*batch, *event_shape] -> [*batch], float32 or wider. It may exceed 0."""
 
     def mean(self, context: Array | None = None) -> Array:
-        """What samples at temperature 0 are: [*event_shape], or [*batch, *event_shape] if it depends on the context."""
+        """The sample at temperature 0: [*event_shape], or [*batch, *event_shape] if it depends on the context."""
         raise InvalidValueError(type(self).__name__, "mean", "has no closed form", None, "Average samples.")
 
     def mode(self, context: Array | None = None) -> Array:
-        """Where the density is largest: shapes as `mean`."""
+        """The point of largest density, of the same shape as `mean`."""
         raise InvalidValueError(
             type(self).__name__, "mode", "is not unique or has no closed form", None, "Compare log_prob of samples."
         )
 
 
 class StandardBase(Base):
-    """A base that is symmetric about 0 and densest there: what its mean and its mode are."""
+    """A base that is symmetric about 0 and densest there, so that mean and mode are 0."""
 
     def mean(self, context: Array | None = None) -> Array:
         return jnp.zeros(self.event_shape)

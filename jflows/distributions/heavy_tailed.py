@@ -1,6 +1,6 @@
 """Bases with heavier tails than a normal: logistic, Laplace and Student's t. Each is a product over dimensions.
 
-They have no location and scale of their own: an `ActNorm` or `Elementwise(Affine())` next to the base learns both.
+They have no location and scale of their own; an `ActNorm` or `Elementwise(Affine())` next to the base learns both.
 """
 
 import math
@@ -24,17 +24,17 @@ class StandardLogistic(StandardBase):
     Source: Dinh et al. 2014, arXiv:1410.8516, section 3.4.
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch].
     """
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """temperature * logistic: -> [*shape, *event_shape]."""
+        """Draws temperature * logistic: -> [*shape, *event_shape]."""
         return temperature * jax.random.logistic(key, (*shape, *self.event_shape))
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         return sum_event(logistic.logpdf(z), len(self.event_shape))
 
 
@@ -44,17 +44,17 @@ class Laplace(StandardBase):
         log p(z) = -sum_i (|z_i| + log 2)                    [nats per event]
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch].
     """
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """temperature * Laplace: -> [*shape, *event_shape]."""
+        """Draws temperature * Laplace: -> [*shape, *event_shape]."""
         return temperature * jax.random.laplace(key, (*shape, *self.event_shape))
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         return sum_event(laplace.logpdf(z), len(self.event_shape))
 
 
@@ -64,15 +64,15 @@ class StudentT(StandardBase):
         log p(z) = sum_i [log Gamma((v_i + 1) / 2) - log Gamma(v_i / 2) - log(pi v_i) / 2
                           - (v_i + 1) / 2 * log(1 + z_i^2 / v_i)]            [nats per event]
 
-    A Lipschitz flow of a light-tailed base has light tails, whatever it learns; so heavy-tailed data need such a base.
-    Temperature multiplies the deviation from 0, which is the mean where v > 1; elsewhere there is no mean.
+    A Lipschitz flow of a light-tailed base has light tails, whatever it learns, so heavy-tailed data need a
+    heavy-tailed base. Temperature multiplies the deviation from 0, the mean if v > 1; otherwise there is no mean.
 
     Source: Jaini et al. 2020, arXiv:1907.04481 (learned degrees of freedom).
 
     Args:
-      event_shape: of z.
-      df: degrees of freedom v > 0, or where they start.
-      learned: whether each dimension learns its own.
+      event_shape: shape of z.
+      df: degrees of freedom v > 0, at which learned ones start.
+      learned: whether each dimension learns its own degrees of freedom.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `params`, if learned: log_df [*event_shape].
     Raises:
@@ -88,11 +88,11 @@ class StudentT(StandardBase):
         self.log_df = self.param("log_df", lambda _: start) if self.learned else start
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """temperature * t: -> [*shape, *event_shape]; differentiable in the degrees of freedom."""
+        """Draws temperature * t: -> [*shape, *event_shape]; differentiable in the degrees of freedom."""
         return temperature * jax.random.t(key, jnp.exp(self.log_df), (*shape, *self.event_shape), self.log_df.dtype)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         # In the dtype of z if the degrees of freedom are fixed.
         df = jnp.exp(self.log_df if self.learned else self.log_df.astype(jnp.promote_types(z.dtype, jnp.float32)))
         log_norm = log_gamma_half_step(df / 2) - 0.5 * jnp.log(math.pi * df)

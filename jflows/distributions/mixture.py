@@ -20,13 +20,13 @@ class NormalMixture(Base):
 
     `init` through `log_prob`, as `Flow.init` does with data, runs k-means on the batch: one component per cluster,
     with its share of the points, its centre, and its deviation shrunk towards that of the batch by one pseudo-point.
-    With fewer points than components, or in the direction of sampling, means are drawn from N(0, I) instead.
+    With fewer points than components, or if `init` runs in the direction of sampling, means are drawn from N(0, I).
 
     Temperature multiplies the deviation from the mean of the whole mixture, as for every base.
 
     Args:
-      event_shape: of z.
-      num_components: K >= 1.
+      event_shape: shape of z.
+      num_components: number of normals, K >= 1.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]; K times the memory of z is used.
       `params`: logits [K], means and log_stds, both [K, *event_shape].
@@ -55,7 +55,7 @@ class NormalMixture(Base):
         return logits, self.param("means", lambda _: means), self.param("log_stds", lambda _: log_stds)
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """The mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
+        """Draws the mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
         logits, means, log_stds = self._components()
         key_of_component, key_of_noise = jax.random.split(key)
         component = jax.random.categorical(key_of_component, logits, shape=shape)
@@ -65,7 +65,7 @@ class NormalMixture(Base):
         return mean + temperature * (draw - mean)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         logits, means, log_stds = self._components(z)
         event_ndims = len(self.event_shape)
         standardised = (jnp.expand_dims(z, -event_ndims - 1) - means) * jnp.exp(-log_stds)

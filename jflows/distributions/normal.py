@@ -22,17 +22,17 @@ class StandardNormal(StandardBase):
         log p(z) = -1/2 sum_i (z_i^2 + log 2 pi)             [nats per event]
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch].
     """
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """temperature * N(0, I): -> [*shape, *event_shape]."""
+        """Draws temperature * N(0, I): -> [*shape, *event_shape]."""
         return temperature * jax.random.normal(key, (*shape, *self.event_shape))
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         return sum_event(norm.logpdf(z), len(self.event_shape))
 
 
@@ -40,8 +40,9 @@ class DiagonalNormal(Base):
     """N(mean, diag(exp(2 log_std))) with a learned mean and log_std per dimension, starting at N(0, I).
 
     Args:
-      event_shape: of z.
-      spread: the mean starts at a draw from N(0, spread^2 I), so that the members of a mixture start apart.
+      event_shape: shape of z.
+      spread: deviation of N(0, spread^2 I), from which the initial mean is drawn; above 0 it lets the members of a
+        mixture start apart.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `params`: mean and log_std, both [*event_shape].
     Raises:
@@ -57,12 +58,12 @@ class DiagonalNormal(Base):
         self.log_std = self.param("log_std", zeros, self.event_shape)
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """mean + temperature * exp(log_std) * N(0, I): -> [*shape, *event_shape]."""
+        """Draws mean + temperature * exp(log_std) * N(0, I): -> [*shape, *event_shape]."""
         noise = jax.random.normal(key, (*shape, *self.event_shape), self.loc.dtype)
         return self.loc + temperature * jnp.exp(self.log_std) * noise
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         standardised = (z - self.loc) * jnp.exp(-self.log_std)
         return sum_event(norm.logpdf(standardised) - self.log_std, len(self.event_shape))
 
@@ -78,7 +79,7 @@ class FullNormal(Base):
         log p(z) = log N(L^-1 (z - mean); 0, I) - sum_i log L_ii             [nats per event]
 
     Args:
-      event_shape: of z, of D dimensions in all; cost and memory grow with D^2.
+      event_shape: shape of z, of D dimensions in all; cost and memory grow with D^2.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `params`: mean [*event_shape] and cholesky [D, D], which holds L
       below the diagonal and log L_ii on it; what is above is not used.
@@ -93,13 +94,13 @@ class FullNormal(Base):
         return jnp.tril(self.cholesky, -1) + jnp.diag(jnp.exp(jnp.diagonal(self.cholesky)))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """mean + temperature * L N(0, I): -> [*shape, *event_shape]."""
+        """Draws mean + temperature * L N(0, I): -> [*shape, *event_shape]."""
         noise = jax.random.normal(key, (*shape, len(self.cholesky)), self.loc.dtype)
         deviation = jnp.matmul(noise, self._factor().T, precision="highest")
         return self.loc + temperature * deviation.reshape(*shape, *self.event_shape)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         batch_shape = z.shape[: z.ndim - len(self.event_shape)]
         rows = (z - self.loc).reshape(-1, len(self.cholesky))
         standardised = solve_triangular(self._factor(), rows.T, lower=True).T
@@ -122,7 +123,7 @@ class ClassConditionalNormal(Base):
     Source: the class-conditional prior of Kingma and Dhariwal 2018, arXiv:1807.03039, published code.
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
     Shapes:
       z: [*batch, *event_shape], context: [*batch, context_dim], log_prob: [*batch].
       `params`: mean and log_std, both [context_dim, *event_shape].
@@ -143,12 +144,12 @@ class ClassConditionalNormal(Base):
         return term("mean"), term("log_std")
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """mean + temperature * exp(log_std) * N(0, I): -> [*shape, *event_shape]."""
+        """Draws mean + temperature * exp(log_std) * N(0, I): -> [*shape, *event_shape]."""
         mean, log_std = self._mean_and_log_std(context)
         return mean + temperature * jnp.exp(log_std) * jax.random.normal(key, (*shape, *self.event_shape), mean.dtype)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         mean, log_std = self._mean_and_log_std(context)
         return sum_event(norm.logpdf((z - mean) * jnp.exp(-log_std)) - log_std, len(self.event_shape))
 

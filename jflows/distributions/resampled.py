@@ -1,4 +1,4 @@
-"""A normal reshaped by learned rejection: unlike a bijection of a normal, it can have holes and separate modes."""
+"""A normal reshaped by learned rejection, which unlike a bijection of a normal can have holes and separate modes."""
 
 from typing import Annotated
 
@@ -15,29 +15,29 @@ from jflows.typing import Array, Key, Shape
 
 
 class ResampledNormal(Base):
-    """N(0, I) proposals, each accepted with a learned probability a(z); the last of T tries is taken in any case.
+    """Proposes from N(0, I) and accepts with a learned probability a(z); the last of T tries is always accepted.
 
         p(z) = N(z) [a(z) (1 - r^(T-1)) / Z + r^(T-1)],   Z = E_N[a(z)],  r = 1 - Z       [density of an event]
         a(z) = sigmoid(acceptance(z))
 
-    Z is a mean over points of N(0, I). In training it takes `num_points` fresh ones if the random stream "noise" is
-    given (`needs_key`): a network trained on fixed points learns to reject just these, which makes Z too small and
-    the density too large. Without the stream the points that `init` drew and `constants` keep are used, so that
-    evaluation and samples' densities are deterministic, at points the training has not seen. log p is then off by the
+    Z is a mean over points of N(0, I). In training these are `num_points` fresh points if the random stream "noise" is
+    given (`needs_key`): a network that is trained on fixed points learns to reject just these, which makes Z too small
+    and the density too large. Without the stream, the points are those that `init` drew and `constants` keep, so that
+    evaluation and samples' densities are deterministic, at points that training has not seen. log p is then off by the
     same small number everywhere: its standard error is sqrt((1 - Z) / (Z num_points)) at most, 0.03 nats for Z = 1/2
-    and 1024 points, so use more points where differences between models are smaller than that.
+    and 1024 points, so use more points to compare models that differ by less.
 
-    An `acceptance` that starts at zero, as every conditioner does, starts at N(0, I). The gradient reaches it by
-    `log_prob` alone: samples are not differentiable in it. The context is not used.
+    If `acceptance` starts at zero, as every conditioner does, the base starts at N(0, I). Its gradient comes from
+    `log_prob` alone, as samples are not differentiable in it. The context is not used.
 
     Source: Bauer and Mnih 2019, arXiv:1810.11428 (the truncated density); Stimper et al. 2022,
     arXiv:2110.15828 (as the base of a flow). Differs: stored and fresh points instead of a moving average of Z.
 
     Args:
-      event_shape: of z.
-      acceptance: a conditioner of vectors, such as `jflows.nn.MLP`, of the event flattened.
+      event_shape: shape of z.
+      acceptance: a conditioner of vectors, such as `jflows.nn.MLP`, which sees the flattened event.
       max_tries: T >= 2; sampling evaluates the network on T proposals per sample.
-      num_points: of the estimate of Z.
+      num_points: number of points that estimate Z; more cost time and memory, and make log p more exact.
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch]. `constants`: points [num_points, *event_shape].
     Raises:
@@ -81,7 +81,7 @@ class ResampledNormal(Base):
         return (self.max_tries - 1) * log_r, jax.nn.logsumexp(jnp.arange(self.max_tries - 1) * log_r), logits
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """The mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
+        """Draws the mean + temperature * the deviation of a draw: -> [*shape, *event_shape]."""
         key_of_proposals, key_of_choices = jax.random.split(key)
         proposals = jax.random.normal(key_of_proposals, (self.max_tries, *shape, *self.event_shape))
         log_accept = jax.nn.log_sigmoid(self._logits(proposals))
@@ -93,7 +93,7 @@ class ResampledNormal(Base):
         return mean + temperature * (draw - mean)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         log_last, log_ratio, _ = self._log_reject(self._points(fresh=True))
         log_accept = jax.nn.log_sigmoid(self._logits(z))
         log_normal = sum_event(norm.logpdf(z), len(self.event_shape))

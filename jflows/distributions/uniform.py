@@ -16,10 +16,10 @@ class Uniform(Base):
 
         log p(z) = -D log(high - low) inside, -inf outside           [nats per event; D dimensions]
 
-    Use it under maps whose latent stays inside, such as a spline on the same interval: outside, a loss is infinite.
+    Use it with maps whose latent stays inside, such as a spline on the same interval, as a loss is infinite outside.
 
     Args:
-      event_shape: of z.
+      event_shape: shape of z.
       low: lower end.
       high: upper end, above low.
     Shapes:
@@ -36,7 +36,7 @@ class Uniform(Base):
             raise InvalidValueError("Uniform", ("low", "high"), "must hold low < high", (self.low, self.high))
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """The centre + temperature * the deviation from it: -> [*shape, *event_shape]."""
+        """Draws the centre + temperature * the deviation from it: -> [*shape, *event_shape]."""
         draw = jax.random.uniform(key, (*shape, *self.event_shape), minval=self.low, maxval=self.high)
         # Rounding may leave the interval, where a sample of this base would get the density 0.
         draw = jnp.clip(draw, self.low, self.high)
@@ -44,7 +44,7 @@ class Uniform(Base):
         return jnp.where(temperature == 1, draw, mean + temperature * (draw - mean))
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         outside = jnp.where(jnp.isnan(z), z, -jnp.inf)
         inside = jnp.asarray(-math.log(self.high - self.low), jnp.result_type(z))
         values = jnp.where((self.low <= z) & (z <= self.high), inside, outside)

@@ -1,4 +1,4 @@
-"""Evaluation: bits per dimension, importance weights, baselines, clusters, values between layers, and pictures."""
+"""Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate
 from jflows.eval.clusters import (

@@ -1,4 +1,4 @@
-"""Bits per dimension (or nats) over a whole data set, exact to the last ragged batch."""
+"""`evaluate`: the mean bits per dimension, and nats, over a whole data set, each example counted once."""
 
 import functools
 import math
@@ -19,10 +19,10 @@ class Evaluation(NamedTuple):
     """The mean over a data set, its uncertainty and its size.
 
     Attributes:
-      bits_per_dim: mean over examples; for flows that dequantize, an upper bound on the code length.
-      standard_error: of that mean, from the spread over examples.
+      bits_per_dim: mean bits per dimension; for flows that dequantize, an upper bound on the code length.
+      standard_error: standard error of `bits_per_dim`, from the spread over examples.
       nats: mean log-likelihood per event, in nats (higher is better).
-      nats_standard_error: of `nats`.
+      nats_standard_error: standard error of `nats`.
       num_examples: how many examples were counted.
     """
 
@@ -43,17 +43,17 @@ def evaluate(
 ) -> Evaluation:
     """Scores every example once; padding (weight 0) does not count.
 
-    The noise of example i is drawn from `fold_in(key, i)`, so the result does not depend on the batch size, but for an
-    estimated log-det, whose noise is drawn for a batch at a time.
+    The noise of example i is drawn from `fold_in(key, i)`, so that the result does not depend on the batch size, except
+    for the noise of an estimated log-det, which is drawn once per batch.
 
     Args:
-      batches: of one size, as `jflows.data.eval_batches(data, batch_size, flow.reading)` gives them.
-      key: typed key; of the noise of flows that dequantize or estimate their log-det.
+      batches: batches of one size, as `jflows.data.eval_batches(data, batch_size, flow.reading)` makes them.
+      key: typed key for the noise of flows that dequantize or estimate their log-det.
       num_draws: M > 1 gives the importance-weighted bound of `Density.bits_per_dim`.
-      on_batch: called with the number of examples done, for progress.
+      on_batch: a function that is called with the number of examples done, to show progress.
     Raises:
       InvalidValueError: if there is no example.
-      InvalidTypeError, DataError: if a batch is not as `flow.reading` wants it, by shape, type or value.
+      InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
     """
     totals, done = jnp.zeros(3), 0
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Pictures of a mixture of flows: which component owns which part of the plane, and samples, one row per component."""
+"""Pictures of a mixture of flows: a map of the plane by component, and samples, one row per component."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -32,8 +32,8 @@ def responsibility_grid(
     """Responsibilities and log density on a square grid around data in the plane.
 
     Args:
-      x: rows [num, 2], which say where to look.
-      num_points: of the grid, along each axis.
+      x: rows [num, 2], around which the grid is laid.
+      num_points: number of grid points along each axis.
       exact: see `MixtureOfFlows.responsibilities`.
     Returns:
       responsibilities [num_points, num_points, K] and log_prob [num_points, num_points], rows from the lowest second
@@ -74,13 +74,13 @@ def responsibility_map(
     """Writes a PNG of the plane, coloured by component, stronger where the density is high, with the data on top.
 
     Args:
-      x: rows [num, 2], drawn as dots; at most 4,000 of them.
-      path: of the PNG.
-      labels: int [num]: dots of different labels get different greys; without, each has its component's colour.
+      x: rows [num, 2], of which at most 4,000 are drawn as dots.
+      path: path of the PNG.
+      labels: int [num], which give dots of different labels different greys; None gives a dot its component's colour.
       num_points, exact: see `responsibility_grid`.
-      title: above the axes.
+      title: text above the axes.
     Raises:
-      InvalidValueError: as `responsibility_grid`.
+      InvalidValueError: for the reasons given at `responsibility_grid`.
     """
     panel = (mixture, variables)
     responsibility_maps([panel], x, path, labels=labels, num_points=num_points, exact=exact, titles=[title])
@@ -96,14 +96,14 @@ def responsibility_maps(
     num_points: int = 200,
     exact: bool = False,
 ) -> None:
-    """Several of `responsibility_map` side by side, such as the restarts of one mixture.
+    """Writes several maps of `responsibility_map` side by side, such as the restarts of one mixture.
 
     Args:
       panels: mixtures and their variables.
-      titles: one for each.
-      x, path, labels, num_points, exact: as there.
+      titles: one title for each panel.
+      x, path, labels, num_points, exact: see `responsibility_map`.
     Raises:
-      InvalidValueError: as there; if there is not one title for each panel.
+      InvalidValueError: for the reasons given at `responsibility_grid`, or if there is not one title for each panel.
     """
     from matplotlib.figure import Figure
 
@@ -163,12 +163,12 @@ def component_samples(
     temperature: float = 1.0,
     num_bits: int = 8,
 ) -> "Image":
-    """A picture of images, one row per component.
+    """Draws images, one row per component.
 
     Args:
-      columns: samples of each component.
+      columns: number of samples of each component.
       temperature: see `Flow.sample`.
-      num_bits: of the pixels.
+      num_bits: bits of the pixels.
     Raises:
       InvalidValueError: if the events are not images, or columns is not positive.
     """
@@ -179,7 +179,7 @@ def component_samples(
 
 
 def component_colours(num_components: int) -> np.ndarray:
-    """As many colours apart from each other: [K, 3] in [0, 1]."""
+    """K colours that are far apart from each other: [K, 3] in [0, 1]."""
     from matplotlib import colormaps
 
     if num_components <= 10:

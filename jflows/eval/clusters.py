@@ -1,6 +1,7 @@
-"""Clusters against labels: contingency table, accuracy under the best matching, NMI, ARI; which components are in use.
+"""Scores of clusters against labels (contingency table, accuracy, NMI, ARI), and which components are in use.
 
-Everything takes plain arrays, on the host. `fit_gaussian_mixture` is the baseline, and a start, of a mixture of flows.
+All functions take plain arrays, on the host. `fit_gaussian_mixture` gives a baseline for a mixture of flows, and
+clusters from which one can start.
 """
 
 from typing import NamedTuple
@@ -18,11 +19,11 @@ class ClusterScores(NamedTuple):
     """How well clusters agree with labels.
 
     Attributes:
-      accuracy: share of rows whose cluster is the one matched to their label.
+      accuracy: share of rows whose cluster is the one that is matched to their label.
       nmi: mutual information over the mean of both entropies, in [0, 1].
-      ari: adjusted Rand index: 1 for equal partitions, about 0 for independent ones, and possibly below.
-      table: int [num_labels, num_clusters], rows of each label in each cluster.
-      matching: the cluster of each label, int [num_labels]; -1 where there are fewer clusters than labels.
+      ari: adjusted Rand index: 1 for equal partitions, about 0 for independent ones; it may be negative.
+      table: int [num_labels, num_clusters], the number of rows of each label in each cluster.
+      matching: int [num_labels], the cluster that is matched to each label; -1 if there are too few clusters.
     """
 
     accuracy: float
@@ -33,11 +34,11 @@ class ClusterScores(NamedTuple):
 
 
 class ComponentUse(NamedTuple):
-    """Which components of a mixture data make use of.
+    """Which components of a mixture are in use for some data.
 
     Attributes:
       share: mean responsibility of each component, [K].
-      effective_number: exp of the entropy of `share`: K if all are used alike, 1 if one takes everything.
+      effective_number: exp of the entropy of `share`: K if all components are used alike, 1 if only one is used.
       unused: the components whose share is below the threshold.
     """
 
@@ -50,9 +51,9 @@ class GaussianMixture(NamedTuple):
     """A mixture of K normals with full covariances, as `fit_gaussian_mixture` finds it.
 
     Attributes:
-      train, test: mean log-likelihood per row, nats.
-      responsibilities: of the training rows, [num, K].
-      weights, means, covariances: [K], [K, dim], [K, dim, dim].
+      train, test: mean log-likelihood per training row, and per test row, in nats.
+      responsibilities: responsibilities for the training rows, [num, K].
+      weights, means, covariances: parameters of the normals, [K], [K, dim], [K, dim, dim].
     """
 
     train: LogLikelihood
@@ -79,11 +80,11 @@ class GaussianMixture(NamedTuple):
 def contingency_table(
     labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None
 ) -> np.ndarray:
-    """How many rows of each label are in each cluster: int [num_labels, num_clusters].
+    """The number of rows of each label in each cluster: int [num_labels, num_clusters].
 
     Args:
       labels, clusters: integers from 0, [num].
-      num_labels, num_clusters: None for the largest found, plus one.
+      num_labels, num_clusters: size of the table; None takes the largest label, or cluster, plus one.
     Raises:
       InvalidValueError: if the shapes differ, there are no rows, or a number is not in its range.
     Example:
@@ -106,13 +107,13 @@ def cluster_scores(
 ) -> ClusterScores:
     """Accuracy under the best one-to-one matching of clusters to labels, NMI and ARI.
 
-    The matching is the assignment with the most rows (Kuhn 1955). With more clusters than labels, rows of clusters that
-    match nothing count as wrong.
+    The matching is the assignment with the most rows (Kuhn 1955). If there are more clusters than labels, the rows of
+    clusters without a label count as wrong.
 
     Source: Strehl and Ghosh 2002 (JMLR 3) for NMI, here over the arithmetic mean of the entropies; Hubert and Arabie
     1985 (J. Classification 2) for ARI.
 
-    Args, Raises: as `contingency_table`.
+    Args, Raises: see `contingency_table`.
     Example:
       >>> scores = cluster_scores([0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 1])
       >>> round(scores.accuracy, 3), scores.matching
@@ -129,13 +130,13 @@ def cluster_scores(
 
 
 def component_use(responsibilities: ArrayLike, threshold: float | None = None) -> ComponentUse:
-    """Which components take part, by their mean responsibility over data.
+    """Finds which components are in use, by their mean responsibility over data.
 
     Args:
       responsibilities: rows that sum to one, as `MixtureOfFlows.responsibilities` gives them: [num, K].
-      threshold: a smaller share counts as unused; None for a tenth of 1 / K.
+      threshold: the share below which a component counts as unused; None takes a tenth of 1 / K.
     Raises:
-      InvalidValueError: if they are not rows of probabilities.
+      InvalidValueError: if `responsibilities` are not rows of probabilities.
     Example:
       >>> component_use([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
       ComponentUse(share=array([0.5, 0.5, 0. ]), effective_number=2.0, unused=(2,))
@@ -153,16 +154,16 @@ def component_use(responsibilities: ArrayLike, threshold: float | None = None) -
 def fit_gaussian_mixture(
     train: ArrayLike, num_components: int, test: ArrayLike | None = None, *, num_starts: int = 10, seed: int = 0
 ) -> GaussianMixture:
-    """A mixture of normals by EM (scikit-learn), the best of several starts by its likelihood.
+    """Fits a mixture of normals by EM (scikit-learn), and keeps the start with the highest likelihood.
 
     Its clusters can start a mixture of flows: `mixture.init(key, x, assignment=found.clusters)`.
 
     Args:
-      train: rows [num, dim], at least as many as components.
-      num_components: K.
+      train: rows to fit, [num, dim], at least K of them.
+      num_components: number of normals, K.
       test: rows to score, [num_test, dim].
-      num_starts: starts from k-means.
-      seed: of the starts.
+      num_starts: number of starts, each from k-means; more cost time in proportion.
+      seed: seed of the starts.
     Raises:
       InvalidValueError: for shapes that do not fit.
     """

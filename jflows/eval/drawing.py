@@ -1,6 +1,6 @@
-"""The brushes of `jflows/eval/plane.py`: pages of square panels, points, densities, curves of errors, and colours.
+"""Drawing tools of `jflows/eval/plane.py`: pages of square panels, points, densities, curves of errors, and colours.
 
-Sizes are in inches. A `Figure` of its own, not pyplot: no global state, no window system, nothing to close.
+Sizes are in inches. Figures are made without pyplot, so that there is no global state, no window and nothing to close.
 """
 
 import io
@@ -28,7 +28,7 @@ FIRST_HUE = 0.6  # orange; its opposite is blue
 
 
 class Box(NamedTuple):
-    """Limits of a square panel."""
+    """The limits of a square panel."""
 
     left: float
     right: float
@@ -40,8 +40,8 @@ class Page:
     """Rows of square panels from the top; the height of the figure follows from its rows.
 
     Args:
-      width: between the margins.
-      title: above all rows, or none if empty.
+      width: width of the page between the margins.
+      title: text above all rows; "" for none.
     """
 
     def __init__(self, title: str = "", width: float = 10.6):
@@ -64,12 +64,12 @@ class Page:
         ticks: bool = True,
         section: str = "",
     ) -> "list[Axes]":
-        """`count` new panels below the others, of such a size that `columns` of them fill the width.
+        """Adds a row of `count` panels, of such a size that `columns` of them fill the width.
 
         Args:
-          gap: between panels.
-          above: room above the panels, for their headings.
-          ticks: whether numbers stand at the panels.
+          gap: space between panels.
+          above: space above the panels, for their headings.
+          ticks: whether the axes of panels have numbers.
           section: a line of text above the row.
         """
         columns = columns or count
@@ -92,7 +92,7 @@ class Page:
         return panels
 
     def beside(self, axes: "Axes", offset: float = 0.05, width: float = 0.09) -> "Axes":
-        """A slim panel at the right of another, for a colour bar."""
+        """Adds a slim panel at the right of another, for a colour bar."""
         place = next(place for placed, place in self._placed if placed is axes)
         slim = self._figure.add_axes((0, 0, 1, 1), label=f"{len(self._placed)}")
         left = place.right + offset
@@ -100,7 +100,7 @@ class Page:
         return slim
 
     def finish(self) -> "Figure":
-        """The figure, with all panels in their places."""
+        """Puts all panels in their places, and returns the figure."""
         width, height = self._width + 2 * MARGIN, self._bottom + MARGIN / 2
         self._figure.set_size_inches(width, height)
         for axes, place in self._placed:
@@ -115,7 +115,7 @@ class Page:
 
 
 def save(figure: "Figure", path: str | PathLike[str] | IO[bytes]) -> None:
-    """Writes a PNG of 256 colours, a third of the size of one of all colours; the difference is hard to see."""
+    """Writes a PNG of 256 colours, which is a third of the size of one of all colours, and hard to tell from it."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -140,22 +140,22 @@ def square(*clouds: np.ndarray) -> Box:
 
 
 def heading(axes: "Axes", text: str, size: float = 8.5) -> None:
-    """A short title at the left of a panel."""
+    """Draws a short title at the left of a panel."""
     axes.set_title(text, loc="left", fontsize=size, color=INK, pad=4)
 
 
 def points(axes: "Axes", values: np.ndarray, colours: np.ndarray, box: Box, size: float = 3.0) -> None:
-    """Small dots [num, 2]."""
+    """Draws points [num, 2] as small dots."""
     axes.scatter(*values.T, s=size, c=colours, alpha=0.65, linewidths=0, rasterized=True)
     _limit(axes, box)
 
 
 def polar_grid(axes: "Axes", curves: np.ndarray, circles: int, box: Box, width: float = 0.8) -> None:
-    """Circles in ink, then rays, each in the colour that `colours_of_latents` gives to its direction.
+    """Draws circles in ink, then rays, each in the colour that `colours_of_latents` gives to its direction.
 
     Args:
       curves: [num, points, 2], the circles first.
-      circles: how many there are.
+      circles: how many of the curves are circles.
     """
     from matplotlib.collections import LineCollection
 
@@ -167,7 +167,7 @@ def polar_grid(axes: "Axes", curves: np.ndarray, circles: int, box: Box, width: 
 
 
 def density(axes: "Axes", log_prob: np.ndarray, box: Box, low: float, high: float):
-    """A log density on a grid, rows from the bottom; NaN stays visible as grey. Returns what a colour bar needs."""
+    """Draws a log density on a grid, rows from the bottom, with NaN in grey; returns the image, for a colour bar."""
     from matplotlib import colormaps
 
     colours = colormaps[DENSITY_COLOURS].with_extremes(bad=MISSING)
@@ -181,7 +181,7 @@ def density(axes: "Axes", log_prob: np.ndarray, box: Box, low: float, high: floa
 
 
 def colour_bar(axes: "Axes", image, label: str) -> None:
-    """The colours of `density`, drawn into a slim panel."""
+    """Draws the colour bar of a `density` into a slim panel."""
     bar = axes.figure.colorbar(image, cax=axes)
     bar.outline.set_edgecolor(FAINT)
     axes.tick_params(color=FAINT, labelcolor=GREY, labelsize=7, length=2.5, pad=2)
@@ -189,7 +189,7 @@ def colour_bar(axes: "Axes", image, label: str) -> None:
 
 
 def errors(axes: "Axes", before: np.ndarray, after: np.ndarray) -> None:
-    """For both sets of errors the part of points with a larger error, and the largest error in words."""
+    """Draws, for two sets of errors, the share of points with a larger error, and the largest error as text."""
     for values, colour, name in ((before, BEFORE, "before"), (after, AFTER, "after")):
         values = np.sort(np.asarray(values, np.float64))
         share = 1 - np.arange(1, len(values) + 1) / len(values)
@@ -209,7 +209,7 @@ def errors(axes: "Axes", before: np.ndarray, after: np.ndarray) -> None:
 
 
 def colours_of_data(x: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
-    """One colour per point: [num, 2] -> [num, 3].
+    """Chooses one colour per point of data: [num, 2] -> [num, 3].
 
     A class has one hue, darker along its longest axis; without classes, the hue is the angle around the mean.
     """
@@ -228,7 +228,7 @@ def colours_of_data(x: np.ndarray, label: np.ndarray | None = None) -> np.ndarra
 
 
 def colours_of_latents(z: np.ndarray) -> np.ndarray:
-    """One colour per point: hue by angle around the mean: [num, 2] -> [num, 3]."""
+    """Chooses one colour per latent, whose hue is the angle around the mean: [num, 2] -> [num, 3]."""
     return _polar_colours(z - z.mean(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""The simplest density of a table: one normal distribution with a full covariance."""
+"""`gaussian_baseline`: the simplest density of a table, one normal distribution with a full covariance."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jflows.errors import InvalidValueError, check_event_shape
 
 
 class LogLikelihood(NamedTuple):
-    """A mean over test rows, in nats per row (higher is better), and the standard error of this mean.
+    """The mean log-likelihood of test rows, in nats per row (higher is better), and its standard error.
 
     Papers on density estimation print the mean plus or minus two standard errors.
     """
@@ -25,8 +25,8 @@ def gaussian_baseline(train: ArrayLike, test: ArrayLike) -> LogLikelihood:
         log p(x) = -1/2 |L^-1 (x - mean)|^2 - log det L - dim/2 log(2 pi),   L L^T = covariance of train
 
     Args:
-      train: rows to fit.
-      test: rows to score.
+      train: rows to which the normal is fitted.
+      test: rows that are scored.
     Shapes:
       train: [num_train, dim]; test: [num_test, dim].
     Raises:

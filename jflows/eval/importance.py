@@ -1,4 +1,4 @@
-"""Importance sampling with a flow as the proposal: how close it is to a density known up to a constant, and which."""
+"""Importance sampling with a flow as the proposal: how close it is to a density known up to a constant."""
 
 import functools
 import math
@@ -17,15 +17,16 @@ MIN_TAIL = 5  # weights; a shape fitted to fewer says nothing
 
 
 class ImportanceSamples(NamedTuple):
-    """Samples of a flow, their weights against a density, and what these say; one entry per context, if any.
+    """Samples of a flow, their weights against a density, and diagnostics of these weights, for each context if any.
 
     Attributes:
-      x: [num_samples, *batch, *event_shape].
+      x: the samples, [num_samples, *batch, *event_shape].
       log_weights: log p~(x) - log q(x) in nats, [num_samples, *batch].
       ess: effective sample size, (sum w)^2 / sum w^2, in 1..num_samples: [*batch].
       log_normalizer: log of the mean weight, which estimates log of the integral of p~, in nats: [*batch].
-      standard_error: of `log_normalizer`, by the spread of the weights: too small where the tail was missed. [*batch].
-      pareto_k: see `pareto_k`. Above 0.7 the other numbers are not to be trusted. [*batch].
+      standard_error: standard error of `log_normalizer` by the spread of the weights; it is too small if the flow
+        misses the tail of the density. [*batch].
+      pareto_k: shape of the weights' tail, see `pareto_k`; above 0.7 the other numbers cannot be trusted. [*batch].
     """
 
     x: Array
@@ -44,7 +45,7 @@ class ImportanceSamples(NamedTuple):
         """The mean of a function under the normalised density, by self-normalised weights.
 
         Args:
-          values: of the function at `x`, [num_samples, *batch, ...].
+          values: values of the function at `x`, [num_samples, *batch, ...].
         Returns:
           [*batch, ...].
         """
@@ -65,8 +66,8 @@ def importance_sample(
 
         w = p~(x) / q(x),   ESS = (sum w)^2 / sum w^2,   log Z = log 1/N sum w,   standard error = sqrt(1/ESS - 1/N)
 
-    The standard error is that of the logarithm to first order, with N - 1 in the variance. A flow that misses a part of
-    p~ never visits it, so that no number here shows it: compare log Z with another estimate where that may be.
+    The standard error is that of the logarithm to first order, with N - 1 in the variance. If the flow misses a part of
+    p~, it never draws samples there, and no number here shows it: compare log Z with another estimate if you can.
 
     Source: Owen 2013, "Monte Carlo theory, methods and examples", chapter 9.
 
@@ -74,9 +75,9 @@ def importance_sample(
       log_density: `log_density(x)`, or `log_density(x, context)` if the flow takes a context: nats, up to a constant,
         from x [num, *event_shape] and context [num, *context_shape] to [num]. Compiled once per function object.
       key: typed key; every sample has its own, so that the result does not depend on `batch_size`.
-      num_samples: N >= 2, for each context.
+      num_samples: number of samples for each context, N >= 2.
       context: [*batch, *context_shape] or None.
-      batch_size: samples per call, for each context; it bounds the memory.
+      batch_size: number of samples per call for each context, which bounds the memory.
     Raises:
       InvalidTypeError, InvalidValueError: if `log_density` is not such a function, a number is too small, or the flow
         dequantizes or only estimates its log-det.
@@ -130,13 +131,13 @@ def _summary(log_weights: Array) -> tuple[Array, Array, Array]:
 def pareto_k(log_weights: Array) -> Array:
     """The shape k of the generalised Pareto distribution fitted to the largest weights.
 
-        weights have a mean if k < 1 and a variance if k < 1/2; estimates are of use up to about k = 0.7
+        weights have a mean if k < 1 and a variance if k < 1/2; estimates can be trusted up to about k = 0.7
 
     Source: Vehtari et al. 2015, arXiv:1507.02646: the fit of Zhang and Stephens 2009 to the largest
     min(N/5, 3 sqrt N) weights, and the weak prior at k = 1/2.
 
     Shapes:
-      log_weights: [num, *batch] -> [*batch]; -inf for equal weights, NaN for fewer than 25, too few to tell.
+      log_weights: [num, *batch] -> [*batch]; -inf for equal weights, NaN for fewer than 25, which are too few.
     """
     num = len(log_weights)
     tail = min(num // 5, math.ceil(3 * math.sqrt(num)))
@@ -171,7 +172,7 @@ def check_log_density(where: str, log_density: object) -> None:
 
 
 def log_density_at(where: str, flow: Flow, log_density: Callable[..., Array], x: Array, context: Array | None) -> Array:
-    """Calls `log_density` with one batch axis, and holds it to giving one number per event.
+    """Calls `log_density` with one batch axis, and raises unless it gives one number per event.
 
     Shapes:
       x: [*batch, *event_shape]; context: [..., *context_shape], its leading axes broadcast to the batch -> [*batch].

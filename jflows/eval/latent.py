@@ -1,7 +1,7 @@
-"""The latent space of a flow: paths between data, and how well data survive the way there and back.
+"""The latent space of a flow: paths between data, and the error of a round trip from data to latent and back.
 
-Pure functions of explicit variables, so `jax.jit` applies with `flow`, `num_steps` and `mode` static. Their pictures
-are made by `jflows/eval/plots.py`.
+These are pure functions of explicit variables, so `jax.jit` applies with `flow`, `num_steps` and `mode` static.
+`jflows/eval/plots.py` draws their pictures.
 """
 
 import jax
@@ -29,14 +29,14 @@ def interpolate(
         x(t) = decode(z(t)),   z(t) = (1 - t) encode(x_a) + t encode(x_b)               t = 0 .. 1
         spherical:             z(t) = sin((1 - t) w) / sin(w) z_a + sin(t w) / sin(w) z_b,  w the angle of z_a and z_b
 
-    The straight line is that of the Glow paper; the spherical one keeps the norm that draws from N(0, I) have.
-    Integers are encoded at the centres of their bins, so the ends are x_a and x_b again, up to rounding.
+    The straight line is that of the Glow paper; the spherical path keeps the norm of draws from N(0, I).
+    Integers are encoded at the centres of their bins, so that the ends are x_a and x_b again, up to rounding.
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 6; White 2016, arXiv:1609.04468, section 2.1.
 
     Args:
-      num_steps: points of each path, at least 2.
-      context: of both ends of each pair, [*batch, *context_shape], or None.
+      num_steps: number of points of each path, at least 2.
+      context: the context that both ends of each pair share, [*batch, *context_shape], or None.
       mode: "linear" or "spherical".
     Shapes:
       x_a, x_b: [*batch, *event_shape] -> x: [*batch, num_steps, *event_shape], integers if the flow dequantizes.
@@ -63,11 +63,11 @@ def interpolate(
 
 
 def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-    """Data sent to the latent space and back.
+    """Maps data to the latent space and back.
 
         rebuilt = decode(encode(x)),   error = |rebuilt - x|              [units of x: 1 is one level of a pixel]
 
-    Integers are encoded at the centres of their bins, which is subtracted again.
+    Integers are encoded at the centres of their bins, and this half is subtracted again.
 
     Shapes:
       x: [*batch, *event_shape] -> rebuilt, error: the same, floats.

@@ -1,8 +1,9 @@
-"""A flow layer by layer: what data and latents look like between the layers, for events of any shape.
+"""A flow layer by layer: the values of data and latents between the layers, for events of any shape.
 
-A layer is a member of a `Chain` and each step of a `Repeat`, also inside `Inverse`, `Conditioned`, `Masked`, `Stack`,
-`Split` and `Vmap`; all else counts as one. Bijectors say so themselves, by `layer_names` and `layer_values`. Pure
-functions, so `jax.jit` applies with `flow` and `direction` static. Read next: `jflows/eval/plane.py`, which draws them.
+Every member of a `Chain` and every step of a `Repeat` is a layer, also inside `Inverse`, `Conditioned`, `Masked`,
+`Stack`, `Split` and `Vmap`; any other bijector is one layer. Bijectors state their layers by `layer_names` and
+`layer_values`. These are pure functions, so `jax.jit` applies with `flow` and `direction` static. Read next:
+`jflows/eval/plane.py`, which draws the values.
 """
 
 import jax
@@ -30,10 +31,10 @@ def layerwise(
     Args:
       values: x for "inverse", z for "forward".
       direction: "inverse" or "forward".
-      context: as `flow.encode` takes it.
+      context: the context of the flow, as `flow.encode` takes it.
     Shapes:
       values: [*batch, *event_shape] or [*batch, *latent_shape] -> one array per entry of `layer_names`, each of the
-        shape that it has there.
+        shape that values have after this layer.
     Raises:
       InvalidValueError: for an unknown direction, or values of another event shape.
       InvalidTypeError: if `values` is not an array.
@@ -52,7 +53,7 @@ def layerwise(
 
 
 def layer_names(flow: Flow, direction: str = "inverse") -> list[str]:
-    """What to call the layers of `layerwise`: the class, or "step 3" of a `Repeat`; steps count from the latent.
+    """The names of the layers of `layerwise`: the class, or "step 3" of a `Repeat`, counted from the latent.
 
     Raises:
       InvalidValueError: for an unknown direction.

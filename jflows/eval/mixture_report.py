@@ -18,13 +18,13 @@ from jflows.typing import Array, Batch, Key, Variables
 
 
 class MixtureReport(NamedTuple):
-    """A mixture on data.
+    """The result of `mixture_report`: scores of a mixture on data.
 
     Attributes:
-      elbo, nats: mean lower bound and mean log-likelihood per row; they differ by KL(q(k | x), p(k | x)).
-      use: which components take part.
-      scores: agreement of the most probable component with the labels; None for batches without.
-      responsibilities: [num, K].
+      elbo, nats: mean lower bound and mean log-likelihood per row; they differ by the mean KL(q(k | x), p(k | x)).
+      use: which components are in use.
+      scores: agreement of the most probable component with the labels; None for batches without labels.
+      responsibilities: the probabilities of components for each row, [num, K].
     """
 
     elbo: float
@@ -43,19 +43,19 @@ def mixture_report(
     num_classes: int | None = None,
     exact: bool = False,
 ) -> MixtureReport:
-    """Bound, likelihood, responsibilities, and scores against labels, over all rows.
+    """Computes bound, likelihood, responsibilities, and scores against labels, over all rows.
 
     Args:
-      batches: as `jflows.data.eval_batches(data, batch_size, mixture.reading)` gives them. Where they hold labels, from
-        the reading `mixture.reading.with_labels()`, these are compared and never shown to the mixture; those of -1 are
-        not compared.
-      key: of the noise of mixtures that dequantize; None for a fixed one.
-      num_classes: rows of the contingency table; None for the largest label plus one.
-      exact: responsibilities by the posterior p(k | x) instead of the encoder.
+      batches: batches as `jflows.data.eval_batches(data, batch_size, mixture.reading)` makes them. With the reading
+        `mixture.reading.with_labels()` they hold labels, which are compared with the clusters and never shown to the
+        mixture; labels of -1 are not compared.
+      key: key for the noise of mixtures that dequantize; None takes a fixed one.
+      num_classes: number of rows of the contingency table; None takes the largest label plus one.
+      exact: whether responsibilities are those of the posterior p(k | x) instead of the encoder.
     Raises:
-      InvalidTypeError: if it is not a `MixtureOfFlows`, or data come without being cut into batches.
-      DataError: if a batch is not as the mixture reads it, by shape, type or value.
-      InvalidValueError: if its components take a context, or there is no row.
+      InvalidTypeError: if `mixture` is not a `MixtureOfFlows`, or data are given instead of batches.
+      DataError: if the shape, type or values of a batch do not suit the mixture.
+      InvalidValueError: if the components take a context, or there is no row.
     """
     if not isinstance(mixture, MixtureOfFlows):
         raise InvalidTypeError("mixture_report", "mixture", "must be a MixtureOfFlows", kind_of(mixture))

@@ -1,8 +1,8 @@
 """Figures of flows in the plane: a page that shows one flow from all sides, and several flows side by side.
 
-Functions take arrays and return a matplotlib `Figure`; matplotlib is imported only when used. Points keep their colours
-in all panels, so that one can be followed from data to latent and back. Read next: `jflows/eval/layers.py`, where the
-values between layers come from, and `jflows/runs/reports/page.py`, which writes the page.
+Functions take arrays and return a matplotlib `Figure`; matplotlib is imported only when used. A point keeps its colour
+in all panels, so that it can be followed from data to latent and back. Read next: `jflows/eval/layers.py`, which
+computes the values between layers, and `jflows/runs/reports/page.py`, which writes the page.
 """
 
 import functools
@@ -34,7 +34,7 @@ RADII, RAYS, LINE_POINTS = (0.5, 1.0, 1.5, 2.0, 2.5), 24, 240  # of the polar gr
 
 
 class Panel(NamedTuple):
-    """One flow of `flows_figure`, and what stands above its panel."""
+    """One flow of `flows_figure`, and the title of its panel."""
 
     title: str
     flow: Flow
@@ -42,16 +42,16 @@ class Panel(NamedTuple):
 
 
 class Study(NamedTuple):
-    """What the figures show of one flow with one set of variables.
+    """The numbers that the figures show of one flow with one set of variables.
 
     Attributes:
       inwards: data, then their values after every layer of the inverse; the last are latents.
       outwards: draws from the base, then their values after every layer of forward; the last are samples.
-      rings: as `outwards`, of the polar grid, [lines, points, 2].
+      rings: the polar grid, and its values after every layer of forward, [lines, points, 2].
       x_error: largest coordinate of |decode(encode(x)) - x|.
       z_error: largest coordinate of |encode(decode(z)) - z|.
-      log_prob: on the grid, [GRID, GRID], rows from the bottom, in nats.
-      mean_log_prob: of all data, in nats.
+      log_prob: log density on the grid, [GRID, GRID], rows from the bottom, in nats.
+      mean_log_prob: mean log density of all data, in nats.
     """
 
     inwards: list[np.ndarray]
@@ -73,18 +73,19 @@ def plane_page(
     key: Key | None = None,
     title: str = "",
 ) -> "Figure":
-    """A page about one flow on data of two columns.
+    """Draws a page about one flow on data of two columns.
 
-    From the top: data to latent and latent to data, before and after training, each with its reconstruction error; the
-    density, and its mean over all rows; the layers one by one in both directions, coordinates in the order of the data.
-    Panels of data share their limits, and so do panels of latents; a panel between layers has its own.
+    From the top, the page shows data mapped to the latent and latents mapped to data, before and after training, each
+    with its reconstruction error; the density, and its mean over all rows; and the layers one by one in both
+    directions, with coordinates in the order of the data. Panels of data share their limits, and so do panels of
+    latents; a panel between layers has its own.
 
     Args:
       x: test rows; the first 2,500 are drawn as points.
-      label: of the rows, gives every class a hue; without it, the hue is the angle around the mean.
-      initial_variables: those before training; None makes new ones from the first rows.
-      key: of draws from the base, and of new variables; `jax.random.key(0)` by default.
-      title: above the page.
+      label: labels of the rows, which give every class a hue; None makes the hue the angle around the mean.
+      initial_variables: the variables before training; None makes new ones from the first rows.
+      key: key of draws from the base, and of new variables; None takes `jax.random.key(0)`.
+      title: text above the page.
     Shapes:
       x: [num, 2]; label: [num] or None.
     Raises:
@@ -109,13 +110,13 @@ def plane_page(
 
 
 def flows_figure(panels: Sequence[Panel], x: np.ndarray, *, key: Key | None = None, title: str = "") -> "Figure":
-    """Several flows side by side, such as those of one to ten layers: densities, and samples from equal draws.
+    """Draws several flows side by side, such as flows of one to ten layers: densities, and samples from equal draws.
 
     Args:
-      panels: one or more flows of data with two columns; five in a row.
+      panels: one or more flows of data with two columns, drawn five in a row.
       x: test rows, which set the limits.
-      key: of the draws; `jax.random.key(0)` by default.
-      title: above the figure.
+      key: key of the draws; None takes `jax.random.key(0)`.
+      title: text above the figure.
     Shapes:
       x: [num, 2].
     Raises:

@@ -1,6 +1,6 @@
-"""Pictures: grids of images by Pillow, learning curves by matplotlib; both are imported only when used.
+"""Pictures: grids of images by Pillow, and learning curves by matplotlib; both are imported only when used.
 
-Functions return a Pillow image or write one PNG file. Read next: `jflows/runs/reports/`, which make those of a run.
+Functions return a Pillow image or write one PNG file. Read next: `jflows/runs/reports/`, which write a run's pictures.
 """
 
 import math
@@ -28,7 +28,7 @@ CURVE_POINTS = 300  # a longer curve is averaged over neighbours, or its noise w
 
 
 def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
-    """Integers 0..2^num_bits - 1 to uint8 0..255, the highest level to 255.
+    """Scales integers 0..2^num_bits - 1 to uint8 0..255, so that the highest level becomes 255.
 
     Example:
       >>> to_bytes(np.array([0, 1, 15]), num_bits=4)
@@ -41,14 +41,14 @@ def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
 def image_grid(
     images: np.ndarray, columns: int, *, num_bits: int = 8, magnify: int = 0, gap: int = 3, labels: Sequence[str] = ()
 ) -> "Image":
-    """Images side by side, row by row, on white.
+    """Puts images side by side, row by row, on white.
 
     Args:
       images: integers in 0..2^num_bits - 1.
-      columns: per row; the last row may stay short.
-      magnify: whole number by which every pixel is repeated; 0 chooses one that makes small images easy to see.
-      gap: pixels between images.
-      labels: one text per row, written at its left.
+      columns: number of images per row; the last row may be shorter.
+      magnify: how many times each pixel is repeated along both axes; 0 makes small images large enough to see.
+      gap: number of pixels between images.
+      labels: one text for each row, written at its left.
     Shapes:
       images: [num, height, width, 1 or 3].
     Raises:
@@ -86,11 +86,11 @@ def learning_curve(
     """Writes a PNG of the loss against the step: training, validation where it was measured, and the test result.
 
     Args:
-      metrics: entries of metrics.jsonl: `step`, `bits_per_dim`, `loss` and perhaps the scores of a validation.
-      path: of the PNG.
-      title: above the axes.
-      test: final score on the test set, as a dashed line.
-      nats: draw the negative log-likelihood in nats per event instead of bits/dim.
+      metrics: entries of metrics.jsonl: `step`, `bits_per_dim`, `loss`, and the scores of validation if there are any.
+      path: path of the PNG.
+      title: text above the axes.
+      test: final score on the test set, drawn as a dashed line.
+      nats: whether to draw the negative log-likelihood in nats per event instead of bits/dim.
     """
     figure, axes = _curve_axes()
     step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
@@ -116,8 +116,8 @@ def learning_curves(
     """Writes a PNG of the curves of several runs in one unit: validation where it was measured, else training.
 
     Args:
-      runs: name -> entries of metrics.jsonl.
-      path, title, nats: as `learning_curve`.
+      runs: the entries of metrics.jsonl of each run, by its name.
+      path, title, nats: see `learning_curve`.
     Raises:
       InvalidValueError: if there is no run.
     """

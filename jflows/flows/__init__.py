@@ -1,4 +1,4 @@
-"""Flows: the `Flow` façade, mixtures of flows, and the presets, all of which are names of this package."""
+"""Densities: `Flow`, mixtures of flows, and the presets that make them; every preset is a name of this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What the methods of flows ask of their arguments: shapes and types, which are known while tracing too."""
+"""Checks of the arguments of flows' methods: of shapes and types, which are known while tracing too."""
 
 import math
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ def check_context(context: Array | None, context_shape: Shape | None, batch_shap
     if context is None and context_shape is None:
         return
     if context is None:
-        rule, fix = f"must have event shape {context_shape}", "Pass one for each row."
+        rule, fix = f"must have event shape {context_shape}", "Pass a context for each row."
         raise InvalidValueError("Flow", "context", rule, "None", fix)
     got = f"shape {jnp.shape(context)}"
     if context_shape is None:
-        fix = "Build the flow with one: context_dim or num_classes."
+        fix = "Build the flow with a context, by context_dim or num_classes."
         raise InvalidValueError("Flow", "context", "must be None", got, fix)
     check_event_shape("Flow", "context", jnp.shape(context), context_shape)
     leading = jnp.shape(context)[: jnp.ndim(context) - len(context_shape)]

@@ -1,4 +1,4 @@
-"""`Density`: what flows and mixtures of flows have in common: what training, evaluation and sampling ask of them."""
+"""`Density`: the base class of flows and mixtures of flows, with all that training, evaluation and sampling use."""
 
 import abc
 import dataclasses
@@ -19,12 +19,12 @@ Score = TypeVar("Score", float, Array)
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What the score of a density is said in.
+    """The unit in which the score of a density is given.
 
     Attributes:
       key: name of the score in metrics: "bits_per_dim" or "nats".
-      label: for people: "bits/dim" or "nats".
-      lower_is_better: True of code lengths, False of log-likelihoods.
+      label: name of the unit in text and figures: "bits/dim" or "nats".
+      lower_is_better: True for code lengths, False for log-likelihoods.
     """
 
     key: str
@@ -32,11 +32,11 @@ class Unit:
     lower_is_better: bool
 
     def score(self, log_prob: Score, num_dims: int) -> Score:
-        """The score of a log-likelihood in nats per event."""
+        """The score in this unit of a log-likelihood in nats per event."""
         return -log_prob / (num_dims * math.log(2)) if self is BITS_PER_DIM else log_prob
 
     def curve(self, nll: Score, num_dims: int) -> Score:
-        """A negative log-likelihood in nats per event, as learning curves show it: always lower is better."""
+        """A negative log-likelihood in nats per event, in the unit of learning curves; lower is always better."""
         return nll / (num_dims * math.log(2)) if self is BITS_PER_DIM else nll
 
 
@@ -47,8 +47,8 @@ NATS = Unit("nats", "nats", lower_is_better=False)
 class Density(abc.ABC):
     """A density over events of shape `event_shape`, with methods that are pure functions of explicit variables.
 
-    What training, evaluation, reports and the command line need to know of it is stated here, so that they never ask
-    for its class: `unit`, `reading`, `objective`, `encodes` and `reports`.
+    Training, evaluation, reports and the command line never ask for the class of a density: what they need to know is
+    stated by `unit`, `reading`, `objective`, `encodes` and `reports`.
     """
 
     event_shape: Shape
@@ -56,29 +56,29 @@ class Density(abc.ABC):
     context_shape: Shape | None
 
     objective: ClassVar[str]
-    """Name of the loss that it is trained by unless told otherwise, in `jflows.train.LOSSES`."""
+    """Name in `jflows.train.LOSSES` of the loss that trains this density if no other is given."""
     encodes: ClassVar[bool]
-    """Whether it has one latent space: `encode`, `decode` and `latent_shape`."""
+    """Whether the density has one latent space, with `encode`, `decode` and `latent_shape`."""
 
     @property
     def unit(self) -> Unit:
-        """Bits per dimension of integers, nats of all else."""
+        """The unit of scores: bits per dimension for integers, nats for floats."""
         return NATS if self.dequantize is None else BITS_PER_DIM
 
     @property
     @abc.abstractmethod
     def standardizes(self) -> bool:
-        """Whether it standardises data or contexts, and so `init` wants the statistics of all training rows."""
+        """Whether the density standardises data or contexts, for which `init` takes statistics of all training rows."""
 
     @property
     @abc.abstractmethod
     def reading(self) -> Reading:
-        """How data are to be handed over."""
+        """How the density wants data handed over."""
 
     @property
     @abc.abstractmethod
     def reports(self) -> tuple[str, ...]:
-        """Names of the reports that can be made of it, in `jflows.runs.reports.REPORTS`."""
+        """Names in `jflows.runs.reports.REPORTS` of the reports that a run writes about this density."""
 
     @property
     @abc.abstractmethod
@@ -92,18 +92,18 @@ class Density(abc.ABC):
     @property
     @abc.abstractmethod
     def estimates_log_det(self) -> bool:
-        """True if `log_prob` takes a key for a log-det that is estimated."""
+        """Whether the log-det is estimated with noise, for which `log_prob` must be given a key."""
 
     @property
     @abc.abstractmethod
     def uses_invertible_backprop(self) -> bool:
-        """True if gradients rest on activations that are rebuilt from outputs, so that rounding is to be watched."""
+        """Whether gradients use activations that are rebuilt from outputs, so that rounding errors must be watched."""
 
     @abc.abstractmethod
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
-        """The largest |rebuilt x - x| after a way to the latent space and back, in units of x: a scalar.
+        """The largest |rebuilt x - x| after a round trip to the latent space, in units of x: a scalar.
 
-        Integers are taken at the centres of their bins. Of a mixture, it is the largest of its parts.
+        Integers are taken at the centres of their bins. For a mixture, it is the largest error of its parts.
         """
 
     @abc.abstractmethod
@@ -116,7 +116,7 @@ class Density(abc.ABC):
     ) -> Variables:
         """Creates the variables, with data-dependent initialisation from a batch [batch, *event_shape].
 
-        `statistics` are those of all training rows, by which a flow standardises if it does; None takes the batch's.
+        A flow that standardises uses `statistics`, those of all training rows; None takes the batch's.
         """
 
     @abc.abstractmethod
@@ -127,7 +127,7 @@ class Density(abc.ABC):
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
-        """`log_prob` in training, and the updated collections (batch statistics)."""
+        """`log_prob` for training, and the updated collections (batch statistics)."""
 
     @abc.abstractmethod
     def sample(
@@ -138,7 +138,7 @@ class Density(abc.ABC):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> Array:
-        """Draws events, as the data come: [*sample_shape, *batch, *event_shape]."""
+        """Draws events in the form of the data: [*sample_shape, *batch, *event_shape]."""
 
     @abc.abstractmethod
     def activations(
@@ -148,11 +148,11 @@ class Density(abc.ABC):
 
     @abc.abstractmethod
     def summary(self, batch_size: int = 64) -> object:
-        """A table for people: layers, shapes, parameters, planned memory; `print` it."""
+        """A table of layers, shapes, parameters and planned memory, to be printed."""
 
     @property
     def num_dims(self) -> int:
-        """Dimensions of an event, without padding."""
+        """Number of dimensions of an event, without padding."""
         return math.prod(self.event_shape)
 
     def bits_per_dim(
@@ -160,17 +160,17 @@ class Density(abc.ABC):
     ) -> Array:
         """Bits per dimension, -log2 p(x) / D: an upper bound on the code length of integer data.
 
-        A uniform model over 8-bit pixels scores exactly 8. D counts the data's dimensions, padded or not.
+        A uniform model over 8-bit pixels scores exactly 8. D counts the data's own dimensions, without any padding.
 
         Args:
           x: [*batch, *event_shape].
-          key: required for flows that dequantize, or whose log-det is estimated.
+          key: must be given if the flow dequantizes, or if its log-det is estimated.
           num_draws: M noise draws give the importance-weighted bound log 1/M sum_m p(x + u_m), tighter than one draw.
         Returns:
           [*batch].
         Raises:
-          InvalidValueError: if a key is needed and not given, or if several draws meet an estimated log-det: the noise
-            of the estimate would raise the bound.
+          InvalidValueError: if a key is needed and not given, or if num_draws > 1 with an estimated log-det, whose
+            noise would raise the bound.
         """
         where = f"{type(self).__name__}.bits_per_dim"
         if self.dequantize is not None and key is None:
@@ -192,7 +192,7 @@ class Density(abc.ABC):
         return self.to_bits_per_dim(jax.nn.logsumexp(log_probs, axis=0) - math.log(num_draws))
 
     def to_bits_per_dim(self, log_prob: Array) -> Array:
-        """Nats per event to bits per dimension; the only place where this formula stands."""
+        """Converts a log-likelihood in nats per event to bits per dimension."""
         return -log_prob / (self.num_dims * math.log(2))
 
 

@@ -19,13 +19,13 @@ BIN_CENTRE = 0.5
 
 
 class Dequantize(Module, abc.ABC):
-    """Adds noise u in [0, 1) to integer images, and pads them with zeros before that if asked.
+    """Adds noise u in [0, 1) to integer images, which are padded with zeros first if `padding` is positive.
 
         v = pad(x) + u,  u ~ q(u | x);   log P(x) >= E_q [log p(v) - log q(u | x)]      [nats per event]
 
     Padding pixels get noise too, so the bound holds for the unpadded image, and dimensions are counted before padding.
-    Without a key, integers are put at the centres of their bins: a smooth score, but not a bound. Float input is taken
-    to be dequantized already. A subclass writes `_noise`.
+    Without a key, integers are put at the centres of their bins, which gives a smooth score but not a bound. Floats
+    count as dequantized already. A subclass writes `_noise`.
 
     Args:
       num_bits: integers are 0..2^num_bits - 1; v lies in [0, 2^num_bits).
@@ -94,12 +94,12 @@ class UniformDequantize(Dequantize):
 
 
 class VariationalDequantize(Dequantize):
-    """Noise from a flow of its own, conditioned on the image: a tighter bound than uniform noise gives.
+    """Noise from a flow that is conditioned on the image, which can tighten the bound that uniform noise gives.
 
         u = f(e; x),  e ~ N(0, I);   log q(u | x) = log N(e) - log|det du/de|
 
-    It is trained with the rest, by the bound itself. It starts from whatever `bijector` does to normal noise: end it
-    with a `Sigmoid(event_ndims=3)`, so that u lies in (0, 1).
+    This flow is trained together with the density, by the bound itself. `bijector` maps normal noise to u, so it must
+    end with a map such as `Sigmoid(event_ndims=3)`, whose values lie in (0, 1).
 
     Source: Ho et al. 2019, arXiv:1902.00275, section 3.1, eqs. 7-9.
 

@@ -44,17 +44,17 @@ class Flow(Checked, Density):
     A flow is hashable and holds no arrays. Every method takes `variables` (the Linen collections that `init` returns:
     only "params" is trained) and is pure: `jax.jit(flow.log_prob)`, `jax.grad` and `jax.vmap` apply directly.
 
-    Data are floats, or, with `dequantize`, integers 0..2^num_bits - 1. Integers scored with a key get fresh noise (a
-    lower bound on log P(x)); without a key they are taken at bin centres (smooth, but not a bound). Floats are taken as
-    dequantized already. Values are not checked here, so that tracing works: `jflows.data` checks their range.
+    Data are floats or, with `dequantize`, integers 0..2^num_bits - 1. With a key, integers get fresh noise, and their
+    score is a lower bound on log P(x); without one, they are put at bin centres, and the score is smooth but no bound.
+    Floats count as dequantized already. Values are not checked here, so that tracing works; `jflows.data` checks them.
 
     Args:
       bijector: maps z to (preprocessed) x.
       base: density of z.
-      event_shape: of x, as the data come: (height, width, channels) or (dim,).
-      dequantize: integers to floats, or None.
-      preprocess: fixed map of dequantized pixels, such as `LogitPixels`; its log-det counts.
-      embed: maps the context once, before it is handed to bijector and base; `ClassEmbed` for labels.
+      event_shape: shape of one event of the data: (height, width, channels) or (dim,).
+      dequantize: how integers become floats; None for data that are floats.
+      preprocess: a map of the (dequantized) data that comes first, such as `LogitPixels`; its log-det counts.
+      embed: maps the context once, before bijector and base see it, such as `ClassEmbed` for labels.
       context_shape: event shape of the context, () for class labels; None if the flow takes no context.
     Shapes:
       x: [*batch, *event_shape]; context: [..., *context_shape], its leading axes broadcast to the batch.
@@ -103,27 +103,27 @@ class Flow(Checked, Density):
 
     @property
     def needs_key(self) -> bool:
-        """True if `log_prob` is a lower bound only with a key (the flow dequantizes), or needs one to be estimated."""
+        """Whether losses and `bits_per_dim` must be given a key, see `Density.needs_key`."""
         return self.dequantize is not None or self.bijector.needs_key or self.base.needs_key
 
     @property
     def estimates_log_det(self) -> bool:
-        """True if `log_prob` takes a key for a log-det that is estimated."""
+        """Whether the log-det is estimated with noise, for which `log_prob` must be given a key."""
         return self.bijector.needs_key
 
     @property
     def uses_invertible_backprop(self) -> bool:
-        """True if a `Repeat` in the bijector has backprop="invertible"."""
+        """Whether a `Repeat` in the bijector has backprop="invertible"."""
         return self.bijector.uses_invertible_backprop
 
     @property
     def standardizes(self) -> bool:
-        """Whether it begins with a `Standardize`, or its context with a `StandardizeContext`."""
+        """Whether data pass through a `Standardize` first, or contexts through a `StandardizeContext`."""
         return isinstance(self.preprocess, Standardize) or isinstance(self.embed, StandardizeContext)
 
     @property
     def reading(self) -> Reading:
-        """Images if the flow dequantizes, else rows of a table; labels where the context is embedded as one."""
+        """How data are handed over: as images if the flow dequantizes, else as rows; see `Reading`."""
         kind, bits = ("table", None) if self.dequantize is None else ("images", self.dequantize.num_bits)
         num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
         context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
@@ -131,7 +131,7 @@ class Flow(Checked, Density):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Pictures of images; of the plane, a page; rows of every other table."""
+        """Names of the reports that a run writes: a learning curve, and pictures of images or of the plane."""
         if len(self.event_shape) == 3:
             return ("learning_curve", "samples", "interpolation", "reconstruction")
         return ("learning_curve", "page") if self.event_shape == self.latent_shape == (2,) else ("learning_curve",)
@@ -152,11 +152,11 @@ class Flow(Checked, Density):
 
         Args:
           key: typed key.
-          x: [batch, *event_shape], a few hundred examples; None initialises in the direction of sampling, from base
-            samples (for IAF and reverse-KL training): one per context, or 256. Then nothing is standardised.
+          x: [batch, *event_shape], a few hundred examples. None initialises in the direction of sampling from base
+            samples, one per context or 256, and standardises nothing: for IAF and training without data.
           context: [batch, *context_shape] or None.
-          statistics: those of all training rows, `data.statistics()`, by which data and contexts are standardised where
-            the flow does so; None takes those of x and context.
+          statistics: `data.statistics()` of all training rows, used if the flow standardises; None takes the
+            statistics of `x` and `context`.
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
@@ -175,8 +175,8 @@ class Flow(Checked, Density):
         Args:
           x: [*batch, *event_shape].
           context: [..., *context_shape] or None.
-          key: noise for dequantization: one key, or one per example of shape [*batch]. None: bin centres. Flows with
-            an estimated log-det need it; they take the first of many.
+          key: for the noise of dequantization: one key, or one per example [*batch]; None puts integers at bin centres.
+            A flow with an estimated log-det needs a key; of several keys, its estimate uses the first.
         Returns:
           [*batch], float32 or wider; a density, so it may exceed 0.
         """
@@ -186,7 +186,7 @@ class Flow(Checked, Density):
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
-        """`log_prob` in training: batch statistics are used and updated.
+        """`log_prob` for training: `BatchNorm` uses the statistics of the batch and updates their averages.
 
         Returns:
           log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
@@ -203,12 +203,12 @@ class Flow(Checked, Density):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> Array:
-        """Draws samples, as the data come: integers if the flow dequantizes.
+        """Draws samples in the form of the data: integers if the flow dequantizes.
 
         Args:
-          key: one key, or one per sample of shape [*sample_shape, *batch]: each sample then depends on its own alone,
-            so that a set of them may be drawn in parts or on many devices. The noise of estimated log-dets and of
-            bases that need a key is still drawn from the first of many.
+          key: one key, or one per sample of shape [*sample_shape, *batch]. With one per sample, each sample depends on
+            its own key alone, so that samples may be drawn in parts or on several devices; only the noise of estimated
+            log-dets, and of bases that need a key, still comes from the first key.
           sample_shape: number of draws; static under jit.
           context: [*batch, *context_shape] or None.
           temperature: multiplies the base's deviation from its mean.
@@ -225,7 +225,7 @@ class Flow(Checked, Density):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> tuple[Array, Array]:
-        """`sample`, with the log density under the untempered model (of the continuous draw, before rounding).
+        """`sample`, and the log density of the continuous draw, before rounding, at temperature 1.
 
         Returns:
           x: [*sample_shape, *batch, *event_shape], log_prob: [*sample_shape, *batch] in nats.
@@ -253,22 +253,22 @@ class Flow(Checked, Density):
     ) -> tuple[Array, Array]:
         """Latent to data: x [*batch, *event_shape] and log|det dx/dz| [*batch].
 
-        x is continuous, so that it inverts `encode`; `flow.quantize(x)` gives integers. Only an estimated log-det needs
-        a key.
+        x is continuous, so that `decode` inverts `encode`; `flow.quantize(x)` gives integers. A key is needed only for
+        a log-det that is estimated.
         """
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
         return self.run(variables, lambda module, context: module.decode(z, context), batch_shape, context, key)[0]
 
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
-        """As `Density.reconstruction_error`: the largest |decode(encode(x)) - x|."""
+        """The largest |decode(encode(x)) - x|, see `Density.reconstruction_error`."""
         key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
         x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
         z, _ = self.encode(variables, x, context, key)
         return jnp.max(jnp.abs(self.decode(variables, z, context, key)[0] - x))
 
     def quantize(self, x: Array) -> Array:
-        """Continuous data to data as they come: integers if the flow dequantizes, else x itself."""
+        """Continuous values in the form of the data: rounded down to integers if the flow dequantizes, else x."""
         return x if self.dequantize is None else self.dequantize.quantize(x)
 
     def latents(
@@ -305,9 +305,9 @@ class Flow(Checked, Density):
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
     def summary(self, batch_size: int = 64) -> Summary:
-        """The table of layers, shapes and parameters, with the memory planned for a gradient on so many examples.
+        """The table of layers, shapes and parameters, with the memory planned for a gradient on `batch_size` examples.
 
-        The gradient is compiled for that, which takes seconds; batch_size=0 leaves it out.
+        To plan the memory, the gradient is compiled, which takes seconds; batch_size=0 leaves this out.
         """
         variables = abstract_variables(self)
         return summary(self, flow_rows(self, variables.get("params", {})), variables, batch_size)
@@ -326,10 +326,10 @@ class Flow(Checked, Density):
         Args:
           function: `function(module, context)`, given the `FlowModule` bound to the variables, and the context embedded
             and broadcast to the batch, or None.
-          batch_shape: of the values that the function works on.
-          context: as the user gives it: [..., *context_shape].
-          key: noise of estimated log-dets and of bases that need a key.
-          mutable: collections that the function may write.
+          batch_shape: batch shape of the values that the function works on.
+          context: the context before it is embedded: [..., *context_shape].
+          key: key for the noise of estimated log-dets and of bases that need a key.
+          mutable: names of the collections that the function may write.
         Returns:
           What the function returns, and the collections it has written.
         """
@@ -349,7 +349,7 @@ class Flow(Checked, Density):
 
     @property
     def context_ndims(self) -> int:
-        """Axes of the event of a context: 0 of class labels, 1 of vectors."""
+        """Number of event axes of the context: 0 for class labels, 1 for vectors."""
         return len(self.context_shape or ())
 
     def context_batch(self, context: Array) -> Shape:

@@ -16,18 +16,18 @@ def flow_matching_loss(flow: Flow, variables: Variables, x: Array, key: Key, con
 
         loss = |v(t, x_t, context) - (x - z)|^2,   x_t = (1 - t) z + t x,   z ~ base,   t ~ U[0, 1)
 
-    Its minimum is the field that carries the base to the data, so `log_prob` and `sample` then apply as for any flow.
-    It is not a likelihood: its smallest value is not 0. Data are dequantized and preprocessed first; base samples are
-    constants of the loss, so a learned base stays as it is.
+    The loss is smallest for the field that carries the base to the data, so `log_prob` and `sample` then work as for
+    any flow. It is not a likelihood, and its smallest value is not 0. Data are dequantized and preprocessed first; base
+    samples are constants of the loss, so a learned base is not trained by it.
 
     Source: Lipman et al. 2023, arXiv:2210.02747, section 4.1, example II with sigma_min = 0.
 
     Args:
       flow: its bijector is a `Continuous`.
-      variables: of the flow.
-      x: data.
+      variables: the flow's collections.
+      x: data, in the form that `Flow.log_prob` takes.
       key: one key, or one per example of shape [batch].
-      context: as in `Flow.log_prob`; with the batch axis of x where keys are per example.
+      context: as in `Flow.log_prob`; if there is one key per example, it must have the batch axis of x.
     Shapes:
       x: [*batch, *event_shape] -> [*batch], summed over the event.
     Raises:

@@ -1,7 +1,7 @@
-"""`MixtureOfFlows`: K flows, and a network that tells from which of them an event comes. Clusters, densities, labels.
+"""`MixtureOfFlows`: K flows, and an encoder that estimates from which of them an event comes.
 
-Read next: `jflows/train/losses/mixture.py`, its loss, and `jflows/eval/clusters.py`, how well clusters and labels
-agree.
+Read next: `jflows/train/losses/mixture.py`, the loss of mixtures, and `jflows/eval/clusters.py`, which measures how
+well clusters and labels agree.
 """
 
 import dataclasses
@@ -46,27 +46,27 @@ class MixtureOfFlows(Checked, Density):
         log p(x) = log sum_k w_k p_k(x)                                            [nats per event]
         elbo(x)  = sum_k q(k | x) [log p_k(x) + log w_k - log q(k | x)]  <=  log p(x)
 
-    The sum over components is exact, so nothing is sampled, and both are at hand. K components of one architecture run
-    as one flow under `vmap`, their variables stacked: compile time does not depend on K. Methods are pure functions of
-    explicit variables, as those of `Flow`.
+    The sum over components is exact, so nothing is sampled, and both numbers can be computed. K components of one
+    architecture run as one flow under `vmap` with stacked variables, so that compile time does not depend on K. Methods
+    are pure functions of explicit variables, like those of `Flow`.
 
-    With a trunk, components model its latent: weights of the layers next to the data are then shared. Without an
-    encoder, q is the exact posterior and the bound is log p(x).
+    With a trunk, the components model its latent, and so share the layers next to the data. Without an encoder, q is
+    the exact posterior and the bound is log p(x).
 
-    Where the components take no context, the context of every method may hold class labels, integers with -1 for none.
-    They are read by `jflows.train.MixtureLoss` alone; densities are those of x.
+    If the components take no context, the context of every method may hold class labels: integers, -1 for no label.
+    Only `jflows.train.MixtureLoss` reads them; densities do not depend on them.
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585 (VMoNF).
 
     Args:
       components: one flow for K copies of its architecture, or K different ones; see `mixture_of_flows`.
       num_components: K >= 2.
-      encoder: a conditioner such as `jflows.nn.MLP` or `ConvNet`; what it puts out over space is averaged.
+      encoder: a conditioner such as `jflows.nn.MLP` or `ConvNet`; the output of a `ConvNet` is averaged over space.
       weights: "uniform", "learned" (starting uniform), or K positive numbers that sum to one.
-      trunk: a flow on the data's side of all components; its base is not used.
-      start: what data-dependent initialisation sees. "same": each component sees the whole batch. "kmeans": component
-        k sees the rows of cluster k, found by distances in the units of x, which matters for flows that whiten
-        (norm="actnorm", standardize=True).
+      trunk: a flow between the data and all components; its base is not used.
+      start: which rows initialise a component: "same" takes the whole batch, "kmeans" takes the rows of cluster k for
+        component k (by distances in the units of x), which matters for flows that whiten (norm="actnorm",
+        standardize=True).
     Shapes:
       x: [*batch, *event_shape]; context: as in `Flow`, or labels [*batch].
       `params`: components (stacked, [K, ...], or one entry for each), encoder, trunk, log_weights [K] if learned.
@@ -99,42 +99,42 @@ class MixtureOfFlows(Checked, Density):
 
     @property
     def event_shape(self) -> Shape:
-        """That of the flow that meets the data."""
+        """Shape of one event, as the trunk or, without a trunk, the components take it."""
         return self._front.event_shape
 
     @property
     def dequantize(self) -> Dequantize | None:
-        """That of the flow that meets the data."""
+        """How integers become floats, as the trunk or, without a trunk, the components do it."""
         return self._front.dequantize
 
     @property
     def reading(self) -> Reading:
-        """As that of the flow that meets the data; labels 0..K-1 are for the loss and for scores."""
+        """How data are handed over: as to a flow, with labels 0..K-1 for the loss and for scores."""
         return dataclasses.replace(self._front.reading, num_classes=self.num_components)
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Clusters beside labels, a map of the plane, samples of each component where rows are images."""
+        """Names of the reports that a run writes: a learning curve, a map of clusters, samples of each component."""
         return ("learning_curve", "clusters", "component_samples")
 
     @property
     def standardizes(self) -> bool:
-        """As `Flow.standardizes`, of any part; an encoder standardises columns and contexts."""
+        """Whether any part standardises: an encoder always does; see `Flow.standardizes`."""
         return self.encoder is not None or any(flow.standardizes for flow in self._flows)
 
     @property
     def needs_key(self) -> bool:
-        """As `Flow.needs_key`, of any part."""
+        """Whether any part needs a key, see `Density.needs_key`."""
         return any(flow.needs_key for flow in self._flows)
 
     @property
     def estimates_log_det(self) -> bool:
-        """True if `log_prob` takes a key for a log-det that is estimated."""
+        """Whether any part's log-det is estimated with noise, for which `log_prob` must be given a key."""
         return any(flow.estimates_log_det for flow in self._flows)
 
     @property
     def uses_invertible_backprop(self) -> bool:
-        """As `Flow.uses_invertible_backprop`, of any part."""
+        """Whether any part uses invertible back-propagation, see `Flow.uses_invertible_backprop`."""
         return any(flow.uses_invertible_backprop for flow in self._flows)
 
     @property
@@ -156,8 +156,8 @@ class MixtureOfFlows(Checked, Density):
           key: typed key.
           x: [batch, *event_shape], a few hundred examples; must be given, as components start from data.
           context: [batch, *context_shape], or labels [batch], or None.
-          statistics: those of all training rows, as in `Flow.init`. They serve what sees all rows: the trunk, and
-            components with start="same"; components that start from a cluster are standardised by its rows.
+          statistics: statistics of all training rows, as in `Flow.init`. The trunk uses them, and so do components with
+            start="same"; components that start from a cluster are standardised by its rows.
           assignment: int [batch], such as the clusters of `jflows.eval.fit_gaussian_mixture`: component k is
             initialised on rows drawn from cluster k, whatever `start` says.
         Raises:
@@ -186,17 +186,17 @@ class MixtureOfFlows(Checked, Density):
     def apply_log_joint(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
-        """`log_joint` in training: batch statistics are used and updated; they come back as in `Flow.apply_loss`."""
+        """`log_joint` for training, with the updated batch statistics, see `Flow.apply_loss`."""
         return self._log_joint(variables, x, context, key, training=True)
 
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
-        """log p(x) of the mixture, exact (for integers, as `Flow.log_prob`): [*batch], nats."""
+        """The exact log p(x) of the mixture (integers are treated as in `Flow.log_prob`): [*batch], nats."""
         return jax.nn.logsumexp(self.log_joint(variables, x, context, key), axis=-1)
 
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
-        """`log_prob` in training, as `Flow.apply_loss`: the exact likelihood serves as a loss too."""
+        """`log_prob` for training, see `Flow.apply_loss`; with it, the exact likelihood can be a loss too."""
         log_joint, updates = self.apply_log_joint(variables, x, context, key)
         return jax.nn.logsumexp(log_joint, axis=-1), updates
 
@@ -208,7 +208,7 @@ class MixtureOfFlows(Checked, Density):
         key: Key | None = None,
         temperature: float | Array = 1.0,
     ) -> Array:
-        """The lower bound on log p(x) by the encoder at a softmax temperature: [*batch], nats."""
+        """The lower bound on log p(x) that the encoder gives at a softmax temperature: [*batch], nats."""
         log_joint = self.log_joint(variables, x, context, key)
         return exact_sum(log_joint, self.log_q(variables, x, context, key, temperature, log_joint))
 
@@ -224,8 +224,8 @@ class MixtureOfFlows(Checked, Density):
         """log q(k | x) = log_softmax(logits / temperature): [*batch, K].
 
         Args:
-          key: as in `log_prob`; only used without an encoder.
-          log_joint: if known already; only used without an encoder, whose place it takes.
+          key: as in `log_prob`; only a mixture without an encoder uses it.
+          log_joint: the result of `log_joint`, if you have it; only a mixture without an encoder uses it.
         """
         if self.encoder is None:
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
@@ -245,7 +245,7 @@ class MixtureOfFlows(Checked, Density):
         """The probability of each component: [*batch, K].
 
         Args:
-          exact: the posterior w_k p_k(x) / p(x); False for the encoder's q(k | x).
+          exact: True for the posterior w_k p_k(x) / p(x), False for the encoder's q(k | x).
         """
         if exact:
             return jax.nn.softmax(self.log_joint(variables, x, context, key), axis=-1)
@@ -270,7 +270,7 @@ class MixtureOfFlows(Checked, Density):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> Array:
-        """Draws from the mixture, as the data come: [*sample_shape, *batch, *event_shape]. All components are run."""
+        """Draws from the mixture, at the cost of a draw from every component: [*sample_shape, *batch, *event_shape]."""
         check_key("MixtureOfFlows.sample", key)
         component_key, sample_key = jax.random.split(key)
         draws = self.sample_by_component(variables, sample_key, sample_shape, context, temperature)
@@ -287,7 +287,7 @@ class MixtureOfFlows(Checked, Density):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> Array:
-        """As many draws from every component: [K, *sample_shape, *batch, *event_shape]."""
+        """Draws `sample_shape` events from every component: [K, *sample_shape, *batch, *event_shape]."""
         check_key("MixtureOfFlows.sample", key)
         check_sample_shape("MixtureOfFlows.sample", sample_shape)
         check_temperature("MixtureOfFlows.sample", temperature)
@@ -303,7 +303,7 @@ class MixtureOfFlows(Checked, Density):
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
 
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
-        """As `Density.reconstruction_error`: the largest of trunk and components."""
+        """The largest error of trunk and components, see `Density.reconstruction_error`."""
         own = self.own_context(x, context)
         inner, worst = x, jnp.zeros(())
         if self.trunk is not None:
@@ -316,14 +316,14 @@ class MixtureOfFlows(Checked, Density):
         return jnp.maximum(worst, jnp.max(errors))
 
     def summary(self, batch_size: int = 64) -> Summary:
-        """As `Flow.summary`: trunk, encoder, weights and components."""
+        """The table of trunk, encoder, weights and components, see `Flow.summary`."""
         variables = abstract_variables(self)
         return summary(self, mixture_rows(self, variables.get("params", {})), variables, batch_size)
 
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
-        """Largest |output| of every bijector, as `Flow.activations`; those of stacked components come as vectors."""
+        """Largest |output| of every bijector by its path, as vectors of K where components are stacked."""
         own = self.own_context(x, context)
         found = {}
         if self.trunk is not None:
@@ -370,7 +370,7 @@ class MixtureOfFlows(Checked, Density):
         return inner, log_det, updates
 
     def own_context(self, x: Array, context: Array | None) -> Array | None:
-        """The context of trunk and components, once labels are taken away."""
+        """The context of trunk and components: None if `context` holds labels."""
         batch_shape = self._front.check_x(x)
         if self.context_shape is not None or context is None:
             self._front.check_context(context, batch_shape)
@@ -378,12 +378,12 @@ class MixtureOfFlows(Checked, Density):
         if not jnp.issubdtype(jnp.result_type(context), jnp.integer) or jnp.shape(context) != batch_shape:
             rule = f"must be None, or integer labels of shape {batch_shape} (-1 for none)"
             got = f"{jnp.result_type(context)} of shape {jnp.shape(context)}"
-            fix = "Build the components with a context to condition on one."
+            fix = "To condition on a context, build the components with one."
             raise InvalidValueError("MixtureOfFlows", "context", rule, got, fix)
         return None
 
     def context_of(self, flow: Flow, context: Array | None) -> Array | None:
-        """Behind a trunk with a context, components may be without."""
+        """The context for one component, which may take none although the trunk takes one."""
         return None if flow.context_shape is None else context
 
     def encoder_module(self, network: nn.Module) -> Encoder:

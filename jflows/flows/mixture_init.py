@@ -60,7 +60,7 @@ def init_mixture(
 
 
 def warn_of_constants(mixture: "MixtureOfFlows", variables: Variables) -> None:
-    """As `Flow.init` warns, of trunk and components."""
+    """Warns of constant channels in trunk and components, as `Flow.init` does."""
     own, components = part(variables, "components"), mixture.components
     flows = [] if mixture.trunk is None else [(mixture.trunk, part(variables, "trunk"))]
     flows += (

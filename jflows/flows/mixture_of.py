@@ -1,6 +1,6 @@
-"""Mixtures made of flows at hand: `mixture_of_flows`, and `with_mixture_base` for one flow whose latent has classes.
+"""Mixtures made of existing flows: `mixture_of_flows`, and `with_mixture_base` for one flow whose latent has classes.
 
-Read next: `jflows/flows/presets/mixtures.py`, where mixtures are made of options.
+Read next: `jflows/flows/presets/mixtures.py`, which makes mixtures from options.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ def mixture_of_flows(
     trunk: Flow | None = None,
     start: str = "same",
 ) -> MixtureOfFlows:
-    """A `MixtureOfFlows` from one architecture or from several flows.
+    """A `MixtureOfFlows` of K copies of one flow, or of K flows.
 
     Args:
-      components: a flow, K copies of which are taken, or K flows; equal ones are run as copies of one.
+      components: one flow, of which K copies are made, or K flows; K equal flows run as copies of one.
       encoder: q(k | x), such as `jflows.nn.MLP((64,))`; None for the exact posterior.
-      num_components: K, with one flow.
+      num_components: K; only needed with one flow.
       weights, trunk, start: see `MixtureOfFlows`.
     Raises:
       InvalidValueError, InvalidTypeError: see `MixtureOfFlows`.
@@ -48,7 +48,7 @@ def mixture_of_flows(
         rule = "must be a Flow, or a list or tuple of them"
         raise InvalidTypeError("mixture_of_flows", "components", rule, kind_of(components))
     if encoder is not None and not isinstance(encoder, nn.Module):
-        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "The number of components comes after it."
+        rule, fix = "must be a network such as jflows.nn.MLP(), or None", "Pass the number of components after it."
         raise InvalidTypeError("MixtureOfFlows", "encoder", rule, kind_of(encoder), fix)
     flows = (components,) if isinstance(components, Flow) else tuple(components)
     if not flows:
@@ -72,13 +72,13 @@ def with_mixture_base(
 ) -> MixtureOfFlows:
     """One flow whose base is replaced by a mixture of normals, one for each class; the class follows by Bayes' rule.
 
-    It is the mixture whose trunk is all of the flow: everything that a `MixtureOfFlows` does applies, with exact
-    responsibilities. Semi-supervised: `jflows.train.MixtureLoss` with labels as the context.
+    The result is a `MixtureOfFlows` whose trunk is the flow and whose components are normals, without an encoder, so
+    that responsibilities are exact. To use few labels, train it by `jflows.train.MixtureLoss` on partly labelled data.
 
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
 
     Args:
-      flow: its base is replaced; it takes no context.
+      flow: the flow whose base is replaced; a flow with a context cannot learn from labels.
       num_components: number of classes, K >= 2.
       spread: deviation of N(0, spread^2 I), from which the means are drawn.
       weights: see `MixtureOfFlows`.

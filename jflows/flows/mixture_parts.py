@@ -1,4 +1,4 @@
-"""What `MixtureOfFlows` is made with: its checks, and how it runs and stores its components."""
+"""The parts of `MixtureOfFlows`: checks of its arguments, and how its components are run and stored."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def part(variables: Variables, name: str) -> Variables:
 
 
 def join(parts: Mapping[str, Variables]) -> dict[str, dict[str, Any]]:
-    """The opposite of `part`."""
+    """The variables of the whole, out of those of its parts; the inverse of `part`."""
     joined: dict[str, dict[str, Any]] = {}
     for name, variables in parts.items():
         for collection, tree in variables.items():
@@ -42,9 +42,9 @@ def over_components(
     variables: Variables,
     *stacked: PyTree,
 ) -> tuple[Any, Variables]:
-    """`run(flow, its variables, its slice of stacked)` of every component: stacked values, and variables.
+    """Calls `run(flow, its variables, its slice of stacked)` for every component: stacked values, and variables.
 
-    One flow stands for K copies, whose variables are stacked; several have each an entry "0", "1", ... of their own.
+    A single flow stands for K copies with stacked variables; of several flows, each has an entry "0", "1", ...
     """
     if len(components) == 1:
         return jax.vmap(functools.partial(run, components[0]))(variables, *stacked)

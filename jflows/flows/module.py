@@ -1,4 +1,4 @@
-"""The Linen module under a `Flow`: all its parts in one. Read `jflows/flows/flow.py` first."""
+"""`FlowModule`: one Linen module that holds all parts of a `Flow`. Read `jflows/flows/flow.py` first."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from jflows.typing import Array, Key, Shape
 class FlowModule(nn.Module):
     """The parts of a flow; their names fix the variable paths `bijector`, `base`, `dequantize`, `preprocess`, `embed`.
 
-    Methods take the context as bijectors see it: what `embedded` returns.
+    Methods take the embedded context, which `embedded` returns.
     """
 
     bijector: Bijector

@@ -1,4 +1,4 @@
-"""`summary`: the layers of a density from data to latent, their shapes and parameters, and the memory that is planned.
+"""`summary`: a table of a density's layers, from data to latent, with shapes, parameters and planned memory.
 
 Nothing is trained or scored: shapes come from abstract evaluation, and memory from what the compiler plans.
 """
@@ -27,10 +27,10 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-      depth: of indentation.
-      name: of the layer.
-      shape: what it puts out on the way to the latent; None where that means nothing.
-      num_parameters: of it and all it holds.
+      depth: level of indentation.
+      name: name of the layer.
+      shape: shape of the layer's output on the way to the latent; None where there is none.
+      num_parameters: number of trained parameters of the layer, and of all layers inside it.
     """
 
     depth: int
@@ -41,13 +41,13 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A table for people: `print(flow.summary())`.
+    """The table that `print(flow.summary())` shows.
 
     Attributes:
-      rows: from data to latent.
-      num_parameters: trained numbers.
-      batch_size: of the gradient whose memory is planned; 0 for none.
-      planned_bytes: temporaries of that gradient, besides variables and data, as the compiler plans them.
+      rows: the lines, from data to latent.
+      num_parameters: how many numbers are trained.
+      batch_size: number of examples of the gradient whose memory is planned; 0 if none is planned.
+      planned_bytes: memory that the compiler plans for temporaries of this gradient, besides variables and data.
     """
 
     rows: tuple[Row, ...]
@@ -81,7 +81,7 @@ def abstract_variables(density: Density) -> Variables:
 
 
 def count_parameters(variables: Variables) -> int:
-    """How many numbers are trained."""
+    """The number of trained parameters."""
     return _size(variables.get("params", {}))
 
 

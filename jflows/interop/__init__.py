@@ -1,4 +1,4 @@
-"""Bridges to other libraries, one module each; a library is imported when one of these names is first used."""
+"""Bridges to other libraries, one module each; a library is imported when a name of its bridge is first used."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,8 @@
 """Bridges to distrax, in both directions.
 
-`from_distrax` makes a distrax (or TFP) distribution the base of a flow. `as_distrax` and `as_distrax_bijector` give
-distrax what was trained here: the result holds its variables, is a pytree, and so can be an argument of `jax.jit`.
+`from_distrax` makes a distrax (or TFP) distribution the base of a flow. `as_distrax` and `as_distrax_bijector` turn
+flows, bases and bijectors of jflows, with their variables, into distrax objects. These are pytrees, and so can be
+arguments of `jax.jit`.
 """
 
 from typing import Any
@@ -33,10 +34,10 @@ class HeldDistribution:
 
 @register
 class DistraxBase(Base):
-    """A distrax distribution as a base; made by `from_distrax`.
+    """A distrax distribution as the base of a flow; made by `from_distrax`.
 
-    Its arrays are constants: they are not trained, and neither a spec nor a checkpoint can hold them, so `to_spec`
-    refuses a flow with this base.
+    The arrays of the distribution are constants: they are not trained, and neither a spec nor a checkpoint can hold
+    them, so that `to_spec` refuses a flow with this base.
 
     Shapes:
       z: [*batch, *event_shape], log_prob: [*batch].
@@ -45,7 +46,7 @@ class DistraxBase(Base):
     distribution: HeldDistribution
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
-        """The mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
+        """Draws the mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
         draw = self.distribution.value.sample(seed=key, sample_shape=shape)
         if isinstance(temperature, int | float) and temperature == 1:
             return draw
@@ -53,7 +54,7 @@ class DistraxBase(Base):
         return mean + temperature * (draw - mean)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
-        """-> [*batch], nats."""
+        """The log density of z in nats: [*batch]."""
         log_prob = self.distribution.value.log_prob(z)
         return log_prob.astype(jnp.promote_types(log_prob.dtype, jnp.float32))
 
@@ -75,10 +76,10 @@ class DistraxBase(Base):
 
 
 def from_distrax(distribution: Any) -> DistraxBase:
-    """A distrax or TFP distribution as the base of a flow.
+    """Makes a distrax or TFP distribution the base of a flow.
 
     Args:
-      distribution: without batch axes: `distrax.Independent` turns those into event axes.
+      distribution: a distribution without batch axes; `distrax.Independent` turns batch axes into event axes.
     Raises:
       InvalidTypeError: if it is not a distribution.
       InvalidValueError: if it has batch axes.
@@ -152,14 +153,15 @@ class DistraxDensity(distrax.Distribution):
 
 
 def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) -> DistraxDensity:
-    """A flow or a base as a distrax distribution: log_prob, sample, sample_and_log_prob, and a base's mean and mode.
+    """Turns a flow or a base into a distrax distribution, with log_prob, sample, and a base's mean and mode.
 
     Args:
-      model: a `Flow` without dequantization (whose samples are not where its density is taken), or a base.
-      variables: of `model`.
-      context: what `model` takes: [*batch, *context_shape] for a flow, [*batch, context_dim] for a base.
+      model: a base, or a `Flow` that does not dequantize; with dequantization, samples would be integers while the
+        density is that of continuous values.
+      variables: the collections of `model`.
+      context: the context of `model`: [*batch, *context_shape] for a flow, [*batch, context_dim] for a base.
     Raises:
-      InvalidTypeError: if `model` is neither.
+      InvalidTypeError: if `model` is neither a flow nor a base.
       InvalidValueError: if the flow dequantizes.
     Example:
       >>> import jax, jflows
@@ -180,7 +182,7 @@ def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) ->
 
 
 class DistraxBijector(distrax.Bijector):
-    """A bijector, with its variables, as one of distrax; made by `as_distrax_bijector`."""
+    """A bijector of jflows, with its variables, as a distrax bijector; made by `as_distrax_bijector`."""
 
     def __init__(self, bijector: Bijector, variables: Variables, context: Array | None):
         super().__init__(bijector.z_event_ndims, bijector.x_event_ndims)
@@ -205,14 +207,15 @@ class DistraxBijector(distrax.Bijector):
 
 
 def as_distrax_bijector(bijector: Bijector, variables: Variables, context: Any = None) -> DistraxBijector:
-    """A bijector as one of distrax, in the same direction: `forward` maps latent to data in both libraries.
+    """Turns a bijector into a distrax bijector with the same directions: `forward` still maps latent to data.
 
     Args:
-      bijector: any of jflows.
-      variables: of `bijector`; of a flow, they are `{name: tree["bijector"] for name, tree in variables.items()}`.
+      bijector: any bijector of jflows.
+      variables: the collections of `bijector`; those of a flow's bijector are
+        `{name: tree["bijector"] for name, tree in variables.items()}`.
       context: [*batch, context_dim], already embedded, or None; it and the values broadcast to each other.
     Raises:
-      InvalidTypeError: if `bijector` is not one.
+      InvalidTypeError: if `bijector` is not a `Bijector`.
     """
     if not isinstance(bijector, Bijector):
         got = type(bijector).__name__

@@ -1,4 +1,4 @@
-"""Activations by name, since module fields are plain values that can be stored as JSON."""
+"""Activation functions by name, since module fields are plain values that can be stored as JSON."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -20,4 +20,4 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 Activation = Annotated[str, Option(choices=tuple(ACTIVATIONS))]
-"""The name of an activation, as a field."""
+"""The type of a field that names an activation function."""

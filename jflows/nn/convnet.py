@@ -25,7 +25,7 @@ class ZeroConv(Module):
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.3 and published code.
 
     Args:
-      kernel_size: odd.
+      kernel_size: side of the kernel, odd.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
     """
@@ -61,10 +61,10 @@ class ConvNet(Module):
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 3.3 and published code.
 
     Args:
-      width: channels of h_1 and h_2.
+      width: number of channels of h_1 and h_2.
       norm: "actnorm" whitens each layer's output on the first batch and learns shift and scale; "bias" is a plain bias.
       activation: a name in `jflows.nn.ACTIVATIONS`.
-      kernel_size: of the outer convolutions, odd.
+      kernel_size: side of the outer convolutions' kernels, odd.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].

@@ -1,4 +1,4 @@
-"""How a context reaches a network: labels or vectors are embedded once, then added to hidden layers."""
+"""Embeddings of contexts: labels or vectors are embedded once for the whole flow, and then added to hidden layers."""
 
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from jflows.typing import Array
 
 
 class ClassEmbed(Module):
-    """Class labels as one-hot vectors: a linear map of them is a learned vector per class.
+    """Turns class labels into one-hot vectors, so that a linear map of them learns one vector per class.
 
     Args:
-      num_classes: at least 2; labels are 0..num_classes - 1.
+      num_classes: number of classes, at least 2; labels are 0..num_classes - 1.
     Shapes:
       labels: integer [*batch] -> [*batch, num_classes].
     Raises:
@@ -28,19 +28,19 @@ class ClassEmbed(Module):
     num_classes: Annotated[int, Option(low=2)]
 
     def __call__(self, labels: Array) -> Array:
-        """Labels -> one-hot vectors, float32."""
+        """Maps labels to one-hot vectors, float32."""
         if not jnp.issubdtype(labels.dtype, jnp.integer):
             raise InvalidTypeError("ClassEmbed", "context", "must hold integer class labels", f"{labels.dtype}")
         return jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
 
 
 class ContextEmbed(Module):
-    """A context vector through dense layers, once for the whole flow: the `embed` of a `Flow`.
+    """Maps a context vector by dense layers, once for the whole flow; for the field `embed` of a `Flow`.
 
-    Its output does not start at zero: the `ContextTerm`s that read it do, and two zeros in a row would never learn.
+    Its output does not start at zero, as the `ContextTerm`s that read it do, and two zeros in a row would never learn.
 
     Args:
-      features: of the embedding, at least 1.
+      features: size of the embedding, at least 1.
       hidden_sizes: widths of the hidden layers; () for a linear map.
       activation: a name in `jflows.nn.ACTIVATIONS`.
     Shapes:
@@ -56,7 +56,7 @@ class ContextEmbed(Module):
 
     @nn.compact
     def __call__(self, context: Array) -> Array:
-        """Context vectors -> embedded vectors of the same dtype."""
+        """Maps context vectors to embedded vectors of the same dtype."""
         dtype = jnp.result_type(context)
         if not jnp.issubdtype(dtype, jnp.floating):
             rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
@@ -74,8 +74,8 @@ class ContextTerm(Module):
     levels of a multi-scale flow.
 
     Args:
-      from_zero: whether a new network ignores the context. Units that see nothing else must not start so: a ReLU that
-        gets 0 has no gradient, and never learns.
+      from_zero: whether the map starts at zero, so that a new network ignores the context. Units that see nothing but
+        the context must not start at zero: a ReLU that gets 0 has no gradient, and never learns.
     Shapes:
       context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features];
       context: [*batch, any height, any width, channels], like: [*batch, height, width, features] -> as `like`.

@@ -1,4 +1,4 @@
-"""`Gated`: lets any network of your own begin a flow at a harmless map."""
+"""`Gated`: lets the output of any network of your own start at zero, as that of the conditioners of jflows does."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -20,11 +20,12 @@ class Gated(Module):
 
         y = gate * network(x, num_features, context)
 
-    The conditioners of jflows start at zero by their last layer and need no gate; a product of two zeros would never
-    learn, so they are refused here. Without a gate, a coupling starts at whatever map the network gives.
+    With a gate, a new coupling starts at the map of zero parameters; without one, it starts at whatever map the network
+    gives. The conditioners of jflows start at zero by their last layer and need no gate. They are refused here, as a
+    product of two zeros would never learn.
 
     Args:
-      network: with `__call__(x, num_features, context)`, whose output does not start at zero.
+      network: a network with `__call__(x, num_features, context)`, whose output does not start at zero.
     Shapes:
       x: as the network takes it -> [..., num_features].
     Raises:

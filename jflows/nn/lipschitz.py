@@ -1,4 +1,4 @@
-"""Networks with a Lipschitz constant below one, whatever their parameters: the g of `Residual`."""
+"""Networks whose Lipschitz constant is below one for all parameters, as `Residual` needs them."""
 
 from typing import Annotated, ClassVar
 
@@ -68,8 +68,9 @@ class LipschitzMLP(Module):
     Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1. Differs: norms are exact, not by power iteration.
 
     Args:
-      hidden_sizes: at least one layer.
-      coefficient: in (0, 1). Near 1 it expresses more, inverts in more steps and needs more terms of the log-det.
+      hidden_sizes: units of each hidden layer, at least one.
+      coefficient: bound of the Lipschitz constant, in (0, 1). Near 1 the network expresses more, but takes more steps
+        to invert and needs more terms of the log-det.
       activation: one of `LIPSCHITZ_ACTIVATIONS`; the log-det has no useful gradient through "relu".
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
@@ -99,10 +100,10 @@ class LipschitzConvNet(Module):
     bounded, where power iteration only estimates them.
 
     Args:
-      width: channels of the hidden layers.
-      coefficient: as in `LipschitzMLP`.
+      width: number of channels of the hidden layers.
+      coefficient: bound of the Lipschitz constant, see `LipschitzMLP`.
       activation: one of `LIPSCHITZ_ACTIVATIONS`; the log-det has no useful gradient through "relu".
-      kernel_size: of the outer convolutions, odd.
+      kernel_size: side of the outer convolutions' kernels, odd.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].

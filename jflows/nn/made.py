@@ -1,4 +1,4 @@
-"""MADE: dense layers masked so that the parameters of an input depend only on earlier inputs."""
+"""MADE: dense layers that are masked so that the parameters of an input depend only on earlier inputs."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -40,19 +40,20 @@ class MADE(Module):
 
         h_k = h_{k-1} + M_2k act(M_1k act(h_{k-1})),  y = M_out act(h_last)
 
-    A context vector is mapped linearly and added, unmasked, before each activation: from zero, but for the first layer,
-    where some units see nothing else. The last layer starts at zero. Hidden units are sorted by degree: see
-    `jflows.ops.autoregressive`. That is what `solve_in_order` needs, by which `MaskedAutoregressive` samples at about
-    the cost of a density. With one input the parameters depend on the context and the biases alone.
+    A context vector is mapped linearly and added, unmasked, before each activation. These maps start at zero, except in
+    the first layer, where some units see nothing but the context. The last layer starts at zero. Hidden units are
+    sorted by degree, see `jflows.ops.autoregressive`, as `solve_in_order` needs it, by which `MaskedAutoregressive`
+    samples at about the cost of a density. With one input the parameters depend on the context and the biases alone.
 
     Source: Germain et al. 2015, arXiv:1502.03509, section 4; `residual`: Nash and Durkan 2019, arXiv:1904.05626
     (ResMADE).
 
     Args:
-      hidden_sizes: at least one layer; with `residual`, one input layer and a block for each further entry.
+      hidden_sizes: units of each hidden layer, at least one; with `residual`, the first entry is that of the input
+        layer, and each further entry is a block.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       order: "natural", "reversed" or "random": the order of the inputs.
-      seed: of "random"; stored with the model, so the order is the same wherever it is loaded.
+      seed: seed of the order "random"; it is stored with the model, so that the order is the same after loading.
       residual: whether to add the residual connections.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features], with num_features =
@@ -86,7 +87,7 @@ class MADE(Module):
         num_features: int,
         context: Array | None = None,
     ) -> Array:
-        """x with x_i = solve(z_i, params_i(x)): see `jflows.typing.OrderedConditioner`."""
+        """Finds x with x_i = solve(z_i, params_i(x)), see `jflows.typing.OrderedConditioner`."""
         first = jax.tree.leaves(z)[0]
         network = self._network(first.shape, jnp.result_type(first), num_features, context)
         return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
@@ -94,7 +95,7 @@ class MADE(Module):
     def solve_transposed(
         self, rhs: Array, diagonal: Array, slopes: Array, x: Array, context: Array | None = None
     ) -> Array:
-        """The triangular system of the implicit gradient at x: see `jflows.typing.OrderedConditioner`."""
+        """Solves the triangular system of the implicit gradient at x, see `jflows.typing.OrderedConditioner`."""
         network = self._network(x.shape, jnp.result_type(x), slopes.shape[-2] * x.shape[-1], context)
         return solve_in_order(
             lambda of_i, from_later: (of_i[0] - from_later[..., 0, :]) / of_i[1],

@@ -1,4 +1,4 @@
-"""Conditioners of vectors: the multilayer perceptron and its residual form."""
+"""Conditioners for vectors: the multilayer perceptron and its residual form."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the 
 
 
 def zero_dense(features: int, dtype: Any, name: str | None = None) -> nn.Dense:
-    """A dense layer whose output starts at zero, so that a new flow starts at a harmless map.
+    """A dense layer whose output starts at zero, so that a bijector starts at the map of zero parameters.
 
     Args:
-      features: of the output.
-      dtype: of its parameters.
-      name: of the submodule, called within `nn.compact`.
+      features: number of features of the output.
+      dtype: dtype of the parameters.
+      name: name of the submodule, if it is made within `nn.compact`.
     """
     return nn.Dense(features, param_dtype=dtype, kernel_init=nn.initializers.zeros, name=name)
 
@@ -32,7 +32,7 @@ class MLP(Module):
     A context vector is mapped linearly (from zero) and added before each activation.
 
     Args:
-      hidden_sizes: at least one layer.
+      hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
@@ -70,8 +70,8 @@ class ResidualMLP(Module):
     is of their published code. Differs: the output starts at zero, and there is no batch norm or dropout.
 
     Args:
-      width: features of every h_k.
-      num_blocks: at least 1.
+      width: number of features of every h_k.
+      num_blocks: number of residual blocks, at least 1.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       gated: whether the context enters the blocks as a gate (GLU) instead of a term.
     Shapes:

@@ -30,8 +30,8 @@ class WeightNormConv(Module):
     Source: Salimans and Kingma 2016, arXiv:1602.07868, sections 2 and 3.
 
     Args:
-      width: output channels.
-      kernel_size: odd.
+      width: number of output channels.
+      kernel_size: side of the kernel, odd.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, self.width].
       `params`: v [k, k, channels, self.width], g and bias [self.width].
@@ -67,8 +67,8 @@ class ResidualConvNet(Module):
     initialised from data instead.
 
     Args:
-      width: channels of every h_k.
-      num_blocks: at least 1.
+      width: number of channels of every h_k.
+      num_blocks: number of residual blocks, at least 1.
       activation: a name in `jflows.nn.ACTIVATIONS`.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
@@ -95,7 +95,7 @@ class ResidualConvNet(Module):
 
 
 class GatedConvNet(Module):
-    """Flow++'s conditioner: gated convolutions and self-attention over the pixels, each with a residual and a norm.
+    """Flow++'s conditioner: gated convolutions and self-attention over pixels, with residual connections and norms.
 
         h = conv_3x3(x)
         h = norm(h + gate(act(conv_3x3(act(h)) + context)))            act(h) = elu([h, -h])
@@ -103,14 +103,14 @@ class GatedConvNet(Module):
         y = conv_3x3(h), from zero
 
     where gate(h) = a * sigmoid(b) with [a, b] a linear map of h, and `norm` is layer norm over the channels. The
-    positions are learned per pixel, so a network serves one image size.
+    positions are learned per pixel, so that a network is for one image size.
 
     Source: Ho et al. 2019, arXiv:1902.00275 (expressive conditioning architectures). Differs: no dropout.
 
     Args:
-      width: channels of h, a multiple of num_heads.
-      num_blocks: at least 1.
-      num_heads: of the attention; 0 leaves the attention out.
+      width: number of channels of h, a multiple of num_heads.
+      num_blocks: number of blocks, at least 1.
+      num_heads: number of heads of the attention; 0 leaves the attention out.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features]. Attention takes (height * width)^2 numbers per head.

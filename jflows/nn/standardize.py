@@ -1,4 +1,4 @@
-"""`StandardizeContext`: contexts of any unit, as vectors of mean 0 and deviation 1."""
+"""`StandardizeContext`: brings contexts in any units to mean 0 and deviation 1."""
 
 import functools
 from collections.abc import Callable
@@ -13,23 +13,23 @@ from jflows.typing import Array
 
 
 class StandardizeContext(nn.Module):
-    """Subtracts the mean of each feature of the context and divides by its deviation: an `embed` of a `Flow`.
+    """Subtracts the mean of each feature of the context and divides by its deviation; for `embed` of a `Flow`.
 
         y = (context - mean) * scale,   scale = 1 / deviation
 
-    Mean and scale are `constants`, never trained: those of the contexts that `init` sees, or better those of all the
-    data, which a module that knows them hands to `use` in its `init`. A feature that is constant keeps scale 1.
-    Networks start at weights made for inputs of about 1, so a context of mean 5000 drowns everything else without it.
+    Mean and scale are `constants`, never trained. They are those of the contexts that `init` sees, or better those of
+    all data, which a module that knows them passes to `use` in its `init`. A constant feature keeps scale 1. Initial
+    weights of networks are made for inputs of about 1; without this map, a context of mean 5000 would drown all else.
 
     Shapes:
       context: [*batch, context_dim] -> the same. `constants`: mean [context_dim], scale [context_dim].
     Raises:
       InvalidTypeError: if the context is not of a floating type.
-      InvalidValueError: if it has another number of features than at `init`.
+      InvalidValueError: if the context has another number of features than at `init`.
     """
 
     def __call__(self, context: Array) -> Array:
-        """Context vectors -> standardised vectors of the same dtype."""
+        """Maps context vectors to standardised vectors of the same dtype."""
         context = jnp.asarray(context)
         if not jnp.issubdtype(context.dtype, jnp.floating):
             rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
@@ -41,16 +41,16 @@ class StandardizeContext(nn.Module):
         return (context - mean) * scale
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
-        """Takes these statistics instead of those of the first batch; called in `init` before any context.
+        """Sets the statistics instead of taking those of the first batch; called in `init` before any context.
 
         Args:
-          mean: of each feature.
-          deviation: likewise; where it is 0 up to rounding, the scale stays 1.
-          dtype: of the constants, that of the contexts.
+          mean: mean of each feature.
+          deviation: standard deviation of each feature; where it is 0 up to rounding, the scale stays 1.
+          dtype: dtype of the stored constants, which is that of the contexts.
         Shapes:
           mean, deviation: [context_dim].
         Raises:
-          InvalidValueError: if they differ in shape, or are not finite, or a deviation is negative.
+          InvalidValueError: if the two differ in shape, or are not finite, or a deviation is negative.
         """
         affine.check_statistics("StandardizeContext.use", mean, deviation)
         self._mean_and_scale(functools.partial(affine.whitening_by, mean, deviation, dtype))

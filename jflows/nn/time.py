@@ -1,4 +1,4 @@
-"""Networks of time and state: the velocity of `Continuous`."""
+"""Networks of time and state, which give the velocity of a `Continuous`."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ class TimeMLP(Module):
     Source: Grathwohl et al. 2019, arXiv:1810.01367, published code ("concatsquash").
 
     Args:
-      hidden_sizes: at least one layer.
+      hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`. Smooth ones ("silu", "softplus", "tanh") let the solver take large
         steps.
     Shapes:

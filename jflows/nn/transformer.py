@@ -1,4 +1,4 @@
-"""The transformer as a conditioner: for couplings over tokens, vectors and images, and causal for autoregressions."""
+"""The transformer as a conditioner, for couplings over tokens, vectors and images, and if causal for autoregression."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ class Transformer(Module):
         h = h + V attention(norm(h));  h = h + MLP(norm(h))                    [depth times]
         y = W_out norm(h)
 
-    What a token is depends on `event_ndims`, and so does the shape of the output:
+    `event_ndims` decides what a token is, and the shape of the output:
 
     | event_ndims | x | a token | output |
     |---|---|---|---|
@@ -33,21 +33,22 @@ class Transformer(Module):
     | 2 | [*batch, tokens, features] | one row | [*batch, tokens, num_features] |
     | 3 | [*batch, height, width, channels] | a patch, in raster order | [*batch, height, width, num_features] |
 
-    With `causal`, the output of token i depends only on tokens before i: the sequence is shifted by one. Over vectors
-    num_features is then num_params * dim, laid out as `MADE` does; without, the output layer reads all tokens at once.
+    With `causal`, the output of token i depends only on tokens before i, as the sequence is shifted by one. For vectors
+    num_features is then num_params * dim, in the layout of `MADE`; without `causal`, the output layer reads all tokens
+    of a vector at once.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; as a coupling's conditioner, Kolesnikov et al. 2024,
     arXiv:2412.15129 (Jet); causal, Zhai et al. 2024, arXiv:2412.06329 (TarFlow).
 
     Args:
-      width: features of a token inside, a multiple of num_heads.
-      depth: blocks, at least 1.
-      num_heads: of the attention.
+      width: number of features of a token inside the network, a multiple of num_heads.
+      depth: number of blocks, at least 1.
+      num_heads: number of heads of the attention.
       event_ndims: 1, 2 or 3.
       causal: whether the output of a token sees only the tokens before it.
       patch_size: side of the square patches of images; 1 for single pixels.
-      mlp_ratio: hidden features of a block's MLP, in units of width.
-      activation: of that MLP, a name in `jflows.nn.ACTIVATIONS`.
+      mlp_ratio: number of hidden features of a block's MLP, as a multiple of width.
+      activation: activation function of the blocks' MLPs, a name in `jflows.nn.ACTIVATIONS`.
     Shapes:
       x and output: as above; context: [*batch, context_dim] or None. The number of tokens is fixed at `init`.
     Raises:

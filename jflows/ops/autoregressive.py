@@ -32,7 +32,7 @@ def made_degrees(
       dim: D >= 1, number of inputs.
       hidden_sizes: units of each hidden layer.
       order: "natural" (input i has degree i + 1), "reversed", or "random", a permutation drawn from `seed`.
-      seed: of "random".
+      seed: seed of the order "random".
       conditional: whether there is a context.
     Returns:
       The degrees of the inputs, int [dim], then those of each hidden layer, int [size].

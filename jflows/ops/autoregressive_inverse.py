@@ -35,10 +35,10 @@ class MaskedNetwork:
     Attributes:
       kernels: W_k unmasked, [in, out]. Rows of the first are [features, dim], columns of the last [num_params, dim].
       biases: b_k, [*batch or nothing, out].
-      degrees: of the inputs, 1 to dim in any order, then of each hidden layer, ascending or descending.
+      degrees: degrees of the inputs, 1 to dim in any order, then of each hidden layer, ascending or descending.
       activation: elementwise.
       residual: whether layers 2, 4 .. add v_{k-2}, whose degrees are theirs.
-      slopes: of each hidden layer, [*batch, out]; () for ones.
+      slopes: slopes of each hidden layer, [*batch, out]; () for ones.
     """
 
     kernels: tuple[Array, ...]
@@ -163,7 +163,7 @@ def solve_in_order(
       solve: elementwise; gets columns i of the inputs and of params.
       feed: elementwise and 0 where x is 0; what the network sees of x, [*batch, features, n].
       inputs: arrays whose last axis is dim.
-      network: of an autoregressive network, or `transposed`.
+      network: an autoregressive network, or the result of `transposed`.
       size: inputs per block; None for `block_size`.
     Shapes:
       inputs: [*batch, ..., dim] -> x: [*batch, dim]; in `solve`, params are [*batch, num_params, 1].

@@ -86,7 +86,7 @@ def block_autoregressive(x: Array, layers: Sequence[BlockLayer], shares: tuple[A
     Args:
       x: any points.
       layers: first to last, the last with one unit per coordinate.
-      shares: of `log_shares`.
+      shares: the result of `log_shares`.
     Shapes:
       x: [*batch, dim] -> z: [*batch, dim], log_slope: [*batch, dim].
     """

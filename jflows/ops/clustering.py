@@ -14,10 +14,10 @@ def kmeans(key: Key, points: Array, num_clusters: int, num_iterations: int = 10)
     Source: Lloyd 1982 (Trans. Inf. Theory 28); Arthur and Vassilvitskii 2007 (SODA), section 2.2, for the start.
 
     Args:
-      key: of the start.
-      points: at least one.
+      key: key by which the first centres are drawn.
+      points: the points to cluster, at least one.
       num_clusters: K >= 1.
-      num_iterations: of Lloyd's.
+      num_iterations: number of Lloyd's iterations.
     Shapes:
       points: [count, dim] -> centres [K, dim], cluster of each point int [count].
     """

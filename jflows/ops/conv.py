@@ -45,7 +45,7 @@ def conv2d(x: Array, kernel: Array, *, mode: str = "auto", precision: Any = None
       kernel: weights as Flax and `lax` store them (HWIO); k = 1 is a matrix product over the channels.
       mode: "matrix" forces matrix products, "lax" forces `lax.conv_general_dilated`; "auto" takes the products where
         the program is compiled for a CPU.
-      precision: of the products, as in `lax.dot_general`.
+      precision: precision of the products, as in `lax.dot_general`.
     Shapes:
       x: [*batch, height, width, in], kernel: [k, k, in, out] -> y: [*batch, height, width, out].
     Raises:

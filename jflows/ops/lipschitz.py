@@ -29,7 +29,7 @@ def squared_norm_bound(kernel: Array) -> Array:
     inside a loop XLA computes them once.
 
     Args:
-      kernel: of a dense layer or of `conv2d`.
+      kernel: kernel of a dense layer or of `conv2d`.
     Shapes:
       kernel: [in, out] or [k, k, in, out] with k odd -> scalar, float32 or wider.
     Raises:

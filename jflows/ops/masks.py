@@ -27,9 +27,9 @@ def make_mask(kind: str, event_shape: Shape, flip: bool = False, seed: int = 0) 
 
     Args:
       kind: one of the above.
-      event_shape: of the event, without batch axes.
+      event_shape: shape of one event, without batch axes.
       flip: swap what is kept and what is changed.
-      seed: of "random", not negative; the others ignore it.
+      seed: seed of "random", not negative; other kinds ignore it.
     Shapes:
       -> bool [*event_shape].
     Raises:

@@ -187,7 +187,7 @@ def invert_autoregressive(
       f: x -> y and the logarithm of the diagonal, elementwise.
       y: any points.
       tolerance: as in `solve_fixed_point`.
-      max_iterations: of the solution and of its derivatives, which take dim at most.
+      max_iterations: largest number of iterations of the solution, and of its derivatives; they need dim at most.
     Shapes:
       y: [*batch, dim] -> x: the same, and how many iterations were made: float32 [].
     """

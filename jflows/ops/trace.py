@@ -78,7 +78,7 @@ def series_log_det(
       g: (params, x) -> g(x), with Lip(g) < 1.
       params: everything that g depends on and that has derivatives.
       noise: from `hutchinson_noise`, like x.
-      num_terms: at least 1.
+      num_terms: number of terms, at least 1.
       num_exact: c_k = 1 up to this term.
       stop_probability: p of the roulette; c_k = (1 - p)^(num_exact - k) beyond.
     Shapes:

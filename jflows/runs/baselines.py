@@ -1,4 +1,4 @@
-"""Baselines in closed form: what a normal with full covariance scores on a table, and a mixture of normals by EM."""
+"""Baselines to compare flows with: a normal with full covariance in closed form, and a mixture of normals by EM."""
 
 from typing import Any, NamedTuple
 
@@ -14,12 +14,12 @@ MAX_DIM = 100  # of data that a Gaussian mixture with full covariances is fitted
 
 
 class Baseline(NamedTuple):
-    """The score of the normal on one table, nats per row.
+    """The score of the normal baseline on one table, nats per row.
 
     Attributes:
-      data: its name.
-      score: mean over test rows, with the standard error over rows; over all ten folds, with that over folds, where
-        papers score the table so.
+      data: name of the table.
+      score: mean over test rows, with the standard error over rows. Of a table that papers score in ten folds, it is
+        the mean over all ten, with the standard error over folds.
     """
 
     data: str
@@ -27,10 +27,10 @@ class Baseline(NamedTuple):
 
 
 def baseline(name: str) -> Baseline:
-    """The normal with full covariance, fitted in closed form to the training rows: the first row of papers' tables.
+    """Fits a normal with full covariance to the training rows in closed form, and scores it on the test rows.
 
     Args:
-      name: of a table, or the path of one.
+      name: the name of a table, or the path of one.
     Raises:
       DataError: if the data cannot be had, or are not a table.
     """
@@ -43,7 +43,7 @@ def baseline(name: str) -> Baseline:
 
 
 def mixture_baseline(data: Data, test: Data, num_components: int) -> dict[str, Any] | None:
-    """The scores of a mixture of normals by EM: nats, and its agreement with labels.
+    """The scores of a mixture of normals, fitted by EM: nats, and its agreement with labels.
 
     Returns:
       None if there are no labels, or too many columns for full covariances.

@@ -21,13 +21,13 @@ class Row:
     """A run in the table.
 
     Attributes:
-      run: its directory.
-      preset, data: what was trained on what.
-      unit: of its scores, "nats" or "bits_per_dim".
-      num_test: rows that were scored.
-      score, standard_error: of the test rows.
-      steps, seconds: of training.
-      num_parameters: of the flow.
+      run: the run directory.
+      preset, data: names of the preset that was trained, and of its data.
+      unit: unit of the score, "nats" or "bits_per_dim".
+      num_test: number of test rows that were scored.
+      score, standard_error: the score of the test rows, and its standard error.
+      steps, seconds: how long training took.
+      num_parameters: number of the flow's trained parameters.
     """
 
     run: Path
@@ -46,11 +46,11 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
     """The rows of a table of runs, best first; with `out`, also one figure of their learning curves.
 
     Args:
-      runs: two or more finished runs; a study stands for its runs.
+      runs: directories of two or more finished runs; the directory of a study stands for all its runs.
       out: path of a PNG to write.
     Raises:
       RunError: if a directory is not that of a finished run.
-      InvalidValueError: if there are fewer than two, or scores are of different units or data and do not compare.
+      InvalidValueError: if there are fewer than two runs, or if their scores differ in unit or data.
     """
     rows = [_row(run) for given in runs for run in _members(Path(given))]
     if len(rows) < 2:
@@ -69,7 +69,7 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text, one line each below a heading."""
+    """The rows as aligned text: a heading, then one line for each run."""
     heading = ("run", "flow", rows[0].unit.replace("bits_per_dim", "bits/dim"), "±", "steps", "parameters", "seconds")
     lines: list[tuple[str, ...]] = [heading]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Recipes by name: those of `experiments/configs`, every preset, a .py file of your own, or the config.json of a run.
+"""Finds recipes: configs of `experiments/configs`, presets, .py files of your own, and the config.json of a run.
 
 Listing them neither runs the files nor loads JAX, so that `jflows configs` answers at once.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe
 
 ATTRIBUTE = "config"
-"""What a config file must define: `config = Recipe(...)`."""
+"""The name that a config file must define: `config = Recipe(...)`."""
 
 
 def config_dir() -> Path:
@@ -35,7 +35,7 @@ def list_configs() -> dict[str, str]:
 def list_presets() -> dict[str, str]:
     """Name of every preset of jflows -> the first line of its docstring, read without importing it.
 
-    A preset's name alone is a recipe too: it trains with its defaults on the data that are named.
+    The name of a preset alone is a recipe too, which trains it with all defaults on data that you must name.
     """
     folder = Path(__file__).resolve().parents[1] / "flows" / "presets"
     found = {}
@@ -48,17 +48,17 @@ def list_presets() -> dict[str, str]:
 
 
 def find_recipe(recipe: Any) -> "tuple[str, Recipe]":
-    """A recipe and its name, from whatever `jflows.run` takes.
+    """Finds the recipe, and its name, that an argument of `jflows.run` stands for.
 
     Args:
       recipe: a `Recipe`; a preset, or a partial of one; the name of a config or of a preset; the path of a .py file
         that defines `config`, of a run's config.json, or of a run.
     Returns:
-      The name by which the run is called, and the recipe.
+      The name of the run, and the recipe.
     Raises:
-      InvalidValueError: if there is no such config or preset.
-      InvalidTypeError: if it is none of these, or the file does not define a recipe.
-      DataError: if the file is not Python, or not JSON.
+      InvalidValueError: if there is no config or preset of this name.
+      InvalidTypeError: if `recipe` is of another type, or its file does not define a recipe.
+      DataError: if its file is not Python, or not JSON.
     """
     from jflows.runs.presets import name_of
     from jflows.runs.recipe import Recipe

@@ -1,4 +1,4 @@
-"""`DataConfig`: which rows a run trains on and is tested on, and what of them it sees."""
+"""`DataConfig`: which rows a run trains on and is tested on, and which columns and labels it sees."""
 
 import dataclasses
 import zlib
@@ -15,17 +15,17 @@ from jflows.options import Checked, Option, documented
 from jflows.typing import Batch, Shape
 
 NOUNS: Mapping[str, str] = MappingProxyType({"images": "images", "table": "rows", "none": "rows"})
-"""What the examples of a kind of data are called."""
+"""The noun for the examples of each kind of data."""
 
 
 class Outline(NamedTuple):
-    """What a flow is built for: the shape of data, without their rows.
+    """The shape of data without their rows: all that is needed to build a flow for them.
 
     Attributes:
-      name: for messages.
-      event_shape: of one row.
-      num_classes: None without labels.
-      context_shape: of the context of each row; None without.
+      name: name of the data, for messages.
+      event_shape: shape of one row.
+      num_classes: number of classes of the labels; None without labels.
+      context_shape: shape of the context of one row; None without contexts.
     """
 
     name: str
@@ -37,47 +37,73 @@ class Outline(NamedTuple):
 @documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Checked):
-    """The data of a run: a name or a path, and which rows, columns and labels of them to take.
+    """The data of a run: their name or path, and which rows, columns and labels to use.
 
-    What the data do not have, such as folds or columns with names, is refused when they are loaded.
+    A setting that does not suit the data, such as a fold of data without folds, is refused when they are loaded.
 
     Raises:
       InvalidTypeError, InvalidValueError: if a setting is of the wrong type or out of range.
     """
 
-    name: Annotated[str, Option("The data set, by its name or by the path of a file or of a folder of images.")] = ""
+    name: Annotated[
+        str, Option("Data to train on: the name of a data set, or the path of a file or of a folder of images.")
+    ] = ""
     num_validation: Annotated[
         int,
-        Option("Training rows to hold out for validation, which then chooses the weights to keep.", low=0),
+        Option(
+            "Number of training rows to hold out for validation, whose score then chooses the weights to keep. More "
+            "rows make the choice surer and leave fewer to train on; 0 holds out none.",
+            low=0,
+        ),
     ] = 0
     num_train: Annotated[
-        int | None, Option("Take at most this many training rows, the first ones; none takes all.", low=1)
+        int | None, Option("Train on at most this many rows, the first ones; none trains on all.", low=1)
     ] = None
     columns: Annotated[
-        tuple[str, ...], Option("Columns of a table in a file to read, by name or position; empty reads all.")
+        tuple[str, ...],
+        Option("Columns to read from a table in a file, by name or by position from 0; empty reads all columns."),
     ] = ()
     classes: Annotated[
-        tuple[int, ...], Option("Classes whose rows to take, numbered anew from 0; empty takes all rows.", low=0)
+        tuple[int, ...],
+        Option("Classes whose rows are used, which are then numbered anew from 0; empty uses all rows.", low=0),
     ] = ()
     fold: Annotated[
-        int | None, Option("Which of ten parts is for testing, where papers score a table in ten folds.", low=0)
+        int | None,
+        Option(
+            "Which of ten parts, 0 to 9, is used for testing, of a table that papers score in ten folds. none takes "
+            "part 0; it must be none for other data.",
+            low=0,
+        ),
     ] = None
-    manual_dir: Annotated[str, Option("Folder where you put the files of data that must be fetched by hand.")] = ""
+    manual_dir: Annotated[
+        str, Option("Folder into which you have put the files of a data set that must be fetched by hand.")
+    ] = ""
     image_size: Annotated[
-        int | None, Option("Side in pixels to which the images of a folder are cropped and resized.", low=1)
+        int | None,
+        Option(
+            "Side in pixels to which the images of a folder are cropped and resized; none takes them as they are.",
+            low=1,
+        ),
     ] = None
-    conditional: Annotated[bool, Option("Give the flow each row's label, or context, to condition on.")] = False
+    conditional: Annotated[
+        bool,
+        Option("Condition the flow on each row's label, or on its context; it then models x given that, not x alone."),
+    ] = False
     labels_per_class: Annotated[
         int | None,
         Option(
-            "Training rows of each class whose label a mixture sees; 0 trains without labels, none shows them all.",
+            "Number of training rows of each class whose label a mixture sees. 0 trains without labels, none shows all "
+            "of them.",
             low=0,
         ),
     ] = 0
     labelled_share: Annotated[
         float,
         Option(
-            "Repeat rows with a label until they are this share of all training rows; 0 repeats none.", low=0, below=1
+            "Share of all training rows that rows with a label are to have: they are repeated until they have it. A "
+            "larger share makes the few labels count more; 0 repeats none.",
+            low=0,
+            below=1,
         ),
     ] = 0.0
 
@@ -88,14 +114,14 @@ class DataConfig(Checked):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a split "validation"."""
+        """Whether the data have a split "validation"."""
         return has_validation(self.name, self.num_validation)
 
     def load(self, split: str) -> Data:
-        """One split: "train", "validation" or "test".
+        """Loads one split: "train", "validation" or "test".
 
         Raises:
-          DataError, InvalidValueError: if the data cannot be had, or an option is not for them.
+          DataError, InvalidValueError: if the data cannot be loaded, or an option does not suit them.
         """
         if not self.name:
             fix = "Name a data set such as two_moons or mnist, or the path of a file."
@@ -108,10 +134,10 @@ class DataConfig(Checked):
         return data
 
     def outline(self) -> Outline:
-        """What a flow is built for; data sets that are known by name are not loaded.
+        """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.
 
         Raises:
-          DataError, InvalidValueError: as `load`.
+          DataError, InvalidValueError: for the reasons for which `load` raises them.
         """
         known = KNOWN.get(self.name)
         if known is None:
@@ -119,12 +145,12 @@ class DataConfig(Checked):
         return Outline(self.name, known.event_shape, len(self.classes) or known.num_classes)
 
     def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
-        """The training rows as the loss sees them: what is held back, such as labels, is taken out here.
+        """The training rows as the loss sees them: labels that it must not learn from are taken out.
 
         Args:
           data: the split "train".
-          takes_labels: whether the loss reads labels; others never see them but as a context.
-          seed: of the choice of the rows that keep their label.
+          takes_labels: whether the loss learns from labels; for any other loss, the data are returned unchanged.
+          seed: seed of the choice of the rows that keep their label.
         """
         if not takes_labels:
             return data
@@ -147,19 +173,21 @@ class DataConfig(Checked):
 
 
 def outline_of(data: Data) -> Outline:
-    """What a flow for these data is built for."""
+    """The shape of loaded data, for which a flow is built."""
     return Outline(data.name, data.event_shape, data.num_classes, data.context_shape)
 
 
 def facts_of(data: Data) -> dict[str, Any]:
-    """What a run remembers of its training rows: a checksum, their number, and the names of the columns of a table."""
+    """The facts that a run stores about its training rows: a checksum, their number, and a table's column names."""
     facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
     return facts | ({"columns": list(data.columns)} if data.kind == "table" else {})
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:
-    """Batches that score all rows, as the density reads them; with labels in place of a context that it does not take.
+    """Batches that visit all rows once, in the form that the density wants, for scores.
 
+    Args:
+      labels: True puts labels in the place of the context, for a density that takes none.
     Raises:
       DataError, InvalidValueError: if the data are not of the kind and shape that the density is for.
     """
@@ -168,7 +196,7 @@ def batches_of(data: Data, batch_size: int, density: Density, labels: bool = Fal
 
 
 def as_read(data: Data, density: Density) -> Data:
-    """The rows with as many bits as the density models; tables as they are."""
+    """The data, with images reduced to the bits that the density models."""
     bits = density.reading.num_bits
     return data if bits is None or data.kind != "images" else data.reduced(bits)
 

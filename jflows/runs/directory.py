@@ -1,4 +1,4 @@
-"""`RunDirectory`: everything needed to evaluate, sample from, resume or repeat a training run.
+"""`RunDirectory`: the files by which a training run can be evaluated, sampled from, resumed or repeated.
 
 <run>/config.json          the recipe with all its options, the name of the config, and facts about the data
       metrics.jsonl        one line per logging interval
@@ -32,12 +32,12 @@ LISTED_RUNS = 8  # in an error message
 
 
 class RunDirectory:
-    """Writes one run directory; the recorder of `fit`. `create` starts a new one, `resume` continues one.
+    """Writes the files of one run; pass it to `fit` as `run`. `create` starts a new run, `resume` continues one.
 
     Args:
-      path: of the directory.
-      flow: stored as JSON beside the arrays of every checkpoint.
-      config: JSON-serialisable settings, stored likewise; of a run of `jflows.run`, its recipe.
+      path: the directory.
+      flow: the flow, stored as JSON beside the arrays of every checkpoint.
+      config: settings to store as JSON; `jflows.run` stores its recipe here.
     Example:
       >>> import tempfile, jflows
       >>> flow, data = jflows.flows.normal((2,)), jflows.data.load("two_moons")
@@ -53,7 +53,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: str | Path, flow: Density, config: Mapping[str, Any] = MappingProxyType({})) -> Self:
-        """Starts a run in an unused directory.
+        """Starts a new run in an unused directory.
 
         Raises:
           RunError: if the directory holds checkpoints already, or cannot be written.
@@ -73,10 +73,10 @@ class RunDirectory:
         config: Mapping[str, Any] = MappingProxyType({}),
         may_differ: tuple[str, ...] = (),
     ) -> Self:
-        """Continues a run with the same flow and settings; without a checkpoint yet, starts it again.
+        """Continues a run with the same flow and settings, or starts it again if it has no checkpoint yet.
 
         Args:
-          may_differ: settings at the top of `config` that may have changed.
+          may_differ: top-level keys of `config` whose values may have changed.
         Raises:
           RunError: if there is no run, or another setting has changed.
         """
@@ -92,9 +92,9 @@ class RunDirectory:
         return run
 
     def restore(self, abstract: TrainState) -> TrainState | None:
-        """The state of the last undamaged checkpoint, or None if the run is new or has none yet.
+        """The state of the last undamaged checkpoint, or None if the run is new or has no checkpoint yet.
 
-        Metrics that were logged after it are dropped, since those steps are taken again.
+        Metrics that were logged after that checkpoint are dropped, since their steps are taken again.
         """
         if not self.resuming or self.checkpoints.latest_step() is None:
             self._keep_metrics_until(-1)
@@ -106,7 +106,7 @@ class RunDirectory:
         return TrainState(params=variables["params"], ema=variables["ema"], extra=extra, **training)
 
     def save(self, step: int, state: TrainState, metrics: dict[str, float]) -> None:
-        """Writes a checkpoint; the previous one stays until this one is complete."""
+        """Writes a checkpoint; the previous one stays until the new one is complete."""
         variables, training = _collections(state)
         meta = {"spec": to_spec(self.flow), "config": self.config}
         self.checkpoints.save(step, variables, training, meta, metrics)
@@ -144,12 +144,12 @@ class RunDirectory:
 
 
 def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> tuple[Density, Variables]:
-    """The flow and its variables from a run directory alone.
+    """Loads the flow and its variables from a run directory, without the code that built them.
 
     Args:
       run: the run directory.
-      weights: "ema" for the averaged parameters, "params" for the last ones.
-      checkpoint: "latest", "best" (by validation bits/dim), "auto" (the best if there was validation, else the latest)
+      weights: "ema" for the moving average of the parameters, "params" for the parameters themselves.
+      checkpoint: "latest", "best" (by the validation score), "auto" (the best if there was validation, else the latest)
         or a step.
     Returns:
       `(flow, variables)`, ready for `flow.log_prob(variables, x)`.
@@ -175,7 +175,7 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
 
 
 def read_config(run: str | Path) -> dict[str, Any]:
-    """The settings of a run, as they are stored.
+    """The content of a run's config.json.
 
     Args:
       run: the run directory, or its config.json.
@@ -196,19 +196,19 @@ def read_config(run: str | Path) -> dict[str, Any]:
 
 
 def config_path(run: str | Path) -> Path:
-    """The config.json of a run, or the file itself."""
+    """The path of a run's config.json, given the run directory or the file itself."""
     given = Path(run).expanduser()
     return given if given.suffix == ".json" else given / "config.json"
 
 
 def damaged_config(path: Path, reason: object) -> RunError:
-    """For a config.json that cannot be read."""
+    """The error for a config.json that cannot be read."""
     fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
     return RunError("read_config", "run", "must have a readable config.json", f"{path} ({reason})", fix)
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; a last line torn by a kill is left out."""
+    """The lines of metrics.jsonl, without a last line that a kill has left incomplete."""
     path = Path(run) / "metrics.jsonl"
     if not path.is_file():
         return []
@@ -244,10 +244,10 @@ def _cannot_write(directory: Path, reason: object) -> RunError:
 
 @contextlib.contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Holds a lock on a run directory, which ends with the process however it ends; no file is left.
+    """Locks a run directory against other processes; the lock ends with the process, and leaves no file.
 
     Raises:
-      RunError: if another process trains there, or the directory cannot be made.
+      RunError: if another process trains in the directory, or it cannot be made.
     """
     try:
         import fcntl

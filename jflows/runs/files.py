@@ -1,4 +1,4 @@
-"""Files that are never half written: `saving`."""
+"""`saving`: writes a file in one move, so that no half-written file is ever found in its place."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from jflows.errors import RunError
 
 @contextlib.contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well, so that a kill leaves the old file or the new one.
+    """Gives a temporary path, which becomes `path` if the block ends well: a kill leaves the old file or the new one.
 
     Raises:
-      RunError: if it cannot be written (a full disk, no permission).
+      RunError: if the file cannot be written (a full disk, no permission).
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -29,6 +29,6 @@ def saving(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file in one move; raises as `saving`."""
+    """Writes a text file, or replaces one, in one move; see `saving` for the errors."""
     with saving(path) as partial:
         partial.write_text(text)

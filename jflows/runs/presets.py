@@ -1,7 +1,7 @@
-"""What a recipe asks of presets: their names, the options that a `functools.partial` of one has set, and its JSON.
+"""How a recipe handles presets: their names, the options that a `functools.partial` has set, and their JSON.
 
-A preset, for a recipe, is a function `preset(event_shape, **options) -> Density` of `jflows.flows.presets.PRESETS`, or
-one of the user's own with the same form. An option may itself be a preset, such as the `component` of a mixture.
+For a recipe, a preset is a function `preset(event_shape, **options) -> Density` of `jflows.flows.presets.PRESETS`, or a
+function of your own with the same form. An option may itself be a preset, such as the `component` of a mixture.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ FIRST = "event_shape"
 
 
 def unwrap(flow: Preset) -> tuple[Preset, dict[str, Any]]:
-    """The function under partials, and the options that they set.
+    """The function inside partials, and the options that the partials set.
 
     Raises:
-      InvalidTypeError: if it is no such function, or a partial sets an argument by position.
+      InvalidTypeError: if it is not a function, or a partial sets an argument by position.
     """
     given: dict[str, Any] = {}
     while isinstance(flow, functools.partial):
@@ -38,7 +38,7 @@ def unwrap(flow: Preset) -> tuple[Preset, dict[str, Any]]:
 
 
 def name_of(flow: Preset) -> str:
-    """The name of the preset under partials."""
+    """The name of a preset, which may be inside partials."""
     return unwrap(flow)[0].__name__
 
 
@@ -46,7 +46,7 @@ def preset_named(where: str, setting: str, name: str, choices: Iterable[str] = P
     """The preset of this name, one of `choices`.
 
     Raises:
-      InvalidValueError: if there is none.
+      InvalidValueError: if `choices` has no such name.
     """
     known = tuple(choices)
     if name not in known:
@@ -56,19 +56,19 @@ def preset_named(where: str, setting: str, name: str, choices: Iterable[str] = P
 
 
 def options_of(flow: Preset) -> tuple[Setting, ...]:
-    """The options of a preset that a user sets, without the event shape and what follows from the data."""
+    """The options of a preset that a user sets: all but the event shape and those that follow from the data."""
     declared = settings_of(unwrap(flow)[0])
     return tuple(setting for setting in declared if setting.name != FIRST and not setting.option.from_data)
 
 
 def from_data_of(flow: Preset) -> tuple[str, ...]:
-    """Names of the options that follow from the data, but for the event shape."""
+    """Names of the options that follow from the data, without the event shape."""
     declared = settings_of(unwrap(flow)[0])
     return tuple(setting.name for setting in declared if setting.name != FIRST and setting.option.from_data)
 
 
 def objective_of(flow: Preset) -> str:
-    """Name of the loss that what a preset makes is trained by; the return annotation of the preset tells."""
+    """Name of the loss that trains what a preset makes, found by the return annotation of the preset."""
     made = get_type_hints(unwrap(flow)[0]).get("return")
     return getattr(made, "objective", "likelihood")
 
@@ -79,7 +79,7 @@ def takes_preset(setting: Setting) -> bool:
 
 
 def choices_for(setting: Setting) -> tuple[str, ...]:
-    """Names of the presets that an option may take, by what they make."""
+    """Names of the presets that an option may take: those that make the type that the option declares."""
     wanted = get_args(setting.type)[-1]
     made = {name: get_type_hints(unwrap(preset)[0]).get("return") for name, preset in PRESETS.items()}
     return tuple(name for name, cls in made.items() if isinstance(cls, type) and issubclass(cls, wanted))
@@ -92,7 +92,7 @@ def values_of(flow: Preset) -> dict[str, Any]:
 
 
 def check_preset(flow: Preset) -> None:
-    """Raises unless the options that partials set exist and keep their types and ranges, in components too."""
+    """Raises unless all options that partials set exist, with values that are allowed, in components too."""
     function, given = unwrap(flow)
     known = {setting.name: setting for setting in options_of(flow)}
     where = function.__name__
@@ -108,7 +108,7 @@ def check_preset(flow: Preset) -> None:
 
 
 def with_option(flow: Preset, name: str, value: Any) -> Preset:
-    """The same preset with one more option set; "component.num_layers" reaches into a component."""
+    """The same preset with one more option set; the name "component.num_layers" sets an option of a component."""
     function, given = unwrap(flow)
     head, _, rest = name.partition(".")
     settings = {setting.name: setting for setting in options_of(flow)}
@@ -149,7 +149,7 @@ def inside(option: str) -> Iterator[None]:
 
 
 def preset_to_json(flow: Preset) -> dict[str, Any]:
-    """A preset and all values of its options, as plain values."""
+    """The name of a preset and the values of all its options, as plain values for JSON."""
     values = {name: value for name, value in values_of(flow).items() if value is not REQUIRED}
     components = {setting.name for setting in options_of(flow) if takes_preset(setting)}
     plain = {name: preset_to_json(value) if name in components else value for name, value in values.items()}
@@ -176,7 +176,7 @@ def preset_from_json(where: str, content: Any) -> Preset:
 
 
 def as_tuple(value: Any) -> Any:
-    """Lists as tuples, at any depth."""
+    """The value with all lists turned into tuples, at any depth."""
     return tuple(as_tuple(entry) for entry in value) if isinstance(value, list | tuple) else value
 
 

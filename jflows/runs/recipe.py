@@ -1,9 +1,9 @@
-"""`Recipe`: all that a training run is made from, as one value: a preset, data, a loss, and how to train.
+"""`Recipe`: one value that describes a training run: a preset, data, a loss and training settings.
 
     Recipe(flow=partial(realnvp, num_layers=4), data=DataConfig(name="two_moons"), train=TrainConfig(steps=2000))
 
-Its four parts declare every option. The command line, the JSON of a run and the table in the docs are made from them,
-so that an option, its range and its default stand once. Read next: `jflows/runs/running.py`, which trains one.
+These four parts declare every option. The command line, the JSON of a run and the table in the docs are made from them,
+so that an option, its range and its default are written once. Read next: `jflows/runs/running.py`, which trains one.
 """
 
 import dataclasses
@@ -20,20 +20,20 @@ from jflows.runs.presets import Preset
 from jflows.train import LOSSES, Loss, TrainConfig
 
 FORMAT = 1
-"""Of the JSON of a recipe; a later one that means something else has another number."""
+"""The version of a recipe's JSON; it changes whenever the meaning of the JSON does."""
 _PARTS = ("format", "flow", "data", "loss", "train")
-_LOSS = Option("What a step minimises; each loss has options of its own.")
+_LOSS = Option("What a training step minimises. Each loss has options of its own, which appear once it is chosen.")
 
 
 class RecipeOption(NamedTuple):
     """One option of a recipe.
 
     Attributes:
-      name: flat: "width", "component.num_layers", "data", "steps".
-      group: the part that declares it: "flow", "data", "loss" or "train".
-      setting: its declaration.
-      value: in this recipe; `REQUIRED` if it has none yet. Of an option that is a preset, and of the loss, the name.
-      choices: names that it may take, of an option that is a preset, and of the loss.
+      name: the flat name, such as "width", "component.num_layers", "data" or "steps".
+      group: the part that declares the option: "flow", "data", "loss" or "train".
+      setting: the declaration.
+      value: the value in this recipe, or `REQUIRED` if it has none yet; the name, if the value is a preset or a loss.
+      choices: the names that the option may take, if it is a preset or the loss; else empty.
     """
 
     name: str
@@ -45,13 +45,13 @@ class RecipeOption(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recipe(Checked):
-    """A training run as a value.
+    """A training run as one value, for `jflows.run`.
 
     Args:
-      flow: a preset such as `jflows.realnvp`, or a `functools.partial` of one that sets some of its options.
-      data: which rows to train on.
-      loss: None for that of the flow: likelihood, or the bound of a mixture.
-      train: how to train.
+      flow: a preset such as `jflows.realnvp`, or a `functools.partial` that sets some of its options.
+      data: the data to train on, and which rows, columns and labels of them to use.
+      loss: the loss to minimise; None takes the flow's own, its likelihood, or the bound of a mixture.
+      train: the settings of training.
     Raises:
       InvalidTypeError, InvalidValueError: if a part or one of its options is wrong.
     Example:
@@ -74,7 +74,7 @@ class Recipe(Checked):
             raise InvalidTypeError("Recipe", "loss", rule, kind_of(self.loss), fix)
 
     def __eq__(self, other: object) -> bool:
-        """Whether all options have the same values; partials of functions have no such comparison of their own."""
+        """Whether all options of two recipes have the same values."""
         return isinstance(other, Recipe) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
@@ -82,7 +82,7 @@ class Recipe(Checked):
 
     @property
     def objective(self) -> Loss:
-        """The loss, or that of the flow where none is given."""
+        """The loss of this recipe, or the flow's own if none is given."""
         return LOSSES[presets.objective_of(self.flow)]() if self.loss is None else self.loss
 
     def options(self) -> dict[str, RecipeOption]:
@@ -96,11 +96,11 @@ class Recipe(Checked):
         return {option.name: option for option in found}
 
     def with_options(self, **options: Any) -> "Recipe":
-        """The recipe with some options set, by their flat names, whichever part declares them.
+        """A copy of the recipe with some options changed, by their flat names, whichever part declares them.
 
-        `data="mnist"` is the name of the data, `loss="mixture"` that of the loss. Options of a component are written
+        `data="mnist"` changes the name of the data, and `loss="mixture"` the loss. Options of a component are written
         `component__num_layers=4`, `component={"preset": "maf", "num_layers": 4}`, or with a dot in a dictionary:
-        `**{"component.num_layers": 4}`. Another preset for a component starts from its own defaults.
+        `**{"component.num_layers": 4}`. If you change the preset of a component, it starts from its own defaults.
 
         Raises:
           InvalidValueError, InvalidTypeError: if there is no such option, or a value breaks its rule.
@@ -119,13 +119,13 @@ class Recipe(Checked):
         return recipe._with_parts(parts)
 
     def build(self, outline: Outline) -> Density:
-        """The density for data of this shape; options that follow from the data are filled in.
+        """Builds the density for data of this shape, with the options that follow from the data filled in.
 
         Args:
-          outline: as `DataConfig.outline`, or `jflows.runs.data.outline_of` of loaded data, gives it.
+          outline: the shape of the data, by `DataConfig.outline`, or by `jflows.runs.data.outline_of` of loaded data.
         Raises:
           DataError: if the flow is for data of another shape.
-          InvalidValueError: if an option does not fit the data, or the flow is to be conditioned on what is not there.
+          InvalidValueError: if an option does not fit the data, or `conditional` is set for data without context.
         """
         missing = [name for name, value in presets.values_of(self.flow).items() if value is REQUIRED]
         if missing:
@@ -140,7 +140,7 @@ class Recipe(Checked):
             raise DataError("Recipe", "data", rule, f"{outline.name!r} of {got}", error.fix) from error
 
     def to_json(self) -> dict[str, Any]:
-        """All options with their values, defaults included, as plain values."""
+        """All options with their values, defaults included, as plain values for JSON."""
         loss = self.objective
         return {
             "format": FORMAT,
@@ -218,7 +218,7 @@ class Recipe(Checked):
             raise InvalidValueError(preset, "conditional", "is not for this flow, which takes no context", True, fix)
         wanted = " or ".join({"num_classes": "labels", "context_dim": "contexts"}[name] for name in names)
         rule, fix = f"needs data with {wanted}", "Leave out {conditional=True}, or take other {data}."
-        raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without", fix)
+        raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without them", fix)
 
 
 def _flow_options(flow: Preset, prefix: str = "") -> list[RecipeOption]:

@@ -1,4 +1,4 @@
-"""`run`: a recipe from its data to its report, in one directory.
+"""`run`: trains and scores a recipe, and writes everything about it into one directory.
 
     result = jflows.run("glow_digits", steps=200)
     result.score.bits_per_dim, result.directory
@@ -37,7 +37,7 @@ from jflows.train.progress import counting
 from jflows.typing import Variables
 
 RUNS = Path("runs")
-"""Where runs are put that are told no directory."""
+"""The folder of runs for which no directory is given."""
 SHOWN_ROWS = 1000  # of a table in its pictures; where fewer are for testing, the training rows are drawn
 SCORE_SEED = 0  # of evaluation noise, as the default of `jflows evaluate`
 Progress = bool | None
@@ -45,15 +45,15 @@ Progress = bool | None
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """What `run` returns.
+    """The result of `run`.
 
     Attributes:
-      directory: of the run, or of the study.
-      recipe: with all its options.
-      flow: built for the data.
-      fitted: what `jflows.fit` returned, the variables among it.
-      score: of the test rows; None if SIGTERM ended the training early, whose checkpoint is saved.
-      result: the content of result.json; of a study, that of study.json.
+      directory: the directory of the run, or of the study.
+      recipe: the recipe with all its options.
+      flow: the density that was built for the data.
+      fitted: the result of `jflows.fit`.
+      score: the score of the test rows; None if SIGTERM ended the training early, after a checkpoint.
+      result: the content of result.json, or of a study's study.json.
       files: names of the reports that were written.
     """
 
@@ -67,7 +67,7 @@ class RunResult:
 
     @property
     def variables(self) -> Variables:
-        """The averaged parameters of the best validation, or of the last step."""
+        """The flow's collections, with the averaged parameters of the best validation, or of the last step."""
         return self.fitted.variables
 
     @property
@@ -76,20 +76,20 @@ class RunResult:
         return self.score is None
 
     def __repr__(self) -> str:
-        """Without the arrays."""
+        """One line, without the arrays."""
         return f"RunResult(directory={str(self.directory)!r}, score={self.score})"
 
 
 class Prepared(NamedTuple):
-    """What a run trains: data and flow.
+    """The data and the flow of a run, before training.
 
     Attributes:
       recipe, name: the recipe, and the name of the config or preset that it came from.
-      data: training rows, as the loss sees them.
-      validation: held out, or None.
-      test: rows to score.
-      flow: built for these data.
-      facts: about the training rows, for config.json.
+      data: the training rows, as the loss sees them.
+      validation: the validation rows, or None.
+      test: the rows to score after training.
+      flow: the density that was built for these data.
+      facts: facts about the training rows, for config.json.
     """
 
     recipe: Recipe
@@ -112,24 +112,25 @@ def run(
     sweep: tuple[str, Sequence[Any]] | None = None,
     **options: Any,
 ) -> RunResult:
-    """Trains a recipe, scores it on the test rows, and writes its reports; all into one directory.
+    """Trains a recipe, scores it on the test rows and writes its reports, all in one directory.
 
     Args:
       recipe: a `Recipe`; a preset such as `jflows.maf`, or a `functools.partial` of one; the name of a config or of a
-        preset; or the path of a .py file that defines `config`, of a run, or of its config.json, which repeats it.
-      out: the run directory; runs/<name> if None.
+        preset; the path of a .py file that defines `config`; or the path of a run or its config.json, to repeat it.
+      out: the run directory; None takes runs/<name>.
       resume: go on from the last checkpoint in `out`, with the options stored there unless others are given.
-      progress: a bar or lines on stderr: None where someone watches, True always, False never.
-      restarts: so many runs from different seeds, of which the one with the best score on training rows is kept.
-      folds: so many folds of data that papers score in ten; the score is the mean over them.
-      sweep: an option and the values it takes in turn, such as `("num_layers", (1, 2, 3))`.
+      progress: whether to show a bar or lines on stderr; None shows them on a terminal and in a notebook.
+      restarts: number of runs, each from a seed of its own; the one with the best score on training rows is returned.
+      folds: number of folds to run, of data that papers score in ten folds; the score is the mean over them. 0 runs
+        none.
+      sweep: an option and its values, each of which gets a run of its own, such as `("num_layers", (1, 2, 3))`.
       **options: any option of the recipe by its flat name: `steps=100`, `width=32`, `data="my.csv"`,
         `component__num_layers=4`. See `Recipe.with_options`.
     Returns:
-      `RunResult`; that of the chosen run if there are several, see `jflows/runs/studies.py`.
+      `RunResult`; of several runs, that of the chosen one, see `jflows/runs/studies.py`.
     Raises:
       InvalidValueError, InvalidTypeError: if an option is unknown or wrong.
-      DataError: if the data cannot be had, or do not fit the flow.
+      DataError: if the data cannot be loaded, or do not fit the flow.
       RunError: if the directory is in use, holds another run, or cannot be written; if training fails.
     Example:
       >>> import jflows
@@ -157,10 +158,10 @@ def run_once(
     progress: Progress = None,
     draw: bool = True,
 ) -> RunResult:
-    """One run of a study, or the only one.
+    """Trains, scores and reports one run; `run` and studies are made of it.
 
     Args:
-      draw: whether to write all reports, or the learning curve alone.
+      draw: whether to write all reports; False writes the learning curve alone.
     """
     if not resume:
         check_unused(directory)
@@ -176,12 +177,12 @@ def run_once(
 
 
 def prepare(recipe: Recipe, name: str = "") -> Prepared:
-    """The data of a recipe, and the flow built for them.
+    """Loads the data of a recipe, and builds the flow for them.
 
     Args:
-      name: of the config or preset that the recipe came from.
+      name: name of the config or preset that the recipe came from.
     Raises:
-      DataError, InvalidValueError: if the data cannot be had, or do not fit the flow.
+      DataError, InvalidValueError: if the data cannot be loaded, or do not fit the flow.
     """
     data, loss = recipe.data.load("train"), recipe.objective
     flow = recipe.build(outline_of(data))
@@ -217,14 +218,14 @@ def train(prepared: Prepared, directory: Path, *, resume: bool = False, progress
 
 
 class Scored(NamedTuple):
-    """A score, and the content of the result.json that tells of it."""
+    """The score of a run, and the content of its result.json."""
 
     evaluation: Evaluation
     content: dict[str, Any]
 
 
 def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: Progress = None) -> Scored:
-    """Scores the test rows and writes result.json; of mixtures, how components agree with labels too."""
+    """Scores the test rows and writes result.json; for a mixture, also how well components agree with labels."""
     flow, size, test = prepared.flow, prepared.recipe.train.eval_batch_size, prepared.test
     started = time.perf_counter()
     found = scored(flow, fitted.variables, test, size, seed=SCORE_SEED, progress=progress)
@@ -246,7 +247,7 @@ def scored(
     num_draws: int = 1,
     progress: Progress = None,
 ) -> Evaluation:
-    """`jflows.eval.evaluate` of all rows, with progress on stderr unless that is False."""
+    """The score of all rows by `jflows.eval.evaluate`, with progress on stderr unless `progress` is False."""
     batches = batches_of(data, batch_size, flow)
     shown = contextlib.nullcontext() if progress is False else counting("evaluating", len(data), NOUNS[data.kind])
     with shown as on_batch:

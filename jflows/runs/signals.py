@@ -1,4 +1,4 @@
-"""SIGTERM as a request to stop, not a failure: outside of `fit`, which saves, it unwinds what is at work."""
+"""Handles SIGTERM as a request to stop, not as a failure: `fit` saves its state, and any other work is unwound."""
 
 import contextlib
 import signal
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 
 class Terminated(BaseException):
-    """SIGTERM outside of `fit`. Not an `Exception`: no library may take it for a failure and go on."""
+    """SIGTERM arrived outside of `fit`. It is not an `Exception`, so that no library catches it and goes on."""
 
 
 @contextlib.contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Inside, SIGTERM raises `Terminated`; outside the main thread, where no handler can be set, it stays as it is."""
+    """Makes SIGTERM raise `Terminated` inside the block; outside the main thread it cannot, and does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

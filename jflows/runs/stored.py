@@ -1,4 +1,4 @@
-"""`StoredRecipe`: the content of a run's config.json, and what of it a run that goes on may change."""
+"""`StoredRecipe`: the content of a run's config.json, and which settings a resumed run may change."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +11,17 @@ MAY_DIFFER = (
     *("steps", "epochs", "patience", "log_every", "eval_every", "checkpoint_every", "steps_per_call"),
     *("eval_batch_size", "parallel", "max_skipped", "max_reconstruction_error"),
 )
-"""What a resumed run may change. All but `patience`, and the length, which stretches the schedule, leave its result
-alone."""
+"""The settings that a resumed run may change. `steps` and `epochs` stretch the schedule, `eval_every` and `patience`
+decide which weights are kept; the others leave the result alone."""
 
 
 class StoredRecipe(NamedTuple):
     """The content of config.json.
 
     Attributes:
-      name: of the config or preset that the run was started from.
-      recipe: with all its options.
-      facts: about the training rows: `data_crc32`, `num_examples`, and of tables `columns`.
+      name: name of the config or preset that the run was started from.
+      recipe: the recipe with all its options.
+      facts: facts about the training rows: `data_crc32`, `num_examples`, and for tables `columns`.
     """
 
     name: str
@@ -29,11 +29,11 @@ class StoredRecipe(NamedTuple):
     facts: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored."""
+        """The content of config.json, as plain values."""
         return {"config": self.name, **self.recipe.to_json(), "facts": self.facts}
 
     def check_continues(self, before: "StoredRecipe") -> None:
-        """Raises `RunError` unless a run that began with `before` may go on so."""
+        """Raises `RunError` unless a run that began with `before` may continue with this recipe."""
         if before.name != self.name:
             got = f"{before.name!r} -> {self.name!r}"
             raise RunError("run", "config", "must be as in the run", got, AS_IN_THE_RUN)

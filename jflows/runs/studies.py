@@ -1,4 +1,4 @@
-"""`study`: several runs of one recipe that answer a question together: restarts, folds, one option swept.
+"""`study`: several runs of one recipe that answer one question: restarts, folds, or a sweep of one option.
 
     jflows.run("vmonf_pinwheel", restarts=5)                              which seed found the best optimum
     jflows.run("made_red_wine", folds=10)                                 the score over all ten folds
@@ -28,13 +28,13 @@ from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
 from jflows.runs.study_figures import draw_study
 
 SCORED_ROWS = 20_000
-"""Training rows, the first ones, that runs are chosen by."""
+"""The number of training rows, the first ones, whose score decides which run is chosen."""
 DIGITS = 4  # of the numbers in study.json
 FILE = "study.json"
 
 
 class Member(NamedTuple):
-    """One run of a study: what it is called, and its recipe."""
+    """One run of a study: its label, such as {"seed": 1}, and its recipe."""
 
     label: dict[str, Any]
     recipe: Recipe
@@ -50,19 +50,19 @@ def study(
     resume: bool = False,
     progress: Progress = None,
 ) -> RunResult:
-    """Trains all runs of a study, and writes study.json and, of the plane, one figure.
+    """Trains all runs of a study, and writes study.json and one figure of all runs.
 
     Args:
-      name, recipe: of the config, with its options.
-      directory: of the study; each run has a folder in it.
-      restarts, folds, sweep: see `jflows.run`; one of them.
+      name, recipe: the name of the config, and its recipe with all options.
+      directory: the directory of the study; each run has a folder in it.
+      restarts, folds, sweep: see `jflows.run`; exactly one of them must be given.
       resume: go on with a study that was stopped.
       progress: see `jflows.run`.
     Returns:
-      The result of the chosen run, with the content of study.json. Of folds, the score is the mean over folds, with its
-      standard error over folds, and the flow is that of the first.
+      The result of the chosen run, with the content of study.json. For folds, the score is the mean over folds, with
+      its standard error over folds, and the flow is that of the first fold.
     Raises:
-      InvalidValueError: if not exactly one of them is asked for, or the option swept is unknown.
+      InvalidValueError: if not exactly one of the three is given, or the option to sweep is unknown.
     """
     kind, members = members_of(recipe, restarts, folds, sweep)
     rows, results = [], []
@@ -109,7 +109,7 @@ def members_of(
 
 
 def train_score(result: RunResult, data: Data) -> float:
-    """By which runs are chosen, higher is better: mean ELBO of a mixture, or mean log-likelihood, in nats.
+    """The score by which a run is chosen, in nats: the mean ELBO of a mixture, or else the mean log-likelihood.
 
     Args:
       data: training rows, of which the first 20,000 are scored.
@@ -133,7 +133,7 @@ def _row(result: RunResult, kind: str) -> dict[str, Any]:
 
 
 def _gaussian_mixture(result: RunResult) -> dict[str, Any] | None:
-    """What as many normals score on the same rows."""
+    """The scores of a Gaussian mixture with the same number of components on the same rows."""
     data = result.recipe.data
     return mixture_baseline(data.load("train"), data.load("test"), result.flow.reading.num_classes or 1)
 
@@ -147,7 +147,7 @@ def _score_of(score: Evaluation, unit: str) -> tuple[float, float]:
 
 
 def _mean(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Of folds: the mean over them, and its standard error."""
+    """The mean over folds and its standard error; empty for any other study."""
     if kind != "folds":
         return {}
     scores = [row["score"] for row in rows]
@@ -156,7 +156,7 @@ def _mean(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def _over_folds(results: list[RunResult]) -> Evaluation:
-    """Means over folds, with the standard error over folds (NaN of one fold alone)."""
+    """The mean scores over folds, with the standard error over folds (NaN if there is only one)."""
     scores = [result.score for result in results if result.score is not None]
     over: Callable[[str], np.ndarray] = lambda name: np.array([getattr(score, name) for score in scores])
     error = lambda name: float(np.std(over(name), ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""The figure of a study: maps of the plane side by side where there is one to draw, learning curves of all else."""
+"""The figure of a study: maps of the plane side by side for data of two columns, and learning curves otherwise."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ def draw_study(
 
     Args:
       kind: "restarts", "folds" or "sweep".
-      results, rows: of all runs; their entries in study.json.
-      best: the chosen one.
+      results, rows: the results of all runs, and their entries in study.json.
+      best: the index of the chosen run.
     """
     flow = results[best].flow
     pairs = enumerate(zip(results, rows, strict=True))

@@ -1,4 +1,4 @@
-"""`TrainedRun`: what can be asked of a run directory alone: scores, samples, paths in latent space, reconstructions."""
+"""`TrainedRun`: scores, samples, latent paths and reconstructions of a trained flow, from its run directory alone."""
 
 import dataclasses
 from pathlib import Path
@@ -20,16 +20,16 @@ from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
-"""Of files of samples, by the kind of what a density models."""
+"""The suffixes of files of samples, by the kind of data that a density models."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """A trained flow and the recipe that it came from. Made by `TrainedRun.open`.
+    """A trained flow and the recipe that it came from, opened by `TrainedRun.open`.
 
     Attributes:
-      directory: of the run.
-      density, variables: as `jflows.load` gives them.
+      directory: the run directory.
+      density, variables: the flow and its collections, as `jflows.load` gives them.
       stored: the content of config.json.
     """
 
@@ -51,17 +51,17 @@ class TrainedRun:
 
     @property
     def noun(self) -> str:
-        """What its examples are called: images or rows."""
+        """The noun for the run's examples: images or rows."""
         return NOUNS[self.density.reading.kind]
 
     def data(self, name: str | None = None, split: str = "test") -> Data:
-        """Rows that the density is asked about, checked to fit it.
+        """Loads rows to score or to draw, and checks that they fit the density.
 
         Args:
-          name: a data set or a path; None for the data of the run.
+          name: the name of a data set or a path; None for the data of the run.
           split: "train", "validation" or "test".
         Raises:
-          DataError: if they cannot be had, or do not fit.
+          DataError: if the data cannot be loaded, or do not fit.
         """
         config = self.stored.recipe.data
         if name is not None:
@@ -90,7 +90,7 @@ class TrainedRun:
         return scored(self.density, self.variables, data, batch_size, **options)
 
     def clusters(self, data: Data, batch_size: int = 250) -> dict[str, Any] | None:
-        """How components share out the rows, and how they agree with labels; None of a density without components."""
+        """The shares of components and their agreement with labels; None for a density without components."""
         if clusters.NAME not in self.density.reports:
             return None
         return clusters.summary(clusters.report_on(self.density, self.variables, data, batch_size))
@@ -98,12 +98,12 @@ class TrainedRun:
     def sample(
         self, num: int, *, temperature: float | None = None, label: int | None = None, seed: int = 0
     ) -> np.ndarray:
-        """Draws [num, *event_shape].
+        """Draws `num` samples: [num, *event_shape].
 
         Args:
-          temperature: None for 0.7 of images, 1 of tables.
-          label: class of a conditional flow, None for all in turn; or component of a mixture.
-          seed: of the noise.
+          temperature: factor of the latent's deviation; None takes 0.7 for images and 1 for tables.
+          label: class of a conditional flow, or component of a mixture; None draws all classes of a flow in turn.
+          seed: seed of the noise.
         Raises:
           InvalidValueError: if there is no such class or component.
         """
@@ -117,11 +117,11 @@ class TrainedRun:
 
     @property
     def temperature(self) -> float:
-        """Of samples, unless asked otherwise."""
+        """The default temperature of samples: 0.7 for images, 1 for tables."""
         return IMAGE_TEMPERATURE if self.density.reading.kind == "images" else 1.0
 
     def check_samples(self, path: Path | None = None, columns: int | None = None) -> None:
-        """Raises `InvalidValueError` if samples cannot be written so; see `save_samples`."""
+        """Raises `InvalidValueError` if `save_samples` cannot write samples to this path, or with these columns."""
         kind = self.density.reading.kind
         suffixes, what = SUFFIXES[kind], "images" if kind == "images" else "a table"
         if path is not None and path.suffix.lower() not in suffixes:
@@ -133,10 +133,10 @@ class TrainedRun:
         """Writes samples as a grid of images (.png) or rows of a table (.csv, .npy), and returns the path.
 
         Args:
-          path: None for sample.png or sample.csv in the run.
-          columns: images per row.
+          path: the file to write; None takes sample.png or sample.csv in the run directory.
+          columns: images per row of the grid; None chooses a number.
         Raises:
-          InvalidValueError: if the suffix is not for such samples, or columns are asked of a table.
+          InvalidValueError: if the suffix does not suit the samples, or `columns` is given for a table.
         """
         self.check_samples(path, columns)
         kind = self.density.reading.kind
@@ -155,14 +155,14 @@ class TrainedRun:
         return path
 
     def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
-        """Writes images and decode(encode(images)); the path, and the largest error in pixel levels."""
+        """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
         self.check_pictures()
         path = self.directory / reconstruction.FILE if path is None else path
         read = as_read(data, self.density)
         return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
 
     def check_pictures(self) -> None:
-        """Raises `InvalidValueError` unless latent paths and reconstructions can be drawn as images."""
+        """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""
         kind, encodes = self.density.reading.kind, self.density.encodes
         if not encodes or kind != "images":
             rule = "must be that of a flow of images, to draw them"

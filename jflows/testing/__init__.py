@@ -1,4 +1,4 @@
-"""The contract as code: run the suite that every jflows bijector passes on a bijector or a flow of your own."""
+"""The contract of bijectors as code: the suite that every bijector of jflows passes, to be run on your own as well."""
 
 from jflows.testing.bijector_suite import PROPERTIES, check_bijector
 from jflows.testing.common import CheckError

@@ -1,7 +1,7 @@
-"""`check_bijector`: every promise of `jflows.bijectors.Bijector`, held against automatic differentiation.
+"""`check_bijector`: checks every promise of `jflows.bijectors.Bijector`, by automatic differentiation where it applies.
 
 One program is compiled per direction, in float64, on twelve examples: six ordinary ones and six at the ends of the
-domain. One more measures float32 and bfloat16. Each property is then a few lines on their numbers, in `properties.py`.
+domain. One more program measures float32 and bfloat16. `properties.py` then checks each property on their numbers.
 """
 
 import functools
@@ -67,24 +67,24 @@ def check_bijector(
 
     Parameters are those of `init` on data, plus noise. Everything runs in float64 without changing your settings.
 
-    A bijector that `needs_key` has an estimated log-det. "log-det" and "cancel" then hold its mean over 1,024 keys to
-    5 standard errors plus `log_det_bias`, and the standard error to 1 % of 1 + |log_det|; "batch" and "float32" leave
-    the log-det out.
+    A bijector that `needs_key` has an estimated log-det. "log-det" and "cancel" then allow the mean over 1,024 keys an
+    error of 5 standard errors plus `log_det_bias`, and the standard error must be below 1 % of 1 + |log_det|. "batch"
+    and "float32" do not check an estimated log-det.
 
     Args:
       bijector: an unbound module.
-      x_event_shape: of x, without batch axes; small, as full Jacobians are computed.
-      context_shape: event shape of the context; None gives the bijector none.
-      seed: of data, parameters and noise.
-      domain: x lies between these two numbers; None for all reals, where z is drawn too.
+      x_event_shape: event shape of x; it should be small, as full Jacobians are computed.
+      context_shape: event shape of the context; None for a bijector without a context.
+      seed: seed of data, parameters and noise.
+      domain: the two numbers between which x lies; None for all reals, where z is drawn too.
       max_magnitude: without a domain, gradients are tried at magnitudes from 1e-8 to this.
-      noise: standard deviation of what is added to every parameter.
-      round_trip_tol: float64, relative to 1 + |value|.
-      log_det_tol: float64, relative to 1 + |log_det|.
-      float32_tol: float32, relative to 1 + |value|.
-      log_det_bias: of an estimated log-det, in nats: the largest that its documentation allows.
+      noise: standard deviation of the noise that is added to every parameter.
+      round_trip_tol: tolerance in float64, relative to 1 + |value|.
+      log_det_tol: tolerance in float64, relative to 1 + |log_det|.
+      float32_tol: tolerance in float32, relative to 1 + |value|.
+      log_det_bias: the largest bias of an estimated log-det that its documentation allows, in nats.
       jacobian_pattern: bool [z size, x size], False where dz_i/dx_j must be exactly 0; None checks nothing.
-      skip: names of properties that are not promised.
+      skip: names of properties that the bijector does not promise, which are not checked.
     Raises:
       CheckError: (an `AssertionError`) naming the property, with the worst numbers.
       JflowsError: what the bijector itself raises, such as a log-det that is not of the batch shape.

@@ -1,4 +1,4 @@
-"""What both suites share: the error, the comparison with its numbers, and parameters away from their initial values."""
+"""Shared by both suites: the error, comparisons that report their numbers, and noise added to initial parameters."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jflows.typing import Key, PyTree, Variables
 
 
 class CheckError(JflowsError, AssertionError):
-    """A property of the contract does not hold; `settings` names it and `got` holds the numbers."""
+    """A property of the contract does not hold; `settings` names the property and `got` holds the numbers."""
 
 
 def require_close(where: str, name: str, rule: str, got: Any, wanted: Any, tol: float, slack: Any = 0.0) -> None:
@@ -41,7 +41,7 @@ def require_finite(where: str, name: str, rule: str, tree: PyTree) -> None:
 
 
 def named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
-    """The leaves with their paths as text."""
+    """The leaves of a tree by their paths as text."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in flat]
 
@@ -52,12 +52,12 @@ def noise_rngs(bijector: Any, key: Key) -> dict[str, Key]:
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """Casts the inexact leaves; integers, booleans and keys stay."""
+    """Casts the inexact leaves of a tree; integers, booleans and keys stay as they are."""
     return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)
 
 
 def perturb(variables: Variables, seed: int, noise: float, dtype: Any = None) -> Variables:
-    """Adds N(0, noise^2) to every inexact leaf of "params": zero-initialised layers hide most mistakes.
+    """Adds N(0, noise^2) to every inexact leaf of "params", as zero-initialised layers would hide most mistakes.
 
     The noise comes from NumPy: `jax.random` would compile a program for every shape.
     """

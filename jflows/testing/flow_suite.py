@@ -1,4 +1,4 @@
-"""`check_flow`: a flow's methods agree with each other; and `integrate_density`: it is a density."""
+"""`check_flow`, which checks that a flow's methods agree, and `integrate_density`, which integrates its density."""
 
 import dataclasses
 import functools
@@ -19,17 +19,17 @@ def check_flow(
 ) -> None:
     """Raises unless the methods of a flow are consistent with each other; returns None if they are.
 
-    In float64, at the parameters of `init` on x plus noise: `log_prob` is the base's density of `encode`'s latent plus
-    its log-det; `decode` inverts `encode`, log-det included; the log_prob of `sample_and_log_prob` is that of
-    `log_prob` at the sample; gradients are finite. The bijector itself is the business of `check_bijector`.
+    It checks in float64, at the parameters of `init` on x plus noise: `log_prob` is the base's density of `encode`'s
+    latent plus its log-det; `decode` inverts `encode`, log-det included; the log_prob of `sample_and_log_prob` is that
+    of `log_prob` at the sample; gradients are finite. `check_bijector` checks the bijector itself.
 
     Args:
-      flow: of any kind; where it dequantizes, all of this is checked on dequantized, padded data.
+      flow: any `Flow`; if it dequantizes, all of this is checked on dequantized, padded data.
       x: [batch, *event_shape], valid data.
-      context: [batch, *context_shape], or None for a flow without.
-      seed: of parameters and noise.
-      noise: standard deviation of what is added to every parameter.
-      tol: relative to 1 + |value|.
+      context: [batch, *context_shape], or None for a flow without a context.
+      seed: seed of parameters and noise.
+      noise: standard deviation of the noise that is added to every parameter.
+      tol: tolerance, relative to 1 + |value|.
     Raises:
       CheckError: (an `AssertionError`) naming the property, with the worst numbers.
     Example:
@@ -93,11 +93,11 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
 def integrate_density(
     flow: Flow, variables: Variables, *, bound: float = 10.0, num_points: int = 401, context: Any = None
 ) -> Array:
-    """The integral of a flow's density over [-bound, bound]^D by the trapezoidal rule: 1 if all is well, D = 1 or 2.
+    """The integral of a flow's density over [-bound, bound]^D by the trapezoidal rule, which should be 1; D is 1 or 2.
 
     Args:
-      flow: over events of shape (1,) or (2,), without dequantization.
-      variables: of the flow; their precision is that of the result.
+      flow: a flow over events of shape (1,) or (2,), without dequantization.
+      variables: the flow's collections; their precision is that of the result.
       bound: half-width of the square; the density must be negligible outside.
       num_points: grid points per axis.
       context: one context for all points, without batch axes.

@@ -1,4 +1,4 @@
-"""`find_non_finite`: which layer is the first to put out NaN or infinity."""
+"""`find_non_finite`: finds the first layer whose output is NaN or infinite."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,15 @@ from jflows.bijectors.base import FINITE_CHECKS
 def find_non_finite(function: Callable, *args: Any, **kwargs: Any) -> str | None:
     """Runs a function of a flow or bijector and names the first layer whose output or log-det is not finite.
 
-    Values are never checked inside a flow, where a check would cost time on every call: NaN is left visible. When one
-    turns up, this finds where it comes from, by `jax.experimental.checkify`, under jit and inside scanned steps. JAX's
-    caches are cleared before and after, so that programs with checks and without are not mixed up: what is called next
-    compiles again.
+    A flow never checks values itself, as that would cost time on every call, and so leaves NaN visible. When NaN turns
+    up, this function finds where it comes from, by `jax.experimental.checkify`, under jit and inside scanned steps. It
+    clears JAX's caches before and after, so that programs with and without checks are not mixed up; functions called
+    afterwards compile again.
 
     Args:
-      function: such as `flow.log_prob`, or a function that calls it.
-      *args: of the function.
-      **kwargs: of the function.
+      function: a function such as `flow.log_prob`, or one that calls it.
+      *args: arguments of the function.
+      **kwargs: keyword arguments of the function.
     Returns:
       The layer as path, class and method, such as "bijector/layers_2/Logit.inverse_and_log_det"; None if all layers
       are finite. Inside a `Repeat` the path begins at its step.

@@ -1,4 +1,4 @@
-"""The properties that `check_bijector` holds a bijector to: each is one function on measured numbers."""
+"""The properties that `check_bijector` checks, each as one function of measured numbers."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ MAX_STANDARD_ERROR = 0.01  # relative to 1 + |log_det|: a mean that is less cert
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Tolerances, relative to 1 + |value|, and the allowed dependence of z on x."""
+    """The tolerances, relative to 1 + |value|, and the allowed dependence of z on x."""
 
     round_trip: float
     log_det: float
@@ -34,7 +34,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What the programs returned: one dictionary per direction, one per narrow dtype, and shapes for batch (1,)."""
+    """The numbers that the programs returned, by direction and by narrow dtype, and the shapes for batch (1,)."""
 
     variables: Variables
     inverse: dict

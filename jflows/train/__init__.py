@@ -1,4 +1,4 @@
-"""Training: `fit` and its parts. A run from its data to its report is `jflows.run`."""
+"""Training: `fit` and its parts. To go from data to a report in one call, use `jflows.run`."""
 
 from jflows.train.config import TrainConfig
 from jflows.train.loop import FitResult, fit

@@ -39,7 +39,7 @@ _Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", im
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of one checkpoint, as it was saved."""
 
     step: int
     variables: dict[str, PyTree]  # collection name -> tree of arrays
@@ -63,14 +63,14 @@ def check_unused(run: str | Path) -> None:
 class Checkpoints:
     """All checkpoints of one run: saved atomically, verified when read, the latest and the best kept.
 
-    A kill at any moment leaves the complete ones intact. Nothing stays open between calls, so nothing is closed.
+    A kill at any moment leaves all complete checkpoints intact. Nothing stays open between calls.
     Under `jax.distributed` every process makes the same calls on a shared file system; process 0 writes.
 
     Args:
       run: the run directory; the first `save` creates it.
       keep: how many of the latest checkpoints stay, >= 1. With 2 a damaged one costs an interval, not the run.
-      keep_best: how many of the best stay besides, >= 0.
-      best_metric: the entry of `metrics` that ranks them; smaller is better, NaN and absent are never best.
+      keep_best: how many of the best checkpoints stay as well, >= 0.
+      best_metric: the entry of `metrics` that ranks checkpoints; smaller is better, NaN or no entry is never best.
     Example:
       >>> import tempfile, numpy as np
       >>> checkpoints = Checkpoints(tempfile.mkdtemp())
@@ -108,13 +108,13 @@ class Checkpoints:
         meta: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> bool:
-        """Writes a checkpoint unless it is there, deletes those no longer kept, and returns whether it wrote.
+        """Writes a checkpoint unless it exists, deletes those that are no longer kept, and returns whether it wrote.
 
         Args:
           step: >= 0 and above the saved steps; saving the latest again with equal arrays does nothing.
-          variables: what a model needs, by collection ("params", "ema", "constants", ...): nested dicts of arrays.
-          training: what only resuming needs: any pytree of arrays, typed keys and Python or numpy numbers.
-          meta, metrics: a JSON object (flow spec, config, data position), and numbers by name.
+          variables: the arrays of the model, as nested dicts by collection ("params", "ema", "constants", ...).
+          training: the state that only resuming needs: any pytree of arrays, typed keys and Python or numpy numbers.
+          meta, metrics: a JSON object (flow spec, config, position in the data), and numbers by name.
         Raises:
           InvalidTypeError: for a leaf that cannot be saved, naming it, or a `meta` that is not JSON.
           InvalidValueError: for a negative step, a collection named "training", or a key with a slash.
@@ -154,11 +154,11 @@ class Checkpoints:
         of the way (`<step>.damaged`) by the next `save`.
 
         Args:
-          variables: the collections wanted. A leaf comes back as its template's type: arrays and keys (or what
-            `jax.eval_shape` makes of them) as `jax.Array`, numpy arrays and Python numbers as such.
-          training: likewise, for what was saved as `training`; None leaves that unread.
-          step: this one and no other.
-          sharding: of all arrays; by default that of the template's leaf if it has one, else the default device.
+          variables: templates of the collections to read. A leaf comes back as its template's type: arrays and keys
+            (or what `jax.eval_shape` makes of them) as `jax.Array`, numpy arrays and Python numbers as such.
+          training: template of what was saved as `training`; None does not read it.
+          step: read this step, and no other if it is damaged; None takes the latest.
+          sharding: where to put all arrays; by default the sharding of the template's leaf, else the default device.
         Raises:
           RunError: if no readable checkpoint is left, or its tree is not the template's, naming the first leaf.
         """
@@ -169,8 +169,8 @@ class Checkpoints:
         """Reads variables as nested dicts of numpy arrays, from the directory alone.
 
         Args:
-          collections: such as ("ema", "constants"); by default all. What is not asked for is not loaded.
-          step: this one and no other; by default the latest, falling back as `restore` does.
+          collections: names such as ("ema", "constants"), the only ones to be loaded; None loads all.
+          step: read this step, and no other if it is damaged; None takes the latest, falling back as `restore` does.
         Raises:
           RunError: if no readable checkpoint is left, or a collection was not saved.
         """

@@ -1,4 +1,4 @@
-"""`TrainConfig`: the settings of training, each declared once with its type, its range and what it costs."""
+"""`TrainConfig`: the settings of training, each declared once with its type, its range and its cost."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ DEFAULT_STEPS = 1000
 @documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig(Checked):
-    """How to train: the settings of `fit`, whatever the flow, the data and the loss are.
+    """The settings of `fit` that hold for every flow, data set and loss.
 
-    A step is one update by the optimizer; intervals count steps. The defaults suit tables and images of a few thousand
-    rows alike: small batches, Adam with a short warm-up and a cosine down to 0, no clipping.
+    A step is one update by the optimizer; intervals count steps. The defaults are made for a few thousand rows of a
+    table or images: small batches, Adam with a short warm-up and a cosine schedule down to 0, and no clipping.
 
     Raises:
       InvalidTypeError: if a setting is of another type.
@@ -30,146 +30,215 @@ class TrainConfig(Checked):
     steps: Annotated[
         int,
         Option(
-            "Steps in all, which is also the length of the learning rate's schedule. 0 counts `epochs` instead, or "
-            f"trains for {DEFAULT_STEPS} steps if that is 0 too.",
+            "Number of training steps, which is also the length of the learning rate's schedule. 0 counts `epochs` "
+            f"instead, or trains for {DEFAULT_STEPS} steps if `epochs` is 0 too.",
             low=0,
         ),
     ] = 0
     epochs: Annotated[
         float,
         Option(
-            "Passes over the training rows, instead of `steps`; the last step completes the last pass. 0 counts "
-            "`steps`; giving both is an error.",
+            "Number of passes over the training rows, which sets the length of the run instead of `steps`; the last "
+            "step completes the last pass. 0 counts `steps`; it is an error to give both.",
             low=0,
         ),
     ] = 0.0
     batch_size: Annotated[
         int,
-        Option("Rows per step, over all devices. More make a step slower and its gradient less noisy.", low=1),
+        Option(
+            "Rows per training step, over all devices together. A larger batch makes a step slower and its gradient "
+            "less noisy.",
+            low=1,
+        ),
     ] = 64
     accumulate: Annotated[
         int,
         Option(
-            "Parts into which a batch is cut, whose gradients are added up: memory for activations falls by this "
-            "factor, the result stays the same, and a step takes somewhat longer. It must divide `batch_size`.",
+            "Number of parts into which a batch is cut, one after the other. More parts need less memory for "
+            "activations, by this factor, and somewhat more time; the result stays the same. It must divide "
+            "`batch_size`.",
             low=1,
         ),
     ] = 1
     optimizer: Annotated[
         str,
         Option(
-            "The update rule: adam, or adamw, which also shrinks the weights of networks by `weight_decay`.",
+            "How gradients become updates: by adam, or by adamw, which also shrinks the weights of networks by "
+            "`weight_decay`.",
             choices=OPTIMIZERS,
         ),
     ] = "adam"
     learning_rate: Annotated[
         float,
         Option(
-            "The highest learning rate. Too high a one makes the loss jump or overflow; too low a one is slow.", above=0
+            "The highest learning rate of the schedule. If it is too high, the loss jumps or overflows; if it is too "
+            "low, training is slow.",
+            above=0,
         ),
     ] = 1e-3
     warmup_steps: Annotated[
         int,
-        Option("The learning rate rises linearly from 0 in so many steps; at most the whole run counts.", low=0),
+        Option(
+            "Steps in which the learning rate rises linearly from 0 to its highest value. More of them make the start "
+            "safer and slower; 0 starts at the highest value. The warm-up is never longer than the run.",
+            low=0,
+        ),
     ] = 100
     schedule: Annotated[
         str,
         Option(
-            "What the learning rate does after the warm-up: constant; cosine, which falls to 0 at the last step; or "
-            "plateau, which falls whenever the training loss no longer does.",
+            "What the learning rate does after the warm-up: constant keeps it; cosine lowers it to 0 at the last step; "
+            "plateau lowers it whenever the training loss stops falling.",
             choices=SCHEDULES,
         ),
     ] = "cosine"
     plateau_factor: Annotated[
-        float, Option("The plateau schedule multiplies the learning rate by this.", above=0, below=1)
+        float,
+        Option(
+            "Factor by which schedule=plateau multiplies the learning rate whenever the loss stops falling; a smaller "
+            "one lowers it more at once.",
+            above=0,
+            below=1,
+        ),
     ] = 0.5
     plateau_window: Annotated[
         int,
         Option(
-            "The plateau schedule compares losses averaged over so many steps; fewer make it react to noise.", low=1
+            "Steps over which schedule=plateau averages the loss before it looks whether the loss still falls; fewer "
+            "steps make it react to noise.",
+            low=1,
         ),
     ] = 500
     plateau_patience: Annotated[
-        int, Option("The plateau schedule acts after so many windows without a lower loss.", low=1)
+        int,
+        Option(
+            "Windows of `plateau_window` steps without a lower loss after which schedule=plateau lowers the learning "
+            "rate; fewer windows lower it sooner.",
+            low=1,
+        ),
     ] = 5
     weight_decay: Annotated[
         float,
-        Option("Decoupled decay of the weights of networks; above 0 it needs the optimizer adamw.", low=0),
+        Option(
+            "How strongly optimizer=adamw shrinks the weights of networks: each step takes off the fraction "
+            "weight_decay * learning rate. More of it counters overfitting and limits the fit. With adam it must be 0.",
+            low=0,
+        ),
     ] = 0.0
     clip_norm: Annotated[
         float,
         Option(
-            "Largest norm of the gradient of the loss (of a likelihood, in nats per event): longer ones are shortened, "
-            "which keeps rare rows from undoing much. 0 does not clip.",
+            "Largest norm of the loss's gradient (of a likelihood, in nats per event). A longer gradient is shortened "
+            "to it, so that a few rare rows cannot undo much; a small bound slows training down. 0 does not clip.",
             low=0,
         ),
     ] = 0.0
     b2: Annotated[
         float,
-        Option("Decay of Adam's average of squared gradients; lower reacts faster and is noisier.", low=0, below=1),
+        Option(
+            "Decay of Adam's moving average of squared gradients; a lower one reacts faster and is noisier.",
+            low=0,
+            below=1,
+        ),
     ] = 0.999
     ema_decay: Annotated[
         float,
         Option(
-            "Decay of the moving average of the parameters, which evaluation and sampling use; 0 takes the last ones.",
+            "Decay of the moving average of the parameters, which evaluation and sampling use. It averages over about "
+            "1 / (1 - decay) steps; 0 uses the parameters of the last step.",
             low=0,
             below=1,
         ),
     ] = 0.999
     mirror: Annotated[
-        bool, Option("Flip images left to right with probability 1/2 each time they are seen; not for tables.")
+        bool,
+        Option(
+            "Flip each image left to right with probability 1/2 every time it is seen, which is for images that are as "
+            "likely when mirrored. With a table it is an error.",
+        ),
     ] = False
-    seed: Annotated[int, Option("Seed of the first parameters, of the order of the rows and of all noise.", low=0)] = 0
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the initial parameters, the order of the rows and all noise; another seed gives another run.",
+            low=0,
+        ),
+    ] = 0
     init_batch: Annotated[
         int,
-        Option("Rows that the data-dependent initialisation sees; more cost memory once, fewer make it noisy.", low=1),
+        Option(
+            "Training rows that the data-dependent initialisation sees. More rows cost memory once; fewer make the "
+            "start noisy.",
+            low=1,
+        ),
     ] = 512
     parallel: Annotated[
         str,
         Option(
-            "How a step is run on several devices: jit (the default: XLA divides the work), shard_map, pmap, or none, "
-            "which takes one device. All give the same numbers up to rounding.",
+            "How a step runs on several devices: by jit, where XLA divides the work, by shard_map, by pmap, or by "
+            "none, which uses one device only. All of them give the same numbers up to rounding.",
             choices=PARALLEL_MODES,
         ),
     ] = "jit"
     steps_per_call: Annotated[
         int,
         Option(
-            "Most steps that one call of the compiled program takes. More spare small flows the cost of calls, and "
-            "hold as many batches in memory; the result stays the same.",
+            "Largest number of steps in one call of the compiled program. More steps per call save small flows the "
+            "overhead of calls, and keep that many batches in memory; the result stays the same.",
             low=1,
         ),
     ] = 50
     log_every: Annotated[
-        int, Option("Steps between two lines of metrics; each is a mean over the steps since the last.", low=1)
+        int,
+        Option(
+            "Steps between two lines of metrics, each of which holds means over the steps since the line before.", low=1
+        ),
     ] = 50
     eval_every: Annotated[
         int,
         Option(
-            "Steps between two scores on the validation rows; 0 scores at the end alone. Each is a whole pass.", low=0
+            "Steps between two scores on the validation rows. Each score costs a pass over all of them; 0 scores only "
+            "at the end of the run.",
+            low=0,
         ),
     ] = 0
     patience: Annotated[
         int,
         Option(
-            "Validations in a row without a better score after which the run ends; 0 always takes all steps.", low=0
+            "Number of validations in a row without a better score after which the run ends. It needs `eval_every`; 0 "
+            "never ends a run early.",
+            low=0,
         ),
     ] = 0
     checkpoint_every: Annotated[
         int,
-        Option("Steps between two checkpoints: what a killed run loses at most. The last step always gets one.", low=1),
+        Option(
+            "Steps between two checkpoints, which are the most that a killed run loses; fewer steps cost more writing. "
+            "The last step always gets a checkpoint.",
+            low=1,
+        ),
     ] = 500
     eval_batch_size: Annotated[
-        int, Option("Rows per call of evaluation; more are faster until memory ends, the score stays the same.", low=1)
+        int,
+        Option(
+            "Rows scored per call in evaluation. More rows per call are faster as long as they fit into memory; the "
+            "score stays the same.",
+            low=1,
+        ),
     ] = 250
     max_skipped: Annotated[
-        int, Option("Steps in a row with a loss or gradient that is not finite after which the run ends.", low=1)
+        int,
+        Option(
+            "Number of steps in a row with a loss or gradient that is not finite after which the run ends with an "
+            "error. Fewer such steps are skipped: they change no parameter.",
+            low=1,
+        ),
     ] = 20
     max_reconstruction_error: Annotated[
         float,
         Option(
-            "Largest |decode(encode(x)) - x|, in units of x, at which a run with invertible back-propagation goes on: "
-            "beyond it, its gradients are not to be trusted.",
+            "Largest |decode(encode(x)) - x|, in units of x, at which a run with backprop=invertible goes on. Beyond "
+            "it the rebuilt activations, and so the gradients, cannot be trusted, and the run ends with an error.",
             above=0,
         ),
     ] = 1.0
@@ -190,13 +259,13 @@ class TrainConfig(Checked):
             raise InvalidValueError(where, "weight_decay", rule, repr(self.weight_decay), fix)
 
     def total_steps(self, num_examples: int) -> int:
-        """Steps of a run on so many training rows: `steps`, or as many as `epochs` take."""
+        """Number of steps of a run on `num_examples` training rows: `steps`, or what `epochs` amount to."""
         if self.epochs:
             return max(1, math.ceil(self.epochs * num_examples / self.batch_size))
         return self.steps or DEFAULT_STEPS
 
     def make_optimizer(self, steps: int) -> optax.GradientTransformationExtraArgs:
-        """The optimizer of a run of so many steps."""
+        """The optimizer of a run of `steps` steps."""
         return make_optimizer(
             steps=steps,
             learning_rate=self.learning_rate,

@@ -1,6 +1,6 @@
-"""What to say of a step that was not finite, and how exact invertible back-propagation still is.
+"""Diagnoses of steps that were not finite, and of the error of invertible back-propagation.
 
-Nothing here is on the way of a step that goes well.
+A step that goes well does not pass through this module.
 """
 
 import functools
@@ -21,14 +21,14 @@ EXAMPLES = 16  # rows that are rebuilt, or shown to every layer
 
 
 def cause_of(flow: Density, loss: Loss, state: TrainState, batch: Batch, step: int, num_rows: int) -> str:
-    """Where a step stopped being finite, in words: the row, the column and the layer, as far as can be told.
+    """Where a step stopped being finite, in words: the row, the column and the layer, as far as they can be found.
 
-    JAX's caches are cleared by the search for the layer: what is called next compiles again.
+    The search for the layer clears JAX's caches, so that functions called afterwards compile again.
 
     Args:
-      state: before the step, or some steps later.
-      batch: of that step.
-      num_rows: of the training data; a row's visit number, modulo this, is its place in them.
+      state: the state before the step, or some steps later.
+      batch: the batch of that step.
+      num_rows: number of training rows; the visit number of a row, modulo this, is its place in the data.
     """
     batch = loss.select(_on_device(batch), step)
     per_row, of_x, of_params = jax.jit(functools.partial(_probe, flow, loss))(state, batch, step)
@@ -51,7 +51,7 @@ def cause_of(flow: Density, loss: Loss, state: TrainState, batch: Batch, step: i
 def non_finite_error(
     flow: Density, state: TrainState, batch: Batch, step: int, most: int, loss: float, grad_norm: float
 ) -> RunError:
-    """What ends a run after `most` steps in a row that were not finite; it names the layer of the largest numbers."""
+    """The error that ends a run after `most` non-finite steps in a row; it names the layer with the largest numbers."""
     batch = _some_rows(flow, state, batch)
     keys = example_keys(state.key, batch.index) if flow.needs_key else None
     sizes = flow.activations(state.variables, batch.x, batch.context, keys)

@@ -31,13 +31,13 @@ NOUNS = {"images": "images", "table": "rows", "none": "samples"}
 
 
 class FitResult(NamedTuple):
-    """What `fit` returns.
+    """The result of `fit`.
 
     Attributes:
-      variables: Linen collections with the averaged parameters (EMA): those with the best validation score, or the last
-        ones of a run without validation.
-      step: after how many steps the run had these variables.
-      state: the whole final state.
+      variables: Linen collections with the averaged parameters (EMA) that had the best validation score, or, without
+        validation, those of the last step.
+      step: number of steps after which the run had these variables.
+      state: the state after the last step, optimizer included.
       history: the metrics of every logging interval, see `fit`.
       interrupted: True if SIGTERM or `stop` ended the run early; its checkpoint is saved.
     """
@@ -49,7 +49,7 @@ class FitResult(NamedTuple):
     interrupted: bool
 
     def __repr__(self) -> str:
-        """Without the arrays."""
+        """One line, without the arrays."""
         last = self.history[-1] if self.history else {}
         return f"FitResult(step={self.step}, interrupted={self.interrupted}, history=[..., {last}])"
 
@@ -69,25 +69,25 @@ def fit(
 ) -> FitResult:
     """Trains a flow.
 
-    Metrics are those of an interval: `step`, `epoch`, the means of `loss` (nats per event, or the loss's own unit), of
-    `bits_per_dim` (of integers, if the loss is in nats) and of `grad_norm`, `learning_rate`, `skipped` (how many steps
-    so far were not finite), `examples_per_second`; `compile_seconds` in the first; `reconstruction_error` with
-    invertible back-propagation; where validation was due, `validation_nll` (nats per event, lower is better) and the
-    same in the flow's own unit, `validation_bits_per_dim` or `validation_nats`.
+    The metrics of an interval hold `step`, `epoch`, the means of `loss` (nats per event, or the loss's own unit), of
+    `bits_per_dim` (for integers, if the loss is in nats) and of `grad_norm`, `learning_rate`, `skipped` (how many steps
+    so far were not finite) and `examples_per_second`. The first also holds `compile_seconds`; with invertible
+    back-propagation all hold `reconstruction_error`; and where validation was due, they hold `validation_nll` (nats per
+    event, lower is better) and the score in the flow's own unit, `validation_bits_per_dim` or `validation_nats`.
 
     Args:
-      flow: what is trained; it says how it reads the data.
+      flow: the density to train; it determines how the data are read.
       data: training rows, images or a table; `NoData` with a loss that draws its own samples.
       config: all settings.
-      validation: rows that are scored every `config.eval_every` steps with the averaged parameters. The best are kept,
-        and after `config.patience` scores without a better one the run ends.
+      validation: rows that are scored every `config.eval_every` steps with the averaged parameters. The best parameters
+        are kept, and after `config.patience` scores without a better one the run ends.
       run: where checkpoints and metrics go; a run directory opened to resume continues from its last checkpoint. None
         keeps everything in memory.
-      loss: what is minimised; None takes the one that the flow names, its negative log-likelihood or `MixtureLoss()`.
-      variables: to start from, as `flow.init` or another run gives them; None makes new ones from the first batches.
+      loss: the loss to minimise; None takes the flow's own, its negative log-likelihood or `MixtureLoss()`.
+      variables: where to start, as `flow.init` or another run gives it; None makes new ones from the first batches.
       callback: called with the metrics of every logging interval.
       progress: True shows progress on stderr, False does not; None shows it on a terminal and in a notebook.
-      stop: an event that ends the run early once it is set: the state is saved first. None lets SIGTERM do so.
+      stop: an event that ends the run early once it is set; the state is saved first. None does this on SIGTERM.
     Returns:
       `FitResult`.
     Raises:
@@ -116,7 +116,7 @@ def fit(
 
 
 def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, stopped: threading.Event) -> TrainState:
-    """From the first state to the last."""
+    """Takes all steps, from the first state to the last."""
     state, step = runner.put_state(first), int(first.step)
     if step and job.validation is not None:
         monitor.scores.recall(job.recorder)
@@ -165,7 +165,7 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
 
 
 def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
-    """How the flow reads data; with labels as the context if the loss takes those of partly labelled data."""
+    """How data are handed over: as the flow wants them, with labels as the context if the loss learns from them."""
     wanted = loss.takes_labels and data.partly_labelled and flow.reading.context == "none"
     return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
 

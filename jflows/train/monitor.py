@@ -1,7 +1,7 @@
-"""What watches a run: metrics, validation scores, the best variables, checkpoints, and reasons to end.
+"""`Monitor` watches a run: metrics, validation scores, the best variables, checkpoints, and reasons to end.
 
-`Recorder` is all that `fit` asks of a run directory; a run in memory has `InMemory` in its place.
-Read next: `jflows/train/loop.py`, which calls it; `jflows/train/diagnosis.py`, what it says of steps gone wrong.
+`Recorder` is the interface of a run directory for `fit`; a run in memory uses `InMemory` instead.
+Read next: `jflows/train/loop.py`, which calls the monitor; `jflows/train/diagnosis.py`, which explains failed steps.
 """
 
 import dataclasses
@@ -33,70 +33,70 @@ Entry = dict[str, float]
 
 
 class Recorder(Protocol):
-    """Where checkpoints and metrics go, and come back from when a run is resumed."""
+    """The place that keeps a run's checkpoints and metrics, and gives them back when the run is resumed."""
 
     def restore(self, abstract: TrainState) -> TrainState | None:
         """The state of the last good checkpoint, in the shapes of `abstract`; None if the run is new."""
         ...
 
     def save(self, step: int, state: TrainState, metrics: Entry) -> None:
-        """Keeps a checkpoint; `metrics` holds the validation score of this step, if it has one."""
+        """Stores a checkpoint; `metrics` holds the validation score of this step, if there is one."""
         ...
 
     def saved_steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, ascending."""
+        """Steps of the stored checkpoints, ascending."""
         ...
 
     def variables(self, step: int) -> Variables:
-        """The averaged variables of one of them."""
+        """The averaged variables of one stored checkpoint."""
         ...
 
     def append_metrics(self, entry: Entry) -> None:
-        """Keeps one line."""
+        """Stores the metrics of one interval."""
         ...
 
     def metrics(self) -> list[Entry]:
-        """The lines so far."""
+        """The metrics of all intervals so far."""
         ...
 
 
 class InMemory:
-    """The `Recorder` of a run without a directory: keeps nothing, and has nothing to go on from."""
+    """The `Recorder` of a run without a directory: it stores nothing, so that every run is a new one."""
 
     def restore(self, abstract: TrainState) -> TrainState | None:
-        """None: every run is new."""
+        """Returns None, as every run is a new one."""
         return None
 
     def save(self, step: int, state: TrainState, metrics: Entry) -> None:
-        """Nothing is kept; `fit` returns the last state."""
+        """Stores nothing; `fit` returns the last state."""
 
     def saved_steps(self) -> list[int]:
-        """None of them."""
+        """An empty list, as no checkpoint is stored."""
         return []
 
     def variables(self, step: int) -> Variables:
-        """Refused, as nothing is kept."""
+        """Raises an error, as no checkpoint is stored."""
         raise InvalidValueError("InMemory.variables", "step", "must be a saved step", step)
 
     def append_metrics(self, entry: Entry) -> None:
-        """Nothing is kept; `fit` returns the history."""
+        """Stores nothing; `fit` returns the history."""
 
     def metrics(self) -> list[Entry]:
-        """None of them."""
+        """An empty list, as no metrics are stored."""
         return []
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is trained, on what, and how: all that stays the same in a run.
+    """Everything that stays the same during a run: the flow, the loss, the data and the settings.
 
     Attributes:
-      flow, loss, config: as `fit` has them.
-      reading: how the training rows are read: as the flow wants them, with labels if the loss does.
-      batches: of the training rows.
-      steps: in all.
-      validation: makes the batches of the validation rows anew; None if there are none.
-      recorder: keeps checkpoints and metrics.
+      flow, loss, config: the arguments of `fit`, with the loss chosen.
+      reading: how the training rows are handed over: as the flow wants them, with labels if the loss learns from them.
+      batches: the batches of the training rows.
+      steps: number of steps of the whole run.
+      validation: makes the batches of the validation rows anew; None without validation rows.
+      recorder: stores checkpoints and metrics.
     """
 
     flow: Density
@@ -110,13 +110,13 @@ class Job:
 
     @property
     def longest_call(self) -> int:
-        """Steps of the compiled program: `steps_per_call`, or as few as cut the shortest interval most evenly."""
+        """Most steps of one call: at most `steps_per_call`, and such that calls cut the shortest interval evenly."""
         config = self.config
         shortest = min(self.steps, config.log_every, config.checkpoint_every, config.eval_every or self.steps)
         return math.ceil(shortest / math.ceil(shortest / config.steps_per_call))
 
     def steps_of_call(self, step: int) -> int:
-        """Steps to take at once from `step`: to the next end of an interval, at most `longest_call`."""
+        """Number of steps of the call that begins at `step`: to the end of an interval, at most `longest_call`."""
         config = self.config
         intervals = [every for every in (config.log_every, config.checkpoint_every, config.eval_every) if every]
         following = min(self.steps, *(step + every - step % every for every in intervals))
@@ -147,14 +147,14 @@ class Scores:
         return 0 < self.patience <= later
 
     def add(self, step: int, score: float, variables: Variables) -> None:
-        """Takes up a score if it is finite, and a copy of its variables if it is the best."""
+        """Adds a score if it is finite, and a copy of its variables if it is the best so far."""
         if math.isfinite(score):
             self.by_step[step] = score
         if self.best_step == step:
             self.best = jax.tree.map(jnp.copy, variables)  # the next call is given the state's own buffers
 
     def recall(self, recorder: Recorder) -> None:
-        """Takes up the scores of a run that goes on, and its best variables."""
+        """Restores the scores of a run that is resumed, and its best variables."""
         scored = [entry for entry in recorder.metrics() if SCORE in entry]
         self.by_step = {int(entry["step"]): entry[SCORE] for entry in scored if math.isfinite(entry[SCORE])}
         saved = recorder.saved_steps()
@@ -165,15 +165,15 @@ class Scores:
 
 
 class Monitor:
-    """Turns the metrics of steps into lines, and acts on them.
+    """Turns the metrics of steps into one line per interval, and ends, saves or goes on accordingly.
 
     Args:
-      job: what is trained.
-      listeners: called with every line.
+      job: what is trained, and how.
+      listeners: functions that are called with every line.
 
     Attributes:
       history: the lines of this call of `fit`.
-      scores: of validation.
+      scores: the validation scores.
     """
 
     def __init__(self, job: Job, listeners: Sequence[Callable[[Entry], None]]):
@@ -185,11 +185,11 @@ class Monitor:
         self.has_warned = False
 
     def start(self, step: int, **once: float) -> None:
-        """Begins an interval; `once` goes into its line."""
+        """Begins an interval; the entries of `once` are added to its line."""
         self.last_step, self.last_time, self.once = step, time.perf_counter(), once
 
     def collect(self, metrics: Metrics, count: int) -> None:
-        """Takes the metrics of a call of so many steps, without waiting for them."""
+        """Keeps the metrics of a call of `count` steps, without waiting for them to be computed."""
         self.pending.append((metrics, count))
 
     def is_due(self, step: int) -> bool:
@@ -202,7 +202,7 @@ class Monitor:
         return self.job.validation is not None and (step == self.job.steps or bool(every and step % every == 0))
 
     def log(self, step: int, state: TrainState) -> None:
-        """Ends an interval: one line, after the checks that may end the run."""
+        """Ends an interval: runs the checks that may end the run, and then writes one line."""
         names = self.pending[0][0]
         # Cut on the host: on the device, every length would compile a program of its own.
         metrics = {name: np.concatenate([np.asarray(m[name])[:count] for m, count in self.pending]) for name in names}
@@ -242,7 +242,7 @@ class Monitor:
         }
 
     def _check_skipped(self, step: int, state: TrainState, entry: Entry, metrics: dict[str, np.ndarray]) -> None:
-        """Ends a run of which too many steps in a row were not finite; warns of the first one of all."""
+        """Ends the run if too many steps in a row were not finite; warns once, of the first such step."""
         flow, loss, num_rows = self.job.flow, self.job.loss, len(self.job.batches.data)
         if metrics["skipped_in_a_row"][-1] >= self.job.config.max_skipped:
             batch, most = self.job.example_batch(step - 1), self.job.config.max_skipped

@@ -1,4 +1,4 @@
-"""Optimizers from optax, by plain settings."""
+"""Optimizers and schedules of optax, made from plain settings."""
 
 import jax
 import optax
@@ -32,14 +32,14 @@ def make_optimizer(
 
     Args:
       steps: length of the schedule.
-      learning_rate: peak value.
+      learning_rate: the highest value of the schedule.
       optimizer: "adam", or "adamw" with decoupled decay on weights only (leaves named `*kernel`).
-      warmup_steps: linear from 0; more than `steps` counts as `steps`.
+      warmup_steps: steps in which the rate rises linearly from 0; more than `steps` counts as `steps`.
       schedule: "constant"; "cosine" down to `final_fraction * learning_rate` at `steps`; or "plateau", which multiplies
         the rate by `plateau_factor` whenever the loss, averaged over `plateau_window` steps, has not fallen for
-        `plateau_patience` windows. The latter needs the loss: `optimizer.update(..., value=loss)`.
+        `plateau_patience` windows. "plateau" needs the loss at every step: `optimizer.update(..., value=loss)`.
       clip_norm: largest global norm of the gradient (of the loss in nats per event); 0 for none.
-      b2: decay of the second moment.
+      b2: decay of the moving average of squared gradients.
     Raises:
       InvalidValueError: for an unknown name or a value out of range.
     """
@@ -65,7 +65,7 @@ def make_optimizer(
 
 
 def rate_scale(opt_state: PyTree) -> float:
-    """By what "plateau" has lowered the rate so far; 1 for other schedules."""
+    """The factor by which "plateau" has lowered the learning rate so far; 1 for other schedules."""
     is_plateau = lambda node: isinstance(node, optax.contrib.ReduceLROnPlateauState)
     states = [node for node in jax.tree.leaves(opt_state, is_leaf=is_plateau) if is_plateau(node)]
     return float(states[0].scale) if states else 1.0

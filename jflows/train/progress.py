@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal or in a notebook, now and then a line elsewhere."""
+"""Progress on stderr: a moving bar on a terminal or in a notebook, and occasional lines elsewhere."""
 
 import contextlib
 import sys
@@ -19,15 +19,15 @@ def is_watched() -> bool:
 
 @contextlib.contextmanager
 def training(steps: int, start: int, noun: str, unit: str) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Progress of `fit`: the value is called with the metrics of every logging interval.
+    """Shows the progress of `fit`; call the value with the metrics of every logging interval.
 
-    Shows step, loss, `noun` per second and the time left.
+    It shows step, loss, `noun` per second and the time left.
 
     Args:
-      steps: in all.
-      start: steps that were taken before.
-      noun: of the examples, such as "images".
-      unit: of the loss: "bits/dim", "nats", or "" for a loss without one.
+      steps: number of steps of the whole run.
+      start: number of steps taken before, by a run that is resumed.
+      noun: what the examples are called, such as "images".
+      unit: unit of the loss: "bits/dim", "nats", or "" for a loss without a unit.
     """
     report = _Report("training", steps, start)
     first: list[tuple[int, float]] = []
@@ -51,7 +51,7 @@ def training(steps: int, start: int, noun: str, unit: str) -> Iterator[Callable[
 
 @contextlib.contextmanager
 def counting(title: str, total: int, noun: str) -> Iterator[Callable[[int], None]]:
-    """Progress of anything that counts images or rows: the value is called with how many are done."""
+    """Shows the progress of a task that counts images or rows; call the value with the number that are done."""
     report = _Report(title, total)
     started = time.monotonic()
 

@@ -36,10 +36,10 @@ class Runner:
 
     Args:
       make_step: takes `reduce` and returns the step, as `functools.partial(make_train_step, flow, optimizer, loss)`.
-      parallel: one of the table above.
-      batch_size: global; a multiple of the device count.
-      steps_per_call: most steps of one call; shorter calls are filled up with zeros that no step reads.
-      devices: default all of the platform ("none" takes the first).
+      parallel: a mode of the table at the head of this module.
+      batch_size: rows over all devices; a multiple of the number of devices.
+      steps_per_call: largest number of steps in one call; shorter calls are filled up with zeros that no step reads.
+      devices: which devices to use; None takes all of the platform ("none" takes the first).
     Raises:
       InvalidValueError: for an unknown mode, a batch that does not divide by the devices, or a call that is too long.
     """
@@ -56,7 +56,9 @@ class Runner:
         devices = list(devices or jax.devices())[: 1 if parallel == "none" else None]
         if batch_size % len(devices):
             rule = f"must be a multiple of the {len(devices)} devices"
-            raise InvalidValueError("Runner", "batch_size", rule, repr(batch_size), "Or set parallel='none'.")
+            raise InvalidValueError(
+                "Runner", "batch_size", rule, repr(batch_size), "Change it, or set parallel='none'."
+            )
         self.parallel, self.devices, self.steps_per_call = parallel, devices, steps_per_call
         mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())
@@ -89,16 +91,16 @@ class Runner:
         return jax.tree.map(lambda leaf: leaf[0], state) if self.parallel == "pmap" else state
 
     def compile(self, state: TrainState, batches: Batch) -> float:
-        """Compiles `run` for arguments such as these, and returns the seconds it took.
+        """Compiles `run` for arguments of these shapes, and returns the seconds it took.
 
-        `run` then finds the program in the cache of `jit`. Without this its first call compiles.
+        `run` then finds the program in the cache of `jit`; if `compile` was not called, the first `run` compiles.
         """
         started = time.perf_counter()
         self._run.lower(state, *self._put_batches(batches)).compile()
         return time.perf_counter() - started
 
     def run(self, state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
-        """As many steps as `batches` is long; `state` is donated.
+        """Takes one step for each batch in `batches`; `state` is donated and cannot be used again.
 
         Shapes:
           batches: leaves [num_steps, batch_size, ...] -> metrics: [steps_per_call], 0 from num_steps on.

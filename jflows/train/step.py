@@ -1,6 +1,6 @@
 """One optimizer step as a pure function, and the state it carries.
 
-The step is written for one device. What makes it run on many is in `jflows/train/sharding.py`.
+The step is written for one device; `jflows/train/sharding.py` runs it on several.
 """
 
 import functools
@@ -24,13 +24,13 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: int32, optimizer steps taken; it alone decides which batch is next.
-      params: what is trained.
+      params: the trained parameters.
       extra: the other collections, such as "constants" and "batch_stats".
       ema: exponential moving average of `params`.
-      opt_state: of the optimizer.
-      key: typed key of all noise; never changes.
-      skipped: int32, steps whose loss or gradient was not finite and which changed nothing.
-      skipped_in_a_row: int32, how many of them were the last ones.
+      opt_state: the optimizer's state.
+      key: typed key of all noise, which never changes.
+      skipped: int32, number of steps whose loss or gradient was not finite and which changed nothing.
+      skipped_in_a_row: int32, number of skipped steps since the last one that was not.
     """
 
     step: Array
@@ -86,13 +86,13 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Returns one pure step `(state, batch) -> (state, metrics)`.
 
-    The gradient is that of the weighted mean loss over the global batch. A step whose loss or gradient is not finite
-    leaves parameters, optimizer and averages as they were and is counted.
+    A step follows the gradient of the weighted mean loss over the global batch. If loss or gradient is not finite, it
+    leaves parameters, optimizer and averages as they were, and is counted as skipped.
 
     Args:
-      loss: such as `NegativeLogLikelihood()`.
+      loss: a `Loss` such as `NegativeLogLikelihood()`.
       ema_decay: decay of the moving average, warmed up as min(ema_decay, (1 + t) / (10 + t)).
-      accumulate: cut the batch into so many parts and add up their gradients; memory falls, the result does not change.
+      accumulate: number of parts into which a batch is cut, whose gradients are added up; more parts need less memory.
       reduce: the mean over devices, `lax.pmean` under `pmap` and `shard_map`; identity where the batch is global.
     Metrics: loss (in the loss's own unit), grad_norm, skipped, skipped_in_a_row.
     Raises:

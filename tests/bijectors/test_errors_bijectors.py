@@ -67,7 +67,7 @@ def encode(bijector, shape, method="inverse_and_log_det"):
         (
             lambda: b.Chain((b.Squeeze(), b.ActNorm())),
             r"Chain: `layers` must agree on event_ndims; got Squeeze \(position 0\) with x_event_ndims=3 before "
-            r"ActNorm \(position 1\) with z_event_ndims=1. Set event_ndims alike.",
+            r"ActNorm \(position 1\) with z_event_ndims=1. Set one event_ndims.",
         ),
         (
             lambda: b.MultiScale((4, 4, 1), (b.Squeeze(),), (b.ActNorm(3), b.ActNorm(3))),

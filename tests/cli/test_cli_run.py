@@ -142,7 +142,7 @@ def test_a_config_of_the_users_own_by_path(jflows, tmp_path):
         '    data=DataConfig(name="digits"),\n)\n'
     )
     shown = " ".join(jflows("train", path, "--help").output.split())
-    assert "--width INTEGER Hidden channels" in shown and "[default: 5; at least 1]" in shown
+    assert "--width INTEGER Number of hidden channels" in shown and "[default: 5; at least 1]" in shown
     assert "levels_0" in jflows("info", path).output
 
 

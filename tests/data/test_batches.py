@@ -134,7 +134,9 @@ def test_labels_are_handed_over_where_a_reading_asks_for_them():
         assert next(eval_batches(make_data(), 4, reading)).context is None
     batch = TrainBatches(make_data(), 4, reading=LABELLED).at(0)
     assert np.array_equal(batch.context, np.asarray(batch.index) % NUM)
-    with pytest.raises(DataError, match=r"TrainBatches: `data` must have labels, .*; got 'made' without\. Add them"):
+    with pytest.raises(
+        DataError, match=r"TrainBatches: `data` must have labels, .*; got 'made' without labels\. Add them"
+    ):
         TrainBatches(make_data(labels=False), 4, reading=LABELLED)
     with pytest.raises(DataError, match="eval_batches: `data` must have labels"):
         eval_batches(make_data(labels=False), 4, LABELLED)

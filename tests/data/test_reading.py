@@ -89,14 +89,14 @@ def test_data_that_fit(reading, data):
         (
             LABELLED,
             images(),
-            "must have labels, which are the context of this density; got 'made' without. Add them: cl",
+            "must have labels, which are the context of this density; got 'made' without labels. Add them: cl",
         ),
         (
             LABELLED,
             images(label=np.arange(NUM)),
             r"must have labels in 0\.\.3 for this density; got labels 0\.\.5 in 'made'",
         ),
-        (LABELLED, NoData(), "must have labels, .*; got 'no data' without"),
+        (LABELLED, NoData(), "must have labels, .*; got 'no data' without labels"),
         (LABELLED, NoData(CONTEXT), "must have labels"),
         (LABELLED, NoData(LABELS + 1), r"got labels 1\.\.4"),
         (
@@ -113,7 +113,7 @@ def test_data_that_fit(reading, data):
         (
             CONDITIONAL,
             table(),
-            r"must have a context of shape \(2,\) .*; got 'rows' without\. Write .*c of shape \[num, 2\]",
+            r"must have a context of shape \(2,\) .*; got 'rows' without one\. Write .*c of shape \[num, 2\]",
         ),
         (CONDITIONAL, table(label=LABELS), "must have a context of shape"),
         (

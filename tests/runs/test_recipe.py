@@ -162,11 +162,11 @@ def test_what_the_data_give_is_filled_in():
 @pytest.mark.parametrize(
     ("flow", "outline", "message"),
     [
-        (jflows.maf, PLANE, "maf: `conditional` needs data with contexts; got 'two_moons' without"),
+        (jflows.maf, PLANE, "maf: `conditional` needs data with contexts; got 'two_moons' without them"),
         (
             jflows.glow,
             Outline("x", (8, 8, 1)),
-            "glow: `conditional` needs data with labels; got 'x' without. Leave out",
+            "glow: `conditional` needs data with labels; got 'x' without them. Leave out",
         ),
         (jflows.flows.normal, PLANE, "normal: `conditional` is not for this flow, which takes no context; got True"),
     ],

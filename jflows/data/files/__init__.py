@@ -1,6 +1,6 @@
-"""`FORMATS`: the user's own files, by suffix; `jflows/data/files/<format>.py` holds all of one. `FOLDER`: of images.
+"""`FORMATS`: the formats of users' files by suffix, one module for each; `FOLDER`: the format of folders of images.
 
-A new format is a file here that gives `FORMAT`, and one line below.
+To add a format, write a module here that defines `FORMAT`, and one line below.
 """
 
 import importlib

@@ -8,14 +8,14 @@ from jflows.data.dataset import Data
 
 
 class FileFormat(NamedTuple):
-    """One format.
+    """One format of files, or of folders, that `jflows.data.load` reads.
 
     Attributes:
-      suffixes: of its files, such as (".csv", ".tsv"); () of folders.
+      suffixes: suffixes of the format's files, such as (".csv", ".tsv"); () for folders.
       kinds: what a file may hold: "images", "table", or both.
-      options: arguments of `load` that mean something here, such as "columns".
-      load: `load(path, split, num_validation, options)` gives one split; `options` are those of the above that were
-        given. Raises `DataError` about what is in the file, and `InvalidValueError` about the arguments.
+      options: names of the arguments of `jflows.data.load` that apply to this format, such as "columns".
+      load: `load(path, split, num_validation, options)` gives one split; `options` holds the arguments that were given.
+        It raises `DataError` about the content of the file, and `InvalidValueError` about the arguments.
     """
 
     suffixes: tuple[str, ...]

@@ -18,7 +18,7 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 
 def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
-    """Names and values of the chosen columns."""
+    """Reads the names and values of the chosen columns."""
     try:
         separator, names, has_header = _head(path)
         chosen = choose(path, names, columns)
@@ -34,7 +34,7 @@ def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
                 ndmin=2,
             )
     except UnicodeDecodeError as error:
-        raise DataError("load", str(path), "must be text in UTF-8", error.reason, "Convert it.") from error
+        raise DataError("load", str(path), "must be text in UTF-8", error.reason, "Convert it to UTF-8.") from error
     except (ValueError, csv.Error) as error:
         if isinstance(error, DataError | InvalidValueError):
             raise

@@ -27,17 +27,17 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
     """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
 
     Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
-    images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are passed
-    over, and so are files that are not images by their suffix; of these a warning gives the number.
+    images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are ignored.
+    Files whose suffix is not that of an image are ignored too, and a warning tells how many there are.
 
     Args:
       folder: see the head of this module.
       split: "train", "validation" or "test".
-      num_validation: the last so many (shuffled) training rows are "validation".
+      num_validation: how many of the shuffled training rows, the last ones, are "validation".
       options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it
-        they are taken as they are, and then all must have one shape.
+        images are taken as they are, and all must have the same shape.
     Raises:
-      DataError: if there are no images, or one cannot be read, has more than 8 bits or another shape: it is named.
+      DataError: if there are no images, or if one cannot be read, has more than 8 bits or another shape; it is named.
       InvalidValueError: if `size` or `num_validation` breaks its rule.
     """
     target = _target_size(options.get("size"))

@@ -9,7 +9,7 @@ from jflows.errors import DataError
 
 
 def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
-    """The chosen columns, called "x0", "x1", ..., and their values."""
+    """Reads the chosen columns, which are called "x0", "x1", ..., and their values."""
     try:
         x = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

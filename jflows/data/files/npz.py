@@ -22,15 +22,15 @@ Make = Callable[[np.ndarray, np.ndarray | None, int | None], Data]  # from x, la
 
 
 def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> Data:
-    """Loads one split of an .npz file; see the head of this module for its keys, of which `num_bits` may be one more.
+    """Loads one split of an .npz file; the head of this module lists its keys, to which `num_bits` may be added.
 
     Arrays with the keys `train` and `test` keep their order; rows of `x` alone are shuffled by a fixed seed.
 
     Args:
-      path: of the file.
+      path: path of the file.
       split: "train", "validation" or "test".
-      num_validation: the last so many training rows are "validation".
-      options: of a table, `columns`: those to keep, by name or position; without it all are kept.
+      num_validation: how many training rows, the last ones, are "validation".
+      options: for a table, `columns`: the columns to keep, by name or position; without it all are kept.
     Raises:
       DataError: if the file is damaged or pickled, a key is missing, or the arrays break the rules of `ImageData` or
         `TableData`.

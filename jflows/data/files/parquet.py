@@ -9,7 +9,7 @@ from jflows.errors import DataError, MissingPackageError
 
 
 def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
-    """Names and values of the chosen columns.
+    """Reads the names and values of the chosen columns.
 
     Raises:
       MissingPackageError: if pyarrow is not installed.

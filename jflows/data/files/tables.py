@@ -1,7 +1,7 @@
-"""What tables in files share: which columns are read, checks of them, and the split of their rows.
+"""Shared by all formats of tables: the choice of columns, their checks, and the split of rows.
 
-Columns must hold numbers, and vary. A tenth of the rows, chosen by a fixed seed, is held out for testing. A format
-gives a reader of whole files (see `table_format`). Read next: `jflows/data/dataset.py`, which checks the values.
+Columns must hold numbers, and must not be constant. A tenth of the rows, chosen by a fixed seed, is held out for
+testing. A format gives a reader of files to `table_format`. Read next: `jflows/data/dataset.py`, which checks values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +21,15 @@ MOST_LOST = 0.9  # of the different values of a column, so many must be left in 
 
 
 def table_format(suffixes: tuple[str, ...], read: Reader) -> FileFormat:
-    """A format of files that hold one table and no split.
+    """Makes the format of files that hold one table without a split.
 
-    Loading raises `DataError` if the file is damaged, a column holds text or categories, or is constant, or a value is
-    missing: it is named by row (from 0, without the header) and column; `InvalidValueError` if `columns` or
-    `num_validation` breaks its rule.
+    Loading raises `DataError` if the file is damaged, if a column holds text or categories or is constant, or if a
+    value is missing, which is named by row (from 0, without the header) and column. It raises `InvalidValueError` if
+    `columns` or `num_validation` breaks its rule.
 
     Args:
-      suffixes: of the files.
-      read: gives the names of the chosen columns, and their values.
+      suffixes: suffixes of the files.
+      read: reads a file, and gives the names of the chosen columns and their values.
     """
 
     def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> TableData:
@@ -48,7 +48,7 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
     """Positions of the chosen columns.
 
     Raises:
-      InvalidValueError: if `columns` is empty, repeats a column, or names one that is not there or there twice.
+      InvalidValueError: if `columns` is empty or repeats a column, or if the file has a column of it twice or never.
     """
     if columns is None:
         return list(range(len(names)))
@@ -72,7 +72,7 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
 
 
 def check_precision(path: Path, names: Sequence[str], values: np.ndarray) -> None:
-    """Raises `DataError` if float32, in which tables are kept, cannot tell the values of a column apart."""
+    """Raises `DataError` if float32, in which tables are stored, cannot tell the values of a column apart."""
     for name, column in zip(names, values.T, strict=True):
         distinct, kept = len(np.unique(column)), len(np.unique(column.astype(np.float32)))
         if kept < MOST_LOST * distinct:
@@ -81,5 +81,5 @@ def check_precision(path: Path, names: Sequence[str], values: np.ndarray) -> Non
 
 
 def bad_column(file_name: str, name: str, rule: str, got: object) -> DataError:
-    """The error to raise about one column of a file."""
+    """Makes the error about one column of a file."""
     return DataError("load", f"{file_name}, column {name!r}", rule, got, "Leave it out by {columns}.")

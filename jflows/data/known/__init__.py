@@ -1,7 +1,7 @@
-"""`KNOWN`: every data set that `load` knows by name, one line each; `jflows/data/known/<name>.py` holds all of one.
+"""`KNOWN`: every data set that `load` knows by name; all about one is in `jflows/data/known/<name>.py`.
 
-A new data set is a file here that gives `DATA`, an instance of a protocol (`jflows/data/protocols/`), and one line
-below. A new toy is one function in `jflows/data/toys.py`.
+To add a data set, write a file here that defines `DATA`, an instance of a protocol (`jflows/data/protocols/`), and one
+line below. To add a toy, write a function in `jflows/data/toys.py`.
 """
 
 import importlib

@@ -1,1 +1,1 @@
-"""How known data sets come to their splits: one class a protocol, with one interface, `KnownData`."""
+"""Protocols, by which known data sets are split: one class each, with the interface of `KnownData`."""

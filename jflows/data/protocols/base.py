@@ -1,6 +1,6 @@
-"""`KnownData`: what the registry knows of a data set, and how one of its splits is loaded.
+"""`KnownData`: the facts about a data set that `load` knows by name, and how one of its splits is loaded.
 
-Each protocol, a way to come to "train", "validation" and "test", is one subclass: `images.py` (fixed splits of
+A protocol decides which rows are "train", "validation" and "test". Each is one subclass: `images.py` (fixed splits of
 images), `tables.py` (splits that a paper has fixed; ten folds), `logit.py` (derived from images), `drawn.py` (drawn
 from a seed). A data set is one instance, in a file of its own in `jflows/data/known/`.
 """
@@ -22,7 +22,7 @@ from jflows.typing import Shape
 
 
 class Places(NamedTuple):
-    """Folders on this machine.
+    """The folders on this machine in which data are kept.
 
     Attributes:
       prepared: where tensorflow-datasets keeps prepared data sets.
@@ -38,20 +38,20 @@ class KnownData(abc.ABC):
     """A data set that `load` knows by name.
 
     Attributes:
-      name: as in `load(name)`.
-      title: one line for people.
+      name: the name by which `load` finds it.
+      title: one line that describes the data set.
       licence: a sentence on the terms under which the data may be used.
-      credit: whom to cite, a sentence.
-      notes: what else to know, a sentence, or "".
+      credit: a sentence on whom to cite.
+      notes: a sentence on anything else to know, or "".
       kind: "images" or "table".
       protocol: a sentence that says which rows are "train", "validation" and "test".
-      event_shape: of one row.
-      num_bits: bits of the integers of images; None of tables.
+      event_shape: shape of one row.
+      num_bits: bits of the integers of images; None for tables.
       num_classes: labels are 0..num_classes - 1; None without labels.
-      columns: names of the columns of a table, where they have names.
+      columns: names of the columns of a table, if they have names.
       mirror: whether an image flipped left to right is as natural as the image itself.
-      has_validation: whether the data set itself says which rows are "validation".
-      options: arguments of `load` that mean something here, such as "fold".
+      has_validation: whether the data set has validation rows of its own.
+      options: names of the arguments of `jflows.data.load` that apply to this data set, such as "fold".
     """
 
     name: str
@@ -73,20 +73,20 @@ class KnownData(abc.ABC):
 
     @abc.abstractmethod
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> Data:
-        """One split.
+        """Loads one split.
 
         Args:
           split: "train", "validation" or "test".
-          num_validation: the last so many training rows are "validation"; 0 where `has_validation`.
-          options: of those named by `options`, the ones that were given.
-          places: folders on this machine.
+          num_validation: how many training rows, the last ones, are "validation"; 0 if `has_validation`.
+          options: the arguments of `jflows.data.load` that were given, out of those that `options` names.
+          places: the folders in which data are kept.
         Raises:
-          DataError: if the data cannot be had.
+          DataError: if the data cannot be loaded.
           InvalidValueError: if an option or `num_validation` breaks its rule.
         """
 
     def as_images(self, x: np.ndarray) -> np.ndarray | None:
-        """The images, uint8 [num, height, width, channels], that rows of a table stand for; None if for none."""
+        """The images, uint8 [num, height, width, channels], that rows of a table stand for; None if they do not."""
         del x
         return None
 
@@ -101,11 +101,11 @@ class PreparedData(KnownData):
     """A data set that is read once from its archive or files, and then kept by tensorflow-datasets.
 
     Attributes:
-      read: gives all arrays by split, from the paths of the archive or of the files.
+      read: reads all arrays by split, from the paths of the archive or of the files.
       prepare_seconds: rough time of the first use, without the download.
-      archive: where it comes from; None if it comes with a Python package, or from `files`.
-      files: paths inside the folder `manual_dir`, to which the user must fetch them.
-      files_fix: how to fetch these, a sentence.
+      archive: the archive that holds the data; None if they come with a Python package, or from `files`.
+      files: paths of files inside the folder `manual_dir`, into which the user must fetch them.
+      files_fix: a sentence that says how to fetch `files`.
     """
 
     read: Callable[..., Mapping[str, Any]]
@@ -116,7 +116,7 @@ class PreparedData(KnownData):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The folder of the files, where there are some to be fetched by hand."""
+        """The argument `manual_dir`, if there are files to be fetched by hand."""
         return ("manual_dir",) if self.files else ()
 
     def inputs(self, manual_dir: Path) -> tuple[Path, ...]:
@@ -131,7 +131,7 @@ class PreparedData(KnownData):
         for path in paths:
             if not path.is_file():
                 raise DataError(
-                    "load", self.name, f"must lie in {path}, fetched by you", "no such file", self.files_fix
+                    "load", self.name, f"must be fetched by you and lie in {path}", "no such file", self.files_fix
                 )
         return paths
 

@@ -15,10 +15,10 @@ NUM_ROWS: Mapping[str, int] = MappingProxyType({"train": 20000, "validation": 50
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Drawn(KnownData):
-    """A toy.
+    """A table whose rows are drawn from a density.
 
     Attributes:
-      draw: `draw(num, seed=seed)` gives that many independent rows.
+      draw: `draw(num, seed=seed)` draws `num` independent rows.
     """
 
     kind: ClassVar[str] = "table"
@@ -32,12 +32,12 @@ class Drawn(KnownData):
 
     @property
     def event_shape(self) -> Shape:
-        """(dim,)."""
+        """Shape of one row: (dim,)."""
         return self._sample.event_shape
 
     @property
     def num_classes(self) -> int | None:
-        """Parts of the density, by which rows are labelled; None where it has none."""
+        """Number of parts of the density, by which rows are labelled; None if it has no parts."""
         return self._sample.num_classes
 
     @property
@@ -45,7 +45,7 @@ class Drawn(KnownData):
         return self.draw(NUM_ROWS["validation"], seed=SPLITS.index("validation"))
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> TableData:
-        """One split; see `KnownData.load`."""
+        """Draws one split; see `KnownData.load`."""
         del options, places
         self._refuse_num_validation(num_validation)
         return self.draw(NUM_ROWS[split], seed=SPLITS.index(split))

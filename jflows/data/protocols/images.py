@@ -15,14 +15,14 @@ Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> images uint8 [n
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FixedImages(PreparedData):
-    """A set of images with labels.
+    """Labelled images whose training and test rows are fixed.
 
     Attributes:
-      read: gives `Arrays` of "train" and "test"; see `PreparedData`.
+      read: reads the `Arrays` of "train" and "test"; see `PreparedData`.
       event_shape: (height, width, channels).
       num_bits: a pixel is an integer in 0..2^num_bits - 1.
       num_classes: labels are 0..num_classes - 1.
-      num_train, num_test: rows of each split.
+      num_train, num_test: number of rows of each split.
       mirror: whether an image flipped left to right is as natural as the image itself.
     """
 
@@ -42,7 +42,7 @@ class FixedImages(PreparedData):
         return f"{rows}; the last `num_validation` training images are the validation split."
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> ImageData:
-        """One split; see `KnownData.load`."""
+        """Loads one split; see `KnownData.load`."""
         del options
         test = split == "test"
         start, stop = (0, self.num_test) if test else split_rows(split, self.num_train, num_validation)

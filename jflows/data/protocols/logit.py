@@ -1,4 +1,4 @@
-"""`LogitImages`: images in logit space, as rows of a table: how the MAF paper scores MNIST and CIFAR-10.
+"""`LogitImages`: images in logit space as rows of a table, by which the MAF paper scores MNIST and CIFAR-10.
 
     x = logit(alpha + (1 - 2 alpha) (pixel + u) / 256),   u ~ U(0, 1)
 
@@ -29,10 +29,10 @@ class LogitImages(KnownData):
     """A table made from one set of images of 8 bits.
 
     Attributes:
-      source: the images.
-      alpha: how far the ends of the range are kept from 0 and 1.
-      num_validation: the last so many training images are "validation".
-      with_mirrored: whether "train" holds each image also flipped left to right.
+      source: the data set of images.
+      alpha: how far the ends of the range are kept away from 0 and 1.
+      num_validation: how many training images, the last ones, are "validation".
+      with_mirrored: whether "train" also holds each image flipped left to right.
     """
 
     kind: ClassVar[str] = "table"
@@ -52,16 +52,16 @@ class LogitImages(KnownData):
 
     @property
     def event_shape(self) -> Shape:
-        """(height * width * channels,)."""
+        """Shape of one row: (height * width * channels,)."""
         return (math.prod(self.source.event_shape),)
 
     @property
     def num_classes(self) -> int:
-        """As of the images."""
+        """Number of classes of the images."""
         return self.source.num_classes
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> TableData:
-        """One split; see `KnownData.load`."""
+        """Loads one split; see `KnownData.load`."""
         self._refuse_num_validation(num_validation)
         return self.table(self.source.load(split, self.num_validation, options, places), split)
 

@@ -1,4 +1,4 @@
-"""What the tables of the paper on masked autoregressive flows share: splits in tenths, scale, where the files are.
+"""Shared by the tables of the paper on masked autoregressive flows: splits in tenths, scaling, and errors about files.
 
 Source: Papamakarios et al. 2017, arXiv:1705.07057, appendix D. Readers in `jflows/data/known/` take the rows and
 columns that the code of the paper takes, by the same rules and in the same order.
@@ -28,7 +28,7 @@ def split_tenths(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def split_validation(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All but the last tenth of the rows, and that tenth."""
+    """Splits rows into all but the last tenth, and the last tenth."""
     train, validation = np.split(x, [len(x) - int(VALIDATION_FRACTION * len(x))])
     return train, validation
 
@@ -41,13 +41,13 @@ def standardise(parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def missing_package(package: str, path: Path, error: ImportError) -> MissingPackageError:
-    """The error to raise when a package that reads a file is absent."""
+    """Makes the error for a missing package that is needed to read a file."""
     return MissingPackageError(
         "load", package, f"is needed to read {path.name}", error, f"Run `pip install {package}`."
     )
 
 
 def unreadable(path: Path, what: str, error: Exception) -> DataError:
-    """The error to raise when a file is not what it should be."""
+    """Makes the error for a file that cannot be read."""
     got = f"{type(error).__name__}: {' '.join(str(error).split())[:200].rstrip('.')}"
     return DataError("load", str(path), f"must be {what}", got, "Fetch the file again.")

@@ -1,4 +1,4 @@
-"""Tables as papers score them: `PaperTable` (fixed splits) and `TenFolds` (ten parts, each "test" in turn)."""
+"""Tables with the splits of papers: `PaperTable` (fixed splits) and `TenFolds` (ten parts, each "test" in turn)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class PaperTable(PreparedData):
     """A table whose rows of "train", "validation" and "test" a paper has fixed.
 
     Attributes:
-      read: gives `Splits` of all three; see `PreparedData`.
+      read: reads the `Splits` of all three; see `PreparedData`.
       columns: names of the columns that are kept.
       protocol: a sentence that says which rows are "train", "validation" and "test", and how columns are scaled.
     """
@@ -41,7 +41,7 @@ class PaperTable(PreparedData):
         return (len(self.columns),)
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> TableData:
-        """One split; see `KnownData.load`."""
+        """Loads one split; see `KnownData.load`."""
         del options  # `manual_dir` is in `places`
         self._refuse_num_validation(num_validation)
         store = self.store()
@@ -54,8 +54,8 @@ class TenFolds(KnownData):
 
     Attributes:
       columns: names of the columns.
-      archive: where it comes from.
-      read: gives all rows [num, dim] from the path of the archive.
+      archive: the archive that holds the table.
+      read: reads all rows [num, dim] from the path of the archive.
     """
 
     kind: ClassVar[str] = "table"
@@ -76,7 +76,7 @@ class TenFolds(KnownData):
         return (len(self.columns),)
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> TableData:
-        """One split; see `KnownData.load`."""
+        """Loads one split; see `KnownData.load`."""
         del places
         fold = options.get("fold", 0)
         check_choice("load", "fold", fold, range(NUM_FOLDS))

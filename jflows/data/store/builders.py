@@ -120,10 +120,10 @@ BUILDERS: Mapping[str, type[_Builder]] = {
 def prepare(known: PreparedData, places: Places) -> _Builder:
     """Returns the builder of a known data set, prepared in `places.prepared`; fetches and writes it on first use.
 
-    The files of data that no registry holds are taken from `places.manual`.
+    Files of data sets that no registry holds are read from `places.manual`.
 
-    Two processes may call it at once: one prepares, the other waits. A preparation that was killed leaves nothing
-    that is taken for data.
+    If two processes call this function at once, one prepares and the other waits. A preparation that was killed leaves
+    nothing that could be taken for data.
 
     Raises:
       DataError: if the archive cannot be fetched or the folder cannot be written.

@@ -11,7 +11,7 @@ def members_of(path: Path) -> dict[str, bytes]:
     """The files inside a Debian package: an `ar` file with a 60-byte header before each part, one being a tar.
 
     Raises:
-      DataError: if it is no such file.
+      DataError: if the file is not a Debian package.
     """
     raw, offset = path.read_bytes(), len(b"!<arch>\n")
     while offset < len(raw):

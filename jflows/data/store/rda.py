@@ -23,7 +23,7 @@ def read_real_columns(raw: bytes, name: str) -> dict[str, np.ndarray]:
     """The columns of type `numeric` of the one data frame in an .rda file, by name and in order, as float64.
 
     Raises:
-      DataError: if the file is no such thing.
+      DataError: if the file does not hold one data frame in this format.
     """
     try:
         data = _OPENERS[raw[:2]](raw)

@@ -25,22 +25,27 @@ from jflows.typing import Shape
 Inner = Annotated[
     str | InnerMap,
     Option(
-        "Map of one coordinate given those before it: affine, or mixture, which carries a mixture of logistics to a "
-        "normal and so allows several modes at a few times the cost. In Python, any inner map may be given instead.",
+        "Map of each coordinate, given the coordinates before it: affine, or mixture, which maps a mixture of "
+        "logistics to a normal and so allows several modes at a few times the cost. In Python it may be any inner map.",
         choices=("affine", "mixture"),
     ),
 ]
 AutoregressiveBase = Annotated[
     str,
     Option(
-        "Density of the latent: normal is N(0, I); made and mixture add one more autoregressive network of these "
-        "sizes, whose conditionals are normals or mixtures of num_components normals (MAF MoG).",
+        "Density of the latent: normal is N(0, I); made and mixture learn it by one more autoregressive network with "
+        "the same hidden sizes, whose conditionals are normals (made) or mixtures of num_components normals (mixture, "
+        "as in MAF MoG).",
         choices=("normal", "made", "mixture"),
     ),
 ]
 NumComponents = Annotated[
     int,
-    Option("Components of each mixture, where inner or base is one; each costs three outputs per dimension.", low=1),
+    Option(
+        "Number of components of each mixture, if inner or base is mixture; otherwise it has no effect. Each component "
+        "costs three outputs of the network per dimension.",
+        low=1,
+    ),
 ]
 
 
@@ -91,7 +96,8 @@ def iaf(
     norm: Annotated[
         str,
         Option(
-            "Normalisation after each layer: none or actnorm; batch statistics belong to the direction of data.",
+            "Normalisation after each layer: none, or actnorm, a scale and shift that are learned. There is no "
+            "batchnorm here, as its statistics would have to come from data.",
             choices=("none", "actnorm"),
         ),
     ] = "none",
@@ -144,7 +150,12 @@ def nsf_autoregressive(
 def made(
     event_shape: s.EventShape,
     num_components: Annotated[
-        int, Option("Normals in each conditional: 1 is MADE, more are MADE MoG, which several modes need.", low=1)
+        int,
+        Option(
+            "Number of normals in each conditional: 1 is MADE, more are MADE MoG, which can have several modes. Each "
+            "costs three outputs of the network per dimension.",
+            low=1,
+        ),
     ] = 10,
     hidden_sizes: s.HiddenSizes = (256, 256),
     *,

@@ -22,7 +22,10 @@ def nice(
     activation: s.Activation = "relu",
     base: Annotated[
         str,
-        Option("Density of the latent: logistic has heavier tails and is the paper's.", choices=tuple(NICE_BASES)),
+        Option(
+            "Density of the latent: logistic, which has heavier tails and is the paper's choice, or normal.",
+            choices=tuple(NICE_BASES),
+        ),
     ] = "logistic",
     permutation: s.Permutation = "swap",
     norm: s.Norm = "none",

@@ -41,26 +41,33 @@ def glow(
     num_levels: Annotated[
         int,
         Option(
-            "Number of levels; each halves height and width, which must be multiples of 2^num_levels once padded.",
+            "Number of levels, each of which halves height and width; both must be multiples of 2^num_levels, padding "
+            "included. More levels see more of the image at once.",
             low=1,
         ),
     ] = 3,
     num_steps: Annotated[
         int | tuple[int, ...],
         Option(
-            "Steps per level: one number for all levels, or one per level. A training step takes time in proportion; "
-            "compile time does not grow with it.",
+            "Number of flow steps in each level: one number for all levels, or one for each. More steps fit more; a "
+            "training step takes time in proportion, while compile time does not grow.",
             low=1,
         ),
     ] = 32,
     width: Annotated[
-        int, Option("Hidden channels of the couplings' networks; time grows with its square where it is large.", low=1)
+        int,
+        Option(
+            "Number of hidden channels in the couplings' networks. More channels fit more; time grows with their "
+            "square once there are many.",
+            low=1,
+        ),
     ] = 512,
     *,
     coupling: Annotated[
         str,
         Option(
-            "affine scales and shifts; additive shifts alone, is volume-preserving and fits less well.",
+            "What a coupling does to its half of the channels: affine scales and shifts them; additive only shifts "
+            "them, which preserves volume and fits less well.",
             choices=("affine", "additive"),
         ),
     ] = "affine",
@@ -69,23 +76,24 @@ def glow(
     permutation: Annotated[
         str,
         Option(
-            "How channels are mixed between couplings: conv1x1 is learned and fits best, reverse turns their order "
-            "round, shuffle draws an order once.",
+            "How channels are mixed between couplings: conv1x1 learns a linear map and fits best, reverse turns their "
+            "order round, and shuffle draws one order at random and keeps it.",
             choices=tuple(PERMUTATIONS),
         ),
     ] = "conv1x1",
     norm: Annotated[
         str,
         Option(
-            "Inside the couplings' networks: actnorm whitens each layer on the first batch, bias is a plain bias.",
+            "What follows each convolution in the couplings' networks: actnorm, a scale and shift that start by "
+            "normalising the first batch, or bias, a plain bias.",
             choices=("actnorm", "bias"),
         ),
     ] = "actnorm",
     num_bits: Annotated[
         int,
         Option(
-            "Bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, dequantized uniformly. Images "
-            "of more bits are reduced; bits/dim at different num_bits do not compare.",
+            "Number of bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, to which uniform "
+            "noise is added. Images of more bits are reduced. Bits/dim at different num_bits cannot be compared.",
             low=1,
             high=8,
         ),
@@ -93,24 +101,33 @@ def glow(
     preprocess: Annotated[
         str,
         Option(
-            "centred maps pixels linearly to [-0.5, 0.5); logit squeezes them by alpha and takes the logit, which "
-            "suits images of mostly black and white. Both count exactly in the density.",
+            "What is done to pixels first: centred maps them linearly to [-0.5, 0.5); logit squeezes them by alpha and "
+            "takes the logit, which suits images of mostly black and white. The density accounts for both exactly.",
             choices=("centred", "logit"),
         ),
     ] = "centred",
     alpha: Annotated[
         float,
-        Option("How far preprocess=logit keeps pixels from 0; small values suit black backgrounds.", above=0, below=1),
+        Option(
+            "How far preprocess=logit keeps pixels away from 0 and 1. A smaller alpha spreads black and white further "
+            "apart.",
+            above=0,
+            below=1,
+        ),
     ] = 0.05,
     padding: Annotated[
         int,
-        Option("Zero pixels added on each side before the flow; bits/dim still count the data's own pixels.", low=0),
+        Option(
+            "Number of zero pixels added on each side, so that a size becomes a multiple of 2^num_levels; they cost "
+            "time, and bits/dim still count the data's own pixels. 0 adds none.",
+            low=0,
+        ),
     ] = 0,
     num_classes: s.NumClasses = None,
     base: Annotated[
         str,
         Option(
-            "Density of the latent: normal is N(0, I), diagonal learns a mean and a deviation for each entry.",
+            "Density of the latent: normal is N(0, I); diagonal learns a mean and a deviation for each entry.",
             choices=tuple(BASES),
         ),
     ] = "normal",

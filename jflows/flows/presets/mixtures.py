@@ -1,4 +1,4 @@
-"""Mixtures of flows as presets: VMoNF has a flow for each component, FlowGMM a normal for each in one latent space."""
+"""Mixtures as presets: VMoNF has a flow for each component, FlowGMM one flow with a normal for each in its latent."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -15,19 +15,25 @@ from jflows.options import Option
 
 NumComponents = Annotated[
     int,
-    Option("Number of components, all of one architecture. A step takes time in proportion to it.", low=2),
+    Option(
+        "Number of components. More of them can tell more clusters apart. With vmonf a training step takes time in "
+        "proportion; with flow_gmm, whose components share one flow, it hardly takes more.",
+        low=2,
+    ),
 ]
 Component = Annotated[
     Callable[..., Flow],
     Option(
-        "Preset of flows of vectors that each component is made by; its options are those of that preset. In Python, "
+        "Preset of flows of vectors that makes each component (vmonf), or the one flow that all components share "
+        "(flow_gmm). Its options are written component.num_layers; in Python, "
         "functools.partial(jflows.maf, num_layers=3) sets some of them."
     ),
 ]
 Weights = Annotated[
     str | tuple[float, ...],
     Option(
-        "Weights of the components: uniform, learned (from a uniform start), or, in Python, numbers that sum to 1.",
+        "Weights of the components: uniform, which keeps them equal; learned, from a uniform start, which suits "
+        "clusters of different sizes; or, in Python, numbers that sum to 1.",
         choices=WEIGHTS,
     ),
 ]
@@ -41,15 +47,25 @@ def vmonf(
     *,
     encoder_sizes: Annotated[
         tuple[int, ...],
-        Option("Units of each hidden layer of the encoder q(k | x), which tells components apart.", low=1),
+        Option(
+            "Units of each hidden layer of the encoder, the network that estimates which component a row comes from. A "
+            "larger encoder can follow more complicated borders between clusters.",
+            low=1,
+        ),
     ] = (32, 32),
-    activation: Annotated[str, Option("Activation of the encoder.", choices=s.ACTIVATION_NAMES)] = "relu",
+    activation: Annotated[
+        str,
+        Option(
+            "Activation function of the encoder. tanh, silu and softplus make its borders between components smooth.",
+            choices=s.ACTIVATION_NAMES,
+        ),
+    ] = "relu",
     weights: Weights = "uniform",
     start: Annotated[
         str,
         Option(
-            "Rows that initialise a component: same takes all rows for each; kmeans takes those of one cluster each, "
-            "which spares most restarts where clusters are apart.",
+            "Which rows initialise a component: same takes all rows for every component; kmeans takes the rows of one "
+            "cluster for each, which makes most restarts unnecessary where clusters are well separated.",
             choices=STARTS,
         ),
     ] = "same",
@@ -70,11 +86,16 @@ def flow_gmm(
     component: Component = realnvp,
     *,
     spread: Annotated[
-        float, Option("Deviation of the components' means at the start, in units of the latent.", above=0)
+        float,
+        Option(
+            "Standard deviation with which the components' means are drawn at the start, in units of the latent. A "
+            "larger one sets the classes further apart.",
+            above=0,
+        ),
     ] = 1.0,
     weights: Weights = "uniform",
 ) -> MixtureOfFlows:
-    """FlowGMM: one flow whose latent is a mixture of normals, one for each class; the class follows by Bayes' rule.
+    """FlowGMM: one flow, with one normal per class in its latent; the class of an event follows by Bayes' rule.
 
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
     """

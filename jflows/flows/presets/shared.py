@@ -34,100 +34,125 @@ EventShape = Annotated[
 ]
 NumClasses = Annotated[
     int | None,
-    Option("Number of classes, for a flow whose context is the class label of each example.", low=2, from_data=True),
+    Option(
+        "Number of classes of a flow that is conditioned on each example's class label; None builds a flow without "
+        "classes.",
+        low=2,
+        from_data=True,
+    ),
 ]
 ContextDim = Annotated[
     int | None,
-    Option("Size of the context vector that every layer is conditioned on, or None.", low=1, from_data=True),
+    Option(
+        "Size of the context vector that every layer is conditioned on; None builds a flow without a context.",
+        low=1,
+        from_data=True,
+    ),
 ]
 NumLayers = Annotated[
     int,
-    Option("Number of layers. A step takes time in proportion to it; compile time does not grow with it.", low=1),
+    Option(
+        "Number of layers. More layers fit more; a training step takes time in proportion, while compile time does not "
+        "grow.",
+        low=1,
+    ),
 ]
 HiddenSizes = Annotated[
     tuple[int, ...],
-    Option("Units of each hidden layer of a layer's network; more of them fit more and cost time.", low=1),
+    Option(
+        "Units of each hidden layer in the network of one flow layer. More units fit more, and cost time and memory.",
+        low=1,
+    ),
 ]
 Activation = Annotated[
     str,
     Option(
-        "Activation of the networks. relu is the fastest; tanh, silu and softplus make densities smooth.",
+        "Activation function of the networks. relu is the fastest; tanh, silu and softplus give smooth densities.",
         choices=ACTIVATION_NAMES,
     ),
 ]
 Scale = Annotated[
     str,
     Option(
-        "How affine maps bound their scale: tanh on both sides, so that neither direction can blow up; sigmoid from "
-        "above, as Glow's published code; exp not at all, as RealNVP's paper.",
+        "How affine maps bound their scale: tanh bounds it on both sides, so that neither direction can blow up; "
+        "sigmoid bounds it from above, as Glow's published code does; exp does not bound it, as in RealNVP's paper.",
         choices=SCALE_KINDS,
     ),
 ]
 MaxLogScale = Annotated[
     float,
     Option(
-        "Largest size of the log scale of one map with scale tanh, in nats per element; a smaller bound is more stable "
-        "and needs more layers to stretch data as far.",
+        "Largest absolute log scale of one affine map with scale=tanh, in nats per element. A smaller bound is more "
+        "stable, but needs more layers to stretch data equally far.",
         above=0,
     ),
 ]
 Permutation = Annotated[
     str,
     Option(
-        "How coordinates are mixed between layers: swap exchanges the halves, reverse turns the order round, shuffle "
-        "draws an order once, linear learns a full linear map, which fits best and costs one D x D product.",
+        "How coordinates are mixed between layers: swap exchanges the two halves, reverse turns the order round, "
+        "shuffle draws one order at random and keeps it, and linear learns a full linear map, which fits best and "
+        "costs a D x D matrix product.",
         choices=tuple(PERMUTATIONS),
     ),
 ]
 Norm = Annotated[
     str,
     Option(
-        "Normalisation after each layer: none, actnorm (a scale and shift set from the first batch, then learned) or "
-        "batchnorm (batch statistics in training, as MAF's paper; it makes examples of a batch depend on each other).",
+        "Normalisation after each layer: none; actnorm, a scale and shift that are set from the first batch and then "
+        "learned; or batchnorm, which uses batch statistics in training as MAF's paper does, and so makes the examples "
+        "of a batch depend on each other.",
         choices=tuple(NORMS),
     ),
 ]
 StandardizeData = Annotated[
     bool,
     Option(
-        "Bring columns, and contexts, to mean 0 and deviation 1 first, by the statistics of the training rows. It "
-        "counts in the density, which stays that of the data as they came. Turn it off for data that are standardised.",
+        "Bring every column, and every entry of the context, to mean 0 and deviation 1 first, by the statistics of the "
+        "training rows. The density accounts for this and stays that of the original data. Turn it off for data that "
+        "are standardised already.",
     ),
 ]
 Backprop = Annotated[
     str,
     Option(
-        "What back-propagation stores: standard keeps all activations; remat keeps each layer's input and computes "
-        "layers twice; invertible keeps nothing and rebuilds activations from the output, so that memory does not grow "
-        "with depth, at about twice the time of a step.",
+        "What back-propagation stores: standard stores all activations and is the fastest; remat stores each layer's "
+        "input and computes layers twice; invertible stores none and rebuilds activations from the output, so that "
+        "memory does not grow with depth, but a step takes about twice as long.",
         choices=BACKPROP_MODES,
     ),
 ]
 AnchorEvery = Annotated[
     int,
     Option(
-        "Layers between activations that backprop=invertible stores after all, which bounds its rounding errors; 0 "
-        "stores none. It must divide the number of layers.",
+        "With backprop=invertible, store the activations after every so many layers all the same. A smaller number "
+        "keeps rounding errors smaller and needs more memory; 0 stores none. It must divide the number of layers.",
         low=0,
     ),
 ]
 Residual = Annotated[
     bool,
-    Option("Residual connections in the autoregressive networks (ResMADE); all hidden sizes must then be equal."),
+    Option(
+        "Use residual connections in the autoregressive networks (ResMADE), which are meant for several hidden layers; "
+        "all hidden sizes must then be equal."
+    ),
 ]
 NumBins = Annotated[
-    int, Option("Bins of each spline; more bins bend it more finely and cost time in proportion.", low=2)
+    int,
+    Option("Number of bins of each spline. More bins bend it more finely, and cost time in proportion.", low=2),
 ]
 Bound = Annotated[
     float,
     Option(
-        "Splines act on [-bound, bound] and leave values outside as they are, so data should be standardised.", above=0
+        "Splines bend the interval [-bound, bound] and leave values outside as they are, so data should be "
+        "standardised. A larger bound reaches further and makes the bins wider.",
+        above=0,
     ),
 ]
 
 
 def check_vector(where: str, event_shape: Shape, least: int = 1) -> None:
-    """Raises `InvalidValueError` unless events are vectors, of at least so many dimensions as couplings need."""
+    """Raises `InvalidValueError` unless events are vectors of at least `least` dimensions; couplings need 2."""
     if len(event_shape) != 1:
         fix = "Flatten the data, or use glow for images."
         raise InvalidValueError(where, "event_shape", "must be (dim,)", event_shape, fix)

@@ -10,7 +10,7 @@ HEAD = """# Presets and their options
 
 This page is written by `python -m jflows.flows.presets.table`, from the signatures of the presets. In Python an option
 is an argument, `jflows.maf((6,), num_layers=3)`; on the command line it is `--num-layers 3`, with the same default.
-Those marked *from the data* are filled in by a recipe.
+A recipe fills in the options marked *from the data*, so that you need not give them.
 """
 
 

@@ -1,6 +1,6 @@
-"""Reports: what a run writes about its flow, one file a report. `Density.reports` lists the names that apply.
+"""Reports that a run writes about its flow, one module for each. `Density.reports` lists the names that apply.
 
-A new report is a file with a `Report`, a name here, and that name in `reports` of the densities that it is for.
+To add a report, write a module with a `Report`, name it here, and add the name to `reports` of its densities.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ REPORTS: Mapping[str, Report] = MappingProxyType(
 
 
 def write_reports(material: Material, only: Sequence[str] | None = None) -> list[str]:
-    """Writes the reports that the density lists and that can be made of it, and returns the names of their files.
+    """Writes the reports that the density lists, as far as they can be made, and returns the names of their files.
 
     Args:
       only: names of reports to choose from; None for all.

@@ -1,4 +1,4 @@
-"""What components of a mixture of flows share out: agreement with labels, as numbers, and a map of the plane."""
+"""`clusters.png` and the scores of a mixture's components: their agreement with labels, and a map of the plane."""
 
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ DIGITS = 4  # of the numbers in JSON
 
 
 def report_on(density: Density, variables: Variables, data: Data, batch_size: int = 1000) -> MixtureReport:
-    """`jflows.eval.mixture_report` on all rows, with their labels if they have any."""
+    """The result of `jflows.eval.mixture_report` on all rows, with their labels if they have any."""
     mixture = cast(MixtureOfFlows, density)  # whose `reports` list this one
     batches = batches_of(data, batch_size, density, labels=data.label is not None)
     return mixture_report(mixture, variables, batches, num_classes=data.num_classes)
@@ -40,7 +40,7 @@ def summary(report: MixtureReport) -> dict[str, Any]:
 
 
 def in_words(found: dict[str, Any]) -> str:
-    """One line of a summary."""
+    """A summary in one line of text."""
     num = len(found["share"])
     unused = f", unused {', '.join(map(str, found['unused']))}" if found["unused"] else ""
     use = f"{found['effective_number']:.2f} of {num} components in use{unused}; ELBO {found['elbo']:.4f} nats"
@@ -48,12 +48,12 @@ def in_words(found: dict[str, Any]) -> str:
 
 
 def can(density: Density, data: Data) -> bool:
-    """The map is one of the plane."""
+    """Whether the data have two columns, as the map is of the plane."""
     return density.event_shape == (2,)
 
 
 def write(material: Material) -> list[str]:
-    """The map of the plane, coloured by component."""
+    """Writes the map of the plane, coloured by component."""
     mixture, data = cast(MixtureOfFlows, material.density), material.data
     with saving(material.out / FILE) as partial:
         cluster_plots.responsibility_map(

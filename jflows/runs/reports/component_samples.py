@@ -21,7 +21,7 @@ COLUMNS = 10  # samples of each component
 def samples_of(
     density: Density, variables: Variables, key: Key, num: int, component: int, temperature: float
 ) -> np.ndarray:
-    """`num` samples of one component.
+    """Draws `num` samples of one component.
 
     Raises:
       InvalidValueError: if there is no such component.
@@ -35,12 +35,12 @@ def samples_of(
 
 
 def can(density: Density, data: Data) -> bool:
-    """Images, and rows that stand for images, such as those in logit space."""
+    """Whether the data are images, or rows that stand for images, such as logits of pixels."""
     return density.reading.kind == "images" or _images(data, data.x[:1]) is not None
 
 
 def write(material: Material) -> list[str]:
-    """Ten samples of each component."""
+    """Writes ten samples of each component."""
     mixture = cast(MixtureOfFlows, material.density)
     sample = jax.jit(mixture.sample_by_component, static_argnums=2)
     draws = np.asarray(sample(material.variables, material.key, (COLUMNS,))).reshape(-1, *mixture.event_shape)

@@ -1,4 +1,4 @@
-"""`interpolation.png`: latent paths between pairs of images, one row each."""
+"""`interpolation.png`: images along latent paths between pairs of images, one row for each pair."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def draw_paths(
     num_steps: int = 10,
     mode: str = "linear",
 ) -> None:
-    """Writes one row per pair of images: the path between them in latent space.
+    """Writes one row per pair of images: the images along the path between them in latent space.
 
     Args:
-      seed: of the choice of pairs.
-      num_steps: images of a row, both ends included.
+      seed: seed of the choice of pairs.
+      num_steps: number of images in a row, both ends included.
       mode: "linear" or "spherical".
     Raises:
       DataError: if there are too few images, or no two of one class for a class-conditional flow.
@@ -44,10 +44,10 @@ def draw_paths(
 
 
 def choose(images: Data, num: int, seed: int) -> np.ndarray:
-    """`num` different rows.
+    """Chooses `num` different rows.
 
     Raises:
-      DataError: if there are fewer.
+      DataError: if there are fewer than `num` rows.
     """
     if len(images) < num:
         rule = f"must be at least {num}"
@@ -56,7 +56,7 @@ def choose(images: Data, num: int, seed: int) -> np.ndarray:
 
 
 def write(material: Material) -> list[str]:
-    """Up to eight pairs of the data."""
+    """Draws the paths between up to eight pairs of the data."""
     num_pairs = min(NUM_PAIRS, len(material.data) // 2)
     draw_paths(material.density, material.variables, material.data, material.out / FILE, num_pairs=num_pairs)
     return [FILE]

@@ -9,7 +9,7 @@ FILE = "learning_curve.png"
 
 
 def write(material: Material) -> list[str]:
-    """Training, validation where there was one, and the score of the test rows."""
+    """Draws the training loss, the validation scores if there are any, and the score of the test rows."""
     nats = material.density.unit is NATS
     with saving(material.out / FILE) as partial:
         plots.learning_curve(material.metrics, partial, title=material.out.name, test=material.score, nats=nats)

@@ -11,12 +11,12 @@ FILE = "page.png"
 
 
 def can(density: Density, data: Data) -> bool:
-    """The page draws one density, so not one for every context."""
+    """Whether the density takes no context, as the page draws a single density."""
     return density.reading.context == "none"
 
 
 def write(material: Material) -> list[str]:
-    """The page of `jflows.eval.plane_page`."""
+    """Writes the page that `jflows.eval.plane_page` draws."""
     data, title = material.data, material.out.name
     flow = cast(Flow, material.density)  # whose `reports` list this one
     figure = plane_page(flow, material.variables, data.x, data.label, key=material.key, title=title or data.name)

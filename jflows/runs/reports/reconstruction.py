@@ -42,7 +42,7 @@ def draw_errors(
 
 
 def write(material: Material) -> list[str]:
-    """Up to twelve of the data."""
+    """Draws the reconstructions of up to twelve images of the data."""
     num = min(NUM, len(material.data))
     draw_errors(material.density, material.variables, material.data, material.out / FILE, num=num)
     return [FILE]

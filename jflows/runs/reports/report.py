@@ -21,14 +21,14 @@ KEY_SEED = 0  # of the noise of all reports, so that equal runs draw equal pictu
 
 
 class Material(NamedTuple):
-    """What reports are made from.
+    """The material that reports are made from.
 
     Attributes:
-      density, variables: trained.
-      data: rows to show, as the density reads them.
-      metrics: entries of metrics.jsonl; their `loss` is left out where it is not in nats.
-      score: of the test rows.
-      out: folder to write into; its name is the title of pictures.
+      density, variables: the trained density and its collections.
+      data: the rows to show, in the form that the density reads.
+      metrics: the entries of metrics.jsonl, without `loss` if it is not in nats.
+      score: the score of the test rows.
+      out: the folder to write into; its name is the title of pictures.
     """
 
     density: Density
@@ -40,12 +40,12 @@ class Material(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """Of draws."""
+        """The key of all noise in reports, the same for every run."""
         return jax.random.key(KEY_SEED)
 
 
 def always(density: Density, data: Data) -> bool:
-    """For reports that the name alone decides."""
+    """Always true: for reports that can be made whenever a density lists them."""
     return True
 
 
@@ -54,8 +54,8 @@ class Report:
     """One kind of file about a trained density.
 
     Args:
-      write: writes it, and returns the names of the files.
-      can: whether it can be made of this density and data, where the name in `density.reports` alone does not tell.
+      write: writes the report, and returns the names of its files.
+      can: whether a listed report can be made of this density and these data.
     """
 
     write: Callable[[Material], list[str]]

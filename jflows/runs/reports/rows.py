@@ -1,4 +1,4 @@
-"""Sampled rows of a table, as .csv with the names of the columns, or as .npy."""
+"""`save_rows`: writes sampled rows of a table, as .csv with the names of the columns, or as .npy."""
 
 from collections.abc import Sequence
 from pathlib import Path

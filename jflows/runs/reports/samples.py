@@ -1,4 +1,4 @@
-"""`samples.png` and one grid of images per temperature; `draw`, which bounds the memory that samples take."""
+"""`samples.png` and one grid of images per temperature; `draw` samples in batches, which bounds the memory."""
 
 import functools
 import math
@@ -25,7 +25,7 @@ PIXEL_BITS = 8  # of floats that are drawn as images
 def draw(
     density: Density, variables: Variables, key: Key, num: int, context: np.ndarray | None, temperature: float
 ) -> np.ndarray:
-    """`num` samples, a batch at a time; the temperature is traced, so all temperatures share one program.
+    """Draws `num` samples, a batch at a time; all temperatures share one compiled program.
 
     Equal keys give equal noise, so that grids of several temperatures show the same draws.
 
@@ -43,10 +43,10 @@ def draw(
 
 
 def contexts(density: Density, data: Data | None, num: int, label: int | None) -> np.ndarray | None:
-    """The contexts of `num` samples: labels, all `label` or every class in turn; or those of the first rows of data.
+    """The contexts of `num` samples: one label for all, or every class in turn, or the contexts of the first rows.
 
     Raises:
-      InvalidValueError: if the density knows no such label.
+      InvalidValueError: if the density has no such class.
     """
     reading = density.reading
     if reading.context != "labels" and label is not None:
@@ -69,17 +69,17 @@ def contexts(density: Density, data: Data | None, num: int, label: int | None) -
 
 
 def pixel_bits(density: Density) -> int:
-    """Bits of the integers that a density of images models."""
+    """The number of bits of the integers that a density of images models."""
     return density.reading.num_bits or PIXEL_BITS
 
 
 def save_grid(images: np.ndarray, path: Path, num_bits: int, columns: int | None = None) -> None:
-    """Writes images as one PNG, in rows as long as the grid is high unless `columns` says otherwise."""
+    """Writes images as one PNG, in a square grid unless `columns` sets the length of its rows."""
     save_image(plots.image_grid(images, columns or math.ceil(math.sqrt(len(images))), num_bits=num_bits), path)
 
 
 def write(material: Material) -> list[str]:
-    """`samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them."""
+    """Writes `samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them."""
     density, rows, files = material.density, [], []
     bits, context = pixel_bits(density), contexts(density, material.data, GRID, None)
     classes = density.reading.num_classes or 0

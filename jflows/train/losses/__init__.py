@@ -24,4 +24,4 @@ LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
         if all(setting.default is not REQUIRED for setting in settings_of(value))
     }
 )
-"""The losses that are made from options alone, by the names that recipes and the command line use."""
+"""The losses that recipes and the command line can make from options, by name."""

@@ -1,4 +1,4 @@
-"""`Loss`: what a training step minimises, and what it declares of itself.
+"""`Loss`: the base class of what a training step minimises.
 
 Read next: `jflows/train/losses/likelihood.py`, the shortest complete loss.
 """
@@ -23,17 +23,17 @@ HOW_TO_WRITE = (
 class Loss(Checked, abc.ABC):
     """A function that gives one number per row of a batch, whose weighted mean a step minimises.
 
-    A subclass is a frozen dataclass, hashable, whose fields are its options: `Annotated[type, Option(sentence)]`. It
-    writes `__call__`, and says what else is true of it by the attributes and methods below. It is found by its name if
-    `jflows.train.LOSSES` has it, and given to `fit` as an instance otherwise.
+    A subclass is a frozen, hashable dataclass whose fields are its options: `Annotated[type, Option(sentence)]`. It
+    writes `__call__`, and sets the attributes and methods below where their defaults do not hold. Recipes find a loss
+    by its name in `jflows.train.LOSSES`; any other loss is given to `fit` as an instance.
 
     Attributes:
-      name: by which recipes and the command line ask for it.
-      unit: "nats" if it is a bound on the negative log-likelihood per event, so that bits per dimension may be logged
-        beside it; None for all else.
-      needs_data: whether batches must have `x`. False for a loss that draws its own samples.
-      takes_labels: whether the context of a batch is to hold the labels of partly labelled data, where the flow does
-        not take a context itself.
+      name: the name by which recipes and the command line choose the loss.
+      unit: "nats" if the loss bounds the negative log-likelihood per event, so that bits per dimension can be logged
+        beside it; None for any other loss.
+      needs_data: whether batches must have `x`; False for a loss that draws its own samples.
+      takes_labels: whether the loss learns from the labels of partly labelled data; they become the context of a batch
+        if the flow takes no context itself.
     """
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Loss(Checked, abc.ABC):
     takes_labels: ClassVar[bool] = False
 
     def select(self, batch: Batch, step: Array | int) -> Batch:
-        """The batch of a step; rows that do not count in it have weight 0. Traced."""
+        """The batch with weight 0 for rows that do not count in this step; called while tracing."""
         return batch
 
     def check(self, flow: Density) -> None:
@@ -52,12 +52,12 @@ class Loss(Checked, abc.ABC):
     def __call__(
         self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
     ) -> tuple[Array, Variables]:
-        """Losses of the rows, and the updated collections, such as batch statistics; {} if there are none. Traced.
+        """One loss per row, and the updated collections, such as batch statistics, or {}; called while tracing.
 
         Args:
-          flow: what is trained.
-          variables: its collections.
-          batch: one step's rows; noise is to depend on `key` and `batch.index` alone.
+          flow: the density that is trained.
+          variables: the flow's collections.
+          batch: the rows of one step; noise must depend on `key` and `batch.index` alone.
           key: typed key, the same in every step.
           step: optimizer steps taken before this one, a traced int32.
         Returns:
@@ -67,11 +67,11 @@ class Loss(Checked, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class FunctionLoss(Loss):
-    """A loss made of a function, for one that needs no options: `fit(..., loss=FunctionLoss(f))`.
+    """Wraps a function as a loss without options: `fit(..., loss=FunctionLoss(f))`.
 
     Args:
       function: `f(flow, variables, batch, key, step)`, see `Loss.__call__`.
-      in_nats: whether it is a bound on the negative log-likelihood per event.
+      in_nats: whether the function bounds the negative log-likelihood per event, in nats.
     Raises:
       InvalidTypeError: if `function` cannot be called.
     Example:
@@ -86,8 +86,10 @@ class FunctionLoss(Loss):
       10
     """
 
-    function: Annotated[Callable[..., tuple[Array, Variables]], Option("The function.")]
-    in_nats: Annotated[bool, Option("Whether it is a bound on the negative log-likelihood in nats per event.")] = False
+    function: Annotated[Callable[..., tuple[Array, Variables]], Option("The function that gives the losses of rows.")]
+    in_nats: Annotated[bool, Option("Whether the function bounds the negative log-likelihood, in nats per event.")] = (
+        False
+    )
 
     name: ClassVar[str] = "function"
 
@@ -97,13 +99,13 @@ class FunctionLoss(Loss):
 
     @property
     def unit(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As `in_nats` says."""
+        """The unit "nats" if `in_nats` is set, else None."""
         return "nats" if self.in_nats else None
 
     def __call__(
         self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
     ) -> tuple[Array, Variables]:
-        """What the function gives."""
+        """The losses and collections that the function returns."""
         result = self.function(flow, variables, batch, key, step)
         if not isinstance(result, tuple) or len(result) != 2:
             rule, fix = "must return (one number per row, updated collections)", "Return losses, {{}} if none change."
@@ -112,7 +114,7 @@ class FunctionLoss(Loss):
 
 
 def check_loss(where: str, loss: object) -> None:
-    """Raises `InvalidTypeError` unless `loss` is an instance of `Loss`; says what to write instead."""
+    """Raises `InvalidTypeError`, which says what to write instead, unless `loss` is an instance of `Loss`."""
     if not isinstance(loss, Loss):
         name = getattr(loss, "__name__", "")
         got = kind_of(loss) if isinstance(loss, type) or not name else f"the function {name}"

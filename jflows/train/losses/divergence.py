@@ -1,8 +1,9 @@
 """Losses that need no data: a flow is trained on its own samples against a density known up to a constant.
 
-For variational inference, sampling from energies, and the distillation of one flow into a faster one.
-`jflows.eval.importance_sample` says how good the result is. With `fit`, pass `jflows.data.NoData()`, or rows of
-contexts. Every row of a batch draws its samples with a key of its own: nothing depends on the number of devices.
+These losses serve variational inference, sampling from energies, and the distillation of one flow into a faster one.
+`jflows.eval.importance_sample` measures how good the result is. With `fit`, pass `jflows.data.NoData()`, which may hold
+rows of contexts. Every row of a batch draws its samples with a key of its own, so that samples do not depend on the
+number of devices.
 """
 
 import dataclasses
@@ -29,26 +30,26 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
         loss = log q(x) - log p~(x),   x = f(z; params), z ~ base                    [nats per event]
         plain gradient = d/dx (log q - log p~) dx/dparams + d log q(x) / dparams at fixed x
 
-    The second term has mean zero, and its noise stays when q = p. The path gradient leaves it out: its variance falls
-    to zero as q nears p. It costs one more density, with derivatives in x alone, as the gradient of log q at a sample
-    goes through the inverse there: about the plain step once more for couplings, the incremental inversion and one
-    transposed solve per layer for an inverse autoregressive flow. The value of the loss always comes from the direction
+    The second term has mean zero, but its noise stays when q = p. The path gradient leaves this term out, so that its
+    own variance falls to zero as q nears p. It needs the gradient of log q at the samples, which goes through the
+    inverse of the flow. This costs about one more plain step for couplings; for an inverse autoregressive flow it costs
+    the incremental inversion and one transposed solve per layer. The value of the loss always comes from the direction
     of sampling.
 
-    Reverse KL seeks modes: of well separated ones it may find one alone.
+    Reverse KL seeks modes: of several well separated modes, the flow may find only one.
 
     Source: Roeder et al. 2017, arXiv:1703.09194; Vaitl et al. 2022, arXiv:2206.09016 (for flows).
 
     Args:
       log_density: `log_density(x)`, or `log_density(x, context)` if the flow takes a context: nats, up to a constant,
         from x [num, *event_shape] and context [num, *context_shape] to [num]; differentiable in x.
-      path_gradient: False for the plain gradient; then the flow need not be invertible in the direction of data.
+      path_gradient: False for the plain gradient, which is noisier and cheaper, and needs no map from data to latent.
     Returns:
       A loss for `fit` and `make_train_step`.
     Raises:
       InvalidTypeError: if `log_density` is not a function.
-      InvalidValueError: when traced, if its result is not one number per event, or samples are not differentiable: the
-        flow dequantizes, or its base chooses.
+      InvalidValueError: when traced, if its result is not one number per event, or if samples are not differentiable,
+        because the flow dequantizes or its base draws a choice.
     Example:
       >>> import jflows
       >>> config = jflows.train.TrainConfig(steps=300, learning_rate=3e-2, parallel="none")
@@ -62,11 +63,13 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
 
 def alpha_divergence(
     log_density: Callable[..., Array],
-    alpha: Annotated[float, Option("Order of the divergence.", low=0)],
-    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)],
+    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)],
+    num_samples: Annotated[
+        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
+    ],
     path_gradient: bool = True,
 ) -> "Divergence":
-    """Renyi's divergence of order alpha of a flow q to p = p~ / Z, less log Z, estimated by K samples per row.
+    """Renyi's divergence of order alpha from a flow q to p = p~ / Z, less log Z, estimated by K samples per row.
 
         loss = -1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha),   w_k = p~(x_k) / q(x_k)          [nats per event]
         path gradient of -loss = sum_k (alpha v_k + (1 - alpha) v_k^2) d log w_k / dx_k dx_k / dparams,
@@ -81,14 +84,14 @@ def alpha_divergence(
 
     Args:
       log_density: see `reverse_kl`.
-      alpha: at least 0: below, the estimate is an upper bound, not one to maximise.
-      num_samples: K >= 1; memory grows with it.
+      alpha: the order, at least 0. Below 0 the estimate would be an upper bound, which cannot be maximised.
+      num_samples: K >= 1; time and memory grow with it.
       path_gradient: see `reverse_kl`.
     Returns:
       A loss for `fit` and `make_train_step`.
     Raises:
-      InvalidTypeError, InvalidValueError: as `reverse_kl`; for alpha or num_samples out of range; when traced, for
-        alpha != 1 with an estimated log-det, whose noise would raise the bound.
+      InvalidTypeError, InvalidValueError: for the reasons given at `reverse_kl`; if alpha or num_samples is out of
+        range; when traced, if alpha != 1 with an estimated log-det, whose noise would raise the bound.
     """
     given = dict(alpha=alpha, num_samples=num_samples, path_gradient=path_gradient)
     check_call("alpha_divergence", alpha_divergence, given)
@@ -96,7 +99,7 @@ def alpha_divergence(
 
 
 def distillation(teacher: Density, teacher_variables: Variables, path_gradient: bool = True) -> "Divergence":
-    """The reverse KL of a flow, the student, to a trained one: probability density distillation.
+    """The reverse KL from a flow, the student, to a trained flow, the teacher: probability density distillation.
 
         loss = log q(x) - log p_teacher(x),   x ~ q                [nats per event; 0 where student and teacher agree]
 
@@ -108,13 +111,13 @@ def distillation(teacher: Density, teacher_variables: Variables, path_gradient: 
 
     Args:
       teacher: a flow or a mixture of flows, of the student's event and context shapes.
-      teacher_variables: of the teacher.
+      teacher_variables: the collections of the teacher.
       path_gradient: see `reverse_kl`.
     Returns:
       A loss for `fit` and `make_train_step`; rows need contexts where the flows take one.
     Raises:
-      InvalidTypeError: if `teacher` is neither.
-      InvalidValueError: if its log-det is estimated; when traced, if shapes differ.
+      InvalidTypeError: if `teacher` is neither a flow nor a mixture.
+      InvalidValueError: if the teacher's log-det is estimated; when traced, if shapes differ.
     """
     if not isinstance(teacher, Density):
         raise InvalidTypeError("distillation", "teacher", "must be a Flow or a MixtureOfFlows", kind_of(teacher))
@@ -129,14 +132,14 @@ def distillation(teacher: Density, teacher_variables: Variables, path_gradient: 
 
 @dataclasses.dataclass(frozen=True)
 class Divergence(Loss):
-    """What `reverse_kl`, `alpha_divergence` and `distillation` return: read these, which say what it is.
+    """The loss that `reverse_kl`, `alpha_divergence` and `distillation` return; see those functions for its formula.
 
-    It is no bound on a likelihood of data, as `log_density` is known up to a constant only: it has no unit.
+    It does not bound a likelihood of data, as `log_density` is only known up to a constant, and so has no unit.
 
     Args:
-      made_by: name of that function, for messages.
+      made_by: name of the function that made the loss, for messages.
       log_density: see `reverse_kl`.
-      alpha: see `alpha_divergence`; the others are it at alpha = 1 with one sample.
+      alpha: see `alpha_divergence`; `reverse_kl` and `distillation` have alpha = 1 and one sample.
       num_samples: see `alpha_divergence`.
       path_gradient: see `reverse_kl`.
     Shapes:
@@ -145,8 +148,10 @@ class Divergence(Loss):
 
     made_by: str
     log_density: Callable[..., Array]
-    alpha: Annotated[float, Option("Order of the divergence.", low=0)] = 1.0
-    num_samples: Annotated[int, Option("Samples per row; memory grows with it.", low=1)] = 1
+    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)] = 1.0
+    num_samples: Annotated[
+        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
+    ] = 1
     path_gradient: bool = True
 
     name: ClassVar[str] = "divergence"
@@ -156,7 +161,7 @@ class Divergence(Loss):
         check_log_density(self.made_by, self.log_density)
 
     def check(self, flow: Density) -> None:
-        """The flow must be a `Flow` with differentiable samples, and an exact log-det unless alpha is 1."""
+        """Raises unless the flow is a `Flow` with differentiable samples and, unless alpha is 1, an exact log-det."""
         _check_flow(self.made_by, flow, self.alpha)
 
     def __call__(

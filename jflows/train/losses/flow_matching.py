@@ -13,7 +13,7 @@ from jflows.typing import Array, Batch, Key, Variables
 
 @dataclasses.dataclass(frozen=True)
 class FlowMatching(Loss):
-    """The squared error of the velocity field, `jflows.flows.flow_matching_loss`; not a likelihood, so it has no unit.
+    """The squared error of the velocity field, see `jflows.flows.flow_matching_loss`; no likelihood, so without a unit.
 
     Shapes:
       per row: [batch].
@@ -24,7 +24,7 @@ class FlowMatching(Loss):
     name: ClassVar[str] = "flow_matching"
 
     def check(self, flow: Density) -> None:
-        """Only a `Continuous` flow has a velocity field."""
+        """Raises unless the flow is a `Continuous` one, as no other has a velocity field."""
         if not isinstance(flow, Flow) or not isinstance(flow.bijector, Continuous):
             rule, fix = "must be a Flow with a Continuous bijector", "Train other flows by NegativeLogLikelihood()."
             got = kind_of(flow) if not isinstance(flow, Flow) else f"a Flow with {kind_of(flow.bijector)}"

@@ -1,4 +1,4 @@
-"""`NegativeLogLikelihood`: what flows are trained by unless told otherwise."""
+"""`NegativeLogLikelihood`: the loss by which flows are trained if no other is chosen."""
 
 import dataclasses
 from typing import ClassVar

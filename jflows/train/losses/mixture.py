@@ -1,4 +1,4 @@
-"""`MixtureLoss`: what a mixture of flows is trained by, with labels for none, some or all of the rows."""
+"""`MixtureLoss`: the loss of a mixture of flows, with labels for none, some or all of the rows."""
 
 import dataclasses
 from typing import Annotated, ClassVar
@@ -27,13 +27,13 @@ class MixtureLoss(Loss):
         both:      + consistency * KL(q(. | x) || q(. | x + noise)),   the first q held fixed
         T(step) = 1 + (temperature - 1) exp(-step / temperature_decay)
 
-    Labels are those of partly labelled data, which `jflows.data.hide_labels` gives: the context of a batch, -1 where a
-    row has none. Labels of fully labelled data are not looked at, so that clusters are found without them; to learn
-    from all of them, say `dataclasses.replace(data, partly_labelled=True)`. Labels outside -1..K-1 make the loss NaN.
-    Components that take a context themselves are trained without labels.
+    The loss learns from the labels of partly labelled data, as `jflows.data.hide_labels` makes them: they are the
+    context of a batch, -1 for a row without a label. It does not see the labels of fully labelled data, so that
+    clusters are found without them; to learn from all of these, pass `dataclasses.replace(data, partly_labelled=True)`.
+    Labels outside -1..K-1 make the loss NaN. Components that take a context themselves are trained without labels.
 
-    Source: Pires and Figueiredo 2020, arXiv:2009.00585; consistency as Izmailov et al. 2020, arXiv:1912.13025,
-    section 3.4, use it.
+    Source: Pires and Figueiredo 2020, arXiv:2009.00585; the consistency term is that of Izmailov et al. 2020,
+    arXiv:1912.13025, section 3.4.
 
     Shapes:
       per row: [batch].
@@ -45,33 +45,57 @@ class MixtureLoss(Loss):
     temperature: Annotated[
         float,
         Option(
-            "Softmax temperature of the encoder at step 0. Above 1, every component gets a share of every row while "
-            "the encoder knows nothing yet; the bound is looser meanwhile.",
+            "Softmax temperature of the encoder at step 0. A higher one gives every component a share of every row "
+            "while the encoder knows nothing yet, which keeps components from going unused; the bound is looser "
+            "meanwhile. 1 leaves the encoder as it is.",
             low=1,
         ),
     ] = 1.0
     temperature_decay: Annotated[
-        float, Option("Steps in which the temperature, less 1, falls to 1/e of what it was.", above=0)
+        float,
+        Option(
+            "Number of steps in which (temperature - 1) falls to 1/e of its value; more steps keep components mixed "
+            "for longer.",
+            above=0,
+        ),
     ] = 1000.0
-    supervised: Annotated[float, Option("Weight of the encoder's cross-entropy on rows that have a label.", low=0)] = (
-        1.0
-    )
+    supervised: Annotated[
+        float,
+        Option(
+            "Weight of the encoder's cross-entropy on rows that have a label. A larger weight makes the encoder follow "
+            "the labels more closely; 0 trains it on rows without a label alone.",
+            low=0,
+        ),
+    ] = 1.0
     consistency: Annotated[
         float,
         Option(
-            "Weight of the term that keeps the encoder's answer under noise; above 0 it costs one more pass.", low=0
+            "Weight of a term that trains the encoder to give the same answer for x and for x with noise. Above 0 it "
+            "costs one more pass through the encoder; 0 leaves the term out.",
+            low=0,
         ),
     ] = 0.0
     consistency_noise: Annotated[
-        float, Option("Standard deviation of that noise, in the units of the data.", above=0)
+        float,
+        Option(
+            "Standard deviation of the noise in the consistency term, in the units of the data; more noise smooths the "
+            "encoder over a wider neighbourhood.",
+            above=0,
+        ),
     ] = 0.05
     pretrain_steps: Annotated[
-        int, Option("So many steps at first see only the rows that have a label; the others get weight 0.", low=0)
+        int,
+        Option(
+            "Number of steps at the start that train only on rows with a label; the others get weight 0. More of them "
+            "fit few labels better and may learn these rows by heart. 0 starts with all rows.",
+            low=0,
+        ),
     ] = 0
     interleave_every: Annotated[
         int,
         Option(
-            "Rows with and rows without a label take turns, so many steps each; 0 lets all rows count in every step.",
+            "Rows with a label and rows without one take turns: each kind counts for this many steps, while the other "
+            "has weight 0. 0 lets all rows count in every step.",
             low=0,
         ),
     ] = 0
@@ -81,13 +105,13 @@ class MixtureLoss(Loss):
     takes_labels: ClassVar[bool] = True
 
     def check(self, flow: Density) -> None:
-        """Only a mixture has components."""
+        """Raises unless the flow is a `MixtureOfFlows`."""
         if not isinstance(flow, MixtureOfFlows):
             fix = "Train other flows by NegativeLogLikelihood()."
             raise InvalidTypeError("MixtureLoss", "flow", "must be a MixtureOfFlows", kind_of(flow), fix)
 
     def temperature_at(self, step: Array | int) -> Array:
-        """T(step): a scalar."""
+        """The softmax temperature T at a step: a scalar."""
         return 1 + (self.temperature - 1) * jnp.exp(-step / self.temperature_decay)
 
     def __call__(
@@ -121,7 +145,7 @@ class MixtureLoss(Loss):
         return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
 
     def select(self, batch: Batch, step: Array | int) -> Batch:
-        """The batch of a step, rows that do not count in it at weight 0."""
+        """The batch with weight 0 for rows that do not count in this step."""
         if batch.context is None or not (self.pretrain_steps or self.interleave_every):
             return batch
         labelled, every = batch.context != -1, self.interleave_every

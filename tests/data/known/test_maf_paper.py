@@ -129,7 +129,7 @@ class StandInFile(dict):
 )
 def test_missing_files_say_where_they_must_lie(tmp_path, name, file, capsys):
     with pytest.raises(
-        DataError, match=rf"`{name}` must lie in .*{file}, fetched by you; .*zenodo\.org/record/1161203"
+        DataError, match=rf"`{name}` must be fetched by you and lie in .*{file}; .*zenodo\.org/record/1161203"
     ):
         load(name, data_dir=tmp_path / "tfds", manual_dir=tmp_path)
     assert capsys.readouterr().err == ""  # nothing is said to be prepared
