@@ -20,9 +20,26 @@ for name, value in {
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
 
 hypothesis.settings.register_profile("jflows", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jflows")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """`@pytest.mark.by_default("a", "b")` leaves the variants a and b in the default set; all others are slow."""
+    left: dict[str, set[str]] = {}
+    for item in items:
+        mark = item.get_closest_marker("by_default")
+        if mark is not None:
+            name = item.callspec.id
+            left.setdefault(item.nodeid.partition("[")[0], set(mark.args)).discard(name)
+            if name not in mark.args:
+                item.add_marker(pytest.mark.slow)
+    for test, unknown in left.items():
+        if unknown and len({item for item in items if item.nodeid.startswith(f"{test}[")}) > 1:
+            raise pytest.UsageError(f"{test}: by_default names variants that do not exist: {sorted(unknown)}")

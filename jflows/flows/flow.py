@@ -62,13 +62,13 @@ class Flow(Checked, Density):
       InvalidValueError: if the shapes of bijector, base and data do not fit.
     Example:
       >>> import jax, jflows
-      >>> flow = jflows.glow(event_shape=(8, 8, 1), num_levels=2, num_steps=2, width=8)
-      >>> x = jax.random.randint(jax.random.key(0), (16, 8, 8, 1), 0, 256)
+      >>> flow = jflows.realnvp((2,), num_layers=2)
+      >>> x = jax.random.normal(jax.random.key(0), (16, 2))
       >>> variables = flow.init(jax.random.key(1), x)
-      >>> flow.log_prob(variables, x, key=jax.random.key(2)).shape
+      >>> flow.log_prob(variables, x).shape
       (16,)
-      >>> flow.sample(variables, jax.random.key(3), (4,)).shape
-      (4, 8, 8, 1)
+      >>> flow.sample(variables, jax.random.key(2), (4,)).shape
+      (4, 2)
     """
 
     bijector: Bijector

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from jflows._version import __version__
-from jflows.data import Data
+from jflows.data import KNOWN, Data
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.runs.configs import find_recipe
@@ -184,6 +184,8 @@ def prepare(recipe: Recipe, name: str = "") -> Prepared:
     Raises:
       DataError, InvalidValueError: if the data cannot be loaded, or do not fit the flow.
     """
+    if recipe.data.name in KNOWN:
+        recipe.build(recipe.data.outline())  # a flow that does not fit is refused before anything is fetched
     data, loss = recipe.data.load("train"), recipe.objective
     flow = recipe.build(outline_of(data))
     flow.reading.check(data, "run")

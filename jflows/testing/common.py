@@ -52,8 +52,12 @@ def noise_rngs(bijector: Any, key: Key) -> dict[str, Key]:
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """Casts the inexact leaves of a tree; integers, booleans and keys stay as they are."""
-    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)
+    """Casts the inexact leaves of a tree; integers, booleans and keys stay as they are. Not for traced values.
+
+    NumPy casts: JAX would compile a program for every shape.
+    """
+    narrow = lambda a: jnp.asarray(np.asarray(a).astype(dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a
+    return jax.tree.map(narrow, tree)
 
 
 def perturb(variables: Variables, seed: int, noise: float, dtype: Any = None) -> Variables:
@@ -64,8 +68,10 @@ def perturb(variables: Variables, seed: int, noise: float, dtype: Any = None) ->
     random = np.random.default_rng(seed)
 
     def shifted(leaf):
-        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-        return leaf + jnp.asarray(noise * random.standard_normal(leaf.shape), leaf.dtype) if inexact else leaf
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        moved = np.asarray(leaf) + (noise * random.standard_normal(leaf.shape)).astype(leaf.dtype)
+        return jnp.asarray(moved)
 
     params = {"params": jax.tree.map(shifted, variables["params"])} if "params" in variables else {}
     perturbed = {**variables, **params}

@@ -87,6 +87,7 @@ def test_second_derivatives():
 
 
 @pytest.mark.parametrize(("dim", "order"), [(1, "natural"), (2, "random"), (13, "reversed"), (13, "random")])
+@pytest.mark.by_default("1-natural")
 def test_the_incremental_inverse_for_uneven_blocks(dim, order):
     """Layers narrower and wider than the input, so that blocks hold no, one or many units."""
     bijector = b.MaskedAutoregressive(MADE((3, 40), order=order), b.Affine())

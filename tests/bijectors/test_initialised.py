@@ -61,6 +61,7 @@ def test_another_number_of_features_is_refused(name, method):
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.by_default("coupling", "elementwise", "gated")
 def test_another_context_size_is_refused(name):
     bijector = CONDITIONAL[name]()
     with pytest.raises(InvalidValueError, match=r"`context` must have the sizes .* at `init`.*got shape \(3, 5\)"):

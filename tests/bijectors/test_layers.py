@@ -16,6 +16,7 @@ INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
 
 @pytest.mark.parametrize("method", [INVERSE, FORWARD])
 @pytest.mark.parametrize(("event_ndims", "shape"), [(1, (50, 3)), (3, (6, 4, 4, 3))])
+@pytest.mark.by_default("3-shape1-inverse_and_log_det")
 def test_actnorm_whitens_what_init_puts_out(method, event_ndims, shape):
     values = 3 + 5 * jax.random.normal(KEY, shape)
     out, _ = b.ActNorm(event_ndims).init_with_output(KEY, values, method=method)[0]
@@ -34,6 +35,7 @@ def test_invertible_linear_starts_as_a_rotation():
 
 
 @pytest.mark.parametrize("make", [b.InvertibleLinear, b.ActNorm, b.RandomPermutation])
+@pytest.mark.by_default("ActNorm")
 def test_init_and_apply_in_bfloat16(make):
     x = jax.random.normal(KEY, (8, 4)).astype(jnp.bfloat16)
     (z, log_det), _ = make().init_with_output(KEY, x, method=INVERSE)

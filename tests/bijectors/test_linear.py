@@ -122,6 +122,7 @@ def test_orthogonal_maps_stay_orthogonal(name):
 
 
 @each_learned_map
+@pytest.mark.by_default("plu", "qr", "diagonal")
 def test_one_channel(name):
     variables = perturb(initial(name, 1), 1, 0.3)
 

@@ -54,6 +54,7 @@ def gradients(bijector, method, variables, x, context, weights):
     ("backprop", "anchor_every"),
     [pytest.param("remat", 0, marks=pytest.mark.slow), ("invertible", 0), ("invertible", 2)],
 )
+@pytest.mark.by_default("invertible-2-inverse_and_log_det", "invertible-2-forward_and_log_det")
 def test_gradients_equal_those_of_plain_autodiff(backprop, anchor_every, method):
     wanted = gradients(repeat("standard"), method, *example())
     got = gradients(repeat(backprop, anchor_every), method, *example())
@@ -62,6 +63,7 @@ def test_gradients_equal_those_of_plain_autodiff(backprop, anchor_every, method)
 
 
 @pytest.mark.parametrize("outer", ["remat", "invertible"])
+@pytest.mark.by_default("invertible")
 def test_replayed_steps_inside_steps_that_are_recomputed(outer):
     variables, x, context, weights = example()
     nested = b.Repeat(b.Repeat(step(), 2, "invertible"), NUM_LAYERS // 2, outer)
@@ -78,6 +80,7 @@ def test_replayed_steps_inside_steps_that_are_recomputed(outer):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.by_default("inverse_and_log_det")
 def test_equals_a_chain_of_slices_of_its_variables(method):
     variables, x, context, _ = example()
     chain = b.Chain(tuple(step() for _ in range(NUM_LAYERS)))
@@ -197,6 +200,7 @@ def count_equations(jaxpr) -> int:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.by_default("inverse_and_log_det")
 def test_every_step_is_initialised_by_the_activations_that_reach_it(method):
     x = 3 + 5 * jax.random.normal(jax.random.key(0), (64, DIM)) ** 2
     bijector = b.Repeat(b.Chain((b.ActNorm(), b.InvertibleLinear())), 3)

@@ -82,6 +82,7 @@ def test_sample_in_a_new_process_depends_on_seed_and_temperature(trained, jflows
 
 
 @pytest.mark.parametrize("mode", ["linear", "spherical"])
+@pytest.mark.by_default("linear")
 def test_interpolate_draws_paths(trained, jflows, tmp_path, mode):
     args = ["--num-pairs", 2, "--num-steps", 4, "--mode", mode, "--out", tmp_path / "paths.png"]
     shown = jflows("interpolate", trained, *args)

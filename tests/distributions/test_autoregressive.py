@@ -85,6 +85,7 @@ def test_samples_follow_the_density():
 
 
 @pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.by_default("1")
 def test_density_integrates_to_one(dim):
     base, variables = base_and_variables(num_components=3, conditional=False, dim=dim)
     flow = jflows.Flow(b.Identity(), base, (dim,))
@@ -116,6 +117,7 @@ def test_any_autoregressive_network_samples_the_same():
 
 
 @pytest.mark.parametrize("num_components", [1, 10])
+@pytest.mark.by_default("1")
 def test_starts_nearly_normal_with_components_that_differ(num_components):
     base = AutoregressiveMixture((1,), MADE((4,)), num_components)
     z = np.linspace(-9, 9, 4001)[:, None]

@@ -54,6 +54,7 @@ def test_the_map_has_the_colours_of_its_components(tmp_path):
     assert strongest(pixels[300:400, -width // 4 : -width // 5]) == 0
 
 
+@pytest.mark.slow
 def test_maps_stand_side_by_side(tmp_path):
     panels = [two_normals()] * 6
     responsibility_maps(panels, X, tmp_path / "maps.png", titles=list("abcdef"), num_points=5)

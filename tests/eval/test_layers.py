@@ -124,6 +124,7 @@ def there_and_back(flow: Flow, variables, x, context):
 
 
 @pytest.mark.parametrize("build", CASES)
+@pytest.mark.by_default("inside_parts", "inside_conditioned", "copies", "with_classes", "image")
 def test_layers_meet_encode_decode_and_each_other(build):
     flow, names = build(), CASES[build]
     variables, x, context = example(flow)

@@ -95,6 +95,7 @@ def test_temperature_shrinks_samples_but_not_the_model():
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (4,), (2, 3)])
+@pytest.mark.by_default("batch0", "batch3")
 def test_context_batches_come_after_the_sample_shape(batch):
     flow = vector_flow(context_shape=(2,))
     variables, _ = prepared(flow, 4)

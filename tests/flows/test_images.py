@@ -36,6 +36,7 @@ def uniform_flow(event_shape, num_bits=8, padding=0) -> Flow:
 
 
 @pytest.mark.parametrize("num_bits", range(1, 9))
+@pytest.mark.by_default("5", "8")
 def test_a_uniform_model_scores_its_bits(num_bits):
     flow = uniform_flow((4, 4, 3), num_bits)
     x = jax.random.randint(KEY, (5, 4, 4, 3), 0, 2**num_bits).at[0].set(2**num_bits - 1).at[1].set(0)
@@ -54,6 +55,7 @@ def test_padding_is_paid_for_but_only_real_dimensions_are_counted():
 
 
 @pytest.mark.parametrize("num_bits", range(1, 9))
+@pytest.mark.by_default("5", "8")
 def test_integers_survive_dequantizing(num_bits):
     dequantize = UniformDequantize(num_bits, padding=1)
     x = jnp.tile(jnp.arange(2**num_bits, dtype=jnp.uint8)[:, None, None, None], (1, 3, 2, 1))

@@ -40,6 +40,7 @@ def x(num: int = 8, dim: int = 3):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in CHECKED else [pytest.mark.slow]) for name in PRESETS]
 )
+@pytest.mark.by_default("maf")
 def test_keeps_the_contract_of_flows(name):
     check_flow(PRESETS[name]((3,)), x(), tol=1e-7)
 
@@ -123,6 +124,7 @@ def test_a_number_in_place_of_a_tuple_is_named():
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
+@pytest.mark.by_default("3")
 def test_couplings_change_every_coordinate(dim):
     flow = flows.realnvp((dim,), 3, (4,))
     x = jax.random.normal(jax.random.key(0), (6, dim))

@@ -40,6 +40,7 @@ def assert_close(got, want, tolerance=1e-12):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.by_default("channels0-3-size1", "channels1-3-size0", "channels0-1-size0", "channels1-5-size2")
 def test_matrix_products_equal_lax_in_value_and_gradient(channels, k, size):
     x, kernel = arrays(*channels, k, size)
     want = with_gradients(x, kernel, "lax")
@@ -48,6 +49,7 @@ def test_matrix_products_equal_lax_in_value_and_gradient(channels, k, size):
 
 @pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
 @pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.by_default("channels0-batch2", "channels1-batch0")
 def test_any_number_of_batch_axes(channels, batch):
     x, kernel = arrays(*channels, batch=batch)
     y, dx, dk = jax.jit(with_gradients, static_argnums=2)(x, kernel, "auto")
@@ -65,6 +67,7 @@ def test_value_by_hand_and_outside_jit():
 
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 3)])
 @pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.by_default("channels0-axes3", "channels1-axes1")
 def test_vmap_over_images_kernels_and_both(channels, axes):
     x, kernel = arrays(*channels)
     scale = jnp.asarray([1.0, -2.0, 0.5])

@@ -24,6 +24,7 @@ def test_a_matrix_has_its_largest_singular_value(shape):
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 2, 3), (3, 3, 3, 1), (5, 5, 1, 2)])
+@pytest.mark.by_default("shape0")
 def test_a_convolution_is_bounded_closely(shape):
     weights = kernel(*shape)
     bound = np.sqrt(squared_norm_bound(weights))
@@ -42,6 +43,7 @@ def test_the_norm_of_a_large_image_comes_near_the_bound():
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 3, 2, 2)])
+@pytest.mark.by_default("shape0")
 def test_kernels_are_scaled_down_only(shape):
     weights = kernel(*shape)
     norm = float(np.sqrt(squared_norm_bound(weights)))

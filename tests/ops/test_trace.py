@@ -54,6 +54,7 @@ def test_exact_log_det_and_trace_are_those_of_the_jacobian():
 
 
 @pytest.mark.parametrize("noise", trace.NOISE_KINDS)
+@pytest.mark.by_default("rademacher")
 def test_roulette_is_unbiased(noise):
     samples = jax.jit(jax.vmap(lambda key: roulette(PARAMS, X, key, noise)))(KEYS)
     assert_mean(samples, exact(PARAMS, X), 0.02)

@@ -31,6 +31,7 @@ def sharded(run, check_vma: bool = True):
 
 
 @pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.by_default("scan", "while_loop", "fori_loop")
 def test_a_first_carry_may_be_a_constant(name):
     run = LOOPS[name]
     wanted = [run(lax, x[None]) for x in X]

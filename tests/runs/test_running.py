@@ -58,6 +58,7 @@ def test_the_command_line_gives_the_same_run(trained, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["python", "command line"])
+@pytest.mark.by_default("command line")
 def test_config_json_repeats_a_run_bit_for_bit(trained, tmp_path, how):
     again, config = tmp_path / "again", trained.directory / "config.json"
     if how == "python":
@@ -77,6 +78,7 @@ def test_a_recipe_a_preset_and_a_partial_are_the_same(trained, tiny):
         assert recipe.to_json() == trained.recipe.to_json()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_options(trained, tiny, tmp_path):
     out = tmp_path / "short"
     jflows.run("realnvp", out, **{**tiny, "steps": 10})

@@ -31,6 +31,7 @@ def test_restarts_are_chosen_by_training_rows(tiny, tmp_path):
     assert [row["score"] for row in again.result["runs"]] == [row["score"] for row in content["runs"]]
 
 
+@pytest.mark.slow
 def test_restarts_of_mixtures_are_chosen_by_the_bound(tiny, tmp_path):
     options = {name: value for name, value in tiny.items() if name not in ("num_layers", "hidden_sizes")}
     options |= dict(num_validation=0, eval_every=0)

@@ -72,6 +72,7 @@ def test_the_run_ends_and_the_best_is_kept(stopped):
 
 
 @pytest.mark.parametrize("after", [1, 3])  # before and after the best
+@pytest.mark.by_default("3")
 def test_a_killed_run_goes_on_to_the_same_end(stopped, tmp_path, after):
     class Killed(Exception):
         pass

@@ -243,6 +243,7 @@ def tiny() -> jflows.Flow:
         dict(log_every=101, steps_per_call=30, eval_every=17),
     ],
 )
+@pytest.mark.by_default("change0")
 def test_intervals_do_not_change_the_result(change, monkeypatch):
     """Any number of steps, by one program: calls are as long as the intervals allow, and the bits are the same."""
     lengths, run = [], Runner.run

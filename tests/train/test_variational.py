@@ -200,6 +200,7 @@ def test_noise_depends_on_the_visit_alone():
 
 
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
+@pytest.mark.by_default("shard_map")
 def test_eight_devices_equal_one(parallel):
     """Under SGD, as in test_sharding.py; contexts are sharded with their rows."""
     flow = conditional()

@@ -112,7 +112,7 @@ def glow(
             "How far preprocess=logit keeps pixels away from 0 and 1. A smaller alpha spreads black and white further "
             "apart.",
             above=0,
-            below=1,
+            below=0.5,
         ),
     ] = 0.05,
     padding: Annotated[

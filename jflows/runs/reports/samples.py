@@ -92,7 +92,7 @@ def write(material: Material) -> list[str]:
     labels = [f"T = {temperature:.2f}" for temperature in TEMPERATURES]
     grid = plots.image_grid(np.concatenate(rows), OVERVIEW_COLUMNS, num_bits=bits, labels=labels)
     save_image(grid, material.out / "samples.png")
-    return ["samples.png"]
+    return ["samples.png", *files]
 
 
 @functools.partial(jax.jit, static_argnames=("density", "size"))
