@@ -200,6 +200,8 @@ def in_words(hint: Any) -> str:
         return f"a tuple of {inner}s" if len(args) != 2 or args[1] is Ellipsis else f"a tuple ({inner}, ...)"
     if hint is type(None):
         return "None"
+    if origin is Callable:
+        return "a preset"
     name = {float: "number", str: "str"}.get(hint, getattr(hint, "__name__", str(hint)))
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 

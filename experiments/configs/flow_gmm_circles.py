@@ -11,7 +11,7 @@ from jflows import DataConfig, Recipe, TrainConfig, flow_gmm, realnvp
 from jflows.train import MixtureLoss
 
 config = Recipe(
-    flow=partial(flow_gmm, num_components=2, component=partial(realnvp, num_layers=8, hidden_sizes=(32,))),
+    flow=partial(flow_gmm, num_components=2, flow=partial(realnvp, num_layers=8, hidden_sizes=(32,))),
     data=DataConfig(name="circles", num_train=1024, labels_per_class=16, labelled_share=0.2),
     loss=MixtureLoss(pretrain_steps=300, interleave_every=4),
     train=TrainConfig(

@@ -65,7 +65,10 @@ class DataConfig(Checked):
     ] = ()
     classes: Annotated[
         tuple[int, ...],
-        Option("Classes whose rows are used, which are then numbered anew from 0; empty uses all rows.", low=0),
+        Option(
+            "Classes whose rows are used; they are numbered anew from 0, in the order given here. Empty uses all rows.",
+            low=0,
+        ),
     ] = ()
     fold: Annotated[
         int | None,
@@ -87,7 +90,10 @@ class DataConfig(Checked):
     ] = None
     conditional: Annotated[
         bool,
-        Option("Condition the flow on each row's label, or on its context; it then models x given that, not x alone."),
+        Option(
+            "Model x given each row's label (a flow that takes classes) or given its context vector (a flow that takes "
+            "those), not x alone. Data without them are refused."
+        ),
     ] = False
     labels_per_class: Annotated[
         int | None,
@@ -100,7 +106,7 @@ class DataConfig(Checked):
     labelled_share: Annotated[
         float,
         Option(
-            "Share of all training rows that rows with a label are to have: they are repeated until they have it. A "
+            "Rows with a label are repeated until they are this share of all training rows. A "
             "larger share makes the few labels count more; 0 repeats none.",
             low=0,
             below=1,

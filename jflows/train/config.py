@@ -229,8 +229,8 @@ class TrainConfig(Checked):
     max_skipped: Annotated[
         int,
         Option(
-            "Number of steps in a row with a loss or gradient that is not finite after which the run ends with an "
-            "error. Fewer such steps are skipped: they change no parameter.",
+            "A run ends with an error after this many steps in a row whose loss or gradient is not finite. Before "
+            "that, such steps are skipped: they change no parameter.",
             low=1,
         ),
     ] = 20

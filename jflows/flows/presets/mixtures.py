@@ -13,22 +13,6 @@ from jflows.flows.presets.preset import preset
 from jflows.nn import MLP
 from jflows.options import Option
 
-NumComponents = Annotated[
-    int,
-    Option(
-        "Number of components. More of them can tell more clusters apart. With vmonf a training step takes time in "
-        "proportion; with flow_gmm, whose components share one flow, it hardly takes more.",
-        low=2,
-    ),
-]
-Component = Annotated[
-    Callable[..., Flow],
-    Option(
-        "Preset of flows of vectors that makes each component (vmonf), or the one flow that all components share "
-        "(flow_gmm). Its options are written component.num_layers; in Python, "
-        "functools.partial(jflows.maf, num_layers=3) sets some of them."
-    ),
-]
 Weights = Annotated[
     str | tuple[float, ...],
     Option(
@@ -42,8 +26,21 @@ Weights = Annotated[
 @preset
 def vmonf(
     event_shape: s.EventShape,
-    num_components: NumComponents = 5,
-    component: Component = realnvp,
+    num_components: Annotated[
+        int,
+        Option(
+            "Number of components. More of them can tell more clusters apart; a training step takes time in "
+            "proportion.",
+            low=2,
+        ),
+    ] = 5,
+    component: Annotated[
+        Callable[..., Flow],
+        Option(
+            "Preset of flows of vectors that makes each component. Its options are written component.num_layers; in "
+            "Python, functools.partial(jflows.maf, num_layers=3) sets some of them."
+        ),
+    ] = realnvp,
     *,
     encoder_sizes: Annotated[
         tuple[int, ...],
@@ -82,8 +79,21 @@ def vmonf(
 @preset
 def flow_gmm(
     event_shape: s.EventShape,
-    num_components: NumComponents = 5,
-    component: Component = realnvp,
+    num_components: Annotated[
+        int,
+        Option(
+            "Number of components. More of them can tell more clusters apart; as all share one flow, a training step "
+            "hardly takes longer.",
+            low=2,
+        ),
+    ] = 5,
+    flow: Annotated[
+        Callable[..., Flow],
+        Option(
+            "Preset of flows of vectors that makes the one flow of all components. Its options are written "
+            "flow.num_layers; in Python, functools.partial(jflows.maf, num_layers=3) sets some of them."
+        ),
+    ] = realnvp,
     *,
     spread: Annotated[
         float,
@@ -100,4 +110,4 @@ def flow_gmm(
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
     """
     s.check_vector("flow_gmm", event_shape)
-    return with_mixture_base(component(event_shape), num_components, spread=spread, weights=weights)
+    return with_mixture_base(flow(event_shape), num_components, spread=spread, weights=weights)

@@ -63,7 +63,7 @@ class MixtureLoss(Loss):
         float,
         Option(
             "Weight of the encoder's cross-entropy on rows that have a label. A larger weight makes the encoder follow "
-            "the labels more closely; 0 trains it on rows without a label alone.",
+            "the labels more closely; with 0, only rows without a label train it.",
             low=0,
         ),
     ] = 1.0
@@ -95,7 +95,8 @@ class MixtureLoss(Loss):
         int,
         Option(
             "Rows with a label and rows without one take turns: each kind counts for this many steps, while the other "
-            "has weight 0. 0 lets all rows count in every step.",
+            "has weight 0, so that few labels are not drowned; longer turns let each kind forget more of the other. "
+            "0 lets all rows count in every step.",
             low=0,
         ),
     ] = 0
