@@ -194,6 +194,7 @@ class TableData(Data):
       partly_labelled: whether a label of -1 means that a row has no label.
       context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in
         `NoData`; None for no context.
+      read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
     Raises:
       DataError: if dtype, rank, values, names, labels or contexts break these rules; a bad value is named by row and
         column.
@@ -214,6 +215,7 @@ class TableData(Data):
     num_classes: int | None = None
     partly_labelled: bool = False
     context: np.ndarray | None = None
+    read_as: str = ""
 
     def __post_init__(self):
         x = np.asarray(self.x)

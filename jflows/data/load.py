@@ -22,6 +22,9 @@ _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
         "size": "folders of images",
         "fold": "tables that papers score in ten folds",
         "columns": "tables in files",
+        "separator": "tables in text files",
+        "decimal": "tables in text files",
+        "header": "tables in text files",
         "manual_dir": "data whose files you must fetch yourself",
     }
 )
@@ -37,6 +40,9 @@ def load(
     size: int | tuple[int, int] | None = None,
     fold: int | None = None,
     columns: Sequence[str | int] | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    header: bool | None = None,
 ) -> Data:
     """Loads one split of a data set into memory.
 
@@ -53,6 +59,10 @@ def load(
       size: only for folders: height and width (one int for both) to which images are centre-cropped and resized.
       fold: only for "red_wine", "ionosphere" and "boston": which of ten parts is "test", 0 to 9; None takes 0.
       columns: only for tables in files: the columns to read, by name or position, in this order; None reads all.
+      separator: only for tables in text files: what stands between cells: "comma", "semicolon", "tab", "bar", "blanks",
+        or "line" for one cell a line; None tells it from the first lines, and `TableData.read_as` says what was found.
+      decimal: likewise the mark before the decimals of numbers, "point" or "comma".
+      header: likewise whether the first row holds the names of the columns.
     Returns:
       `ImageData` or `TableData`.
     Raises:
@@ -73,6 +83,7 @@ def load(
     check_choice("load", "split", split, SPLITS)
     name = os.fspath(name_or_path)
     options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
+    options |= {"separator": separator, "decimal": decimal, "header": header}
     given = {option: value for option, value in options.items() if value is not None}
     if name not in KNOWN:
         return _load_path(name, split, num_validation, given)
@@ -91,9 +102,10 @@ def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]
     if path.is_dir():
         _refuse_options(given, FOLDER.options, "folders of images")
         return FOLDER.load(path, split, num_validation, given)
-    if path.is_file() and path.suffix in FORMATS:
-        found = FORMATS[path.suffix]
-        _refuse_options(given, found.options, f"{path.suffix} files")
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+    if path.is_file() and suffix in FORMATS:
+        found = FORMATS[suffix]
+        _refuse_options(given, found.options, f"{suffix} files")
         return found.load(path, split, num_validation, given)
     names = ", ".join(map(repr, KNOWN))
     rule = f"must be one of {names}, or the path of an existing folder of images or {', '.join(FORMATS)} file"

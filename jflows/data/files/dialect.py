@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from jflows.errors import DataError
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks", "": "line ends alone"}
-DECIMALS = {".": "decimal points", ",": "decimal commas"}
-GROUPS = {".": "commas between thousands", ",": "points between thousands"}
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blanks": " ", "line": ""}
+"""What may stand between cells: "blanks" is any run of them, "line" means that each line is one cell."""
+DECIMALS = {"point": ".", "comma": ","}
+GROUPS = {".": "commas", ",": "points"}
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 YEARS = range(1500, 2201)  # names of columns that are numbers are mostly these, or 0, 1, 2, ...
 _EXPONENT = r"([eE][+-]?\d+)?"
@@ -24,7 +25,10 @@ _PLAIN = {
     ".": re.compile(rf"[+-]?(\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf(inity)?", re.IGNORECASE),
     ",": re.compile(rf"[+-]?(\d+,?\d*|,\d+){_EXPONENT}|[+-]?inf(inity)?", re.IGNORECASE),
 }
-_GROUPED = {".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"), ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")}
+_GROUPED = {
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"),
+}
 
 
 class Numbers(NamedTuple):
@@ -58,6 +62,7 @@ class Dialect(NamedTuple):
       header: whether the first row holds names.
       in_comment: whether the last comment before the first row holds them, as `numpy.savetxt` writes it.
       row_names: whether rows begin with a name that the header lacks, as R's `write.table` writes them.
+      trailing: whether each line ends with one more separator.
     """
 
     separator: str
@@ -65,13 +70,15 @@ class Dialect(NamedTuple):
     header: bool = False
     in_comment: bool = False
     row_names: bool = False
+    trailing: bool = False
 
     def __str__(self) -> str:
-        """In words."""
-        parts = [f"cells separated by {SEPARATORS[self.separator]}", DECIMALS[self.numbers.decimal]]
-        parts += [GROUPS[self.numbers.decimal]] if self.numbers.grouped else []
-        parts += ["names in a comment" if self.in_comment else "a header" if self.header else "no header"]
-        return ", ".join(parts + (["row names left out"] if self.row_names else []))
+        """As options that state it, with what no option states: separator=comma, decimal=point, header=True."""
+        words = [f"separator={_word(SEPARATORS, self.separator)}", f"decimal={_word(DECIMALS, self.numbers.decimal)}"]
+        words.append(f"header={self.header or self.in_comment}")
+        words += [f"{GROUPS[self.numbers.decimal]} between thousands"] if self.numbers.grouped else []
+        words += ["names in a comment"] if self.in_comment else []
+        return ", ".join(words + (["names of rows left out"] if self.row_names else []))
 
 
 class Reading(NamedTuple):
@@ -99,50 +106,49 @@ def split(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     if separator == "":
         return ([line.strip().strip('"')] for line in kept)
     if separator == " ":
-        return csv.reader((line.strip().replace("\t", " ") for line in kept), delimiter=" ", skipinitialspace=True)
-    return ([cell.strip() for cell in cells] for cells in csv.reader(kept, delimiter=separator, skipinitialspace=True))
+        return csv.reader(
+            (line.strip().replace("\t", " ") for line in kept), delimiter=" ", skipinitialspace=True, strict=True
+        )
+    rows = csv.reader(kept, delimiter=separator, skipinitialspace=True, strict=True)
+    return ([cell.strip() for cell in cells] for cells in rows)
 
 
-def without_trailing(rows: list[list[str]]) -> list[list[str]]:
-    """The rows without the empty last cell that all of them have where each line ends with a separator."""
-    cut = len(rows) > 0 and all(len(row) > 1 and row[-1] == "" for row in rows)
-    return [row[:-1] for row in rows] if cut else rows
-
-
-def readings(
-    lines: list[str], separator: str | None, decimal: str | None, header: bool | None
-) -> list[Reading]:
+def readings(lines: list[str], separator: str | None, decimal: str | None, header: bool | None) -> list[Reading]:
     """All ways to read the first lines as a table with a column of numbers; None means that it is not stated."""
     found = []
-    for candidate in SEPARATORS if separator is None else [separator]:
-        rows = without_trailing(list(split(lines, candidate)))
-        quoted = [line.lstrip().startswith('"') for line in lines if line.strip()][1:]
-        for shape in _shapes(rows, _comment_cells(lines, candidate), candidate, all(quoted)):
-            for mark in DECIMALS if decimal is None else [decimal]:
+    for candidate in SEPARATORS.values() if separator is None else [separator]:
+        try:
+            rows = list(split(lines, candidate))
+        except csv.Error:  # a quotation that does not end where this separator wants it to
+            continue
+        trailing = len(rows) > 0 and all(len(row) > 1 and row[-1] == "" for row in rows)
+        rows = [row[:-1] for row in rows] if trailing else rows
+        quoted = all(line.lstrip().startswith('"') for line in lines if line.strip())  # as R writes names
+        for shape in _shapes(rows, _comment_cells(lines, candidate), Dialect(candidate, trailing=trailing), quoted):
+            for mark in DECIMALS.values() if decimal is None else [decimal]:
                 for grouped in (False, True):
                     numbers = Numbers(mark, grouped)
                     found += _with_header(shape, numbers, header)
     return _distinct(found)
 
 
-def _shapes(rows: list[list[str]], comment: list[str], separator: str, quoted: bool) -> Iterator[Reading]:
+def _shapes(rows: list[list[str]], comment: list[str], dialect: Dialect, quoted: bool) -> Iterator[Reading]:
     """Rows of one length, with what may be their names: the first row, a comment, or nothing."""
-    lengths = {len(row) for row in rows[1:]} or {len(rows[0]) if rows else 0}
-    if len(lengths) != 1 or not rows:
+    lengths = {len(row) for row in rows[1:]} or {len(row) for row in rows}
+    if len(lengths) != 1:
         return
     (length,) = lengths
-    if (separator == "") != (length == 1):
+    if (dialect.separator == "") != (length == 1):
         return
-    unnamed = [f"x{i}" for i in range(length)]
-    if len(rows[0]) == length:
-        if len(comment) == length:
-            yield Reading(Dialect(separator, in_comment=True), comment, rows)
-        else:
-            yield Reading(Dialect(separator), unnamed, rows)
-        if len(rows) > 1 and len(comment) != length:
-            yield Reading(Dialect(separator, header=True), rows[0], rows[1:])
-    elif len(rows[0]) == length - 1 and (quoted or separator in (" ", "\t")):
-        yield Reading(Dialect(separator, header=True, row_names=True), rows[0], [row[1:] for row in rows[1:]])
+    if len(rows[0]) == length and len(comment) == length:
+        yield Reading(dialect._replace(in_comment=True), comment, rows)
+    elif len(rows[0]) == length:
+        yield Reading(dialect, [f"x{i}" for i in range(length)], rows)
+        several = dialect.separator == "" and "," in rows[0][0]  # names, so that a row is not one cell either
+        if len(rows) > 1 and not several:
+            yield Reading(dialect._replace(header=True), rows[0], rows[1:])
+    elif len(rows[0]) == length - 1 and (quoted or dialect.separator in (" ", "\t")):
+        yield Reading(dialect._replace(header=True, row_names=True), rows[0], [row[1:] for row in rows[1:]])
 
 
 def _with_header(shape: Reading, numbers: Numbers, header: bool | None) -> Iterator[Reading]:
@@ -155,7 +161,8 @@ def _with_header(shape: Reading, numbers: Numbers, header: bool | None) -> Itera
         return
     if header is None and dialect.header and not dialect.row_names:
         names = [shape.names[i] for i in of_numbers]
-        if all(any(Numbers(mark, True).holds(name) for mark in DECIMALS) for name in names) and not _like_names(names):
+        are_numbers = all(any(Numbers(mark, True).holds(name) for mark in DECIMALS.values()) for name in names)
+        if are_numbers and not _like_names(names):
             return
     yield shape._replace(dialect=dialect._replace(numbers=numbers))
 
@@ -206,3 +213,7 @@ def told(where: str, found: list[Reading]) -> Reading:
         rule = "must be readable in one way only; state {separator}, {decimal} or {header}"
         raise DataError("load", where, rule, f"{len(found)} readings: {shown}")
     return found[0]
+
+
+def _word(words: dict[str, str], sign: str) -> str:
+    return next(word for word, each in words.items() if each == sign)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jflows.data.files.tables import Columns, choose, table_format
+from jflows.data.files.tables import Columns, Table, choose, table_format
 from jflows.errors import DataError
 
 
-def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
+def read(path: Path, columns: Columns) -> Table:
     """Reads the chosen columns, which are called "x0", "x1", ..., and their values."""
     try:
         x = np.load(path, allow_pickle=False)
@@ -19,7 +19,7 @@ def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
         raise DataError("load", str(path), "must be [num, dim]", f"shape {x.shape}", "Put images into an .npz file.")
     names = [f"x{i}" for i in range(x.shape[1])]
     chosen = choose(path, names, columns)
-    return [names[i] for i in chosen], x[:, chosen]
+    return Table([names[i] for i in chosen], x[:, chosen])
 
 
 FORMAT = table_format((".npy",), read)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jflows.data.files.tables import Columns, bad_column, choose, table_format
+from jflows.data.files.tables import Columns, Table, bad_column, choose, table_format, without_index
 from jflows.errors import DataError, MissingPackageError
 
 
-def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
+def read(path: Path, columns: Columns) -> Table:
     """Reads the names and values of the chosen columns.
 
     Raises:
@@ -37,7 +37,8 @@ def read(path: Path, columns: Columns) -> tuple[list[str], np.ndarray]:
             got = f"null in row {row}"
             raise bad_column(path.name, name, "must have no missing value; drop or fill such rows", got)
         arrays.append(column.to_numpy().astype(np.float64))
-    return [schema.names[i] for i in chosen], np.stack(arrays, axis=-1)
+    table = Table([schema.names[i] for i in chosen], np.stack(arrays, axis=-1))
+    return table if columns is not None else without_index(path, table)
 
 
 FORMAT = table_format((".parquet",), read)

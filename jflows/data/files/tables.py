@@ -4,9 +4,10 @@ Columns must hold numbers, and must not be constant. A tenth of the rows, chosen
 testing. A format gives a reader of files to `table_format`. Read next: `jflows/data/dataset.py`, which checks values.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,25 @@ from jflows.data.splits import hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
-Reader = Callable[[Path, Columns], tuple[list[str], np.ndarray]]  # to names of the columns, and values [num, dim]
+UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls an index in a file
 MOST_LOST = 0.9  # of the different values of a column, so many must be left in float32
 
 
-def table_format(suffixes: tuple[str, ...], read: Reader) -> FileFormat:
+class Table(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      names: of the columns.
+      values: numbers [num, dim].
+      read_as: how the file was read, in words, where that is not certain.
+    """
+
+    names: list[str]
+    values: np.ndarray
+    read_as: str = ""
+
+
+def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: tuple[str, ...] = ()) -> FileFormat:
     """Makes the format of files that hold one table without a split.
 
     Loading raises `DataError` if the file is damaged, if a column holds text or categories or is constant, or if a
@@ -29,19 +44,41 @@ def table_format(suffixes: tuple[str, ...], read: Reader) -> FileFormat:
 
     Args:
       suffixes: suffixes of the files.
-      read: reads a file, and gives the names of the chosen columns and their values.
+      read: `read(path, columns, **stated)` gives the chosen columns of a file.
+      stated: arguments of `jflows.data.load` that state how the file is written.
     """
 
     def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> TableData:
-        names, values = read(path, options.get("columns"))
-        data = TableData(path.name, values, columns=tuple(names))
+        given = {name: options[name] for name in stated if name in options}
+        names, values, read_as = read(path, options.get("columns"), **given)
+        data = TableData(path.name, values, columns=tuple(names), read_as=read_as)
         check_precision(path, names, values)
         data.check_varies()
         train, test = hold_out(len(data), str(path))
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
         return data.take(rows)
 
-    return FileFormat(suffixes, ("table",), ("columns",), load)
+    return FileFormat(suffixes, ("table",), ("columns", *stated), load)
+
+
+def without_index(path: Path, table: Table) -> Table:
+    """The table without the index that pandas writes as a column without a name.
+
+    Raises:
+      DataError: if such a column holds other numbers than a count of the rows.
+    """
+    kept = [i for i, name in enumerate(table.names) if not UNNAMED.fullmatch(name)]
+    for i in sorted(set(range(len(table.names))) - set(kept)):
+        steps = np.diff(table.values[:, i])
+        if len(kept) == 0 or not np.all(steps == 1):
+            rule, got = "must have a name", "a column of numbers that do not count the rows"
+            fix = "Name it, or choose columns by {columns}, by name or position."
+            raise DataError("load", f"{path.name}, column {i} from 0", rule, got, fix)
+    if len(kept) == len(table.names):
+        return table
+    note = "a column without a name, which counts the rows, left out"
+    read_as = f"{table.read_as}, {note}" if table.read_as else note
+    return Table([table.names[i] for i in kept], table.values[:, kept], read_as)
 
 
 def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
