@@ -4,6 +4,9 @@ import numpy as np
 
 from jflows.errors import DataError
 
+MOST_LOST = 0.9  # of the different values of a column, so many must be left in the type that is kept
+LOOKED_AT = 100_000  # rows at most, evenly spaced, in which different values are counted
+
 
 def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
     """Returns `x` as contiguous uint8 [num, height, width, channels], or raises `DataError` naming what is wrong."""
@@ -48,6 +51,7 @@ def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarra
         got = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else repr(float(value))
         got += f" in row {row}, column {columns[column]!r} ({len(bad)} bad values)"
         raise DataError(where, "x", "must be finite in float32", got, "Remove these rows or this column.")
+    _check_kept_apart(x, kept, where, "x", [f"column {column!r}" for column in columns])
     return kept
 
 
@@ -64,6 +68,15 @@ def check_context(context: np.ndarray, where: str, num: int | None = None) -> np
     if bad.size:
         got = f"row {bad[0]} ({bad.size} bad rows)"
         raise DataError(where, "context", "must be finite in float32", got, "Remove these rows.")
+    if context.dtype.kind != "f":
+        wrapped = np.argwhere(kept != context)
+        if len(wrapped):
+            got = f"{context[tuple(wrapped[0])]} in row {wrapped[0][0]} ({len(wrapped)} such values)"
+            fix = "Convert it: context.astype(np.float64), less an offset if its values are close to each other."
+            raise DataError(where, "context", "must hold integers that fit int32, or floating numbers", got, fix)
+    flat, own = context.reshape(len(context), -1), kept.reshape(len(kept), -1)
+    names = [f"entry {np.unravel_index(i, context.shape[1:]) if context.ndim > 2 else i}" for i in range(flat.shape[1])]
+    _check_kept_apart(flat, own, where, "context", names)
     return kept
 
 
@@ -80,6 +93,22 @@ def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: st
         rule = "must not be negative" if num_classes is None else f"must be in 0..{high} (num_classes={num_classes})"
         raise DataError(where, "label", rule, f"values {label.min()}..{label.max()}", "Number the classes from 0.")
     return label.astype(np.int32)
+
+
+def _check_kept_apart(values: np.ndarray, kept: np.ndarray, where: str, argument: str, names: list[str]) -> None:
+    """Raises `DataError` if values of a column that differ are equal in the type that is kept."""
+    if np.can_cast(values.dtype, kept.dtype):
+        return
+    step = max(1, len(values) // LOOKED_AT)
+    for name, before, after in zip(names, values[::step].T, kept[::step].T, strict=True):
+        distinct, left = len(np.unique(before)), len(np.unique(after))
+        if left < MOST_LOST * distinct:
+            rule, got = (
+                f"must keep its values apart in {kept.dtype}",
+                f"{name} with {left} different values of {distinct}",
+            )
+            fix = "Subtract an offset from it, such as its first value, or leave it out."
+            raise DataError(where, argument, rule, got, fix)
 
 
 def _check_finite(x: np.ndarray, name: str) -> None:

@@ -18,7 +18,6 @@ from jflows.errors import DataError, InvalidValueError, did_you_mean
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls an index in a file
-MOST_LOST = 0.9  # of the different values of a column, so many must be left in float32
 
 
 class Table(NamedTuple):
@@ -52,7 +51,6 @@ def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: 
         given = {name: options[name] for name in stated if name in options}
         names, values, read_as = read(path, options.get("columns"), **given)
         data = TableData(path.name, values, columns=tuple(names), read_as=read_as)
-        check_precision(path, names, values)
         data.check_varies()
         train, test = hold_out(len(data), str(path))
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
@@ -106,15 +104,6 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
     if len(set(chosen)) < len(chosen):
         raise InvalidValueError("load", "columns", "must not repeat a column", tuple(columns))
     return chosen
-
-
-def check_precision(path: Path, names: Sequence[str], values: np.ndarray) -> None:
-    """Raises `DataError` if float32, in which tables are stored, cannot tell the values of a column apart."""
-    for name, column in zip(names, values.T, strict=True):
-        distinct, kept = len(np.unique(column)), len(np.unique(column.astype(np.float32)))
-        if kept < MOST_LOST * distinct:
-            rule = "must keep its values apart in float32; subtract an offset from it"
-            raise bad_column(path.name, name, rule, f"{kept} different values of {distinct}")
 
 
 def bad_column(file_name: str, name: str, rule: str, got: object) -> DataError:
