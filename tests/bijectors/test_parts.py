@@ -42,6 +42,7 @@ def test_split_standardises_one_half_by_the_other_and_maps_the_other_alone():
     assert np.all(z[:, 3:] != moved[:, 3:])
 
 
+@pytest.mark.slow
 def test_vmap_has_independent_copies():
     x = jax.random.normal(KEY, (4, 2, 3))
     copies = b.Vmap(b.ActNorm(), 2)
@@ -57,6 +58,7 @@ def test_vmap_has_independent_copies():
     np.testing.assert_allclose(log_det, sum(log_det for _, log_det in alone))
 
 
+@pytest.mark.slow
 def test_checkerboard_coupling_changes_every_second_pixel_from_the_others():
     x = jax.random.normal(KEY, (1, 4, 4, 1))
     coupling = b.Coupling(nn.ConvNet(4, norm="bias"), b.Affine(), event_ndims=3, mask="checkerboard")

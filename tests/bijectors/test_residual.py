@@ -72,6 +72,7 @@ def test_estimates_are_reproducible_and_differ_between_keys():
     assert np.all(log_det != other) and len(set(log_det.tolist())) == 4  # each example has noise of its own
 
 
+@pytest.mark.slow
 def test_images_of_any_size_share_one_network():
     bijector = b.Residual(networks.LipschitzConvNet(4), "roulette", event_ndims=3)
     small, large = jnp.ones((2, 3, 3, 2)), jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 5, 2)))

@@ -66,6 +66,7 @@ def test_evaluate_in_a_new_process_repeats_the_result(trained, jflows_process):
     assert "on 360 test images of digits" in done.stdout
 
 
+@pytest.mark.slow
 def test_sample_in_a_new_process_depends_on_seed_and_temperature(trained, jflows_process, jflows, tmp_path):
     done = jflows_process("sample", trained, "--num", 6, "--columns", 3, "--out", tmp_path / "a.png")
     assert (done.returncode, done.stderr) == (0, "")

@@ -151,6 +151,7 @@ def test_data_are_read_by_the_names_of_the_columns(trained, jflows, people, tmp_
     assert result.exit_code == 2 and "must have the columns of the run, weight, height" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
     table = np.random.RandomState(0).randn(60, 2)
     np.save(tmp_path / "rows.npy", table)

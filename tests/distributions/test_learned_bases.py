@@ -61,6 +61,7 @@ def test_a_mixture_starts_at_the_clusters_of_the_first_batch():
     assert np.any(few["means"])
 
 
+@pytest.mark.slow
 def test_a_flow_on_a_resampled_base_is_consistent():
     base = ResampledNormal((2,), MLP((4,), "tanh"), 3, 16)
     check_flow(jflows.Flow(b.ActNorm(), base, (2,)), jax.random.normal(KEY, (8, 2)))

@@ -72,6 +72,7 @@ def test_colours_differ(num_components):
     assert len(np.unique(colours, axis=0)) == num_components
 
 
+@pytest.mark.slow
 def test_samples_stand_in_rows():
     shape = (4, 4, 1)
     dequantize = jflows.UniformDequantize(2)

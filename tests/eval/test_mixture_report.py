@@ -59,6 +59,7 @@ def test_without_an_encoder_the_bound_is_tight():
     assert report.scores.accuracy == 1.0
 
 
+@pytest.mark.slow
 def test_integers_get_their_noise():
     pixels = np.random.RandomState(0).randint(0, 4, (6, 2, 2, 1)).astype(np.uint8)
     trunk = Flow(b.ActNorm(event_ndims=3), StandardNormal((2, 2, 1)), (2, 2, 1), UniformDequantize(2))

@@ -118,9 +118,7 @@ def fit(flow: jflows.Flow, key: jax.Array, x: jax.Array):
 
 
 @pytest.mark.parametrize(("family", "dim"), list(parameters()))
-@pytest.mark.by_default(
-    "spline_1d", "linear_spline_1d", "elementwise_affine_1d", "logistic_mixture_1d", "planar_2d", "radial_2d"
-)
+@pytest.mark.by_default("spline_1d", "linear_spline_1d", "elementwise_affine_1d", "logistic_mixture_1d", "linear_2d")
 def test_integrates_to_one(family, dim):
     flow = jflows.Flow(family.make(dim), jflows.distributions.StandardNormal((dim,)), (dim,))
     variables, trained, losses = fit(flow, jax.random.key(0, impl="unsafe_rbg"), jnp.asarray(data(dim)))

@@ -46,6 +46,7 @@ def test_noise_lies_in_its_bin_and_bits_are_bounded():
     np.testing.assert_array_equal(model.dequantize.dequantize(x, None)[0], x + 0.5)
 
 
+@pytest.mark.slow
 def test_learning_the_noise_alone_tightens_the_bound():
     model, x = flow(), images()
     variables = model.init(KEY, x)
@@ -70,6 +71,7 @@ def test_learning_the_noise_alone_tightens_the_bound():
     assert np.mean(bits[-10:]) < np.mean(bits[:10]) - 0.1
 
 
+@pytest.mark.slow
 def test_one_draw_is_on_average_below_the_average_of_many():
     """Jensen: E log p(v) / q(u) < log E p(v) / q(u) = log P(x) <= 0."""
     model = flow(1)

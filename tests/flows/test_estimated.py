@@ -57,6 +57,7 @@ def test_the_importance_weighted_bound_is_refused():
         flow.bits_per_dim(variables, x, key=KEY, num_draws=4)
 
 
+@pytest.mark.slow
 def test_of_many_keys_the_first_is_taken():
     flow, variables, x = prepared()
     keys = jax.random.split(KEY, 8)

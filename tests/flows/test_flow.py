@@ -58,6 +58,7 @@ def test_init_from_the_base_takes_any_context():
     assert shapes[0] == shapes[1] == shapes[2]
 
 
+@pytest.mark.slow
 def test_log_prob_under_transforms():
     flow = vector_flow()
     variables, x = prepared(flow)
@@ -114,6 +115,7 @@ def test_context_batches_come_after_the_sample_shape(batch):
     np.testing.assert_allclose(back, x, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_context_serves_a_batch_of_data():
     flow = vector_flow(context_shape=(2,))
     variables, x = prepared(flow, 4)
@@ -151,6 +153,7 @@ def test_activations_are_recorded_by_path():
     assert recorded["bijector/max_abs"] == pytest.approx(np.max(np.abs(jax.jit(flow.encode)(variables, x)[0])))
 
 
+@pytest.mark.slow
 def test_each_sample_may_have_a_key_of_its_own():
     """Then it is the same whatever it is drawn with; here with a base that has parameters and a context."""
     flow = vector_flow(context_shape=(2,), base=ClassConditionalNormal)

@@ -55,6 +55,7 @@ def two_levels():
     return flow, perturb(jax.jit(flow.init)(KEY, x), 1, 0.1), x
 
 
+@pytest.mark.slow
 def test_latents_come_by_level_standardised_or_raw():
     flow, variables, x = two_levels()
 

@@ -106,6 +106,7 @@ def test_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path)] == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
     """The first line's `examples_per_second` is that of training: no call of the runner compiles."""
     compiled = []

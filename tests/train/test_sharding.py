@@ -63,7 +63,7 @@ def one_device():
 @pytest.mark.parametrize(
     ("accumulate", "parallel"),
     [
-        pytest.param(accumulate, mode, marks=[pytest.mark.slow] if accumulate > 1 and mode != "jit" else [])
+        pytest.param(accumulate, mode, marks=[pytest.mark.slow] if accumulate > 1 else [])
         for accumulate in (1, 2)
         for mode in PARALLEL_MODES
         if mode != "none"

@@ -145,6 +145,7 @@ def test_path_and_plain_gradients_agree_in_the_mean(alpha, num_samples):
     assert np.all(np.abs(path.mean(axis=0)[used]) > 10 * error[used].min())  # there is something to agree about
 
 
+@pytest.mark.slow
 def test_the_path_gradient_loses_its_variance_at_the_optimum():
     """That of reverse KL and of tighter bounds; the plain gradient keeps it."""
     flow = normal((2,))
@@ -189,6 +190,7 @@ def test_samples_outside_the_support_count_for_nothing():
     assert np.all(np.isfinite(values)) and np.all(np.isfinite(grads)) and np.abs(grads).max() > 0
 
 
+@pytest.mark.slow
 def test_noise_depends_on_the_visit_alone():
     losses, batch = [alpha_divergence(gaussian, 0.5, 3)], rows(8)
     (values,) = values_of(losses, normal((2,)), batch)
@@ -246,6 +248,7 @@ def test_a_maf_teaches_an_iaf():
     assert abs(after.log_normalizer) < 4 * after.standard_error
 
 
+@pytest.mark.slow
 def test_contexts_make_it_amortised():
     """x ~ N(0, 1), context | x ~ N(x, 1/4): one flow for the posteriors N(0.8 context, 0.2) of all contexts."""
     log_joint = lambda x, context: (-0.5 * x**2 - 2 * (context[:, :1] - x) ** 2)[:, 0]
