@@ -140,11 +140,13 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
 
     Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better.
     """
-    from jflows.cli.results import score_in_words
+    from jflows.cli.results import read_in_words, score_in_words
     from jflows.runs.reports import clusters
 
     trained = _open(run, weights, checkpoint)
     rows = trained.data(data, split)
+    for line in read_in_words(rows.read_as):
+        click.echo(line)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
     click.echo(score_in_words(score, trained.density.unit, f"{split} {trained.noun} of {rows.name}"))
     shared = trained.clusters(rows, batch_size)

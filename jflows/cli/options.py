@@ -121,7 +121,7 @@ def _option(option: RecipeOption) -> click.Option:
     default = "must be given" if option.value is REQUIRED else f"default: {show(option.value)}"
     help = f"{declared.help} [{default}{'; ' if rule else ''}{rule}]"
     where = destination(option.name)
-    if option.setting.type is bool:
+    if bool in _alternatives(option.setting.type):
         made = RecipeParameter([f"{name}/--no-{name[2:]}", where], default=None, help=help)
     else:
         made = RecipeParameter([name, where], type=Value(option.setting, option.choices), default=None, help=help)

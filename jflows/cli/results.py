@@ -25,8 +25,14 @@ def result_in_words(result: RunResult) -> str:
     early = f" of {all_steps:,}" if steps < all_steps else ""
     kept = "" if content["evaluated_step"] == steps else f", weights of step {content['evaluated_step']:,}"
     of_what = f"{noun} after {steps:,}{early} steps ({content['train_seconds']:.0f} s){kept}"
-    line = f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}"
-    return f"{line}\n{clusters.in_words(content['mixture'])}" if "mixture" in content else line
+    lines = [f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}"]
+    lines += [clusters.in_words(content["mixture"])] if "mixture" in content else []
+    return "\n".join([*read_in_words(content["config"]["facts"].get("read_as", "")), *lines])
+
+
+def read_in_words(read_as: str) -> list[str]:
+    """A line on how a file was read, where its form had to be told from its content."""
+    return [f"the file was read by {read_as}"] if read_as else []
 
 
 def _study_in_words(result: RunResult, noun: str) -> str:

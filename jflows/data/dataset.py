@@ -32,6 +32,7 @@ class Data(abc.ABC):
       num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
       columns: names of the columns of a table; () for other data.
       context: what each row is conditioned on, [num, *context_shape]; None for no context.
+      read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
     """
 
     kind: ClassVar[str]
@@ -43,6 +44,7 @@ class Data(abc.ABC):
     num_bits: int | None = None
     columns: tuple[str, ...] = ()
     context: np.ndarray | None = None
+    read_as: str = ""
 
     @property
     def event_shape(self) -> Shape:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
+from jflows.data.files.dialect import DECIMALS, SEPARATORS
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
 from jflows.options import Checked, Option, documented
@@ -63,6 +64,22 @@ class DataConfig(Checked):
         tuple[str, ...],
         Option("Columns to read from a table in a file, by name or by position from 0; empty reads all columns."),
     ] = ()
+    separator: Annotated[
+        str | None,
+        Option(
+            "What stands between the cells of a table in a text file; line means one cell a line. none tells it from "
+            "the first lines, and refuses a file that can be read in two ways.",
+            choices=tuple(SEPARATORS),
+        ),
+    ] = None
+    decimal: Annotated[
+        str | None,
+        Option("Mark before the decimals of numbers in a text file; none tells it.", choices=tuple(DECIMALS)),
+    ] = None
+    header: Annotated[
+        bool | None,
+        Option("Whether the first row of a text file holds the names of its columns; none tells it."),
+    ] = None
     classes: Annotated[
         tuple[int, ...],
         Option(
@@ -171,6 +188,9 @@ class DataConfig(Checked):
     def _given(self) -> dict[str, Any]:
         options = {
             "columns": self.columns or None,
+            "separator": self.separator,
+            "decimal": self.decimal,
+            "header": self.header,
             "fold": self.fold,
             "manual_dir": self.manual_dir or None,
             "size": self.image_size,
@@ -184,9 +204,13 @@ def outline_of(data: Data) -> Outline:
 
 
 def facts_of(data: Data) -> dict[str, Any]:
-    """The facts that a run stores about its training rows: a checksum, their number, and a table's column names."""
+    """The facts that a run stores about its training rows: a checksum, their number, a table's column names, and how
+    its file was read.
+    """
     facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
-    return facts | ({"columns": list(data.columns)} if data.kind == "table" else {})
+    if data.kind != "table":
+        return facts
+    return facts | {"columns": list(data.columns)} | ({"read_as": data.read_as} if data.read_as else {})
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import KNOWN, Reading, TableData, TrainBatches, eval_batches, load
+from jflows.data import KNOWN, NoData, Reading, TableData, TrainBatches, eval_batches, load
 from jflows.errors import DataError, InvalidValueError
 
 NUM, DIM = 11, 3
@@ -104,3 +104,30 @@ def test_names_are_all_there_and_misspelt_ones_get_a_hint():
     assert {"power", "gas", "hepmass", "miniboone", "bsds300", "red_wine", "ionosphere", "boston"} < tables
     with pytest.raises(DataError, match=r"got 'two_moon'\. Did you mean two_moons\?"):
         load("two_moon")
+
+
+@pytest.mark.parametrize(
+    ("x", "kept"),
+    [
+        (1_700_000_000.0 + np.arange(2000), "17 different values of 2000"),
+        (2**40 + np.arange(50), "1 different values of 50"),
+        (np.r_[0.0, 1e9 + np.arange(100) / 10], "2 different values of 101"),
+    ],
+)
+def test_narrowing_that_makes_values_equal_is_refused(x, kept):
+    columns = np.stack([np.arange(len(x)), x], axis=-1) if x.dtype.kind == "f" else x[:, None]
+    with pytest.raises(DataError, match=rf"`x` must keep its values apart in float32; got column 'x\d' with {kept}"):
+        TableData("t", columns)
+
+
+@pytest.mark.parametrize("make", [lambda c: TableData("t", np.ones((len(c), 1)) * 0.5, context=c), lambda c: NoData(c)])
+def test_narrowing_of_contexts_is_refused(make):
+    with pytest.raises(DataError, match=r"`context` must hold integers that fit int32, .*; got 4294967295 in row 3"):
+        make(np.array([[0], [1], [2], [2**32 - 1]], np.uint32))
+    with pytest.raises(DataError, match="must hold integers that fit int32"):
+        make(np.array([0, 2**31, 2**40], np.int64))
+    with pytest.raises(
+        DataError, match="`context` must keep its values apart in float32; got entry 1 with 1 different"
+    ):
+        make(np.stack([np.arange(9.0), 1e10 + np.arange(9)], axis=-1))
+    assert make(np.array([[1], [2**31 - 1]], np.uint32)).context.dtype == np.int32

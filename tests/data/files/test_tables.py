@@ -109,7 +109,7 @@ def replaced(row, line):
         ),
         (csv_lines(1e9 + X), "`x` must keep its values apart in float32; got column 'a' with 1 different values of 20"),
         (csv_lines(header="a,b,b"), r"`columns` must be 3 different names"),
-        (["a,b,c"], r"at least 2 rows and 1 column; got shape \(0, 3\)"),
+        (["a,b,c"], "must have at least 2 rows of numbers; got 0"),
         ([""], "must begin with a header or a row of numbers; got an empty line"),
     ],
 )
@@ -176,6 +176,8 @@ def test_npy(tmp_path):
 def test_values_that_float32_cannot_tell_apart_are_refused(tmp_path):
     path = tmp_path / "times.csv"
     path.write_text("time,x\n" + "".join(f"{1_700_000_000 + i},{i % 7}\n" for i in range(200)))
-    with pytest.raises(DataError, match="column 'time'` must keep its values apart in float32; subtract an offset"):
+    with pytest.raises(
+        DataError, match="`x` must keep its values apart in float32; got column 'time' with 3 different"
+    ):
         load(path)
     assert load(path, columns=("x",)).x.shape == (180, 1)
