@@ -4,6 +4,7 @@ import numpy as np
 
 from jflows.errors import DataError
 
+CHANNELS = (1, 3, 4)  # images of which this is the height are taken for images whose channels come first
 MOST_LOST = 0.9  # of the different values of a column, so many must be left in the type that is kept
 LOOKED_AT = 100_000  # rows at most, evenly spaced, in which different values are counted
 
@@ -15,6 +16,9 @@ def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
         fix = "Add the channel axis: x[..., None]." if x.ndim == 3 else "Reshape it."
         rule = "must have rank 4, [num, height, width, channels], with no empty axis"
         raise DataError(f"ImageData {name!r}", "x", rule, f"shape {x.shape}", fix)
+    if x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS:
+        rule, got = "must have its channels last, [num, height, width, channels]", f"shape {x.shape}"
+        raise DataError(f"ImageData {name!r}", "x", rule, got, "Move the axis: np.moveaxis(x, 1, -1).")
     high = 2**num_bits - 1
     if x.dtype.kind not in "ui":
         fix = f"Convert it: (x * {high}).round().astype(np.uint8) if its values are in [0, 1]."

@@ -142,7 +142,8 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     try:
         with Image.open(path) as file:
             mode = file.mode
-            if mode in _GRAY_MODES + _COLOUR_MODES:
+            deep = next((str(tile[-1]) for tile in file.tile if ";16" in str(tile[-1])), "")  # Pillow would cut it to 8
+            if mode in _GRAY_MODES + _COLOUR_MODES and not deep:
                 image = ImageOps.exif_transpose(file).convert("L" if mode in _GRAY_MODES else "RGB")
                 if size is not None:
                     image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
@@ -152,7 +153,7 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
         got = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
     fix = "Convert it to 8 bits, or save the images as integers in an .npz file."
-    raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {mode!r}", fix)
+    raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {deep or mode!r}", fix)
 
 
 FORMAT = FileFormat((), ("images",), ("size",), load)

@@ -1,8 +1,9 @@
 """Images or a table in an .npz file.
 
 It holds `x` [num, height, width, channels] with `label` or `y`, or `train` and `test` with `train_label` and
-`test_label`, or `x_train`, `y_train`, `x_test`, `y_test`. Arrays [num, dim] are a table, whose column names may be in
-`columns`. Without a test part, a seeded tenth of the rows is held out for testing.
+`test_label`, or `x_train`, `y_train`, `x_test`, `y_test`; and for images `num_bits`. Arrays [num, dim] are a table,
+whose column names may be in `columns`, and whose contexts in `context`, or in `train_context` and `test_context`.
+Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
 """
 
 import zipfile
@@ -18,7 +19,13 @@ from jflows.data.files.tables import Columns, choose
 from jflows.data.splits import hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
-Make = Callable[[np.ndarray, np.ndarray | None, int | None], Data]  # from x, label and num_classes
+PIXEL_BITS = 8
+Make = Callable[[np.ndarray, np.ndarray | None, np.ndarray | None, int | None], Data]
+"""From x, label, context and num_classes."""
+_X, _TEST_X = ("x", "train", "x_train"), ("test", "x_test")
+_LABEL, _TEST_LABEL = ("label", "y", "train_label", "y_train"), ("test_label", "y_test")
+_CONTEXT, _TEST_CONTEXT = ("context", "train_context"), ("test_context",)
+KEYS = (*_X, *_TEST_X, *_LABEL, *_TEST_LABEL, *_CONTEXT, *_TEST_CONTEXT, "num_bits", "columns")
 
 
 def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> Data:
@@ -37,19 +44,19 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
       InvalidValueError: if `num_validation` or `columns` breaks its rule.
     """
     arrays, columns = _read_npz(path), options.get("columns")
-    x, test_x = _first(arrays, "x", "train", "x_train"), _first(arrays, "test", "x_test")
-    label = _first(arrays, "label", "y", "train_label", "y_train")
-    test_label = _first(arrays, "test_label", "y_test")
-    if x is None:
+    if not any(key in arrays for key in _X):
         rule = "must have an array `x`, or `train` and `test`"
         raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
+    x, label, context = (_one(path, arrays, keys) for keys in (_X, _LABEL, _CONTEXT))
+    test_x, test_label, test_context = (_one(path, arrays, keys) for keys in (_TEST_X, _TEST_LABEL, _TEST_CONTEXT))
+    assert x is not None
     if x.ndim == 2:
         make = _table_maker(path, x.shape[1], arrays.get("columns"), columns)
     elif columns is None:
-        make = _image_maker(path, int(arrays.get("num_bits", np.int64(8))))
+        make = _image_maker(path, _num_bits(path, arrays.get("num_bits")))
     else:
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
-    data = make(x, label, None)
+    data = make(x, label, context, None)
     data.check_varies()
     if test_x is None:
         train, test = hold_out(len(data), str(path))
@@ -58,10 +65,11 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
         if test_x.shape[1:] != x.shape[1:]:
             rule = f"must hold test data of the training data's shape {x.shape[1:]}"
             raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
-        if (label is None) != (test_label is None):
-            rule = "must have labels for both parts or for neither"
-            raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Add or remove `test_label`.")
-        return make(test_x, test_label, data.num_classes)
+        for what, own, other in (("label", label, test_label), ("context", context, test_context)):
+            if (own is None) != (other is None):
+                rule, fix = f"must have a {what} for both parts or for neither", f"Add or remove `test_{what}`."
+                raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", fix)
+        return make(test_x, test_label, test_context, data.num_classes)
     else:
         rows = np.arange(len(data))
     if split != "test":
@@ -71,21 +79,23 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
 
 
 def _table_maker(path: Path, dim: int, names: np.ndarray | None, columns: Columns) -> Make:
-    """What turns arrays (x, label, num_classes) of an .npz file into tables of the chosen columns."""
+    """What makes tables of the chosen columns of the arrays of an .npz file."""
     found = [f"x{i}" for i in range(dim)] if names is None else [str(name) for name in np.ravel(names)]
     if len(found) != dim:
         raise DataError("load", str(path), f"must name its {dim} columns in `columns`", found)
     chosen = choose(path, found, columns)
     kept = tuple(found[i] for i in chosen)
 
-    def make(x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> TableData:
-        return TableData(path.name, x[:, chosen], label, kept, num_classes)
+    def make(x: np.ndarray, label: Any, context: Any, num_classes: int | None) -> TableData:
+        return TableData(path.name, x[:, chosen], label, kept, num_classes, context=context)
 
     return make
 
 
 def _image_maker(path: Path, num_bits: int) -> Make:
-    def make(x: np.ndarray, label: np.ndarray | None, num_classes: int | None) -> ImageData:
+    def make(x: np.ndarray, label: Any, context: Any, num_classes: int | None) -> ImageData:
+        if context is not None:
+            raise DataError("load", str(path), "must have no `context` beside images", "one", "Leave it out.")
         return ImageData(path.name, x, label, num_bits, num_classes)
 
     return make
@@ -102,8 +112,30 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise DataError("load", str(path), "must be a whole .npz file without pickles", got, fix) from error
 
 
-def _first(arrays: dict[str, np.ndarray], *keys: str) -> np.ndarray | None:
-    return next((arrays[key] for key in keys if key in arrays), None)
+def _one(path: Path, arrays: dict[str, np.ndarray], keys: tuple[str, ...]) -> np.ndarray | None:
+    """The array under one of these keys; None if there is none.
+
+    Raises:
+      DataError: if there are several, or if the file has a key that means nothing here.
+    """
+    for key in arrays:
+        if key not in KEYS:
+            rule, fix = f"must have no key but {', '.join(KEYS)}", "Rename or remove this array."
+            if "val" in key:
+                fix = "Append the validation rows to the training rows, and give their number as {num_validation}."
+            raise DataError("load", str(path), rule, repr(key), fix)
+    found = [key for key in keys if key in arrays]
+    if len(found) > 1:
+        raise DataError("load", str(path), "must have one array for one thing", f"{found[0]!r} and {found[1]!r}")
+    return arrays[found[0]] if found else None
+
+
+def _num_bits(path: Path, given: np.ndarray | None) -> int:
+    if given is None:
+        return PIXEL_BITS
+    if given.size != 1 or given.dtype.kind not in "ui":
+        raise DataError("load", str(path), "must have one whole number as `num_bits`", f"{given}")
+    return int(given.item())
 
 
 FORMAT = FileFormat((".npz",), ("images", "table"), ("columns",), load)

@@ -1,5 +1,8 @@
 """Folders of images, good and bad."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -109,7 +112,7 @@ def test_bad_images_are_named(tmp_path):
     with pytest.raises(DataError, match=r"4\.png` must be an image that Pillow can read; got"):
         load(tmp_path), load(tmp_path, "test")
     Image.fromarray(np.full((4, 5), 999, np.uint16)).save(tmp_path / "4.png")
-    with pytest.raises(DataError, match=r"4\.png` must have 8 bits per channel; got Pillow mode 'I;16'"):
+    with pytest.raises(DataError, match=r"4\.png` must have 8 bits per channel; got Pillow mode 'I;16B?'"):
         load(tmp_path), load(tmp_path, "test")
 
 
@@ -127,3 +130,17 @@ def test_bad_folders(tmp_path):
     for size in (0, (4, 0), (4, 4, 3)):
         with pytest.raises(InvalidValueError, match=r"`size` must be a positive int or \(height, width\)"):
             load(tmp_path, size=size)  # pyright: ignore[reportArgumentType]
+
+
+def test_colours_of_16_bits_are_refused_instead_of_cut(tmp_path):
+    rows = (np.arange(48) * 1000).astype(">u2").reshape(4, 12).tobytes()  # 4 x 4 pixels of 3 channels
+    lines = b"".join(b"\0" + rows[24 * i : 24 * i + 24] for i in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(png)
+    with pytest.raises(DataError, match="must have 8 bits per channel; got Pillow mode 'RGB;16B'"):
+        load(tmp_path)

@@ -8,6 +8,7 @@ from jflows.errors import DataError, InvalidValueError
 
 NUM = 20
 X = np.random.RandomState(0).randn(NUM, 3).round(4)
+IMAGES = np.random.RandomState(0).randint(0, 256, (NUM, 4, 4, 1)).astype(np.uint8)
 
 
 def values(data):
@@ -67,7 +68,7 @@ def test_npz_with_parts_keeps_their_order(tmp_path, keys):
             "test",
             r"training data's shape \(2, 2, 1\); got shape \(1, 2, 1\)",
         ),
-        ({"train": ramp(4), "test": ramp(4), "train_label": np.zeros(4, int)}, "test", "labels for both parts"),
+        ({"train": ramp(4), "test": ramp(4), "train_label": np.zeros(4, int)}, "test", "a label for both parts"),
     ],
 )
 def test_bad_npz_files_are_explained(tmp_path, arrays, split, expected):
@@ -118,3 +119,33 @@ def test_npz_with_parts(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.zeros((4, 2, 2, 1), np.uint8))
     with pytest.raises(InvalidValueError, match="`columns` is for tables, not for images"):
         load(tmp_path / "t.npz", columns=(0,))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x_train": IMAGES, "x_val": IMAGES}, r"must have no key but .*; got 'x_val'\. Append the validation rows to"),
+        ({"x": IMAGES, "lable": np.zeros(len(IMAGES))}, r"got 'lable'\. Rename or remove this array"),
+        ({"x": IMAGES, "train": IMAGES}, "must have one array for one thing; got 'x' and 'train'"),
+        ({"x": IMAGES, "num_bits": np.array([8, 8])}, "must have one whole number as `num_bits`"),
+        ({"x": IMAGES, "context": np.zeros((len(IMAGES), 2))}, "must have no `context` beside images"),
+        (
+            {"x": np.zeros((20, 3, 8, 8), np.uint8)},
+            r"must have its channels last, .*; got shape \(20, 3, 8, 8\)\. Move the",
+        ),
+    ],
+)
+def test_nothing_is_ignored(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "t.npz")
+
+
+def test_contexts_and_a_number_of_bits_in_an_array(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    np.savez(tmp_path / "t.npz", train=x, test=x[:4], train_context=2 * x, test_context=2 * x[:4])
+    for split in ("train", "test"):
+        data = load(tmp_path / "t.npz", split)
+        np.testing.assert_allclose(data.context, 2 * data.x, rtol=1e-6)
+    np.savez(tmp_path / "i.npz", x=IMAGES % 32, num_bits=np.array([5]))
+    assert load(tmp_path / "i.npz").num_bits == 5
