@@ -167,9 +167,8 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
 )
 @click.option(
     "--label",
-    type=int,
-    help="Class to draw from a conditional flow, or component to draw from a mixture. By default a conditional flow "
-    "draws all classes in turn.",
+    help="Class to draw from a conditional flow, by its name if classes have names, or number of the component to draw "
+    "from a mixture. By default a conditional flow draws all classes in turn.",
 )
 @click.option("--columns", type=click.IntRange(1), help="Images per row of the grid.")
 @click.option(
@@ -183,7 +182,8 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out
     trained = _open(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
     trained.check_samples(out, columns)
-    drawn = trained.sample(num, temperature=temperature, label=label, seed=seed)
+    number = None if label is None else trained.label_of(label)
+    drawn = trained.sample(num, temperature=temperature, label=number, seed=seed)
     path = trained.save_samples(drawn, out, columns)
     click.echo(f"{num} samples at temperature {temperature:g} in {path}")
 

@@ -28,6 +28,7 @@ class Data(abc.ABC):
       x: the rows, [num, *event_shape]; None for `NoData`.
       label: int32 [num], or None for data without labels; with `partly_labelled`, -1 for a row without a label.
       num_classes: labels are 0..num_classes - 1; None exactly when `label` is None.
+      class_names: names of the classes, in the order of their labels; () where they have none.
       partly_labelled: whether a label of -1 means that there is none.
       num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
       columns: names of the columns of a table; () for other data.
@@ -45,6 +46,7 @@ class Data(abc.ABC):
     columns: tuple[str, ...] = ()
     context: np.ndarray | None = None
     read_as: str = ""
+    class_names: tuple[str, ...] = ()
 
     @property
     def event_shape(self) -> Shape:
@@ -98,11 +100,15 @@ class Data(abc.ABC):
         """Brings `label` and `num_classes` into the form that the attributes state."""
         if self.label is None:
             object.__setattr__(self, "num_classes", None)
+            object.__setattr__(self, "class_names", ())
             return
         where = f"{type(self).__name__} {self.name!r}"
         object.__setattr__(self, "label", self._checked_label(where))
         if self.num_classes is None:
             object.__setattr__(self, "num_classes", int(self.label.max()) + 1)
+        names = self.class_names
+        if names and (len(names) != self.num_classes or len(set(names)) != len(names)):
+            raise DataError(where, "class_names", f"must be {self.num_classes} different names", repr(names))
 
     def _checked_label(self, where: str) -> np.ndarray:
         label = np.asarray(self.label)
@@ -141,6 +147,7 @@ class ImageData(Data):
       num_bits: bits of the integers, 1..8.
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
       partly_labelled: whether a label of -1 means that a row has no label.
+      class_names: num_classes different names, in the order of labels, or () for none.
     Raises:
       DataError: if dtype, rank, range or labels break these rules; the message names the first bad row.
     Example:
@@ -159,6 +166,7 @@ class ImageData(Data):
     num_bits: int = 8
     num_classes: int | None = None
     partly_labelled: bool = False
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_choice("ImageData", "num_bits", self.num_bits, range(1, 9))
@@ -194,6 +202,7 @@ class TableData(Data):
       columns: dim different names; if left out, "x0", "x1", ...
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
       partly_labelled: whether a label of -1 means that a row has no label.
+      class_names: num_classes different names, in the order of labels, or () for none.
       context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in
         `NoData`; None for no context.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
@@ -218,6 +227,7 @@ class TableData(Data):
     partly_labelled: bool = False
     context: np.ndarray | None = None
     read_as: str = ""
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         x = np.asarray(self.x)

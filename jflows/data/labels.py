@@ -81,7 +81,9 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
     number[list(classes)] = np.arange(len(classes))
     label = number[data.label]
     rows = np.flatnonzero(label >= 0)
-    return data.take(rows, label=label[rows], num_classes=len(classes), partly_labelled=False)
+    names = tuple(data.class_names[number] for number in classes) if data.class_names else ()
+    changes = {"label": label[rows], "num_classes": len(classes), "partly_labelled": False, "class_names": names}
+    return data.take(rows, **changes)
 
 
 def _check_labelled(where: str, data: Data) -> None:

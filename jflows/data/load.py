@@ -94,7 +94,10 @@ def load(
 
 def has_validation(name: str, num_validation: int) -> bool:
     """Whether `load` gives a split "validation": rows are held out for it, or the data set has some of its own."""
-    return num_validation > 0 or (name in KNOWN and KNOWN[name].has_validation)
+    if num_validation > 0 or name in KNOWN:
+        return num_validation > 0 or KNOWN[name].has_validation
+    path = Path(name).expanduser()
+    return path.is_dir() and FOLDER.has_validation(path)
 
 
 def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]) -> Data:

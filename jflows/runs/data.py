@@ -204,10 +204,11 @@ def outline_of(data: Data) -> Outline:
 
 
 def facts_of(data: Data) -> dict[str, Any]:
-    """The facts that a run stores about its training rows: a checksum, their number, a table's column names, and how
-    its file was read.
+    """The facts that a run stores about its training rows: a checksum, their number, the names of classes, a table's
+    column names, and how its file was read.
     """
     facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
+    facts |= {"class_names": list(data.class_names)} if data.class_names else {}
     if data.kind != "table":
         return facts
     return facts | {"columns": list(data.columns)} | ({"read_as": data.read_as} if data.read_as else {})

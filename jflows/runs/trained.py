@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jflows.data import Data
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Evaluation
 from jflows.flows import Density
 from jflows.runs.data import NOUNS, as_read
@@ -114,6 +114,20 @@ class TrainedRun:
         data = self.data() if density.reading.context == "vectors" else None
         context = samples.contexts(density, data, num, label)
         return samples.draw(density, self.variables, key, num, context, temperature)
+
+    def label_of(self, name: str) -> int:
+        """The number of a class, or of a component of a mixture, from its name or number as text.
+
+        Raises:
+          InvalidValueError: if it is neither the name of a class, nor a whole number where classes have no names.
+        """
+        names = self.stored.facts.get("class_names", [])
+        if names and self.density.reading.context == "labels":
+            check_choice("sample", "label", name, names)
+            return names.index(name)
+        if not name.isdecimal():
+            raise InvalidValueError("sample", "label", "must be the number of a class or of a component", repr(name))
+        return int(name)
 
     @property
     def temperature(self) -> float:

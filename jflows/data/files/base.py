@@ -16,9 +16,11 @@ class FileFormat(NamedTuple):
       options: names of the arguments of `jflows.data.load` that apply to this format, such as "columns".
       load: `load(path, split, num_validation, options)` gives one split; `options` holds the arguments that were given.
         It raises `DataError` about the content of the file, and `InvalidValueError` about the arguments.
+      has_validation: whether what stands at a path has a validation part of its own.
     """
 
     suffixes: tuple[str, ...]
     kinds: tuple[str, ...]
     options: tuple[str, ...]
     load: Callable[[Path, str, int, Mapping[str, Any]], Data]
+    has_validation: Callable[[Path], bool] = lambda path: False

@@ -1,7 +1,8 @@
 """Images in a folder.
 
-A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or `train` and `test`
-subfolders, each of which is such a folder. Without these, a seeded tenth of the images is held out for testing.
+A folder holds images (PNG, JPEG, BMP, ...) or one subfolder of images for each class; or subfolders `train` and `test`,
+and `validation` if there is one, each of which is such a folder (see `SPLIT_WORDS` for other names of these). Without
+them, a seeded tenth of the images is held out for testing.
 """
 
 import warnings
@@ -16,6 +17,12 @@ from jflows.data.files.base import FileFormat
 from jflows.data.splits import hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of the subfolders of a split, in lower case; in the folder they may be in any."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 # Pillow's names of pixel formats; any other (16-bit "I;16", float "F", ...) would lose precision in silence.
@@ -27,8 +34,9 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
     """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
 
     Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
-    images, these are the classes, numbered in the order of their names. Names that start with "." or "__" are ignored.
-    Files whose suffix is not that of an image are ignored too, and a warning tells how many there are.
+    images, these are the classes, numbered in the order of their names (as numbers, if all are); the data keep the
+    names. Names that start with "." or "__" are ignored. Files whose suffix is not that of an image are ignored too, and
+    a warning tells how many there are.
 
     Args:
       folder: see the head of this module.
@@ -40,15 +48,18 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
       DataError: if there are no images, or if one cannot be read, has more than 8 bits or another shape; it is named.
       InvalidValueError: if `size` or `num_validation` breaks its rule.
     """
-    target = _target_size(options.get("size"))
-    train_dir, test_dir = folder / "train", folder / "test"
-    if train_dir.is_dir() and test_dir.is_dir():
-        parts, classes = (train_dir, test_dir), _class_names(train_dir)
-        listed = _list_images(train_dir, classes)
-        chosen = _list_images(test_dir, classes) if split == "test" else _shuffled(listed)
+    target, named = _target_size(options.get("size")), _split_folders(folder)
+    if "validation" in named and num_validation:
+        rule, fix = "must be 0 for a folder that holds a validation part", "Drop it, or move these images to training."
+        raise InvalidValueError("load", "num_validation", rule, num_validation, fix)
+    parts, classes = tuple(named.values()) or (folder,), _class_names(named.get("train", folder))
+    listed = _list_images(named.get("train", folder), classes)
+    if split in named:
+        chosen = _list_images(named[split], classes)
+        chosen = _shuffled(chosen) if split == "train" else chosen
+    elif named:
+        chosen = _shuffled(listed)
     else:
-        parts, classes = (folder,), _class_names(folder)
-        listed = _list_images(folder, classes)
         train, test = hold_out(len(listed), str(folder))
         chosen = [listed[row] for row in (test if split == "test" else train)]
     others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
@@ -56,12 +67,46 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
         count = "1 file" if len(others) == 1 else f"{len(others)} files"
         text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
         warnings.warn(text, stacklevel=4)
-    if split != "test":
+    if split != "test" and "validation" not in named:
         start, stop = split_rows(split, len(chosen), num_validation)
         chosen = chosen[start:stop]
     x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
     label = np.array([label for _, label in chosen], np.int32) if classes else None
-    return ImageData(folder.name, x, label, num_classes=len(classes) or None)
+    return ImageData(folder.name, x, label, num_classes=len(classes) or None, class_names=tuple(classes))
+
+
+def has_validation(folder: Path) -> bool:
+    """Whether a folder holds a validation part."""
+    return "validation" in _split_folders(folder)
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The subfolders of the splits; none if the folder holds images or classes.
+
+    Raises:
+      DataError: if a split stands twice, is missing beside another one, or stands beside classes.
+    """
+    named: dict[str, Path] = {}
+    others = [path for path in _visible(folder) if path.is_dir() and _holds_images(path)]
+    for path in list(others):
+        for split, words in SPLIT_WORDS.items():
+            if path.name.lower() in words:
+                if split in named:
+                    got = f"{named[split].name} and {path.name}"
+                    raise DataError("load", str(folder), f"must hold one folder of the {split} images", got)
+                named[split] = path
+                others.remove(path)
+    if not named or (len(named) == 1 and others):  # a class may be called "train"
+        return {}
+    got = ", ".join(path.name for path in (*named.values(), *others))
+    if "train" not in named or "test" not in named:
+        rule = "must hold both a train and a test folder where one folder is named after a split"
+        raise DataError("load", str(folder), rule, got, "Add or rename one; {num_validation} makes a validation part.")
+    if others or _images_in(folder):
+        got += ", ".join(["", *(path.name for path in _images_in(folder)[:1])])
+        rule, fix = "must hold nothing but splits where it holds a train and a test folder", "Move the rest."
+        raise DataError("load", str(folder), rule, got, fix)
+    return named
 
 
 def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
@@ -84,14 +129,23 @@ def _others(folders: list[Path]) -> list[Path]:
     return [path for path in found if path.suffix.lower() not in SUFFIXES and path.is_file()]
 
 
+def _holds_images(folder: Path) -> bool:
+    return bool(_images_in(folder)) or any(_holds_images(path) for path in _visible(folder) if path.is_dir())
+
+
 def _class_names(folder: Path) -> list[str]:
     """Names of the subfolders that hold images, in order; the empty list if the images lie in the folder itself."""
-    names = [path.name for path in _visible(folder) if path.is_dir() and _images_in(path)]
+    names = [path.name for path in _visible(folder) if path.is_dir() and _holds_images(path)]
     if names and _images_in(folder):
         got = f"{_images_in(folder)[0].name} beside the class folder {names[0]}"
         fix = "Move the loose images into a class folder, or the subfolders elsewhere."
         raise DataError("load", str(folder), "must hold either images or class folders, not both", got, fix)
-    return names
+    for name in names:
+        deeper = [path for path in _visible(folder / name) if path.is_dir() and _holds_images(path)]
+        if deeper:
+            rule, got = "must hold its images in class folders, no deeper", f"{name}/{deeper[0].name}"
+            raise DataError("load", str(folder), rule, got, "Move these images up, or name the folder above them.")
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def _list_images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
@@ -156,4 +210,4 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {deep or mode!r}", fix)
 
 
-FORMAT = FileFormat((), ("images",), ("size",), load)
+FORMAT = FileFormat((), ("images",), ("size",), load, has_validation)

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from jflows.data import load
+from jflows.data import has_validation, load, only_classes
 from jflows.errors import DataError, InvalidValueError
 
 Image = pytest.importorskip("PIL.Image")
@@ -144,3 +144,66 @@ def test_colours_of_16_bits_are_refused_instead_of_cut(tmp_path):
         (tmp_path / f"{i}.png").write_bytes(png)
     with pytest.raises(DataError, match="must have 8 bits per channel; got Pillow mode 'RGB;16B'"):
         load(tmp_path)
+
+
+def classes_in(folder, names, count=4, start=0):
+    for label, name in enumerate(names):
+        for i in range(count):
+            save(folder / name / f"{i}.png", start + 10 * label + i)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "test"),
+        ("Train", "Test"),
+        ("TRAINING", "testing"),
+        ("train", "test", "Val"),
+        ("training", "Test", "valid"),
+    ],
+)
+def test_splits_are_known_by_their_usual_names(tmp_path, words):
+    for number, word in enumerate(words):
+        classes_in(tmp_path / word, ["a", "b"], start=100 * number)
+    train, test = load(tmp_path), load(tmp_path, "test")
+    assert (len(train), len(test), train.num_classes, train.class_names) == (8, 8, 2, ("a", "b"))
+    assert min(values(test)) == 100 and max(values(train)) == 13
+    assert has_validation(str(tmp_path), 0) == (len(words) == 3)
+    if len(words) == 3:
+        assert sorted(values(load(tmp_path, "validation")))[0] == 200
+        with pytest.raises(InvalidValueError, match="`num_validation` must be 0 for a folder that holds a validation"):
+            load(tmp_path, num_validation=2)
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train/a", "train/b"), "must hold both a train and a test folder where one .*; got train"),
+        (("train/a", "val/a"), "must hold both a train and a test folder .*; got train, val"),
+        (("train/a", "Training/a", "test/a"), "must hold one folder of the train images; got Training and train"),
+        (("train/a", "test/a", "bees"), "must hold nothing but splits .*; got test, train, bees|got train, test, bees"),
+        (("a/b", "c"), "must hold its images in class folders, no deeper; got a/b"),
+    ],
+)
+def test_folders_that_would_be_misread_are_refused(tmp_path, folders, message):
+    for folder in folders:
+        save(tmp_path / folder / "0.png", 1)
+        save(tmp_path / folder / "1.png", 2)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    classes_in(tmp_path, ["bus", "car", "train"])
+    assert load(tmp_path).class_names == ("bus", "car", "train")
+
+
+def test_names_that_are_numbers_sort_as_numbers(tmp_path):
+    classes_in(tmp_path, ["2", "10", "1"])
+    data = load(tmp_path)
+    assert data.class_names == ("1", "2", "10")
+    assert all(
+        value // 10 == ("2", "10", "1").index(data.class_names[n])
+        for value, n in zip(values(data), data.label, strict=True)
+    )
+    assert only_classes(data, (2, 0)).class_names == ("10", "1")
