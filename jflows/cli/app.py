@@ -73,10 +73,8 @@ def _data_options(command: Callable) -> Callable:
     )
     split = click.option(
         "--split",
-        type=click.Choice(["train", "validation", "test"]),
-        default="test",
-        show_default=True,
-        help="Which rows of the data to use.",
+        type=click.Choice(["train", "validation", "test", "all"]),
+        help="Which rows of the data to use. [default: all of a file that --data names, else test]",
     )
     return data(split(command))
 
@@ -145,10 +143,10 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
 
     trained = _open(run, weights, checkpoint)
     rows = trained.data(data, split)
-    for line in read_in_words(rows.read_as):
-        click.echo(line)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
-    click.echo(score_in_words(score, trained.density.unit, f"{split} {trained.noun} of {rows.name}"))
+    of_what = f"{split or trained.split_of(data)} {trained.noun} of {rows.name}"
+    for line in (score_in_words(score, trained.density.unit, of_what), *read_in_words(rows.read_as)):
+        click.echo(line)
     shared = trained.clusters(rows, batch_size)
     if shared is not None:
         click.echo(clusters.in_words(shared))

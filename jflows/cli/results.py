@@ -27,7 +27,7 @@ def result_in_words(result: RunResult) -> str:
     of_what = f"{noun} after {steps:,}{early} steps ({content['train_seconds']:.0f} s){kept}"
     lines = [f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}"]
     lines += [clusters.in_words(content["mixture"])] if "mixture" in content else []
-    return "\n".join([*read_in_words(content["config"]["facts"].get("read_as", "")), *lines])
+    return "\n".join([*lines, *read_in_words(content["config"]["facts"].get("read_as", ""))])
 
 
 def read_in_words(read_as: str) -> list[str]:

@@ -13,7 +13,7 @@ from jflows.data.dataset import Data
 from jflows.data.files import FOLDER, FORMATS
 from jflows.data.known import KNOWN
 from jflows.data.protocols.base import Places
-from jflows.data.splits import SPLITS
+from jflows.data.splits import ALL, SPLITS
 from jflows.data.store.archives import cache_dir
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean
 
@@ -50,7 +50,7 @@ def load(
       name_or_path: a name of `KNOWN`, such as "mnist" or "two_moons", or a path: a folder of images, images or a table
         in an .npz file, or a table in a .csv, .tsv, .parquet or .npy file (jflows/data/files/). A name wins over a
         folder of that name: write "./mnist" for the folder.
-      split: "train", "validation" or "test".
+      split: "train", "validation" or "test"; of a file or folder also "all", every row in the order of the file.
       num_validation: how many training rows, the last ones, become "validation" and leave "train". It must be 0 for a
         data set that has validation rows of its own.
       data_dir: where known data sets are prepared; None takes `cache_dir() / "tfds"`.
@@ -80,7 +80,7 @@ def load(
     if not isinstance(name_or_path, str | os.PathLike):
         fix = "Pass a name such as 'mnist' or a path; wrap arrays in ImageData(name, x) or TableData(name, x)."
         raise InvalidTypeError("load", "name_or_path", "must be a str or a path", type(name_or_path).__name__, fix)
-    check_choice("load", "split", split, SPLITS)
+    check_choice("load", "split", split, (*SPLITS, ALL))
     name = os.fspath(name_or_path)
     options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
     options |= {"separator": separator, "decimal": decimal, "header": header}
@@ -88,6 +88,8 @@ def load(
     if name not in KNOWN:
         return _load_path(name, split, num_validation, given)
     _refuse_options(given, KNOWN[name].options, repr(name))
+    if split == ALL:
+        raise InvalidValueError("load", "split", f"must be one of {', '.join(SPLITS)}, for {name}", repr(ALL))
     places = Places(Path(data_dir or cache_dir() / "tfds"), Path(manual_dir or cache_dir() / "manual"))
     return KNOWN[name].load(split, num_validation, given, places)
 

@@ -5,6 +5,7 @@ import numpy as np
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 SPLITS = ("train", "validation", "test")
+ALL = "all"  # of a user's own file: every row, in the order of the file
 TEST_FRACTION = 0.1  # of data without a test part
 
 
@@ -28,11 +29,11 @@ def split_rows(split: str, num_train: int, num_validation: int) -> tuple[int, in
     return num_train - num_validation, num_train
 
 
-def hold_out(num: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test rows of a fixed permutation of 0..num-1, whose last tenth (at least one row) is for testing."""
-    if num < 2:
-        fix = "Add some, or give `train` and `test` parts of your own."
-        raise DataError("load", name, "must have at least 2 images or rows, to split off a test part", num, fix)
+def hold_out(num: int, name: str, fewest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows of a fixed permutation of 0..num-1: the last tenth, at least `fewest`, is for testing."""
+    if num < 2 * fewest:
+        rule = f"must have at least {2 * fewest} rows, {fewest} to train on and {fewest} to test on"
+        raise DataError("load", name, rule, num, "Add some, or give `train` and `test` parts of your own.")
     rows = np.random.RandomState(0).permutation(num)  # RandomState: its stream is frozen for all numpy versions
-    num_test = max(1, int(num * TEST_FRACTION))
+    num_test = max(fewest, int(num * TEST_FRACTION))
     return rows[:-num_test], rows[-num_test:]

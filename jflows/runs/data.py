@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
@@ -155,6 +156,13 @@ class DataConfig(Checked):
         if split == "train" and self.num_train is not None and self.num_train < len(data):
             data = data.take(np.arange(self.num_train))
         return data
+
+    def located(self) -> "DataConfig":
+        """The same data by an absolute path, if they are a file or a folder: so they are found from anywhere."""
+        path = Path(self.name).expanduser()
+        if self.name in KNOWN or not self.name or not path.exists():
+            return self
+        return dataclasses.replace(self, name=str(path.resolve()))
 
     def outline(self) -> Outline:
         """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.

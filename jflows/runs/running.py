@@ -184,6 +184,7 @@ def prepare(recipe: Recipe, name: str = "") -> Prepared:
     Raises:
       DataError, InvalidValueError: if the data cannot be loaded, or do not fit the flow.
     """
+    recipe = dataclasses.replace(recipe, data=recipe.data.located())
     if recipe.data.name in KNOWN:
         recipe.build(recipe.data.outline())  # a flow that does not fit is refused before anything is fetched
     data, loss = recipe.data.load("train"), recipe.objective

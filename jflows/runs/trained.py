@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jflows.data import Data
+from jflows.data import KNOWN, Data
+from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Evaluation
 from jflows.flows import Density
-from jflows.runs.data import NOUNS, as_read
+from jflows.runs.data import NOUNS, DataConfig, as_read, facts_of
 from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
 from jflows.runs.running import Progress, scored
@@ -54,16 +55,20 @@ class TrainedRun:
         """The noun for the run's examples: images or rows."""
         return NOUNS[self.density.reading.kind]
 
-    def data(self, name: str | None = None, split: str = "test") -> Data:
+    def split_of(self, name: str | None) -> str:
+        """The rows that are used unless told otherwise: all of a file, the test rows of other data."""
+        return "test" if name is None or name in KNOWN else ALL
+
+    def data(self, name: str | None = None, split: str | None = None) -> Data:
         """Loads rows to score or to draw, and checks that they fit the density.
 
         Args:
           name: the name of a data set or a path; None for the data of the run.
-          split: "train", "validation" or "test".
+          split: "train", "validation", "test" or, of a file, "all"; None takes that of `split_of`.
         Raises:
           DataError: if the data cannot be loaded, or do not fit.
         """
-        config = self.stored.recipe.data
+        config, split = self.stored.recipe.data, split or self.split_of(name)
         if name is not None:
             columns = tuple(self.stored.facts.get("columns", ())) if Path(name).expanduser().is_file() else ()
             config = dataclasses.replace(config, name=name, columns=columns)  # by name, in whatever order they are
@@ -79,8 +84,18 @@ class TrainedRun:
                 raise
             fix = f"{error.fix} Or name other data by {{data}}."
             raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
+        if name is None and config.name not in KNOWN:
+            self._check_unchanged(config)
         self.density.reading.check(data, "run")
         return data
+
+    def _check_unchanged(self, config: DataConfig) -> None:
+        """Raises `DataError` if the file of the run holds other training rows now: its test rows may be among them."""
+        wanted, found = self.stored.facts.get("data_crc32"), facts_of(config.load("train"))["data_crc32"]
+        if wanted is not None and wanted != found:
+            rule, got = "must hold the rows that the run was trained on", f"other rows in {config.name}"
+            fix = "Restore the file, or name it by {data}, which scores all of its rows."
+            raise DataError("run", "data", rule, got, fix)
 
     def evaluate(
         self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None

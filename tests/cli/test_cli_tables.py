@@ -160,3 +160,23 @@ def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
     np.save(tmp_path / "rows.npy", table[:40])
     result = jflows("train", "maf", "--out", tmp_path / "run", "--resume", "--steps", "40")
     assert result.exit_code == 2 and "must hold the training rows that the run began with" in result.stderr
+
+
+def test_all_rows_of_another_file_are_scored_and_changed_rows_are_an_error(people, tmp_path, jflows):
+    mine = tmp_path / "mine.csv"
+    mine.write_text(people.read_text())
+    run = tmp_path / "run"
+    options = "--columns height,weight --steps 2 --batch-size 16 --num-layers 1 --hidden-sizes 4".split()
+    trained = jflows("train", "maf", "--data", mine, "--out", run, *options)
+    assert trained.exit_code == 0, trained.stderr
+    assert json.loads((run / "config.json").read_text())["data"]["name"] == str(mine.resolve())
+    other = tmp_path / "other.csv"
+    other.write_text(people.read_text())
+    assert " on 100 all rows of other.csv" in jflows("evaluate", run, "--data", other).stdout
+    assert " on 10 test rows of other.csv" in jflows("evaluate", run, "--data", other, "--split", "test").stdout
+    lines = mine.read_text().splitlines()
+    mine.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    changed = jflows("evaluate", run)
+    assert changed.exit_code == 2 and "must hold the rows that the run was trained on; got other rows in" in changed.stderr
+    assert "or name it by --data" in changed.stderr
+    assert jflows("evaluate", run, "--data", mine).exit_code == 0

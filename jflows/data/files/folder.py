@@ -14,7 +14,7 @@ import numpy as np
 
 from jflows.data.dataset import ImageData
 from jflows.data.files.base import FileFormat
-from jflows.data.splits import hold_out, split_rows
+from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 SPLIT_WORDS = {
@@ -35,8 +35,8 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
 
     Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
     images, these are the classes, numbered in the order of their names (as numbers, if all are); the data keep the
-    names. Names that start with "." or "__" are ignored. Files whose suffix is not that of an image are ignored too, and
-    a warning tells how many there are.
+    names. Names that start with "." or "__" are ignored. Files whose suffix is not that of an image are ignored too,
+    and a warning tells how many there are.
 
     Args:
       folder: see the head of this module.
@@ -54,20 +54,22 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
         raise InvalidValueError("load", "num_validation", rule, num_validation, fix)
     parts, classes = tuple(named.values()) or (folder,), _class_names(named.get("train", folder))
     listed = _list_images(named.get("train", folder), classes)
-    if split in named:
+    if split == ALL:
+        chosen = [entry for part in parts for entry in _list_images(part, classes)]
+    elif split in named:
         chosen = _list_images(named[split], classes)
         chosen = _shuffled(chosen) if split == "train" else chosen
     elif named:
         chosen = _shuffled(listed)
     else:
-        train, test = hold_out(len(listed), str(folder))
+        train, test = hold_out(len(listed), str(folder), fewest=1)
         chosen = [listed[row] for row in (test if split == "test" else train)]
     others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
     if others:
         count = "1 file" if len(others) == 1 else f"{len(others)} files"
         text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
         warnings.warn(text, stacklevel=4)
-    if split != "test" and "validation" not in named:
+    if split not in ("test", ALL) and "validation" not in named:
         start, stop = split_rows(split, len(chosen), num_validation)
         chosen = chosen[start:stop]
     x = _read_images([path for path, _ in chosen], target, model=listed[0][0])

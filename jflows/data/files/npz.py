@@ -15,8 +15,8 @@ import numpy as np
 
 from jflows.data.dataset import Data, ImageData, TableData
 from jflows.data.files.base import FileFormat
-from jflows.data.files.tables import Columns, choose
-from jflows.data.splits import hold_out, split_rows
+from jflows.data.files.tables import FEWEST_ROWS, Columns, choose
+from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 PIXEL_BITS = 8
@@ -58,10 +58,12 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
     data = make(x, label, context, None)
     data.check_varies()
+    if split == ALL and test_x is None:
+        return data
     if test_x is None:
-        train, test = hold_out(len(data), str(path))
+        train, test = hold_out(len(data), str(path), FEWEST_ROWS)
         rows = test if split == "test" else train
-    elif split == "test":
+    elif split in ("test", ALL):
         if test_x.shape[1:] != x.shape[1:]:
             rule = f"must hold test data of the training data's shape {x.shape[1:]}"
             raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
@@ -69,7 +71,11 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
             if (own is None) != (other is None):
                 rule, fix = f"must have a {what} for both parts or for neither", f"Add or remove `test_{what}`."
                 raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", fix)
-        return make(test_x, test_label, test_context, data.num_classes)
+        if split == "test":
+            return make(test_x, test_label, test_context, data.num_classes)
+        joined = lambda a, b: None if a is None or b is None else np.concatenate([a, b])
+        both = joined(label, test_label), joined(context, test_context)
+        return make(np.concatenate([x, test_x]), *both, data.num_classes)
     else:
         rows = np.arange(len(data))
     if split != "test":

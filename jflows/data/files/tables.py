@@ -13,10 +13,11 @@ import numpy as np
 
 from jflows.data.dataset import TableData
 from jflows.data.files.base import FileFormat
-from jflows.data.splits import hold_out, split_rows
+from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError, did_you_mean
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
+FEWEST_ROWS = 2  # of a `TableData`
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls an index in a file
 
 
@@ -52,7 +53,9 @@ def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: 
         names, values, read_as = read(path, options.get("columns"), **given)
         data = TableData(path.name, values, columns=tuple(names), read_as=read_as)
         data.check_varies()
-        train, test = hold_out(len(data), str(path))
+        if split == ALL:
+            return data
+        train, test = hold_out(len(data), str(path), FEWEST_ROWS)
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
         return data.take(rows)
 

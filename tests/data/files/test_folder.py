@@ -120,7 +120,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(DataError, match=r"must hold images \(\.png.*or class folders of images; got none"):
         load(tmp_path)
     save(tmp_path / "0.png", 0)
-    with pytest.raises(DataError, match="must have at least 2 images or rows, to split off a test part; got 1"):
+    with pytest.raises(DataError, match="must have at least 2 rows, 1 to train on and 1 to test on; got 1"):
         load(tmp_path)
     save(tmp_path / "cat" / "1.png", 1)
     with pytest.raises(
