@@ -97,7 +97,7 @@ def test_a_loss_brings_its_own_options(jflows):
     )
     shown = " ".join(jflows("train", "glow_digits", "--help").stdout.split())
     assert "--num-steps INTEGER|INTEGER[,INTEGER...]" in shown and "[default: 4; at least 1]" in shown
-    assert "--conditional / --no-conditional Condition the flow on each row's label" in shown
+    assert "--conditional / --no-conditional Model x given each row's label" in shown
 
 
 @pytest.mark.parametrize("args", [["--config"], []])
