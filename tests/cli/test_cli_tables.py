@@ -166,7 +166,18 @@ def test_all_rows_of_another_file_are_scored_and_changed_rows_are_an_error(peopl
     mine = tmp_path / "mine.csv"
     mine.write_text(people.read_text())
     run = tmp_path / "run"
-    options = "--columns height,weight --steps 2 --batch-size 16 --num-layers 1 --hidden-sizes 4".split()
+    options = [
+        "--columns",
+        "height,weight",
+        "--steps",
+        "2",
+        "--batch-size",
+        "16",
+        "--num-layers",
+        "1",
+        "--hidden-sizes",
+        "4",
+    ]
     trained = jflows("train", "maf", "--data", mine, "--out", run, *options)
     assert trained.exit_code == 0, trained.stderr
     assert json.loads((run / "config.json").read_text())["data"]["name"] == str(mine.resolve())
@@ -177,6 +188,8 @@ def test_all_rows_of_another_file_are_scored_and_changed_rows_are_an_error(peopl
     lines = mine.read_text().splitlines()
     mine.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
     changed = jflows("evaluate", run)
-    assert changed.exit_code == 2 and "must hold the rows that the run was trained on; got other rows in" in changed.stderr
+    assert (
+        changed.exit_code == 2 and "must hold the rows that the run was trained on; got other rows in" in changed.stderr
+    )
     assert "or name it by --data" in changed.stderr
     assert jflows("evaluate", run, "--data", mine).exit_code == 0

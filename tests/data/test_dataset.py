@@ -104,7 +104,9 @@ def test_bad_arguments_of_load():
         expected = f"`name_or_path` must be a str or a path; got {type(value).__name__}. Pass a name such as 'mnist'"
         with pytest.raises(InvalidTypeError, match=expected):
             load(value)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(InvalidValueError, match="`split` must be one of 'train', 'validation', 'test', 'all'; got 'valid'"):
+    with pytest.raises(
+        InvalidValueError, match="`split` must be one of 'train', 'validation', 'test', 'all'; got 'valid'"
+    ):
         load("digits", "valid")
     with pytest.raises(InvalidValueError, match="`size` is for folders of images, not for 'digits'"):
         load("digits", size=16)
