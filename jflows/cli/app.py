@@ -144,7 +144,8 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
     trained = _open(run, weights, checkpoint)
     rows = trained.data(data, split)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
-    of_what = f"{split or trained.split_of(data)} {trained.noun} of {rows.name}"
+    taken = split or trained.split_of(data)
+    of_what = f"{trained.noun} of {rows.name}, all" if taken == "all" else f"{taken} {trained.noun} of {rows.name}"
     for line in (score_in_words(score, trained.density.unit, of_what), *read_in_words(rows.read_as)):
         click.echo(line)
     shared = trained.clusters(rows, batch_size)
