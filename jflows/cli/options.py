@@ -118,7 +118,8 @@ def show(value: Any) -> str:
 def _option(option: RecipeOption) -> click.Option:
     name, declared = flag(option.name), option.setting.option
     rule = "" if declared.choices else declared.rule().removeprefix("must be ")
-    default = "must be given" if option.value is REQUIRED else f"default: {show(option.value)}"
+    missing = option.value is REQUIRED or (option.name == "data" and not option.value)
+    default = "must be given" if missing else f"default: {show(option.value)}"
     help = f"{declared.help} [{default}{'; ' if rule else ''}{rule}]"
     where = destination(option.name)
     if bool in _alternatives(option.setting.type):

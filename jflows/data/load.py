@@ -112,6 +112,8 @@ def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]
         found = FORMATS[suffix]
         _refuse_options(given, found.options, f"{suffix} files")
         return found.load(path, split, num_validation, given)
+    if suffix in FORMATS or os.sep in name:
+        raise DataError("load", "name_or_path", "must be an existing file or folder", repr(name), "Check the path.")
     names = ", ".join(map(repr, KNOWN))
     rule = f"must be one of {names}, or the path of an existing folder of images or {', '.join(FORMATS)} file"
     raise DataError("load", "name_or_path", rule, repr(name), f"{did_you_mean(name, KNOWN)}Check the spelling.")

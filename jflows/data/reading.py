@@ -179,6 +179,8 @@ def _checked_shape(values: Any, name: str, num: int, event_shape: Shape, where: 
 
 def _check_values(values: np.ndarray, rows: np.ndarray, name: str, where: str, limits: tuple[int, int] | None) -> None:
     """Integers within limits, or finite real numbers where there are none."""
+    if not len(values):
+        return
     flat = values.reshape(len(values), -1)
     if limits is not None:
         low, high = limits

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
@@ -55,26 +56,32 @@ def evaluate(
       InvalidValueError: if there is no example.
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
     """
-    totals, done = jnp.zeros(3), 0
+    parts, done = [], 0
     for batch in batches:
         check_batch_values(batch, flow.reading, "evaluate")
-        # Totals stay on the device until the end, so the next batch is prepared while this one is computed.
-        totals = totals + _batch_totals(flow, variables, batch, key, num_draws)
+        # Moments stay on the device until the end, so the next batch is prepared while this one is computed.
+        parts.append(_moments(flow, variables, batch, key, num_draws))
         done += len(batch.index)
         if on_batch is not None:
             on_batch(done)
-    weight, total, total_of_squares = (float(value) for value in totals)
+    weights, means, squares = np.asarray(parts, np.float64).reshape(-1, 3).T
+    weight = weights.sum()
     if weight == 0:
         raise InvalidValueError("evaluate", "batches", "must hold at least one example of weight 1", "none")
-    mean = total / weight
-    variance = max(total_of_squares / weight - mean**2, 0.0)
+    # Squares are about the mean of their batch: E[x^2] - E[x]^2 in float32 would cancel (Chan et al. 1983).
+    mean = float(np.sum(weights * means) / weight)
+    variance = float((squares.sum() + np.sum(weights * (means - mean) ** 2)) / weight)
     error, nats_per_bit = math.sqrt(variance / weight), flow.num_dims * math.log(2)
     return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(weight))
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
-def _batch_totals(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+def _moments(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+    """Of a batch: the weight, the mean, and the squares about it."""
     keys = example_keys(key, batch.index) if flow.needs_key else None
     bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
     bits = jnp.where(batch.weight > 0, bits, 0.0)
-    return jnp.stack([jnp.sum(batch.weight), jnp.sum(bits), jnp.sum(bits**2)])
+    weight = jnp.sum(batch.weight)
+    mean = jnp.sum(bits) / jnp.maximum(weight, 1)
+    squares = jnp.sum(jnp.where(batch.weight > 0, (bits - mean) ** 2, 0.0))
+    return jnp.stack([weight, mean, squares])

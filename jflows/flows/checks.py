@@ -19,7 +19,8 @@ def check_x(x: Array, event_shape: Shape, takes_integers: bool) -> Shape:
     """
     if not hasattr(x, "shape"):
         raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
-    fix = f"Reshape x to end with the axes {event_shape}."
+    fix = f"Give the {event_shape[0]} columns that the flow is for." if len(event_shape) == 1 else ""
+    fix = fix or f"Bring x to the axes {event_shape} at its end."
     check_event_shape("Flow", "x", jnp.shape(x), event_shape, fix)
     if not takes_integers and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         fix = "Convert it, x.astype(jnp.float32), or build the flow with `dequantize`."

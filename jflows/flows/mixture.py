@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.errors import InvalidValueError, check_key
-from jflows.flows.checks import check_sample_shape, check_temperature
+from jflows.flows.checks import check_sample_shape, check_temperature, check_variables
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
@@ -227,11 +228,19 @@ class MixtureOfFlows(Checked, Density):
           key: as in `log_prob`; only a mixture without an encoder uses it.
           log_joint: the result of `log_joint`, if you have it; only a mixture without an encoder uses it.
         """
+        check_temperature("MixtureOfFlows.log_q", temperature)
+        if not hasattr(temperature, "dtype") and temperature == 0:
+            raise InvalidValueError("MixtureOfFlows.log_q", "temperature", "must be positive", repr(temperature))
+        check_variables(variables)
         if self.encoder is None:
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
         else:
             context = self.own_context(x, context)
-            logits: Any = self.encoder_module(self.encoder).apply(part(variables, "encoder"), x, context)
+            encoder = self.encoder_module(self.encoder)
+            start = lambda x, context: encoder.init(jax.random.key(0), x, context)
+            own = part(variables, "encoder")
+            with held_to_init("MixtureOfFlows.encoder", start, own, "x", jnp.asarray(x), context):
+                logits: Any = encoder.apply(own, x, context)
         return jax.nn.log_softmax(logits / temperature, axis=-1)
 
     def responsibilities(

@@ -45,7 +45,7 @@ def init_mixture(
     else:
         rows = _rows_of_clusters(cluster_key, assignment, num_components)
     if context is not None:
-        context = jnp.broadcast_to(context, (len(inner), *jnp.shape(context)[1:]))
+        context = jnp.broadcast_to(context, (len(inner), *(mixture.context_shape or ())))
 
     def run(flow: Flow, _: Variables, key: Key, rows: Array):
         own = mixture.context_of(flow, context)

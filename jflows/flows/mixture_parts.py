@@ -111,6 +111,9 @@ def check_parts(components: tuple[Flow, ...], num_components: int, trunk: Flow |
         if (flow.dequantize is None) != (trunk is not None or front.dequantize is None):
             rule = "must all dequantize, or none" if trunk is None else "must not dequantize behind a trunk"
             raise InvalidValueError(where, "components", rule, kind_of(flow.dequantize), "Let the trunk do it.")
+        if flow.dequantize is not None and flow.reading != front.reading:
+            rule = f"must all read data alike, as {front.reading}"
+            raise InvalidValueError(where, "components", rule, f"{flow.reading}", "Give all the same num_bits.")
 
 
 def check_weights(weights: str | tuple[float, ...], num_components: int) -> None:

@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jflows.errors import InvalidValueError, RunError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import plots
 from jflows.runs.directory import read_metrics
 from jflows.runs.files import saving
+from jflows.runs.recipe import changes_what_is_scored
 from jflows.runs.stored import read_recipe
 from jflows.runs.studies import FILE as STUDY
 
@@ -52,6 +54,8 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
       RunError: if a directory is not that of a finished run.
       InvalidValueError: if there are fewer than two runs, or if their scores differ in unit or data.
     """
+    if isinstance(runs, str | Path):
+        raise InvalidTypeError("compare", "runs", "must be a list of run directories", repr(runs), f"Write [{runs!r}].")
     rows = [_row(run) for given in runs for run in _members(Path(given))]
     if len(rows) < 2:
         raise InvalidValueError("compare", "runs", "must be at least two runs", f"{len(rows)}")
@@ -61,11 +65,26 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
             got = ", ".join(f"{value} in {run}" for value, run in found.items())
             rule = "must be scored on the same data in the same unit"
             raise InvalidValueError("compare", "runs", rule, got, "Compare runs of one data set.")
+    _check_options(rows)
     if out is not None:
         curves = {_name(row.run, rows): read_metrics(row.run) for row in rows}
         with saving(Path(out)) as partial:
             plots.learning_curves(curves, partial, title=rows[0].data, nats=rows[0].unit == "nats")
-    return sorted(rows, key=lambda row: -row.score if row.unit == "nats" else row.score)
+    worst_last = lambda row: math.inf if math.isnan(row.score) else -row.score if row.unit == "nats" else row.score
+    return sorted(rows, key=worst_last)
+
+
+def _check_options(rows: list[Row]) -> None:
+    """Raises `InvalidValueError` if runs differ in an option that changes what is scored."""
+    found: dict[str, dict[str, Path]] = {}
+    for row in rows:
+        for name, option in read_recipe(row.run).recipe.options().items():
+            if name != "data" and changes_what_is_scored(name, option.group):
+                found.setdefault(name, {})[repr(option.value)] = row.run
+    for name, values in found.items():
+        if len(values) > 1:
+            got = ", ".join(f"{value} in {run}" for value, run in values.items())
+            raise InvalidValueError("compare", "runs", f"must have the same {name}, as scores do not compare", got)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_you_mean, kind_of
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, did_you_mean, kind_of
 
 if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe
@@ -131,5 +131,15 @@ def _module(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their module by name
-    spec.loader.exec_module(module)
+    beside = str(path.parent)  # a config may import modules beside it, as a script may
+    sys.path.insert(0, beside)
+    try:
+        spec.loader.exec_module(module)
+    except JflowsError:
+        raise
+    except (Exception, SystemExit) as error:
+        rule, got = "must be a config that runs without an error", f"{type(error).__name__}: {error}"
+        raise DataError("run", str(path), rule, got, "Mend the file.") from error
+    finally:
+        sys.path.remove(beside)
     return module

@@ -160,7 +160,7 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
     checkpoints = Checkpoints(run)
     if isinstance(checkpoint, str):
         check_choice("load", "checkpoint", checkpoint, CHECKPOINTS)
-    if not Path(run).is_dir():
+    if not Path(run).is_dir() or (Path(run) / "study.json").is_file():
         raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(run))
     step = checkpoint if isinstance(checkpoint, int) else None
     if checkpoint in ("auto", "best"):
@@ -222,7 +222,10 @@ def read_metrics(run: str | Path) -> list[dict[str, float]]:
 
 
 def _existing_runs(run: str | Path) -> str:
-    """The fix for a run that is not there: the nearest of its neighbours, all of them, or how to train one."""
+    """The fix for a run that is not there: the runs of a study, the nearest neighbours, or how to train one."""
+    inside = [str(path.parent) for path in sorted(Path(run).glob("*/checkpoints"))]
+    if inside:
+        return f"It is a study; name one of its runs: {', '.join(inside[:LISTED_RUNS])}."
     found = [path.parent for path in sorted(Path(run).parent.glob("*/checkpoints"))]
     if not found:
         return "Train one: `jflows train glow_mnist`."

@@ -25,6 +25,14 @@ _PARTS = ("format", "flow", "data", "loss", "train")
 _LOSS = Option("What a training step minimises. Each loss has options of its own, which appear once it is chosen.")
 
 
+_SAME_SCORES = ("num_train", "num_validation", "labels_per_class", "labelled_share", "conditional", "manual_dir")
+
+
+def changes_what_is_scored(name: str, group: str) -> bool:
+    """Whether scores of runs that differ in this option are of other rows, columns or integers, and do not compare."""
+    return name.rpartition(".")[2] == "num_bits" or (group == "data" and name not in _SAME_SCORES)
+
+
 class RecipeOption(NamedTuple):
     """One option of a recipe.
 
@@ -114,7 +122,7 @@ class Recipe(Checked):
         for name, value in given.items():
             if name not in known:
                 fix = did_you_mean(name, known).strip()
-                raise InvalidValueError("Recipe", name, "must be an option of this recipe", repr(value), fix)
+                raise InvalidValueError("Recipe", name, "must be an option of this recipe", None, fix)
             parts.setdefault(known[name].group, {})[known[name].setting.name if "." not in name else name] = value
         return recipe._with_parts(parts)
 
@@ -166,7 +174,7 @@ class Recipe(Checked):
         _check_keys(where, content, _PARTS, "recipe")
         loss = dict(_part(where, content, "loss"))
         name = loss.pop("name", None)
-        if name not in LOSSES:
+        if not isinstance(name, str) or name not in LOSSES:
             raise InvalidValueError(where, "loss", f"must be one of {', '.join(LOSSES)}", repr(name))
         return cls(
             flow=presets.preset_from_json(where, content["flow"]),
@@ -199,7 +207,7 @@ class Recipe(Checked):
         """The loss of this name with its defaults; the one there is if it has that name."""
         if isinstance(name, Loss):
             return name
-        if name not in LOSSES:
+        if not isinstance(name, str) or name not in LOSSES:
             rule = f"must be one of {', '.join(LOSSES)}"
             raise InvalidValueError("Recipe", "loss", rule, repr(name), did_you_mean(str(name), LOSSES).strip())
         return self.objective if self.objective.name == name else LOSSES[name]()

@@ -163,9 +163,9 @@ def run_once(
     Args:
       draw: whether to write all reports; False writes the learning curve alone.
     """
+    prepared = prepare(recipe, name)
     if not resume:
         check_unused(directory)
-    prepared = prepare(recipe, name)
     with alone_in(directory):
         fitted = train(prepared, directory, resume=resume, progress=progress)
         if fitted.interrupted:

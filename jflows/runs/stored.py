@@ -61,6 +61,8 @@ def read_recipe(run: str | Path) -> StoredRecipe:
         name, facts = content.pop("config"), content.pop("facts")
     except KeyError as error:
         raise damaged_config(config_path(run), f"no key {error}") from error
+    if not isinstance(name, str) or not isinstance(facts, dict):
+        raise damaged_config(config_path(run), "`config` is no text, or `facts` no object")
     try:
         return StoredRecipe(str(name), Recipe.from_json(content), dict(facts))
     except JflowsError as error:

@@ -9,6 +9,7 @@ and sweeps choose the run with the best score on training rows; neither labels n
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,12 @@ import jax
 import numpy as np
 
 from jflows.data import Data
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
 from jflows.runs.files import write_text
-from jflows.runs.recipe import Recipe
+from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
 from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
 from jflows.runs.study_figures import draw_study
@@ -74,7 +75,7 @@ def study(
             return result
         results.append(result)
         rows.append({**member.label, **_row(result, kind)})
-    best = 0 if kind == "folds" else max(range(len(rows)), key=lambda index: rows[index]["train_score"])
+    best = 0 if kind == "folds" else _best(kind, rows)
     content = {"study": kind, "chosen": members[best].label if kind != "folds" else None, **_mean(rows, kind)}
     if clusters.NAME in results[best].flow.reports:
         content["gaussian_mixture"] = _gaussian_mixture(results[best])
@@ -86,10 +87,22 @@ def study(
     return RunResult(directory, chosen.recipe, chosen.flow, chosen.fitted, score, content, tuple(files))
 
 
+def _best(kind: str, rows: list[dict[str, Any]]) -> int:
+    """The run with the best score on training rows; one without a finite score is never chosen."""
+    finite = [index for index, row in enumerate(rows) if math.isfinite(row["train_score"])]
+    if not finite:
+        got = ", ".join(str(row["train_score"]) for row in rows)
+        raise RunError("run", kind, "must have a run with a finite score on training rows", got)
+    return max(finite, key=lambda index: rows[index]["train_score"])
+
+
 def members_of(
     recipe: Recipe, restarts: int, folds: int, sweep: tuple[str, Sequence[Any]] | None
 ) -> tuple[str, list[Member]]:
     """The kind of a study, "restarts", "folds" or "sweep", and its runs."""
+    for name, value in (("restarts", restarts), ("folds", folds)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidTypeError("run", name, "must be a whole number", repr(value))
     asked = [name for name, given in (("restarts", restarts != 1), ("folds", folds), ("sweep", sweep)) if given]
     if len(asked) != 1:
         raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, "Choose one of them.")
@@ -101,10 +114,19 @@ def members_of(
     if sweep is None:
         seeds = range(recipe.train.seed, recipe.train.seed + restarts)
         return "restarts", [Member({"seed": seed}, recipe.with_options(seed=seed)) for seed in seeds]
+    fix = 'Write sweep=("num_layers", (1, 2, 3)).'
+    if not isinstance(sweep, tuple | list) or len(sweep) != 2 or not isinstance(sweep[0], str):
+        raise InvalidTypeError("run", "sweep", "must be the name of an option and its values", repr(sweep), fix)
     option, values = sweep
-    if isinstance(values, str) or not values:
-        rule, fix = "must hold at least one value", 'Write sweep=("num_layers", (1, 2, 3)).'
-        raise InvalidValueError("run", "sweep", rule, repr(values), fix)
+    if not isinstance(values, list | tuple | range) or not values:
+        raise InvalidValueError("run", "sweep", "must hold at least one value", repr(values), fix)
+    places = [_word(value) for value in values]
+    if len(set(places)) < len(places):
+        raise InvalidValueError("run", "sweep", "must hold different values", repr(values))
+    declared = recipe.options().get(option.replace("__", "."))
+    if declared is not None and changes_what_is_scored(declared.name, declared.group):
+        rule = "must not be an option that changes what is scored, as the scores would not compare"
+        raise InvalidValueError("run", "sweep", rule, repr(option), "Run them one by one.")
     return "sweep", [Member({option: value}, recipe.with_options(**{option: value})) for value in values]
 
 

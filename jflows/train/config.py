@@ -250,7 +250,7 @@ class TrainConfig(Checked):
             raise InvalidValueError(where, ("steps", "epochs"), rule, f"{self.steps} and {self.epochs}", fix)
         if self.patience and not self.eval_every:
             rule = f"must be positive with {{patience={self.patience}}}, which counts validations"
-            raise InvalidValueError(where, "eval_every", rule, 0, "Set {eval_every}, such as 1000.")
+            raise InvalidValueError(where, "eval_every", rule, 0, "Set {eval_every}, such as a tenth of the steps.")
         if self.batch_size % self.accumulate:
             rule = f"must divide {{batch_size={self.batch_size}}}"
             raise InvalidValueError(where, "accumulate", rule, repr(self.accumulate))

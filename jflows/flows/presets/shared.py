@@ -154,7 +154,7 @@ Bound = Annotated[
 def check_vector(where: str, event_shape: Shape, least: int = 1) -> None:
     """Raises `InvalidValueError` unless events are vectors of at least `least` dimensions; couplings need 2."""
     if len(event_shape) != 1:
-        fix = "Flatten the data, or use glow for images."
+        fix = "Use glow for images, or rows of pixels, such as mnist_logit."
         raise InvalidValueError(where, "event_shape", "must be (dim,)", event_shape, fix)
     if event_shape[0] < least:
         rule, fix = "must have at least 2 dimensions, to couple one part to the other", "Use maf or nsf_autoregressive."
