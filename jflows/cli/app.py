@@ -144,8 +144,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
     trained = _open(run, weights, checkpoint)
     rows = trained.data(data, split)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
-    taken = split or trained.split_of(data)
-    of_what = f"{trained.noun} of {rows.name}, all" if taken == "all" else f"{taken} {trained.noun} of {rows.name}"
+    of_what = f"{trained.taken(data, split)} of {rows.name}"
     for line in (score_in_words(score, trained.density.unit, of_what), *read_in_words(rows.read_as)):
         click.echo(line)
     shared = trained.clusters(rows, batch_size)
@@ -219,7 +218,7 @@ def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_step
     trained.check_pictures()
     images = trained.data(data, split)
     path = trained.interpolate(images, out, seed=seed, num_pairs=num_pairs, num_steps=num_steps, mode=mode)
-    click.echo(f"{num_pairs} {mode} paths between {split} images of {images.name} in {path}")
+    click.echo(f"{num_pairs} {mode} paths between {trained.taken(data, split)} of {images.name} in {path}")
 
 
 @main.command(cls=FlowCommand)
@@ -236,7 +235,8 @@ def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
     trained.check_pictures()
     path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
     click.echo(
-        f"largest |decode(encode(x)) - x| over {num} {split} images: {error:.3g} pixel levels; picture in {path}"
+        f"largest |decode(encode(x)) - x| over {num} {trained.taken(data, split)}: {error:.3g} pixel levels; "
+        f"picture in {path}"
     )
 
 

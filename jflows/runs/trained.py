@@ -59,6 +59,11 @@ class TrainedRun:
         """The rows that are used unless told otherwise: all of a file, the test rows of other data."""
         return "test" if name is None or name in KNOWN else ALL
 
+    def taken(self, name: str | None, split: str | None) -> str:
+        """The rows that were used, in words: "test images", or "rows" of a file of which all are taken."""
+        split = split or self.split_of(name)
+        return self.noun if split == ALL else f"{split} {self.noun}"
+
     def data(self, name: str | None = None, split: str | None = None) -> Data:
         """Loads rows to score or to draw, and checks that they fit the density.
 

@@ -56,7 +56,7 @@ def test_contexts_without_data_and_labels_as_contexts():
 
 @pytest.mark.parametrize(
     "column",
-    [np.zeros(50), np.full(50, 7.0), 1e6 + 0.01 * RANDOM.randn(50), np.full(50, 1e-30)],
+    [np.zeros(50), np.full(50, 7.0), (1e6 + 0.01 * RANDOM.randn(50)).astype(np.float32), np.full(50, 1e-30)],
     ids=["zero", "seven", "less than the rounding of float32", "tiny"],
 )
 def test_constant_columns_are_named(column):
