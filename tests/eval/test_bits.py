@@ -91,3 +91,17 @@ def test_more_bits_than_the_flow_has_are_reduced_where_it_reads_them(model):
         for images in (data, data.reduced(5))
     ]
     assert scores[0] == scores[1] and scores[0].bits_per_dim < 8
+
+
+def test_the_standard_error_does_not_cancel_and_padding_alone_is_ignored():
+    flow = jflows.flows.normal((2,), standardize=False)
+    variables, key = flow.init(jax.random.key(0)), jax.random.key(0)
+    x = np.tile(np.array([[0.3, 1.0]], np.float32), (3000, 1))
+    x[0] += 1
+    batches = [*eval_batches(TableData("t", x), 250, flow.reading)]
+    padding = batches[0]._replace(weight=np.zeros(250, np.float32))
+    found = evaluate(flow, variables, [padding, *batches], key)
+    log_prob = np.asarray(flow.log_prob(variables, x), float)
+    assert found.num_examples == 3000
+    np.testing.assert_allclose(found.nats, log_prob.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.nats_standard_error, log_prob.std() / 3000**0.5, rtol=1e-3)

@@ -385,3 +385,32 @@ def test_an_encoder_sees_columns_and_contexts_in_no_unit():
     same = {**moved, "params": {**moved["params"], "encoder": variables["params"]["encoder"]}}
     assert float(jnp.abs(wanted - wanted[:1]).max()) > 0.1
     np.testing.assert_allclose(mixture.log_q(same, other, other_context), wanted, atol=1e-4)
+
+
+def test_components_read_data_alike():
+    flows = [jflows.glow((4, 4, 1), 1, 1, width=4, num_bits=bits) for bits in (8, 5)]
+    with pytest.raises(
+        InvalidValueError, match="`components` must all read data alike, as .*Give all the same num_bits"
+    ):
+        mixture_of_flows(flows, None)
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0, -1.0, float("nan"), "a"])
+def test_temperatures_are_positive(temperature):
+    mixture = MIXTURES["stacked"]
+    with pytest.raises((InvalidValueError, InvalidTypeError), match="MixtureOfFlows.log_q: `temperature` must be "):
+        mixture.log_q(measured("stacked")[0], x(), temperature=temperature)
+
+
+def test_one_context_for_all_rows_and_variables_without_an_encoder():
+    flow = jflows.realnvp((2,), 1, (4,), context_dim=2)
+    mixture = mixture_of_flows(flow, MLP((4,)), 2)
+    variables = jax.eval_shape(lambda: mixture.init(KEY, x(), jnp.arange(2.0)))
+    alike = jax.eval_shape(lambda: mixture.init(KEY, x(), jnp.tile(jnp.arange(2.0), (6, 1))))
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, alike)
+    real = mixture.init(KEY, x(), jnp.ones((6, 2)) * jnp.arange(6.0)[:, None])
+    for broken in ({"params": real["params"]}, {**real, "params": {"components": real["params"]["components"]}}):
+        with pytest.raises((InvalidValueError, InvalidTypeError), match="variables"):
+            mixture.log_q(broken, x(), jnp.ones((6, 2)))
+    with pytest.raises(InvalidTypeError, match="`variables` must hold the collections that `init` returned"):
+        mixture.log_q(None, x(), jnp.ones((6, 2)))

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import jflows
-from jflows import InvalidValueError, RunError
+from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.cli import main
 from jflows.runs import baseline, compare
 from jflows.runs.comparing import table
@@ -83,3 +83,18 @@ def test_a_normal_is_the_baseline_of_a_table(rows):
         baseline("digits")
     done = CliRunner().invoke(main, ["baseline", str(rows)])
     assert done.output == f"{rows}  {found.score.nats:.3f} ± {found.score.standard_error:.3f} nats\n"
+
+
+def test_runs_of_other_columns_or_bits_do_not_compare(two):
+    config = json.loads((two[1] / "config.json").read_text())
+    config["data"]["columns"] = ["0"]
+    (two[1] / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidValueError, match=r"must have the same columns, as scores do not compare; got \(\) in "):
+        compare(two)
+    with pytest.raises(InvalidTypeError, match="must be a list of run directories; got 'run'"):
+        compare("run")
+
+
+def test_a_score_that_is_nan_comes_last(two):
+    change(two[1], test_nats=float("nan"))
+    assert [row.run.name for row in compare(two[::-1])] == ["trained", "better"]

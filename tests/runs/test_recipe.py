@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jflows
-from jflows import DataConfig, InvalidValueError, JflowsError, Recipe, TrainConfig
+from jflows import DataConfig, DataError, InvalidValueError, JflowsError, Recipe, TrainConfig
 from jflows.cli.options import options_of, show
 from jflows.flows.presets import PRESETS
 from jflows.options import REQUIRED, settings_of
@@ -258,3 +258,28 @@ def test_required_options_are_told_from_others():
     assert options["size"].value is REQUIRED
     (shown, *_) = options_of(Recipe(flow=_mine))
     assert "must be given" in shown.help
+
+
+def test_a_config_may_import_what_lies_beside_it(tmp_path):
+    (tmp_path / "widths_beside.py").write_text("WIDTH = 5\n")
+    text = "from functools import partial\nimport jflows, widths_beside\n"
+    text += "config = jflows.Recipe(flow=partial(jflows.glow, width=widths_beside.WIDTH))\n"
+    (tmp_path / "mine.py").write_text(text)
+    assert find_recipe(tmp_path / "mine.py")[1].options()["width"].value == 5
+    for name, line in (
+        ("a", "import no_such_module"),
+        ("b", "raise ValueError('x')"),
+        ("c", "import sys; sys.exit(3)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(line + "\n")
+        with pytest.raises(DataError, match="must be a config that runs without an error; got "):
+            find_recipe(tmp_path / f"{name}.py")
+
+
+@pytest.mark.parametrize("loss", [{}, [], 3])
+def test_a_loss_of_another_type_is_named(loss):
+    with pytest.raises(InvalidValueError, match="`loss` must be one of "):
+        Recipe(flow=jflows.maf).with_options(loss=loss)
+    content = Recipe(flow=jflows.maf).to_json()
+    with pytest.raises(InvalidValueError, match="`loss` must be one of "):
+        Recipe.from_json({**content, "loss": {"name": loss}})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jflows
-from jflows import InvalidValueError
+from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.runs import studies
 from jflows.runs.data import DataConfig
 
@@ -98,3 +98,32 @@ def test_a_study_that_makes_no_sense(tiny, tmp_path, study, message):
     with pytest.raises(InvalidValueError, match=message):
         jflows.run("realnvp", tmp_path / "study", **study, **tiny)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_run_without_a_finite_score_is_never_chosen():
+    rows = [{"train_score": float("nan")}, {"train_score": -3.0}, {"train_score": -2.0}, {"train_score": float("inf")}]
+    assert studies._best("sweep", rows) == 2
+    with pytest.raises(RunError, match="must have a run with a finite score on training rows; got nan"):
+        studies._best("sweep", rows[:1])
+
+
+@pytest.mark.parametrize("option", ["num_bits", "columns", "fold", "classes", "data"])
+def test_what_does_not_compare_is_not_swept(option):
+    recipe = jflows.Recipe(flow=jflows.glow)
+    with pytest.raises(InvalidValueError, match="must not be an option that changes what is scored, as the scores"):
+        studies.members_of(recipe, 1, 0, (option, (1, 2)))
+
+
+@pytest.mark.parametrize(
+    "study",
+    [{"restarts": 1.5}, {"restarts": None}, {"folds": "x"}, {"sweep": True}, {"sweep": (3, (1,))}, {"sweep": "x"}],
+)
+def test_studies_of_other_types_are_named(study):
+    given = {"restarts": 1, "folds": 0, "sweep": None, **study}
+    with pytest.raises(InvalidTypeError, match=f"run: `{next(iter(study))}` must be "):
+        studies.members_of(jflows.Recipe(flow=jflows.maf), **given)
+
+
+def test_a_sweep_has_different_values():
+    with pytest.raises(InvalidValueError, match="must hold different values"):
+        studies.members_of(jflows.Recipe(flow=jflows.maf), 1, 0, ("seed", (1, 1)))
