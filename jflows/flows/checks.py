@@ -65,15 +65,16 @@ def check_sample_shape(where: str, shape: Any) -> Shape:
     return tuple(shape)
 
 
-def check_temperature(where: str, temperature: Any) -> None:
-    """Raises unless the temperature is an array, or a finite number that is not negative."""
+def check_temperature(where: str, temperature: Any, zero: bool = True) -> None:
+    """Raises unless the temperature is an array, or a finite number above 0; with `zero`, it may be 0."""
     if hasattr(temperature, "dtype"):
         return
     if not isinstance(temperature, int | float):
         rule = "must be a number or an array"
         raise InvalidTypeError(where, "temperature", rule, type(temperature).__name__)
-    if not 0 <= temperature < math.inf:
-        raise InvalidValueError(where, "temperature", "must be at least 0, and finite", repr(temperature))
+    if not 0 <= temperature < math.inf or not (zero or temperature > 0):
+        rule = "must be at least 0, and finite" if zero else "must be positive, and finite"
+        raise InvalidValueError(where, "temperature", rule, repr(temperature))
 
 
 def check_keys_of_samples(where: str, key: Key, shape: Shape, temperature: float | Array) -> None:

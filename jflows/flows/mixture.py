@@ -228,9 +228,7 @@ class MixtureOfFlows(Checked, Density):
           key: as in `log_prob`; only a mixture without an encoder uses it.
           log_joint: the result of `log_joint`, if you have it; only a mixture without an encoder uses it.
         """
-        check_temperature("MixtureOfFlows.log_q", temperature)
-        if not hasattr(temperature, "dtype") and temperature == 0:
-            raise InvalidValueError("MixtureOfFlows.log_q", "temperature", "must be positive", repr(temperature))
+        check_temperature("MixtureOfFlows.log_q", temperature, zero=False)
         check_variables(variables)
         if self.encoder is None:
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
