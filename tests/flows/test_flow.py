@@ -254,7 +254,10 @@ def test_arguments_of_the_wrong_shape_are_refused():
     flow, conditional = vector_flow(), vector_flow(context_shape=(2,))
     variables, x = prepared(flow)
     checks = [
-        (lambda: flow.log_prob(variables, x[:, :2]), r"Flow: `x` must have event shape \(3,\); got .* Reshape x to"),
+        (
+            lambda: flow.log_prob(variables, x[:, :2]),
+            r"Flow: `x` must have event shape \(3,\); got .* Give the 3 columns",
+        ),
         (lambda: flow.init(KEY, x[:, :2]), r"Flow: `x` must have event shape \(3,\)"),
         (lambda: flow.decode(variables, x[:, :2]), r"Flow.decode: `z` must have event shape \(3,\).* Use flow.latent"),
         (lambda: flow.log_prob(variables, x, x), r"`context` must be None; got shape \(16, 3\). Build the flow with"),

@@ -96,7 +96,7 @@ def test_the_base_of_maf_is_the_one_asked_for():
     [
         (
             lambda: flows.maf((3, 2)),
-            r"maf: `event_shape` must be \(dim,\); got \(3, 2\). Flatten the data",
+            r"maf: `event_shape` must be \(dim,\); got \(3, 2\). Use glow for images",
         ),
         (
             lambda: flows.realnvp((3,), permutation="swop"),
