@@ -144,8 +144,10 @@ def run(
         from jflows.runs.studies import study
 
         return study(name, found.with_options(**options), directory, restarts, folds, sweep, resume, progress)
-    named = not isinstance(recipe, Recipe)
-    found = read_recipe(directory).recipe if resume and named else found
+    if resume and not isinstance(recipe, Recipe):
+        stored = read_recipe(directory)
+        stored.check_named(name)
+        found = stored.recipe
     return run_once(name, found.with_options(**options), directory, resume=resume, progress=progress)
 
 

@@ -32,11 +32,14 @@ class StoredRecipe(NamedTuple):
         """The content of config.json, as plain values."""
         return {"config": self.name, **self.recipe.to_json(), "facts": self.facts}
 
+    def check_named(self, name: str) -> None:
+        """Raises `RunError` unless this is a run of the config or preset of this name."""
+        if self.name != name:
+            raise RunError("run", "config", "must be as in the run", f"{self.name!r} -> {name!r}", AS_IN_THE_RUN)
+
     def check_continues(self, before: "StoredRecipe") -> None:
         """Raises `RunError` unless a run that began with `before` may continue with this recipe."""
-        if before.name != self.name:
-            got = f"{before.name!r} -> {self.name!r}"
-            raise RunError("run", "config", "must be as in the run", got, AS_IN_THE_RUN)
+        before.check_named(self.name)
         old, new = _values(before.recipe), _values(self.recipe)
         changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name not in MAY_DIFFER]
         if changed:

@@ -70,7 +70,12 @@ def study(
     for member in members:
         place = directory / "_".join(f"{key}_{_word(value)}" for key, value in member.label.items())
         going_on = resume and (place / "config.json").is_file()
-        result = run_once(name, member.recipe, place, resume=going_on, progress=progress, draw=False)
+        try:
+            result = run_once(name, member.recipe, place, resume=going_on, progress=progress, draw=False)
+        except InvalidValueError as error:
+            if kind != "folds" or error.settings != ("fold",):
+                raise
+            raise InvalidValueError("run", "folds", error.rule, folds, "Leave it out.") from error
         if result.interrupted:
             return result
         results.append(result)

@@ -146,3 +146,8 @@ def test_labels_are_for_losses_that_take_them(rows):
     assert everything.partly_labelled and (everything.label == data.label).all()
     assert len(DataConfig(name=str(rows), num_train=5).load("train")) == 5
     assert set(DataConfig(name=str(rows), classes=(1,)).load("train").label) == {0}
+
+
+def test_a_run_of_another_preset_is_not_resumed(trained, rows):
+    with pytest.raises(RunError, match="`config` must be as in the run; got 'realnvp' -> 'glow'"):
+        jflows.run("glow", trained.directory, data=str(rows), resume=True)

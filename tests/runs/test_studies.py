@@ -78,7 +78,9 @@ def _by_fold(load):
 
 
 def test_folds_are_for_data_that_have_them(tiny, tmp_path):
-    with pytest.raises(InvalidValueError, match="`fold` is for tables that papers score in ten folds"):
+    with pytest.raises(
+        InvalidValueError, match="`folds` is for tables that papers score in ten folds, .*; got 2. Leave it out"
+    ):
         jflows.run("realnvp", tmp_path, folds=2, **tiny)
 
 
