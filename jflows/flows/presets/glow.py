@@ -35,102 +35,115 @@ BASES = {"normal": StandardNormal, "diagonal": DiagonalNormal}
 PRIOR_MAX_LOG_SCALE = 4.0
 
 
+NumLevels = Annotated[
+    int,
+    Option(
+        "Number of levels, each of which halves height and width; both must be multiples of 2^num_levels, padding "
+        "included. More levels see more of the image at once.",
+        low=1,
+    ),
+]
+NumSteps = Annotated[
+    int | tuple[int, ...],
+    Option(
+        "Number of flow steps in each level: one number for all levels, or one for each. More steps fit more; a "
+        "training step takes time in proportion, while compile time does not grow.",
+        low=1,
+    ),
+]
+Width = Annotated[
+    int,
+    Option(
+        "Number of hidden channels in the couplings' networks. More channels fit more; time grows with their "
+        "square once there are many.",
+        low=1,
+    ),
+]
+CouplingKind = Annotated[
+    str,
+    Option(
+        "What a coupling does to its half of the channels: affine scales and shifts them; additive only shifts "
+        "them, which preserves volume and fits less well.",
+        choices=("affine", "additive"),
+    ),
+]
+Permutation = Annotated[
+    str,
+    Option(
+        "How channels are mixed between couplings: conv1x1 learns a linear map and fits best, reverse turns their "
+        "order round, and shuffle draws one order at random and keeps it.",
+        choices=tuple(PERMUTATIONS),
+    ),
+]
+Norm = Annotated[
+    str,
+    Option(
+        "What follows each convolution in the couplings' networks: actnorm, a scale and shift that start by "
+        "normalising the first batch, or bias, a plain bias.",
+        choices=("actnorm", "bias"),
+    ),
+]
+NumBits = Annotated[
+    int,
+    Option(
+        "Number of bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, to which uniform "
+        "noise is added. Images of more bits are reduced. Bits/dim at different num_bits cannot be compared.",
+        low=1,
+        high=8,
+    ),
+]
+Preprocess = Annotated[
+    str,
+    Option(
+        "What is done to pixels first: centred maps them linearly to [-0.5, 0.5); logit squeezes them by alpha and "
+        "takes the logit, which suits images of mostly black and white. The density accounts for both exactly.",
+        choices=("centred", "logit"),
+    ),
+]
+Alpha = Annotated[
+    float,
+    Option(
+        "How far preprocess=logit keeps pixels away from 0 and 1. A smaller alpha spreads black and white further "
+        "apart.",
+        above=0,
+        below=0.5,
+    ),
+]
+Padding = Annotated[
+    int,
+    Option(
+        "Number of zero pixels added on each side, so that a size becomes a multiple of 2^num_levels; they cost "
+        "time, and bits/dim still count the data's own pixels. 0 adds none.",
+        low=0,
+    ),
+]
+Base = Annotated[
+    str,
+    Option(
+        "Density of the latent: normal is N(0, I); diagonal learns a mean and a deviation for each entry.",
+        choices=tuple(BASES),
+    ),
+]
+
+
 @preset
 def glow(
     event_shape: s.EventShape,
-    num_levels: Annotated[
-        int,
-        Option(
-            "Number of levels, each of which halves height and width; both must be multiples of 2^num_levels, padding "
-            "included. More levels see more of the image at once.",
-            low=1,
-        ),
-    ] = 3,
-    num_steps: Annotated[
-        int | tuple[int, ...],
-        Option(
-            "Number of flow steps in each level: one number for all levels, or one for each. More steps fit more; a "
-            "training step takes time in proportion, while compile time does not grow.",
-            low=1,
-        ),
-    ] = 32,
-    width: Annotated[
-        int,
-        Option(
-            "Number of hidden channels in the couplings' networks. More channels fit more; time grows with their "
-            "square once there are many.",
-            low=1,
-        ),
-    ] = 512,
+    num_levels: NumLevels = 3,
+    num_steps: NumSteps = 32,
+    width: Width = 512,
     *,
-    coupling: Annotated[
-        str,
-        Option(
-            "What a coupling does to its half of the channels: affine scales and shifts them; additive only shifts "
-            "them, which preserves volume and fits less well.",
-            choices=("affine", "additive"),
-        ),
-    ] = "affine",
+    coupling: CouplingKind = "affine",
     scale: s.Scale = "tanh",
     max_log_scale: s.MaxLogScale = 2.0,
-    permutation: Annotated[
-        str,
-        Option(
-            "How channels are mixed between couplings: conv1x1 learns a linear map and fits best, reverse turns their "
-            "order round, and shuffle draws one order at random and keeps it.",
-            choices=tuple(PERMUTATIONS),
-        ),
-    ] = "conv1x1",
-    norm: Annotated[
-        str,
-        Option(
-            "What follows each convolution in the couplings' networks: actnorm, a scale and shift that start by "
-            "normalising the first batch, or bias, a plain bias.",
-            choices=("actnorm", "bias"),
-        ),
-    ] = "actnorm",
-    num_bits: Annotated[
-        int,
-        Option(
-            "Number of bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, to which uniform "
-            "noise is added. Images of more bits are reduced. Bits/dim at different num_bits cannot be compared.",
-            low=1,
-            high=8,
-        ),
-    ] = 8,
-    preprocess: Annotated[
-        str,
-        Option(
-            "What is done to pixels first: centred maps them linearly to [-0.5, 0.5); logit squeezes them by alpha and "
-            "takes the logit, which suits images of mostly black and white. The density accounts for both exactly.",
-            choices=("centred", "logit"),
-        ),
-    ] = "centred",
-    alpha: Annotated[
-        float,
-        Option(
-            "How far preprocess=logit keeps pixels away from 0 and 1. A smaller alpha spreads black and white further "
-            "apart.",
-            above=0,
-            below=0.5,
-        ),
-    ] = 0.05,
-    padding: Annotated[
-        int,
-        Option(
-            "Number of zero pixels added on each side, so that a size becomes a multiple of 2^num_levels; they cost "
-            "time, and bits/dim still count the data's own pixels. 0 adds none.",
-            low=0,
-        ),
-    ] = 0,
+    permutation: Permutation = "conv1x1",
+    norm: Norm = "actnorm",
+    num_bits: NumBits = 8,
+    preprocess: Preprocess = "centred",
+    alpha: Alpha = 0.05,
+    padding: Padding = 0,
     num_classes: s.NumClasses = None,
-    base: Annotated[
-        str,
-        Option(
-            "Density of the latent: normal is N(0, I); diagonal learns a mean and a deviation for each entry.",
-            choices=tuple(BASES),
-        ),
-    ] = "normal",
+    base: Base = "normal",
     backprop: s.Backprop = "standard",
     anchor_every: s.AnchorEvery = 0,
 ) -> Flow:
