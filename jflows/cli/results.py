@@ -27,12 +27,14 @@ def result_in_words(result: RunResult) -> str:
     of_what = f"{noun} after {steps:,}{early} steps ({content['train_seconds']:.0f} s){kept}"
     lines = [f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}"]
     lines += [clusters.in_words(content["mixture"])] if "mixture" in content else []
-    return "\n".join([*lines, *read_in_words(content["config"]["facts"].get("read_as", ""))])
+    facts = content["config"]["facts"]
+    lines += read_in_words(facts.get("read_as", "")) + read_in_words(facts.get("test_read_as", ""), "test file")
+    return "\n".join(lines)
 
 
-def read_in_words(read_as: str) -> list[str]:
+def read_in_words(read_as: str, what: str = "file") -> list[str]:
     """A line on how a file was read, where its form had to be told from its content."""
-    return [f"the file was read by {read_as}"] if read_as else []
+    return [f"the {what} was read by {read_as}"] if read_as else []
 
 
 def _study_in_words(result: RunResult, noun: str) -> str:

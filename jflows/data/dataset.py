@@ -17,6 +17,7 @@ from jflows.errors import DataError, InvalidTypeError, check_choice, kind_of
 from jflows.typing import Shape
 
 NO_LABEL = -1
+ROWWISE = ("x", "label", "context")  # attributes with one entry for each row
 
 
 class Data(abc.ABC):
@@ -75,8 +76,14 @@ class Data(abc.ABC):
     def take(self, rows: np.ndarray, **changes: Any) -> Self:
         """A copy with these rows in this order, their labels and contexts; `changes` replaces other attributes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
-        cut = {name: values[name][rows] for name in ("x", "label", "context") if values.get(name) is not None}
+        cut = {name: values[name][rows] for name in ROWWISE if values.get(name) is not None}
         return type(self)(**{**values, **cut, **changes})
+
+    def joined(self, other: Self) -> Self:
+        """A copy with the rows of `other`, which must have the same attributes for each row, after its own."""
+        both = {name: (getattr(self, name), getattr(other, name)) for name in ROWWISE}
+        joined = {name: np.concatenate(pair) for name, pair in both.items() if pair[0] is not None}
+        return dataclasses.replace(self, **joined)  # pyright: ignore[reportArgumentType]
 
     def reduced(self, num_bits: int | None) -> "Data":
         """The data with integers reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""

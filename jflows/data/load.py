@@ -12,6 +12,7 @@ from typing import Any
 from jflows.data.dataset import Data
 from jflows.data.files import FOLDER, FORMATS
 from jflows.data.known import KNOWN
+from jflows.data.pair import Place, load_pair
 from jflows.data.protocols.base import Places
 from jflows.data.splits import ALL, SPLITS
 from jflows.data.store.archives import cache_dir
@@ -20,6 +21,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_
 _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
     {
         "size": "folders of images",
+        "test_data": "data in files and folders",
         "fold": "tables that papers score in ten folds",
         "columns": "tables in files",
         "separator": "tables in text files",
@@ -34,6 +36,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     split: str = "train",
     *,
+    test_data: str | os.PathLike[str] | None = None,
     num_validation: int = 0,
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
@@ -51,6 +54,9 @@ def load(
         in an .npz file, or a table in a .csv, .tsv, .parquet or .npy file (jflows/data/files/). A name wins over a
         folder of that name: write "./mnist" for the folder.
       split: "train", "validation" or "test"; of a file or folder also "all", every row in the order of the file.
+      test_data: only for files and folders: the path of a second one, all of whose rows are "test"; it has the columns
+        of the first by name, in any order. The first then gives "train" and "validation" alone. Other options hold for
+        both.
       num_validation: how many training rows, the last ones, become "validation" and leave "train". It must be 0 for a
         data set that has validation rows of its own.
       data_dir: where known data sets are prepared; None takes `cache_dir() / "tfds"`.
@@ -85,8 +91,13 @@ def load(
     options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
     options |= {"separator": separator, "decimal": decimal, "header": header}
     given = {option: value for option, value in options.items() if value is not None}
+    if name not in KNOWN and test_data is not None:
+        places = _place(name), _place(os.fspath(test_data), "test_data")
+        _refuse_options(given, (*places[0].format.options, *places[1].format.options), "these files")
+        return load_pair(*places, split, num_validation, given)
     if name not in KNOWN:
         return _load_path(name, split, num_validation, given)
+    given |= {} if test_data is None else {"test_data": test_data}
     _refuse_options(given, KNOWN[name].options, repr(name))
     if split == ALL:
         raise InvalidValueError("load", "split", f"must be one of {', '.join(SPLITS)}, for {name}", repr(ALL))
@@ -103,20 +114,29 @@ def has_validation(name: str, num_validation: int) -> bool:
 
 
 def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]) -> Data:
+    path, found = _place(name)
+    _refuse_options(given, found.options, f"{_suffix(path)} files" if found.suffixes else "folders of images")
+    return found.load(path, split, num_validation, given)
+
+
+def _place(name: str, argument: str = "name_or_path") -> Place:
+    """The file or folder of this name; `argument` is what errors call it."""
     path = Path(name).expanduser()
     if path.is_dir():
-        _refuse_options(given, FOLDER.options, "folders of images")
-        return FOLDER.load(path, split, num_validation, given)
-    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+        return Place(path, FOLDER)
+    suffix = _suffix(path)
     if path.is_file() and suffix in FORMATS:
-        found = FORMATS[suffix]
-        _refuse_options(given, found.options, f"{suffix} files")
-        return found.load(path, split, num_validation, given)
+        return Place(path, FORMATS[suffix])
     if suffix in FORMATS or os.sep in name:
-        raise DataError("load", "name_or_path", "must be an existing file or folder", repr(name), "Check the path.")
+        raise DataError("load", argument, "must be an existing file or folder", repr(name), "Check the path.")
     names = ", ".join(map(repr, KNOWN))
     rule = f"must be one of {names}, or the path of an existing folder of images or {', '.join(FORMATS)} file"
-    raise DataError("load", "name_or_path", rule, repr(name), f"{did_you_mean(name, KNOWN)}Check the spelling.")
+    raise DataError("load", argument, rule, repr(name), f"{did_you_mean(name, KNOWN)}Check the spelling.")
+
+
+def _suffix(path: Path) -> str:
+    """The suffix that tells the format, in lower case: ".csv", or ".csv.gz" of a packed file."""
+    return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
 
 
 def _refuse_options(given: Mapping[str, Any], taken: tuple[str, ...], data: str) -> None:

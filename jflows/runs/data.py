@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
+from jflows.data.dataset import ROWWISE
 from jflows.data.files.dialect import DECIMALS, SEPARATORS
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
@@ -49,6 +50,13 @@ class DataConfig(Checked):
 
     name: Annotated[
         str, Option("Data to train on: the name of a data set, or the path of a file or of a folder of images.")
+    ] = ""
+    test_data: Annotated[
+        str,
+        Option(
+            "Path of a second file, or folder, with the rows to test on; its columns are those of the first, "
+            "by name. If it is empty, a tenth of the rows of the first is held out, unless it has a test part."
+        ),
     ] = ""
     num_validation: Annotated[
         int,
@@ -158,11 +166,8 @@ class DataConfig(Checked):
         return data
 
     def located(self) -> "DataConfig":
-        """The same data by an absolute path, if they are a file or a folder: so they are found from anywhere."""
-        path = Path(self.name).expanduser()
-        if self.name in KNOWN or not self.name or not path.exists():
-            return self
-        return dataclasses.replace(self, name=str(path.resolve()))
+        """The same data by absolute paths, if they are files or folders: so they are found from anywhere."""
+        return dataclasses.replace(self, name=_located(self.name), test_data=_located(self.test_data))
 
     def outline(self) -> Outline:
         """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.
@@ -195,6 +200,7 @@ class DataConfig(Checked):
 
     def _given(self) -> dict[str, Any]:
         options = {
+            "test_data": self.test_data or None,
             "columns": self.columns or None,
             "separator": self.separator,
             "decimal": self.decimal,
@@ -211,15 +217,30 @@ def outline_of(data: Data) -> Outline:
     return Outline(data.name, data.event_shape, data.num_classes, data.context_shape)
 
 
-def facts_of(data: Data) -> dict[str, Any]:
-    """The facts that a run stores about its training rows: a checksum, their number, the names of classes, a table's
-    column names, and how its file was read.
+def facts_of(data: Data, test: Data) -> dict[str, Any]:
+    """The facts that a run stores about its rows: checksums of those to train and to test on, the number of the former,
+    the names of classes, a table's column names, and how its file was read.
     """
-    facts: dict[str, Any] = {"data_crc32": zlib.crc32(np.ascontiguousarray(data.x).data), "num_examples": len(data)}
+    facts: dict[str, Any] = {"data_crc32": checksum(data), "test_crc32": checksum(test), "num_examples": len(data)}
+    facts |= {"test_read_as": test.read_as} if test.read_as != data.read_as else {}
     facts |= {"class_names": list(data.class_names)} if data.class_names else {}
     if data.kind != "table":
         return facts
     return facts | {"columns": list(data.columns)} | ({"read_as": data.read_as} if data.read_as else {})
+
+
+def checksum(data: Data) -> int:
+    """The CRC-32 of everything that the data hold for each row."""
+    found = 0
+    for name in ROWWISE:
+        value = getattr(data, name)
+        found = found if value is None else zlib.crc32(np.ascontiguousarray(value).data, found)
+    return found
+
+
+def _located(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name and name not in KNOWN and path.exists() else name
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:

@@ -193,7 +193,8 @@ def prepare(recipe: Recipe, name: str = "") -> Prepared:
     flow = recipe.build(outline_of(data))
     flow.reading.check(data, "run")
     validation = recipe.data.load("validation") if recipe.data.has_validation else None
-    test, facts = recipe.data.load("test"), facts_of(data)
+    test = recipe.data.load("test")
+    facts = facts_of(data, test)
     data = recipe.data.for_training(data, loss.takes_labels, recipe.train.seed)
     return Prepared(recipe, name, data, validation, test, flow, facts)
 

@@ -21,7 +21,7 @@ class StoredRecipe(NamedTuple):
     Attributes:
       name: name of the config or preset that the run was started from.
       recipe: the recipe with all its options.
-      facts: facts about the training rows: `data_crc32`, `num_examples`, and for tables `columns`.
+      facts: facts about the rows, by `jflows.runs.data.facts_of`: `data_crc32`, `num_examples`, `columns`, ...
     """
 
     name: str
@@ -45,10 +45,12 @@ class StoredRecipe(NamedTuple):
         if changed:
             got = ", ".join(f"{old.get(name)!r} -> {new.get(name)!r}" for name in changed)
             raise RunError("run", tuple(changed), "must be as in the run", got, AS_IN_THE_RUN)
-        if before.facts.get("data_crc32") != self.facts.get("data_crc32"):
-            rule = "must hold the training rows that the run began with"
-            fix = "Restore them, or train into another directory."
-            raise RunError("run", "data", rule, f"other rows in {self.recipe.data.name!r}", fix)
+        data = self.recipe.data
+        for fact, what, path in (("data_crc32", "training", data.name), ("test_crc32", "test", data.test_data)):
+            if before.facts.get(fact) != self.facts.get(fact):
+                rule = f"must hold the {what} rows that the run began with"
+                fix = "Restore them, or train into another directory."
+                raise RunError("run", "data", rule, f"other rows in {path or data.name!r}", fix)
 
 
 def read_recipe(run: str | Path) -> StoredRecipe:

@@ -12,7 +12,7 @@ from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Evaluation
 from jflows.flows import Density
-from jflows.runs.data import NOUNS, DataConfig, as_read, facts_of
+from jflows.runs.data import NOUNS, DataConfig, as_read, checksum
 from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
 from jflows.runs.running import Progress, scored
@@ -76,7 +76,9 @@ class TrainedRun:
         config, split = self.stored.recipe.data, split or self.split_of(name)
         if name is not None:
             columns = tuple(self.stored.facts.get("columns", ())) if Path(name).expanduser().is_file() else ()
-            config = dataclasses.replace(config, name=name, columns=columns)  # by name, in whatever order they are
+            config = dataclasses.replace(
+                config, name=name, test_data="", columns=columns
+            )  # by name, in whatever order they are
         try:
             data = config.load(split)
         except InvalidValueError as error:
@@ -90,17 +92,18 @@ class TrainedRun:
             fix = f"{error.fix} Or name other data by {{data}}."
             raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
         if name is None and config.name not in KNOWN:
-            self._check_unchanged(config)
+            self._check_unchanged(config, {split: data})
         self.density.reading.check(data, "run")
         return data
 
-    def _check_unchanged(self, config: DataConfig) -> None:
-        """Raises `DataError` if the file of the run holds other training rows now: its test rows may be among them."""
-        wanted, found = self.stored.facts.get("data_crc32"), facts_of(config.load("train"))["data_crc32"]
-        if wanted is not None and wanted != found:
-            rule, got = "must hold the rows that the run was trained on", f"other rows in {config.name}"
-            fix = "Restore the file, or name it by {data}, which scores all of its rows."
-            raise DataError("run", "data", rule, got, fix)
+    def _check_unchanged(self, config: DataConfig, loaded: dict[str, Data]) -> None:
+        """Raises `DataError` if the run's files hold other rows now: those to test on may be among those trained on."""
+        for split, name, what in (("train", "data_crc32", "trained"), ("test", "test_crc32", "tested")):
+            wanted, path = self.stored.facts.get(name), (split == "test" and config.test_data) or config.name
+            if wanted is not None and wanted != checksum(loaded.get(split) or config.load(split)):
+                rule, got = f"must hold the rows that the run was {what} on", f"other rows in {path}"
+                fix = "Restore the file, or name it by {data}, which scores all of its rows."
+                raise DataError("run", "data", rule, got, fix)
 
     def evaluate(
         self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None

@@ -162,6 +162,33 @@ def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
     assert result.exit_code == 2 and "must hold the training rows that the run began with" in result.stderr
 
 
+def test_a_second_file_is_scored_and_must_stay_as_it_was(people, tmp_path, jflows):
+    rows = [line.split(",")[1:] for line in people.read_text().splitlines()]
+    test = tmp_path / "test.csv"
+    test.write_text("\n".join(",".join([row[1], row[0], row[2]]) for row in rows[:31]) + "\n")
+    run, options = tmp_path / "run", ["--columns", "height,weight", *TINY, "--num-validation", "20"]
+    trained = jflows("train", "maf", "--data", people, "--test-data", test, "--out", run, *options)
+    assert trained.exit_code == 0, trained.stderr
+    result = json.loads((run / "result.json").read_text())
+    assert result["num_test"] == 30 and result["config"]["facts"]["num_examples"] == 80
+    assert result["config"]["data"]["test_data"] == str(test.resolve())
+    evaluated = jflows("evaluate", run)
+    assert (
+        evaluated.stdout.startswith(f"{result['test_nats']:.4f} ± ")
+        and "on 30 test rows of test.csv" in evaluated.stdout
+    )
+    assert "on 100 rows of people.csv" in jflows("evaluate", run, "--data", people).stdout
+    test.write_text(test.read_text() + "70,1.7,30\n")
+    for split in ("test", "train"):
+        changed = jflows("evaluate", run, "--split", split)
+        assert (
+            changed.exit_code == 2
+            and "must hold the rows that the run was tested on; got other rows in" in changed.stderr
+        )
+    resumed = jflows("train", "maf", "--out", run, "--resume", "--steps", "40")
+    assert resumed.exit_code == 2 and "must hold the test rows that the run began with" in resumed.stderr
+
+
 def test_all_rows_of_another_file_are_scored_and_changed_rows_are_an_error(people, tmp_path, jflows):
     mine = tmp_path / "mine.csv"
     mine.write_text(people.read_text())

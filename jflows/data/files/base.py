@@ -16,7 +16,7 @@ class FileFormat(NamedTuple):
       options: names of the arguments of `jflows.data.load` that apply to this format, such as "columns".
       load: `load(path, split, num_validation, options)` gives one split; `options` holds the arguments that were given.
         It raises `DataError` about the content of the file, and `InvalidValueError` about the arguments.
-      has_validation: whether what stands at a path has a validation part of its own.
+      has_validation, has_test: whether what stands at a path has a validation part, or a test part, of its own.
     """
 
     suffixes: tuple[str, ...]
@@ -24,3 +24,4 @@ class FileFormat(NamedTuple):
     options: tuple[str, ...]
     load: Callable[[Path, str, int, Mapping[str, Any]], Data]
     has_validation: Callable[[Path], bool] = lambda path: False
+    has_test: Callable[[Path], bool] = lambda path: False

@@ -82,6 +82,11 @@ def has_validation(folder: Path) -> bool:
     return "validation" in _split_folders(folder)
 
 
+def has_test(folder: Path) -> bool:
+    """Whether a folder holds a test part."""
+    return "test" in _split_folders(folder)
+
+
 def _split_folders(folder: Path) -> dict[str, Path]:
     """The subfolders of the splits; none if the folder holds images or classes.
 
@@ -212,4 +217,4 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {deep or mode!r}", fix)
 
 
-FORMAT = FileFormat((), ("images",), ("size",), load, has_validation)
+FORMAT = FileFormat((), ("images",), ("size",), load, has_validation, has_test)

@@ -57,7 +57,8 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
     else:
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
     data = make(x, label, context, None)
-    data.check_varies()
+    if split != ALL:
+        data.check_varies()
     if split == ALL and test_x is None:
         return data
     if test_x is None:
@@ -82,6 +83,11 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
         start, stop = split_rows(split, len(rows), num_validation)
         rows = rows[start:stop]
     return data.take(rows)
+
+
+def has_test(path: Path) -> bool:
+    """Whether an .npz file holds a test part."""
+    return any(key in _read_npz(path) for key in _TEST_X)
 
 
 def _table_maker(path: Path, dim: int, names: np.ndarray | None, columns: Columns) -> Make:
@@ -144,4 +150,4 @@ def _num_bits(path: Path, given: np.ndarray | None) -> int:
     return int(given.item())
 
 
-FORMAT = FileFormat((".npz",), ("images", "table"), ("columns",), load)
+FORMAT = FileFormat((".npz",), ("images", "table"), ("columns",), load, has_test=has_test)

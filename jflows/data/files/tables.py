@@ -52,9 +52,9 @@ def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: 
         given = {name: options[name] for name in stated if name in options}
         names, values, read_as = read(path, options.get("columns"), **given)
         data = TableData(path.name, values, columns=tuple(names), read_as=read_as)
-        data.check_varies()
         if split == ALL:
             return data
+        data.check_varies()
         train, test = hold_out(len(data), str(path), FEWEST_ROWS)
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
         return data.take(rows)
