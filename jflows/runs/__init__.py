@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from jflows.runs.comparing import compare
     from jflows.runs.configs import find_recipe, list_configs, list_presets
     from jflows.runs.data import DataConfig
-    from jflows.runs.directory import RunDirectory, load, read_config, read_metrics
+    from jflows.runs.directory import RunDirectory, load, read_config
+    from jflows.runs.metrics import read_metrics
     from jflows.runs.recipe import Recipe, RecipeOption
     from jflows.runs.reports import REPORTS, Report
     from jflows.runs.running import RunResult, prepare, report, run, score, train
@@ -51,7 +52,8 @@ _HOME = {
     "comparing": ("compare",),
     "configs": ("find_recipe", "list_configs", "list_presets"),
     "data": ("DataConfig",),
-    "directory": ("RunDirectory", "load", "read_config", "read_metrics"),
+    "directory": ("RunDirectory", "load", "read_config"),
+    "metrics": ("read_metrics",),
     "recipe": ("Recipe", "RecipeOption"),
     "reports": ("REPORTS", "Report"),
     "running": ("RunResult", "prepare", "report", "run", "score", "train"),

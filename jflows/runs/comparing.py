@@ -1,21 +1,22 @@
 """`compare`: the scores of several runs in one table, and their learning curves in one figure."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import plots
-from jflows.runs.directory import read_metrics
-from jflows.runs.files import saving
+from jflows.options import path_of
+from jflows.runs.files import read_json, saving
+from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import changes_what_is_scored
 from jflows.runs.stored import read_recipe
 from jflows.runs.studies import FILE as STUDY
 
 FIGURE = "learning_curves.png"
+RESULT = ("unit", "num_test", "test_nats", "nats_standard_error", "test_bits_per_dim", "standard_error", "steps")
+RESULT += ("train_seconds", "num_parameters")  # keys of result.json that the table shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
     """
     if isinstance(runs, str | Path):
         raise InvalidTypeError("compare", "runs", "must be a list of run directories", repr(runs), f"Write [{runs!r}].")
-    rows = [_row(run) for given in runs for run in _members(Path(given))]
+    rows = [_row(run) for given in runs for run in _members(path_of("compare", "runs", given))]
     if len(rows) < 2:
         raise InvalidValueError("compare", "runs", "must be at least two runs", f"{len(rows)}")
     for what in ("unit", "data", "num_test"):
@@ -68,7 +69,7 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
     _check_options(rows)
     if out is not None:
         curves = {_name(row.run, rows): read_metrics(row.run) for row in rows}
-        with saving(Path(out)) as partial:
+        with saving(path_of("compare", "out", out)) as partial:
             plots.learning_curves(curves, partial, title=rows[0].data, nats=rows[0].unit == "nats")
     worst_last = lambda row: math.inf if math.isnan(row.score) else -row.score if row.unit == "nats" else row.score
     return sorted(rows, key=worst_last)
@@ -113,11 +114,13 @@ def _members(path: Path) -> list[Path]:
 def _row(run: Path) -> Row:
     recipe = read_recipe(run).recipe
     path = run / "result.json"
+    fix = "Finish the run, or write the file anew: train with {resume=True}."
     try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        fix = "Finish it: train with {resume=True}."
-        raise RunError("compare", "run", "must hold a readable result.json", f"{run} ({error})", fix) from error
+        result = read_json("compare", "run", path, fix=fix)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError("compare", "run", "must have a readable result.json", f"{run} ({error})", fix) from error
+    if missing := [key for key in RESULT if key not in result]:
+        raise RunError("compare", "run", "must have a readable result.json", f"{path} (no key {missing[0]!r})", fix)
     nats = result["unit"] == "nats"
     return Row(
         run=run,

@@ -1,9 +1,11 @@
 """`RunDirectory`: the files by which a training run can be evaluated, sampled from, resumed or repeated.
 
 <run>/config.json          the recipe with all its options, the name of the config, and facts about the data
-      metrics.jsonl        one line per logging interval
+      metrics.jsonl        one line per logging interval, see `jflows/runs/metrics.py`
       checkpoints/<step>/  arrays by Orbax, with the flow's structure as JSON
       result.json          the score on the test rows, with times and versions
+
+All of them hold checksums, and damage is an error: no number comes from a file that does not match its own.
 """
 
 import contextlib
@@ -17,17 +19,25 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from jflows.errors import RunError, check_choice, did_you_mean
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_choice, did_you_mean
 from jflows.flows import Density
-from jflows.runs.files import write_text
+from jflows.options import path_of
+from jflows.runs.files import CHECKSUM, read_json, write_json, write_text
+from jflows.runs.metrics import FILE as METRICS
+from jflows.runs.metrics import line_of, read_lines
 from jflows.spec import from_spec, to_spec
 from jflows.train.checkpoint import Checkpoints, check_unused
+from jflows.train.monitor import Standing
 from jflows.train.step import TrainState
 from jflows.typing import PyTree, Variables
 
 WEIGHTS = ("ema", "params")
 CHECKPOINTS = ("auto", "latest", "best")
 AS_IN_THE_RUN = "Use the settings of the run, or train into another directory."
+RESTORE = (
+    "Restore the file: checkpoints/<step>/meta.json holds the same settings. To train with others, change a copy and "
+    "take out its crc32."
+)
 LISTED_RUNS = 8  # in an error message
 
 
@@ -48,7 +58,10 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, flow: Density, config: Mapping[str, Any], *, resuming: bool):
-        self.path, self.flow, self.config, self.resuming = Path(path), flow, dict(config), resuming
+        self.path, self.flow, self.config = path_of(type(self).__name__, "path", path), flow, dict(config)
+        if CHECKSUM in self.config:
+            raise InvalidValueError("RunDirectory", "config", f"must not have the key {CHECKSUM!r}", None, "Rename it.")
+        self.resuming, self.standing, self._last_line = resuming, Standing(), 0
         self.checkpoints = Checkpoints(self.path)
 
     @classmethod
@@ -61,8 +74,8 @@ class RunDirectory:
         check_unused(path)
         run = cls(path, flow, config, resuming=False)
         to_spec(flow)  # refuse a flow that cannot be stored before training it
-        run._write("config.json", json.dumps(run.config, indent=2) + "\n")
-        run._write("metrics.jsonl", "")
+        run._write_config()
+        run._write(METRICS, "")
         return run
 
     @classmethod
@@ -87,29 +100,31 @@ class RunDirectory:
         if changed:
             got = ", ".join(f"{stored.get(key)!r} -> {plain.get(key)!r}" for key in changed)
             raise RunError("RunDirectory.resume", tuple(changed), "must be as in the run", got, AS_IN_THE_RUN)
-        run = cls(path, flow, config, resuming=True)
-        run._write("config.json", json.dumps(run.config, indent=2) + "\n")
-        return run
+        return cls(path, flow, config, resuming=True)
 
     def restore(self, abstract: TrainState) -> TrainState | None:
         """The state of the last undamaged checkpoint, or None if the run is new or has no checkpoint yet.
 
-        Metrics that were logged after that checkpoint are dropped, since their steps are taken again.
+        Metrics that were logged after that checkpoint are dropped, since their steps are taken again. The settings of
+        a resumed run are stored once its state is there, so that a run that cannot go on keeps its own.
         """
         if not self.resuming or self.checkpoints.latest_step() is None:
-            self._keep_metrics_until(-1)
+            self._write(METRICS, "")
+            self._write_config()
             return None
         checkpoint = self.checkpoints.restore(*_collections(abstract))
         self._keep_metrics_until(checkpoint.step)
+        self._write_config()
+        self.standing = Standing(checkpoint.scores, checkpoint.meta["pending"])
         variables, training = checkpoint.variables, checkpoint.training
         extra = {name: tree for name, tree in variables.items() if name not in WEIGHTS}
         return TrainState(params=variables["params"], ema=variables["ema"], extra=extra, **training)
 
-    def save(self, step: int, state: TrainState, metrics: dict[str, float]) -> None:
+    def save(self, step: int, state: TrainState, standing: Standing) -> None:
         """Writes a checkpoint; the previous one stays until the new one is complete."""
         variables, training = _collections(state)
-        meta = {"spec": to_spec(self.flow), "config": self.config}
-        self.checkpoints.save(step, variables, training, meta, metrics)
+        meta = {"spec": to_spec(self.flow), "config": self.config, "pending": standing.pending}
+        self.checkpoints.save(step, variables, training, meta, standing.scores)
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
@@ -117,24 +132,36 @@ class RunDirectory:
 
     def append_metrics(self, entry: dict[str, float]) -> None:
         """Adds one line to metrics.jsonl."""
+        line, checksum = line_of(entry, self._last_line)
         try:
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+            with (self.path / METRICS).open("a") as file:
+                file.write(line)
         except OSError as error:
             raise _cannot_write(self.path, error.strerror or error) from error
-
-    def metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl so far."""
-        return read_metrics(self.path)
+        self._last_line = checksum
 
     def variables(self, step: int) -> Variables:
         """The averaged variables of one checkpoint."""
-        return load(self.path, checkpoint=step)[1]
+        try:
+            return load(self.path, checkpoint=step)[1]
+        except RunError as error:
+            place = self.checkpoints.directory / str(step)
+            fix = f"Restore it, or move {place} away to go on with the best of the other checkpoints."
+            raise RunError(error.where, error.settings, error.rule, error.got, fix) from error
 
     def _keep_metrics_until(self, step: int) -> None:
-        lines = read_metrics(self.path)
-        kept = [json.dumps(entry) + "\n" for entry in lines if entry["step"] <= step]
-        self._write("metrics.jsonl", "".join(kept))
+        text, self._last_line = "", 0
+        for entry in read_lines(self.path / METRICS)[0]:
+            if entry["step"] <= step:
+                line, self._last_line = line_of(entry, self._last_line)
+                text += line
+        self._write(METRICS, text)
+
+    def _write_config(self) -> None:
+        try:
+            write_json(self.path / "config.json", self.config)
+        except RunError as error:
+            raise _cannot_write(self.path, error.got) from error
 
     def _write(self, name: str, text: str) -> None:
         try:
@@ -157,21 +184,33 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
       RunError: if the directory is missing or damaged, or needs a class that is not registered.
     """
     check_choice("load", "weights", weights, WEIGHTS)
-    checkpoints = Checkpoints(run)
-    if isinstance(checkpoint, str):
-        check_choice("load", "checkpoint", checkpoint, CHECKPOINTS)
-    if not Path(run).is_dir() or (Path(run) / "study.json").is_file():
-        raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(run))
-    step = checkpoint if isinstance(checkpoint, int) else None
-    if checkpoint in ("auto", "best"):
-        step = checkpoints.best_step()
-        if step is None and checkpoint == "best":
-            fix = "Train with num_validation > 0, or take checkpoint='latest'."
-            raise RunError("load", "checkpoint", "'best' needs a checkpoint with a validation score", str(run), fix)
+    step, checkpoints = _step_of(run, checkpoint)
     saved = checkpoints.read(step=step)
     extra = {name: tree for name, tree in saved.variables.items() if name not in WEIGHTS}
     variables = {"params": saved.variables[weights], **extra}
     return from_spec(saved.meta["spec"]), jax.tree.map(jnp.asarray, variables)
+
+
+def _step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkpoints]:
+    """The step that `load` was asked for, and all checkpoints of the run; None if there are no checkpoints at all."""
+    path, checkpoints = path_of("load", "run", run), Checkpoints(path_of("load", "run", run))
+    if isinstance(checkpoint, str):
+        check_choice("load", "checkpoint", checkpoint, CHECKPOINTS)
+    elif not isinstance(checkpoint, int) or isinstance(checkpoint, bool):
+        rule = f"must be a step, or one of {', '.join(map(repr, CHECKPOINTS))}"
+        raise InvalidTypeError("load", "checkpoint", rule, repr(checkpoint))
+    if path.parent.name == "checkpoints" and path.name.isdecimal():
+        fix = f"Name {path.parents[1]}, with {{checkpoint={int(path.name)}}}."
+        raise RunError("load", "run", "must be a run directory, not one of its checkpoints", str(run), fix)
+    if not path.is_dir() or (path / "study.json").is_file():
+        raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(path))
+    if isinstance(checkpoint, int):
+        return checkpoint, checkpoints
+    step = None if checkpoint == "latest" else checkpoints.best_step()
+    if step is None and checkpoint == "best":
+        fix = "Train with num_validation > 0, or take checkpoint='latest'."
+        raise RunError("load", "checkpoint", "'best' needs a checkpoint with a validation score", str(run), fix)
+    return checkpoints.latest_step() if step is None else step, checkpoints
 
 
 def read_config(run: str | Path) -> dict[str, Any]:
@@ -184,41 +223,25 @@ def read_config(run: str | Path) -> dict[str, Any]:
     """
     path = config_path(run)
     try:
-        content = json.loads(path.read_text())
+        return read_json("read_config", "run", path, fix=RESTORE, by_hand=path == _as_path(run))
     except (FileNotFoundError, NotADirectoryError):
-        rule, fix = "must be a run directory with a config.json", _existing_runs(Path(run))
+        rule, fix = "must be a run directory with a config.json", _existing_runs(_as_path(run))
         raise RunError("read_config", "run", rule, str(run), fix) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise damaged_config(path, error) from error
-    if not isinstance(content, dict):
-        raise damaged_config(path, "not an object")
-    return content
 
 
 def config_path(run: str | Path) -> Path:
     """The path of a run's config.json, given the run directory or the file itself."""
-    given = Path(run).expanduser()
+    given = _as_path(run)
     return given if given.suffix == ".json" else given / "config.json"
 
 
 def damaged_config(path: Path, reason: object) -> RunError:
     """The error for a config.json that cannot be read."""
-    fix = "Restore the file; the same settings are in checkpoints/<step>/meta.json."
-    return RunError("read_config", "run", "must have a readable config.json", f"{path} ({reason})", fix)
+    return RunError("read_config", "run", "must have a readable config.json", f"{path} ({reason})", RESTORE)
 
 
-def read_metrics(run: str | Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl, without a last line that a kill has left incomplete."""
-    path = Path(run) / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    entries = []
-    for line in path.read_text().splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return entries
+def _as_path(run: str | Path) -> Path:
+    return path_of("read_config", "run", run)
 
 
 def _existing_runs(run: str | Path) -> str:

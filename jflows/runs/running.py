@@ -9,7 +9,6 @@ The parts can be used alone: `prepare` (data and flow), `train`, `score`, `repor
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
 import time
@@ -26,8 +25,9 @@ from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
-from jflows.runs.directory import RunDirectory, alone_in, read_metrics
-from jflows.runs.files import write_text
+from jflows.runs.directory import RunDirectory, alone_in
+from jflows.runs.files import write_json
+from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
 from jflows.runs.stored import StoredRecipe, read_recipe
@@ -236,10 +236,10 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
     started = time.perf_counter()
     found = scored(flow, fitted.variables, test, size, seed=SCORE_SEED, progress=progress)
     seconds = time.perf_counter() - started
-    content = _result(found, fitted, read_metrics(directory), prepared, seconds)
+    content = _result(found, fitted, _metrics(directory), prepared, seconds)
     if clusters.NAME in flow.reports:
         content["mixture"] = clusters.summary(clusters.report_on(flow, fitted.variables, test))
-    write_text(directory / "result.json", json.dumps(content, indent=2) + "\n")
+    write_json(directory / "result.json", content)
     return Scored(found, content)
 
 
@@ -266,11 +266,16 @@ def report(
     """Writes the reports of the flow, and returns the names of their files."""
     flow, test = prepared.flow, prepared.test
     shown = prepared.data if flow.reading.kind == "table" and len(test) < SHOWN_ROWS else test
-    metrics = read_metrics(directory)
+    metrics = _metrics(directory)
     if prepared.recipe.objective.unit != "nats":  # then the loss of training steps has no place among likelihoods
         metrics = [{name: value for name, value in entry.items() if name != "loss"} for entry in metrics]
     material = Material(flow, variables, as_read(shown, flow), metrics, evaluation, directory)
     return write_reports(material, None if draw else ("learning_curve",))
+
+
+def _metrics(directory: Path) -> list[dict[str, float]]:
+    """The metrics of a run; none if the flow was fitted in memory, so that the directory is not that of a run."""
+    return read_metrics(directory) if (directory / "config.json").is_file() else []
 
 
 def _result(

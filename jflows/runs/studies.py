@@ -8,7 +8,6 @@ Every run gets a directory of its own inside that of the study, so that each can
 and sweeps choose the run with the best score on training rows; neither labels nor test rows take part in choosing.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
-from jflows.runs.files import write_text
+from jflows.runs.files import write_json
 from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
 from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
@@ -85,7 +84,7 @@ def study(
     if clusters.NAME in results[best].flow.reports:
         content["gaussian_mixture"] = _gaussian_mixture(results[best])
     content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
-    write_text(directory / FILE, json.dumps(content, indent=2) + "\n")
+    write_json(directory / FILE, content)
     files = [FILE, *draw_study(kind, results, rows, best, directory)]
     score = _over_folds(results) if kind == "folds" else results[best].score
     chosen = results[best]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 from jflows.eval import cluster_plots, drawing, flows_figure, plots
 from jflows.eval.plane import Panel
 from jflows.flows import NATS, Flow, MixtureOfFlows
-from jflows.runs.directory import read_metrics
 from jflows.runs.files import saving
+from jflows.runs.metrics import read_metrics
 from jflows.runs.reports import REPORTS
 
 if TYPE_CHECKING:

@@ -118,8 +118,8 @@ def fit(
 def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, stopped: threading.Event) -> TrainState:
     """Takes all steps, from the first state to the last."""
     state, step = runner.put_state(first), int(first.step)
-    if step and job.validation is not None:
-        monitor.scores.recall(job.recorder)
+    if step:
+        monitor.resume()
     if step < job.steps:
         seconds = runner.compile(state, job.batches.at(step, job.steps_of_call(step)))
         monitor.start(step, compile_seconds=round(seconds, 2))

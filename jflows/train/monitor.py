@@ -9,7 +9,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,27 @@ from jflows.eval.bits import evaluate
 from jflows.flows import Density
 from jflows.flows.density import BITS_PER_DIM
 from jflows.train import diagnosis
-from jflows.train.checkpoint import BEST_METRIC as SCORE
 from jflows.train.config import TrainConfig
 from jflows.train.losses import Loss
 from jflows.train.optim import rate_scale
 from jflows.train.step import Metrics, TrainState
 from jflows.typing import Batch, Variables
 
+SCORE = "validation_nll"
 Entry = dict[str, float]
 """The metrics of one logging interval: a line of metrics.jsonl."""
+
+
+class Standing(NamedTuple):
+    """What a resumed run must know beside its state, to go on as if it had never stopped.
+
+    Attributes:
+      scores: all validation scores so far, by step; lower is better.
+      pending: the metrics of the steps since the last line, one number for each step, by name.
+    """
+
+    scores: dict[int, float] = {}  # noqa: RUF012 (never changed)
+    pending: dict[str, list[float]] = {}  # noqa: RUF012
 
 
 class Recorder(Protocol):
@@ -39,8 +51,13 @@ class Recorder(Protocol):
         """The state of the last good checkpoint, in the shapes of `abstract`; None if the run is new."""
         ...
 
-    def save(self, step: int, state: TrainState, metrics: Entry) -> None:
-        """Stores a checkpoint; `metrics` holds the validation score of this step, if there is one."""
+    @property
+    def standing(self) -> Standing:
+        """What was saved with the state that `restore` gave."""
+        ...
+
+    def save(self, step: int, state: TrainState, standing: Standing) -> None:
+        """Stores a checkpoint."""
         ...
 
     def saved_steps(self) -> list[int]:
@@ -55,19 +72,17 @@ class Recorder(Protocol):
         """Stores the metrics of one interval."""
         ...
 
-    def metrics(self) -> list[Entry]:
-        """The metrics of all intervals so far."""
-        ...
-
 
 class InMemory:
     """The `Recorder` of a run without a directory: it stores nothing, so that every run is a new one."""
+
+    standing = Standing()
 
     def restore(self, abstract: TrainState) -> TrainState | None:
         """Returns None, as every run is a new one."""
         return None
 
-    def save(self, step: int, state: TrainState, metrics: Entry) -> None:
+    def save(self, step: int, state: TrainState, standing: Standing) -> None:
         """Stores nothing; `fit` returns the last state."""
 
     def saved_steps(self) -> list[int]:
@@ -80,10 +95,6 @@ class InMemory:
 
     def append_metrics(self, entry: Entry) -> None:
         """Stores nothing; `fit` returns the history."""
-
-    def metrics(self) -> list[Entry]:
-        """An empty list, as no metrics are stored."""
-        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +166,13 @@ class Scores:
 
     def recall(self, recorder: Recorder) -> None:
         """Restores the scores of a run that is resumed, and its best variables."""
-        scored = [entry for entry in recorder.metrics() if SCORE in entry]
-        self.by_step = {int(entry["step"]): entry[SCORE] for entry in scored if math.isfinite(entry[SCORE])}
-        saved = recorder.saved_steps()
-        while self.by_step and self.best_step not in saved:  # its checkpoint was damaged, so an earlier one goes on
+        self.by_step, saved = dict(recorder.standing.scores), recorder.saved_steps()
+        while self.by_step and self.best_step not in saved:
+            warnings.warn(
+                f"fit: the checkpoint of step {self.best_step}, whose score is the best so far, is gone; the run goes "
+                "on with the best of the others.",
+                stacklevel=5,
+            )
             del self.by_step[self.best_step]
         if self.by_step:
             self.best = recorder.variables(self.best_step)
@@ -188,6 +202,15 @@ class Monitor:
         """Begins an interval; the entries of `once` are added to its line."""
         self.last_step, self.last_time, self.once = step, time.perf_counter(), once
 
+    def resume(self) -> None:
+        """Goes on from where the run was stopped: with its scores, and in the middle of its interval."""
+        standing = self.job.recorder.standing
+        if self.job.validation is not None:
+            self.scores.recall(self.job.recorder)
+        if standing.pending:
+            metrics: Any = {name: np.asarray(values) for name, values in standing.pending.items()}
+            self.pending = [(metrics, len(metrics["loss"]))]
+
     def collect(self, metrics: Metrics, count: int) -> None:
         """Keeps the metrics of a call of `count` steps, without waiting for them to be computed."""
         self.pending.append((metrics, count))
@@ -203,10 +226,7 @@ class Monitor:
 
     def log(self, step: int, state: TrainState) -> None:
         """Ends an interval: runs the checks that may end the run, and then writes one line."""
-        names = self.pending[0][0]
-        # Cut on the host: on the device, every length would compile a program of its own.
-        metrics = {name: np.concatenate([np.asarray(m[name])[:count] for m, count in self.pending]) for name in names}
-        self.pending = []
+        metrics, self.pending = self._collected(), []
         entry = self._entry(step, state, metrics)
         self._check_skipped(step, state, entry, metrics)
         if self.job.flow.uses_invertible_backprop:
@@ -223,8 +243,14 @@ class Monitor:
 
     def save(self, step: int, state: TrainState) -> None:
         """Hands a checkpoint to the recorder."""
-        score = {SCORE: self.scores.by_step[step]} if step in self.scores.by_step else {}
-        self.job.recorder.save(step, state, score)
+        pending = {name: values.tolist() for name, values in self._collected().items()}
+        self.job.recorder.save(step, state, Standing(self.scores.by_step, pending))
+
+    def _collected(self) -> dict[str, np.ndarray]:
+        """The metrics of all steps since the last line, one number for each step, by name."""
+        names = self.pending[0][0] if self.pending else ()
+        # Cut on the host: on the device, every length would compile a program of its own.
+        return {name: np.concatenate([np.asarray(m[name])[:count] for m, count in self.pending]) for name in names}
 
     def _entry(self, step: int, state: TrainState, metrics: dict[str, np.ndarray]) -> Entry:
         flow, seconds = self.job.flow, time.perf_counter() - self.last_time
@@ -278,4 +304,4 @@ def check_ends_finite(step: int, state: TrainState) -> None:
 
 def _mean_of_finite(values: np.ndarray) -> float:
     values = values[np.isfinite(values)]
-    return float(np.mean(values)) if values.size else float("nan")
+    return float(np.mean(values, dtype=np.float64)) if values.size else float("nan")

@@ -13,6 +13,7 @@ from PIL import Image
 from jflows.cli.groups import INTERRUPTED
 from jflows.cli.words import worded
 from jflows.errors import InvalidValueError, JflowsError
+from jflows.runs.files import read_json, write_json
 
 DIGITS = ("train", "glow_digits")
 
@@ -172,8 +173,8 @@ def test_data_that_do_not_fit_the_run(jflows, trained, tmp_path):
 def test_data_of_a_run_that_are_gone(jflows, trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    text = (run / "config.json").read_text()
-    (run / "config.json").write_text(text.replace('"name": "digits"', '"name": "gone.npz"'))
+    config = read_json("test", "run", run / "config.json", fix="")
+    write_json(run / "config.json", config | {"data": config["data"] | {"name": "gone.npz"}})
     assert "'gone.npz'" in (line := message(jflows("reconstruct", run))) and "--data" in line
     shown = jflows("reconstruct", run, "--data", "digits", "--num", 2)
     assert shown.exit_code == 0 and (run / "reconstruction.png").is_file()
@@ -256,13 +257,17 @@ def test_damaged_run(jflows, trained, tmp_path, damage, args, part):
     assert part in message(jflows(*args, run))
 
 
-def test_damaged_last_checkpoint_is_passed_over_with_one_line(jflows, trained, tmp_path):
+def test_a_damaged_last_checkpoint_is_never_replaced_by_another(jflows, trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     damage_files(run / "checkpoints" / "20", arrays=False)
-    shown = jflows("sample", run, "--num", 1)
-    assert shown.exit_code == 0 and shown.stderr.startswith("jflows: ") and shown.stderr.count("\n") == 1
-    assert "using step 10" in shown.stderr
+    for args in ([], ["--checkpoint", "best"]):
+        line = message(jflows("sample", run, "--num", 1, *args))
+        assert "undamaged checkpoints to tell which is the best; got step 20 is damaged" in line
+        assert line.endswith("Choose a step by --checkpoint: 10.")
+    assert "step 20 is damaged" in message(jflows("sample", run, "--num", 1, "--checkpoint", "latest"))
+    shown = jflows("sample", run, "--num", 1, "--checkpoint", 10, "--out", tmp_path / "one.png")
+    assert (shown.exit_code, shown.stderr) == (0, "")
 
 
 def test_full_disk(jflows, trained, tmp_path, monkeypatch):

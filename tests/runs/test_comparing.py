@@ -1,6 +1,5 @@
 """`jflows compare`: the table, the figure, and runs that do not compare."""
 
-import json
 import shutil
 
 import pytest
@@ -11,6 +10,7 @@ from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.cli import main
 from jflows.runs import baseline, compare
 from jflows.runs.comparing import table
+from jflows.runs.files import read_json, write_json
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def two(trained, tmp_path):
     """The run, and a copy with a better score."""
     better = tmp_path / "better"
     shutil.copytree(trained.directory, better)
-    result = json.loads((better / "result.json").read_text())
-    (better / "result.json").write_text(json.dumps({**result, "test_nats": result["test_nats"] + 1.0}))
+    result = read_json("test", "run", better / "result.json", fix="")
+    write_json(better / "result.json", {**result, "test_nats": result["test_nats"] + 1.0})
     return trained.directory, better
 
 
 def change(run, **changes) -> None:
-    result = json.loads((run / "result.json").read_text())
-    (run / "result.json").write_text(json.dumps({**result, **changes}))
+    result = read_json("test", "run", run / "result.json", fix="")
+    write_json(run / "result.json", {**result, **changes})
 
 
 def test_the_best_run_comes_first(two, trained, tmp_path):
@@ -72,7 +72,7 @@ def test_runs_that_are_none(two, tmp_path):
     with pytest.raises(RunError, match="must be a run directory with a config.json"):
         compare([two[0], tmp_path / "absent"])
     (two[1] / "result.json").unlink()
-    with pytest.raises(RunError, match="must hold a readable result.json.*train with resume=True"):
+    with pytest.raises(RunError, match="must have a readable result.json.*train with resume=True"):
         compare(two)
 
 
@@ -86,9 +86,9 @@ def test_a_normal_is_the_baseline_of_a_table(rows):
 
 
 def test_runs_of_other_columns_or_bits_do_not_compare(two):
-    config = json.loads((two[1] / "config.json").read_text())
+    config = read_json("test", "run", two[1] / "config.json", fix="")
     config["data"]["columns"] = ["0"]
-    (two[1] / "config.json").write_text(json.dumps(config))
+    write_json(two[1] / "config.json", config)
     with pytest.raises(InvalidValueError, match=r"must have the same columns, as scores do not compare; got \(\) in "):
         compare(two)
     with pytest.raises(InvalidTypeError, match="must be a list of run directories; got 'run'"):

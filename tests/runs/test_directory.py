@@ -4,11 +4,15 @@ import json
 
 import pytest
 
-from jflows import InvalidValueError, RunError
+from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.runs import read_recipe
 from jflows.runs.configs import find_recipe, list_presets
 from jflows.runs.directory import alone_in
 from jflows.runs.files import saving, write_text
+
+
+def nested(depth):
+    return {} if depth == 0 else {"a": nested(depth - 1)}
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -38,14 +42,14 @@ def test_two_processes_do_not_share_a_directory(tmp_path):
     ("change", "error", "message"),
     [
         (lambda text: "{", RunError, "must have a readable config.json"),
-        (lambda text: "[]", RunError, "must have a readable config.json; got .*not an object"),
-        (lambda text: json.dumps({"steps": 3}), RunError, "must have a readable config.json; got .*no key 'config'"),
+        (lambda text: "[]", RunError, "must have a readable config.json; got .*it holds no object"),
+        (lambda text: json.dumps({"steps": 3}), RunError, "must have a readable config.json; got .*no checksum"),
+        (lambda text: "[" * 100_000, RunError, "must have a readable config.json; got .*recursion"),
         (
-            lambda text: text.replace('"width"', '"widht"').replace('"num_layers"', '"layers"'),
-            InvalidValueError,
-            "layers",
+            lambda text: text.replace(": 20,", ": 21,", 1),
+            RunError,
+            "does not match its checksum: it is damaged",
         ),
-        (lambda text: text.replace('"format": 1', '"format": 9'), InvalidValueError, "config.json: `format` must be 1"),
     ],
 )
 def test_a_config_json_that_is_none(trained, tmp_path, change, error, message):
@@ -53,6 +57,30 @@ def test_a_config_json_that_is_none(trained, tmp_path, change, error, message):
     (tmp_path / "config.json").write_text(change(text))
     with pytest.raises(error, match=message):
         read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"flow": 5}, InvalidTypeError, 'config.json: `flow` must be an object with the key "preset"; got int'),
+        ({"data": 5}, InvalidTypeError, "config.json: `data` must be an object; got int"),
+        ({"format": 9}, InvalidValueError, "config.json: `format` must be 1"),
+        ({"layers": 9}, InvalidValueError, "config.json: `layers` must be a key of recipe"),
+        ({"facts": 9}, RunError, "`config` is no text, or `facts` no object"),
+        ({"facts": nested(60)}, RunError, "nested more than 50 deep"),
+    ],
+)
+def test_a_config_json_written_by_hand(trained, tmp_path, change, error, message):
+    content = json.loads((trained.directory / "config.json").read_text())
+    del content["crc32"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    assert read_recipe(path).recipe == trained.recipe  # as a file; as that of a run, it must be as it was written
+    with pytest.raises(RunError, match="has no checksum, the key 'crc32'"):
+        read_recipe(tmp_path)
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(error, match=message):
+        read_recipe(path)
 
 
 def test_presets_are_listed_without_importing_them():

@@ -1,7 +1,6 @@
 """`jflows.run`: from Python as from the command line, repeated from its config.json, and its parts alone."""
 
 import functools
-import json
 
 import jax
 import numpy as np
@@ -13,6 +12,7 @@ from jflows import DataConfig, Recipe, RunError
 from jflows.cli import main
 from jflows.flows.presets import PRESETS
 from jflows.runs import TrainedRun, prepare, read_metrics, read_recipe, report, running, score
+from jflows.runs.files import read_json
 from jflows.train import fit
 
 RATES = ("examples_per_second", "compile_seconds")
@@ -21,7 +21,7 @@ TIMES = ("train_seconds", "evaluation_seconds")
 
 def without_times(run) -> tuple[list, dict]:
     metrics = [{name: value for name, value in entry.items() if name not in RATES} for entry in read_metrics(run)]
-    result = json.loads((run / "result.json").read_text())
+    result = read_json("test", "run", run / "result.json", fix="")
     return metrics, {name: value for name, value in result.items() if name not in TIMES}
 
 

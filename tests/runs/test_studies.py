@@ -1,7 +1,5 @@
 """Restarts, folds and sweeps: what is trained, what is chosen, what is written."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,12 +7,13 @@ import jflows
 from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.runs import studies
 from jflows.runs.data import DataConfig
+from jflows.runs.files import read_json
 
 MIXTURE = dict(component__num_layers=1, component__hidden_sizes=(4,), encoder_sizes=(4,), num_components=2)
 
 
 def read(out) -> dict:
-    return json.loads((out / "study.json").read_text())
+    return read_json("test", "run", out / "study.json", fix="")
 
 
 def test_restarts_are_chosen_by_training_rows(tiny, tmp_path):

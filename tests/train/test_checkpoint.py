@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back bit for bit, on any device, and only what should be kept is kept."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -11,7 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.train import checkpoint as module
+from jflows.train import storage
 from jflows.train.checkpoint import Checkpoints, check_unused
 from tests.train.checkpointing import (
     Counters,
@@ -29,7 +30,7 @@ def test_restore_gives_the_saved_structure_types_and_bits(two_steps):
     abstract = jax.eval_shape(lambda: (variables_of(0), training_of(0)))
     for template in [abstract, (variables_of(0), training_of(0))]:
         restored = Checkpoints(two_steps).restore(*template)
-        assert restored.step == 2 and restored.meta == {"flow": "nice", "step": 2} and restored.metrics == {}
+        assert restored.step == 2 and restored.meta == {"flow": "nice", "step": 2} and restored.scores == {}
         assert_same(restored.variables, variables_of(2))
         assert_same(restored.training, training_of(2))
         assert isinstance(restored.training.counters, Counters)
@@ -109,9 +110,10 @@ def test_state_is_readable_with_orbax_alone(two_steps):
 
 def save_scores(run: Path, scores: list[float | None], **options) -> Checkpoints:
     checkpoints = Checkpoints(run, **options)
+    found = {}
     for step, score in enumerate(scores):
-        metrics = {} if score is None else {"validation_nll": score}
-        assert checkpoints.save(step, {"params": {"x": np.float32(step)}}, metrics=metrics)
+        found |= {} if score is None else {step: score}
+        assert checkpoints.save(step, {"params": {"x": np.float32(step)}}, scores=found)
     return checkpoints
 
 
@@ -138,14 +140,28 @@ def test_latest_two_and_best_are_kept(tmp_path, scores, kept, best):
 def test_keep_options(tmp_path):
     assert save_scores(tmp_path / "a", [1, 2, 3, 4, 5], keep=1, keep_best=0).steps() == [4]
     assert save_scores(tmp_path / "b", [1, 2, 3, 4, 5], keep=1, keep_best=2).steps() == [0, 1, 4]
-    named = Checkpoints(tmp_path / "c", keep=1, best_metric="nll")
-    for step, nll in enumerate([2.0, 1.0, 3.0]):
-        named.save(step, {"params": {}}, metrics={"nll": jnp.float32(nll)})
-    assert named.steps() == [1, 2] and named.read(step=1).metrics == {"nll": 1.0}
+    last = save_scores(tmp_path / "c", [jnp.float32(2.0), 1.0, 3.0], keep=1)
+    assert last.steps() == [1, 2] and last.read(step=1).scores == {0: 2.0, 1: 1.0}
     with pytest.raises(InvalidValueError, match="Checkpoints: `keep` must be positive; got 0"):
         Checkpoints(tmp_path, keep=0)
     with pytest.raises(InvalidValueError, match="Checkpoints: `keep_best` must be >= 0; got -1"):
         Checkpoints(tmp_path, keep_best=-1)
+
+
+def test_the_best_is_told_from_intact_checkpoints_alone(tmp_path):
+    checkpoints = save_scores(tmp_path, [5, 1, 3, 4])
+    assert checkpoints.steps() == [1, 2, 3] and checkpoints.best_step() == 1
+    best, latest = (tmp_path / "checkpoints" / name for name in "13")
+    saved = best.read_bytes() if best.is_file() else (best / "meta.json").read_bytes()
+    (best / "meta.json").write_bytes(saved.replace(b"1.0", b"9.0"))  # its own score does not count
+    assert Checkpoints(tmp_path).best_step() == 1
+    assert "step 1 is damaged: meta does not match its checksum" in error_of(lambda: Checkpoints(tmp_path).read(step=1))
+    (latest / "meta.json").unlink()
+    text = error_of(Checkpoints(tmp_path).best_step)
+    assert "undamaged checkpoints to tell which is the best; got step 3 is damaged" in text and ": 1, 2." in text
+    shutil.rmtree(latest)
+    shutil.rmtree(best)
+    assert "must hold the checkpoint of step 1, whose score is the best" in error_of(Checkpoints(tmp_path).best_step)
 
 
 # What is refused
@@ -329,10 +345,10 @@ def test_foreign_entries_are_left_alone(two_steps):
 def test_a_later_format_is_not_taken_for_damage(two_steps):
     file = two_steps / "checkpoints" / "2" / "meta.json"
     saved = json.loads(file.read_text())
-    saved["content"]["format"] = 2
-    saved["crc32"] = module._crc32(saved["content"])
+    saved["content"]["format"] += 1
+    saved["crc32"] = storage.crc32_of(saved["content"])
     file.write_text(json.dumps(saved))
-    assert "got format 2. Use the version of jflows that wrote it" in error_of(Checkpoints(two_steps).read)
+    assert "got format 3. Use the version of jflows that wrote it" in error_of(Checkpoints(two_steps).read)
 
 
 def test_int4_is_what_ml_dtypes_calls_it():

@@ -10,8 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jflows.train import checkpoint as module
 from jflows.train.checkpoint import Checkpoints
+from jflows.train.storage import DamagedError
 from tests.train.checkpointing import (
     MESSAGE_LIMIT,
     assert_same,
@@ -77,7 +77,7 @@ def test_every_flipped_bit_of_the_json_is_found(tmp_path):
         flip_bit(file, position, position % 8)
         try:
             assert checkpoints._content(1) == intact  # a space that became another one
-        except module._DamagedError:
+        except DamagedError:
             pass
         else:
             assert chr(original[position]).isspace()
@@ -219,7 +219,7 @@ KILLED = """
         while True:
             step += 1
             tree = {f"layer_{i}": row + step for i, row in enumerate(weights)}
-            checkpoints.save(step, {"params": tree}, {"step": step}, metrics={"validation_nll": 1 / step})
+            checkpoints.save(step, {"params": tree}, {"step": step}, scores={step: 1 / step})
             os.write(ready, b".")
 
     os.makedirs(checkpoints.directory)
