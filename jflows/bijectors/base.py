@@ -17,6 +17,7 @@ from jax.experimental import checkify
 from jflows.bijectors.initialised import as_initialised
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.modules import Module, held_modules
+from jflows.ops.domain import REALS, Domain
 from jflows.typing import Array, Key, Shape
 
 # Set by `jflows.testing.find_non_finite` alone: a check in the program, even one that nobody reads, is an effect, and
@@ -69,6 +70,11 @@ class Bijector(Module, abc.ABC):
     A bijector made of others holds them in fields, where `parts` finds them. If values pass through the parts one after
     the other, it also writes `parts_with_shapes`, `layer_names` and `layer_values`.
 
+    A map that is not defined everywhere states `x_domain` or `z_domain`, and its hooks are then called with values
+    inside only. Outside there is no image and no density: `inverse_and_log_det` and `forward_and_log_det` give a
+    log_det of -inf and some finite value, so that the density is 0 with gradient 0; `inverse` and `forward` give NaN.
+    Results that rounding has put on an end of the domain are moved to the nearest number inside.
+
     A bijector does not check that its hooks are inverse to each other, or that its log-det is right; `check_bijector`
     checks both.
     """
@@ -82,6 +88,25 @@ class Bijector(Module, abc.ABC):
     @abc.abstractmethod
     def z_event_ndims(self) -> int:
         """How many trailing axes of z form one event."""
+
+    @property
+    def x_domain(self) -> Domain:
+        """Where each element of x must lie for the hooks of this map; those of its parts state theirs."""
+        return REALS
+
+    @property
+    def z_domain(self) -> Domain:
+        """Where each element of z must lie for the hooks of this map; those of its parts state theirs."""
+        return REALS
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether this map, or a part of it, is not defined for all real numbers."""
+        return self.x_domain != REALS or self.z_domain != REALS or self._has_restricted_part
+
+    @property
+    def _has_restricted_part(self) -> bool:
+        return any(getattr(module, "is_restricted", False) for _, module in held_modules(self))
 
     @abc.abstractmethod
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
@@ -142,15 +167,17 @@ class Bijector(Module, abc.ABC):
           z: [*batch, *z_event].
           context: [*batch, ...] or None.
         Returns:
-          x: [*batch, *x_event], and log|det dx/dz|: [*batch], in nats.
+          x: [*batch, *x_event], and log|det dx/dz|: [*batch], in nats; -inf outside the domain of z.
         Raises:
           InvalidValueError: if z has fewer axes than an event, or an event of the wrong shape; if z or the context has
             another size than at `init`; if `init` had a context and this call has none, or the other way round.
         """
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
         z, context = _as_jax(z), _as_jax(context)
+        z, inside = self._held_to_domain(z, self.z_domain, len(batch_shape))
         with as_initialised(self, "z", z, context, x_event_shape, len(batch_shape)):
             x, log_det = self._forward_and_log_det(z, context)
+        x, log_det = self.x_domain.moved_inside(x), _zero_outside(log_det, inside)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
     def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -160,23 +187,27 @@ class Bijector(Module, abc.ABC):
           x: [*batch, *x_event].
           context: [*batch, ...] or None.
         Returns:
-          z: [*batch, *z_event], and log|det dz/dx|: [*batch], in nats.
+          z: [*batch, *z_event], and log|det dz/dx|: [*batch], in nats; -inf outside the domain of x.
         Raises:
           InvalidValueError: for the reasons given at `forward_and_log_det`, with x for z.
         """
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
         x, context = _as_jax(x), _as_jax(context)
+        x, inside = self._held_to_domain(x, self.x_domain, len(batch_shape))
         with as_initialised(self, "x", x, context, x.shape[len(batch_shape) :], len(batch_shape)):
             z, log_det = self._inverse_and_log_det(x, context)
+        z, log_det = self.z_domain.moved_inside(z), _zero_outside(log_det, inside)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
     def forward(self, z: Array, context: Array | None = None) -> Array:
-        """Maps z to x, without the log-det, which costs nothing under jit if it is not used."""
-        return self.forward_and_log_det(z, context)[0]
+        """Maps z to x, without the log-det, which costs nothing under jit if it is not used; NaN outside the domain."""
+        x, log_det = self.forward_and_log_det(z, context)
+        return self._nan_outside(x, log_det, z, self.z_domain)
 
     def inverse(self, x: Array, context: Array | None = None) -> Array:
-        """Maps x to z, without the log-det, which costs nothing under jit if it is not used."""
-        return self.inverse_and_log_det(x, context)[0]
+        """Maps x to z, without the log-det, which costs nothing under jit if it is not used; NaN outside the domain."""
+        z, log_det = self.inverse_and_log_det(x, context)
+        return self._nan_outside(z, log_det, x, self.x_domain)
 
     def layer_names(self) -> list[str]:
         """The names of the layers inside, in the order of `forward`; by default the bijector is one layer."""
@@ -207,6 +238,24 @@ class Bijector(Module, abc.ABC):
         event_shape = value.shape[len(batch_shape) :]
         return batch_shape, (self.z_event_shape if argument == "x" else self.x_event_shape)(event_shape)
 
+    def _held_to_domain(self, values: Array, domain: Domain, batch_ndims: int) -> tuple[Array, Array | None]:
+        """The values with a harmless number for each one outside, and which events lie inside: [*batch].
+
+        A NaN counts as inside, so that it stays visible. Without a domain, everything is inside: None.
+        """
+        if domain == REALS:
+            return values, None
+        inside = domain.contains(values) | jnp.isnan(values)
+        report_outside(self, ~inside, batch_ndims)
+        values = jnp.where(inside, values, jnp.asarray(domain.centre, values.dtype))
+        return values, jnp.all(inside, axis=tuple(range(batch_ndims, values.ndim)))
+
+    def _nan_outside(self, result: Array, log_det: Array, values: Array, domain: Domain) -> Array:
+        """The result with NaN where a value has no image: for each element, or for events if a part refuses them."""
+        if self._has_restricted_part or (domain != REALS and jnp.shape(result) != jnp.shape(values)):
+            return nan_where_zero(result, log_det)
+        return result if domain == REALS else jnp.where(domain.contains(values), result, jnp.nan)
+
     def _noise_key(self) -> Key:
         """A key from the stream "noise"; for the hooks of maps that say `needs_key`."""
         if not self.has_rng("noise") and not self.is_initializing():  # `init` falls back to the key of the parameters
@@ -236,6 +285,25 @@ class Bijector(Module, abc.ABC):
 def _as_jax(value: Any) -> Any:
     """NumPy's arrays as JAX's: without x64 a layer would ask for float64 parameters, and JAX would warn."""
     return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def _zero_outside(log_det: Array, inside: Array | None) -> Array:
+    return log_det if inside is None else jnp.where(inside, log_det, -jnp.inf)
+
+
+def nan_where_zero(values: Array, log_det: Array) -> Array:
+    """Values [*batch, *event] with NaN in the events whose log_det [*batch] is -inf, which have no image."""
+    outside = jnp.isneginf(log_det).reshape(*log_det.shape, *(1,) * (values.ndim - log_det.ndim))
+    return jnp.where(outside, jnp.nan, values)
+
+
+OUTSIDE = "outside"
+
+
+def report_outside(module: nn.Module, outside: Array, batch_ndims: int) -> None:
+    """Records which elements of an event lie outside a domain in any event, in "intermediates", as `report_largest`."""
+    found = jnp.any(outside, axis=tuple(range(batch_ndims)))
+    module.sow("intermediates", OUTSIDE, found, lambda _, new: new, init_fn=lambda: jnp.zeros((), bool))
 
 
 def report_largest(module: nn.Module, name: str, values: Array) -> None:

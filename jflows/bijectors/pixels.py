@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 import jax.numpy as jnp
 
 from jflows.bijectors.base import SameShape
+from jflows.ops.domain import Domain
 from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.options import NumBits, Option
 from jflows.typing import Array
@@ -37,7 +38,7 @@ class CentredPixels(SameShape):
 
 
 class LogitPixels(SameShape):
-    """Maps reals to pixels in (0, 2^num_bits), by the inverse of a logit that is kept away from both ends.
+    """Maps reals to pixels in [0, 2^num_bits], by the inverse of a logit that is kept away from both ends.
 
         z = logit(p),  p = alpha + (1 - 2 alpha) x / 2^num_bits
         log_det (inverse) = sum_i -log p_i - log(1 - p_i) + D (log(1 - 2 alpha) - num_bits log 2)   [nats per event]
@@ -56,13 +57,17 @@ class LogitPixels(SameShape):
       x: [*batch, height, width, channels] <-> z: the same; log_det: [*batch].
     Raises:
       InvalidValueError: if alpha or num_bits is out of range.
-    Numerics: values outside [0, 2^num_bits] give NaN, which is left visible.
+    Numerics: latents beyond logit(1 - alpha) on either side, which no pixel has, are mapped to the ends.
     """
 
     num_bits: NumBits = 8
     alpha: Annotated[float, Option(above=0, below=0.5)] = 0.05
 
     event_ndims: ClassVar[int] = 3
+
+    @property
+    def x_domain(self) -> Domain:
+        return Domain(0.0, 2.0**self.num_bits, closed=True)
 
     def _log_probabilities(self, x: Array) -> tuple[Array, Array]:
         unit = x / 2**self.num_bits

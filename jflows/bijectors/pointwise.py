@@ -1,19 +1,23 @@
 """Pointwise bijectors: fixed functions of one number, applied to every element.
 
-For functions with learned parameters, use `Elementwise` in `elementwise.py`. Values outside of a function's domain give
-NaN, which is left visible.
+For functions with learned parameters, use `Elementwise` in `elementwise.py`. Functions that are not defined everywhere
+state their domains.
 """
 
 import abc
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid, softplus
 
 from jflows.bijectors.base import SameShape
+from jflows.ops.domain import Domain
 from jflows.ops.numerics import sum_event
 from jflows.options import Ndims, Positive
 from jflows.typing import Array
+
+POSITIVE = Domain(0.0, math.inf)
 
 
 class Pointwise(SameShape, kw_only=True):
@@ -62,6 +66,8 @@ class Identity(Pointwise):
 class Exp(Pointwise):
     """x = exp(z), onto the positive numbers: with a normal base, a log-normal density."""
 
+    x_domain: ClassVar[Domain] = POSITIVE
+
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return jnp.exp(z), z
 
@@ -76,6 +82,8 @@ class Softplus(Pointwise):
     Numerics: z = x + log(1 - exp(-x)) keeps its digits at both ends.
     """
 
+    x_domain: ClassVar[Domain] = POSITIVE
+
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return softplus(z), log_sigmoid(z)
 
@@ -87,8 +95,10 @@ class Softplus(Pointwise):
 class Sigmoid(Pointwise):
     """x = 1 / (1 + exp(-z)), onto (0, 1).
 
-    Numerics: float32 cannot hold 1 - x for z > 17, so the way back from there is inf.
+    Numerics: float32 cannot hold 1 - x for z > 17, so that x stays at the largest number below 1 from there.
     """
+
+    x_domain: ClassVar[Domain] = Domain(0.0, 1.0)
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return sigmoid(z), log_sigmoid(z) + log_sigmoid(-z)
@@ -100,6 +110,8 @@ class Sigmoid(Pointwise):
 
 class Logit(Pointwise):
     """x = log z - log(1 - z), from (0, 1) onto all reals; `Inverse(Sigmoid())` under its own name."""
+
+    z_domain: ClassVar[Domain] = Domain(0.0, 1.0)
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return Sigmoid(parent=None)._inverse(z)
@@ -115,6 +127,8 @@ class Tanh(Pointwise):
     is written with log1p, which keeps small x that atanh by a quotient would lose.
     """
 
+    x_domain: ClassVar[Domain] = Domain(-1.0, 1.0)
+
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return jnp.tanh(z), 2 * (math.log(2) - z - softplus(-2 * z))
 
@@ -125,6 +139,8 @@ class Tanh(Pointwise):
 
 class Softsign(Pointwise):
     """x = z / (1 + |z|), onto (-1, 1), with tails like 1 / |z| where tanh has exponential ones."""
+
+    x_domain: ClassVar[Domain] = Domain(-1.0, 1.0)
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return z / (1 + jnp.abs(z)), -2 * jnp.log1p(jnp.abs(z))
@@ -160,6 +176,8 @@ def _two_slopes(values: Array, slope: Array) -> tuple[Array, Array]:
 class ELU(Pointwise):
     """x = z for z >= 0, exp(z) - 1 below: onto (-1, inf), with a continuous derivative."""
 
+    x_domain: ClassVar[Domain] = Domain(low=-1.0)
+
     def _forward(self, z: Array) -> tuple[Array, Array]:
         below = jnp.minimum(z, 0)  # clipped before the maths: exp of a large z would make the gradient NaN
         return jnp.where(z < 0, jnp.expm1(below), z), below
@@ -180,6 +198,9 @@ class Power(Pointwise):
     """
 
     exponent: Positive = 2.0
+
+    x_domain: ClassVar[Domain] = POSITIVE
+    z_domain: ClassVar[Domain] = POSITIVE
 
     def _forward(self, z: Array) -> tuple[Array, Array]:
         return _power(z, self.exponent)

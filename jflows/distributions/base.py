@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
+from jflows.ops.domain import REALS, Domain
 from jflows.options import EventShape
 from jflows.typing import Array, Key, Shape
 
@@ -23,6 +24,11 @@ class Base(Module, abc.ABC):
     """
 
     event_shape: EventShape
+
+    @property
+    def domain(self) -> Domain:
+        """Where each element of z must lie to have a density above 0."""
+        return REALS
 
     @property
     def needs_key(self) -> bool:

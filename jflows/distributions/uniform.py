@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jflows.distributions.base import Base
 from jflows.errors import InvalidValueError
+from jflows.ops.domain import Domain
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, Shape
 
@@ -35,6 +36,10 @@ class Uniform(Base):
         if not self.low < self.high:
             raise InvalidValueError("Uniform", ("low", "high"), "must hold low < high", (self.low, self.high))
 
+    @property
+    def domain(self) -> Domain:
+        return Domain(self.low, self.high, closed=True)
+
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Draws the centre + temperature * the deviation from it: -> [*shape, *event_shape]."""
         draw = jax.random.uniform(key, (*shape, *self.event_shape), minval=self.low, maxval=self.high)
@@ -47,7 +52,7 @@ class Uniform(Base):
         """The log density of z in nats: [*batch]."""
         outside = jnp.where(jnp.isnan(z), z, -jnp.inf)
         inside = jnp.asarray(-math.log(self.high - self.low), jnp.result_type(z))
-        values = jnp.where((self.low <= z) & (z <= self.high), inside, outside)
+        values = jnp.where(self.domain.contains(z), inside, outside)
         return sum_event(values, len(self.event_shape))
 
     def mean(self, context: Array | None = None) -> Array:

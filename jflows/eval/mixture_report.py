@@ -14,6 +14,7 @@ from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, co
 from jflows.flows import MixtureOfFlows
 from jflows.flows.density import example_keys
 from jflows.flows.mixture_parts import exact_sum
+from jflows.ops.numerics import log_mixture
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -94,5 +95,5 @@ def _of_batch(
     keys = example_keys(key, batch.index) if mixture.needs_key else None
     log_joint = mixture.log_joint(variables, batch.x, None, keys)
     log_q = mixture.log_q(variables, batch.x, None, keys, log_joint=log_joint)
-    elbo, nats = exact_sum(log_joint, log_q), jax.nn.logsumexp(log_joint, axis=-1)
+    elbo, nats = exact_sum(log_joint, log_q), log_mixture(log_joint)
     return elbo, nats, jax.nn.softmax(log_joint, axis=-1) if exact else jnp.exp(log_q)

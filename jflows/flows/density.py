@@ -9,9 +9,11 @@ from typing import ClassVar, TypeVar
 import jax
 import jax.numpy as jnp
 
+from jflows.bijectors.base import OUTSIDE
 from jflows.data.reading import Reading, Statistics
 from jflows.errors import InvalidValueError, check_positive
 from jflows.flows.dequantize import Dequantize
+from jflows.ops.numerics import log_mixture
 from jflows.typing import Array, Key, Shape, Variables
 
 Score = TypeVar("Score", float, Array)
@@ -72,6 +74,11 @@ class Density(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def is_restricted(self) -> bool:
+        """Whether the density is 0 for some finite events, so that data must be checked before training."""
+
+    @property
+    @abc.abstractmethod
     def reading(self) -> Reading:
         """How the density wants data handed over."""
 
@@ -121,7 +128,7 @@ class Density(abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
-        """log density of x in nats: [*batch, *event_shape] -> [*batch]."""
+        """log density of x in nats: [*batch, *event_shape] -> [*batch]; -inf outside the support, NaN only for NaN."""
 
     @abc.abstractmethod
     def apply_loss(
@@ -141,10 +148,21 @@ class Density(abc.ABC):
         """Draws events in the form of the data: [*sample_shape, *batch, *event_shape]."""
 
     @abc.abstractmethod
+    def recorded(
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
+    ) -> dict[str, Array]:
+        """What bijectors record while x is encoded, by the path of the bijector and the name of the record.
+
+        "max_abs" is the largest |output|, "inverse_residual" the largest error of a numerical inverse, and "outside"
+        says which elements of its input lie outside of its domain in any row.
+        """
+
     def activations(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
-        """Largest |output| of every bijector by its path, to find where numbers grow."""
+        """The recorded sizes of numbers, by path, to find where they grow; see `recorded`."""
+        found = self.recorded(variables, x, context, key)
+        return {path: size for path, size in found.items() if not path.endswith(f"/{OUTSIDE}")}
 
     @abc.abstractmethod
     def summary(self, batch_size: int = 64) -> object:
@@ -189,7 +207,7 @@ class Density(abc.ABC):
             return self.log_prob(variables, x, context, folded if fold else folded.reshape(key.shape))
 
         log_probs = jax.lax.map(draw, jnp.arange(num_draws))
-        return self.to_bits_per_dim(jax.nn.logsumexp(log_probs, axis=0) - math.log(num_draws))
+        return self.to_bits_per_dim(log_mixture(jnp.moveaxis(log_probs, 0, -1)) - math.log(num_draws))
 
     def to_bits_per_dim(self, log_prob: Array) -> Array:
         """Converts a log-likelihood in nats per event to bits per dimension."""

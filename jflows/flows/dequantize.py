@@ -11,6 +11,7 @@ from jax.scipy.stats import norm
 from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key
 from jflows.modules import Module
+from jflows.ops.domain import Domain
 from jflows.ops.numerics import sum_event
 from jflows.options import NumBits, Option
 from jflows.typing import Array, Key, Shape
@@ -52,21 +53,29 @@ class Dequantize(Module, abc.ABC):
         return (height + 2 * self.padding, width + 2 * self.padding, channels)
 
     def dequantize(self, x: Array, key: Key | None) -> tuple[Array, Array]:
-        """x -> v and -log q(u | x) [*batch]. `key` is one key for the whole batch, or one per example: [*batch]."""
+        """x -> v and -log q(u | x) [*batch]. `key` is one key for the whole batch, or one per example: [*batch].
+
+        Of integers that are not all in 0..2^num_bits - 1, all become 0 and the second result -inf, as their probability
+        is 0.
+        """
         integers = jnp.issubdtype(x.dtype, jnp.integer)
         if not integers and not jnp.issubdtype(x.dtype, jnp.floating):
             raise InvalidTypeError(type(self).__name__, "x", "must hold integers or floats", f"{x.dtype}")
-        fill = 0 if integers else BIN_CENTRE
-        width = [(0, 0)] * (x.ndim - 3) + [(self.padding, self.padding)] * 2 + [(0, 0)]
-        v = jnp.pad(x, width, constant_values=fill)
         if not integers:
-            return v, jnp.zeros(())
-        v = v.astype(jnp.result_type(float))
+            return self._pad(x, BIN_CENTRE), jnp.zeros(())
+        x = x.astype(jnp.result_type(float))
+        valid = jnp.all(Domain(0, 2**self.num_bits - 1, closed=True).contains(x), axis=(-3, -2, -1))
+        log_valid = jnp.where(valid, 0.0, -jnp.inf)
+        v = self._pad(jnp.where(valid[..., None, None, None], x, 0), 0)
         if key is None:
-            return v + BIN_CENTRE, jnp.zeros(())
+            return v + BIN_CENTRE, log_valid
         _check_keys(type(self).__name__, key, v.shape[:-3])
         u, log_q = self._noise(v, key)
-        return v + u, -log_q
+        return v + u, log_valid - log_q
+
+    def _pad(self, x: Array, fill: float) -> Array:
+        width = [(0, 0)] * (x.ndim - 3) + [(self.padding, self.padding)] * 2 + [(0, 0)]
+        return jnp.pad(x, width, constant_values=fill)
 
     def crop(self, v: Array) -> Array:
         """Removes the padding: [*batch, padded height, padded width, channels] -> [*batch, height, width, channels]."""

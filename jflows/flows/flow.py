@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale, Standardize
 from jflows.bijectors.actnorm import warn_of_constant_channels
+from jflows.bijectors.base import nan_where_zero
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
@@ -25,6 +26,7 @@ from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
+from jflows.flows.support import moved_inside
 from jflows.nn import ClassEmbed, StandardizeContext
 from jflows.options import Checked
 from jflows.spec import register
@@ -117,6 +119,11 @@ class Flow(Checked, Density):
         return self.bijector.uses_invertible_backprop
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether the density is 0 for some finite x: a bijector is not defined there, or the base is 0."""
+        return self._module.is_restricted
+
+    @property
     def standardizes(self) -> bool:
         """Whether data pass through a `Standardize` first, or contexts through a `StandardizeContext`."""
         return isinstance(self.preprocess, Standardize) or isinstance(self.embed, StandardizeContext)
@@ -178,7 +185,8 @@ class Flow(Checked, Density):
           key: for the noise of dequantization: one key, or one per example [*batch]; None puts integers at bin centres.
             A flow with an estimated log-det needs a key; of several keys, its estimate uses the first.
         Returns:
-          [*batch], float32 or wider; a density, so it may exceed 0.
+          [*batch], float32 or wider; a density, so it may exceed 0. Outside the support, it is -inf with gradient 0;
+          it is NaN only where x is NaN.
         """
         run = lambda module, context: module.log_prob(x, context, key)
         return self.run(variables, run, self.check_x(x), context, key)[0]
@@ -225,7 +233,9 @@ class Flow(Checked, Density):
         context: Array | None = None,
         temperature: float | Array = 1.0,
     ) -> tuple[Array, Array]:
-        """`sample`, and the log density of the continuous draw, before rounding, at temperature 1.
+        """`sample`, and the log density of the continuous draw, before rounding to integers, at temperature 1.
+
+        A flow that `is_restricted` scores its samples in one more pass, see `jflows.flows.support.moved_inside`.
 
         Returns:
           x: [*sample_shape, *batch, *event_shape], log_prob: [*sample_shape, *batch] in nats.
@@ -239,14 +249,20 @@ class Flow(Checked, Density):
         checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
         run = lambda module, context: module.sample(key, shape, context, temperature)
         x, log_prob = self.run(variables, run, shape, context, key)[0]
+        if self.is_restricted and self.dequantize is None:
+            return moved_inside(self, variables, x, context, key)
         return self.quantize(x), log_prob
 
     def encode(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Array]:
-        """Data to latent: z [*batch, *latent_shape] and log|det dz/dx| [*batch]. `decode` is its inverse."""
+        """Data to latent: z [*batch, *latent_shape] and log|det dz/dx| [*batch]. `decode` is its inverse.
+
+        Data outside the support have no latent: z is NaN and the log-det -inf.
+        """
         run = lambda module, context: module.encode(x, context, key)
-        return self.run(variables, run, self.check_x(x), context, key)[0]
+        z, log_det = self.run(variables, run, self.check_x(x), context, key)[0]
+        return nan_where_zero(z, log_det), log_det
 
     def decode(
         self, variables: Variables, z: Array, context: Array | None = None, key: Key | None = None
@@ -295,13 +311,13 @@ class Flow(Checked, Density):
         run = lambda module, context: module.raw_latents(x, context, key)
         return self.run(variables, run, self.check_x(x), context, key)[0]
 
-    def activations(
+    def recorded(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
-        """Largest |output| of every bijector while x is encoded, by path; steps of a `Repeat` come as a vector."""
+        """What bijectors record while x is encoded, see `Density.recorded`; steps of a `Repeat` come stacked."""
         run = lambda module, context: module.log_prob(x, context, key)
-        recorded = self.run(variables, run, self.check_x(x), context, key, ("intermediates",))[1]
-        flat, _ = jax.tree_util.tree_flatten_with_path(recorded["intermediates"])
+        found = self.run(variables, run, self.check_x(x), context, key, ("intermediates",))[1]
+        flat, _ = jax.tree_util.tree_flatten_with_path(found.get("intermediates", {}))
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
     def summary(self, batch_size: int = 64) -> Summary:

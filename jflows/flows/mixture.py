@@ -32,6 +32,7 @@ from jflows.flows.mixture_parts import (
     part,
 )
 from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
+from jflows.ops.numerics import log_mixture
 from jflows.options import Checked, Option
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -134,6 +135,11 @@ class MixtureOfFlows(Checked, Density):
         return any(flow.estimates_log_det for flow in self._flows)
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether a part is, see `Density.is_restricted`."""
+        return any(flow.is_restricted for flow in self._flows)
+
+    @property
     def uses_invertible_backprop(self) -> bool:
         """Whether any part uses invertible back-propagation, see `Flow.uses_invertible_backprop`."""
         return any(flow.uses_invertible_backprop for flow in self._flows)
@@ -192,14 +198,14 @@ class MixtureOfFlows(Checked, Density):
 
     def log_prob(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
         """The exact log p(x) of the mixture (integers are treated as in `Flow.log_prob`): [*batch], nats."""
-        return jax.nn.logsumexp(self.log_joint(variables, x, context, key), axis=-1)
+        return log_mixture(self.log_joint(variables, x, context, key))
 
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
         """`log_prob` for training, see `Flow.apply_loss`; with it, the exact likelihood can be a loss too."""
         log_joint, updates = self.apply_log_joint(variables, x, context, key)
-        return jax.nn.logsumexp(log_joint, axis=-1), updates
+        return log_mixture(log_joint), updates
 
     def elbo(
         self,
@@ -327,19 +333,19 @@ class MixtureOfFlows(Checked, Density):
         variables = abstract_variables(self)
         return summary(self, mixture_rows(self, variables.get("params", {})), variables, batch_size)
 
-    def activations(
+    def recorded(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
-        """Largest |output| of every bijector by its path, as vectors of K where components are stacked."""
+        """What bijectors record, see `Density.recorded`; where components are stacked, K numbers instead of one."""
         own = self.own_context(x, context)
         found = {}
         if self.trunk is not None:
             of_trunk = part(variables, "trunk")
-            found = {f"trunk/{path}": size for path, size in self.trunk.activations(of_trunk, x, own, key).items()}
+            found = {f"trunk/{path}": value for path, value in self.trunk.recorded(of_trunk, x, own, key).items()}
         inner = self._encode(variables, x, own, key, training=False)[0]
-        run = lambda flow, of_flow: ((), {"sizes": flow.activations(of_flow, inner, self.context_of(flow, own), key)})
-        sizes = over_components(self.components, run, components_of(self, variables))[1]["sizes"]
-        flat, _ = jax.tree_util.tree_flatten_with_path(sizes)
+        run = lambda flow, of_flow: ((), {"all": flow.recorded(of_flow, inner, self.context_of(flow, own), key)})
+        values = over_components(self.components, run, components_of(self, variables))[1]["all"]
+        flat, _ = jax.tree_util.tree_flatten_with_path(values)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
         return found | {f"components/{path}": leaf for path, leaf in named.items()}
 

@@ -7,17 +7,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.bijectors import Bijector, MultiScale, Standardize
+from jflows.bijectors.base import nan_where_zero
 from jflows.data.reading import Statistics
 from jflows.distributions import Base
 from jflows.flows.dequantize import Dequantize
 from jflows.nn import StandardizeContext
+from jflows.ops.domain import REALS
 from jflows.typing import Array, Key, Shape
 
 
 class FlowModule(nn.Module):
     """The parts of a flow; their names fix the variable paths `bijector`, `base`, `dequantize`, `preprocess`, `embed`.
 
-    Methods take the embedded context, which `embedded` returns.
+    Methods take the embedded context, which `embedded` returns. Where x has no density, as it lies outside of the
+    domain of a bijector or is infinite, `encode` gives a log-det of -inf and a finite number in the place of z: with
+    NaN, the gradient of a whole batch would be NaN.
     """
 
     bijector: Bijector
@@ -52,30 +56,32 @@ class FlowModule(nn.Module):
 
     def to_model_space(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Dequantized and preprocessed data, with the log-det of that and -log q of the noise."""
-        v, log_det = (x, jnp.zeros(())) if self.dequantize is None else self.dequantize.dequantize(x, key)
+        v, log_det = self._held_to_reals(x) if self.dequantize is None else self.dequantize.dequantize(x, key)
         if self.preprocess is None:
             return v, log_det
         v, preprocess_log_det = self.preprocess.inverse_and_log_det(v)
         return v, log_det + preprocess_log_det
 
     def encode(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, Array]:
-        """x -> z and log|det dz/dx|."""
+        """x -> z and log|det dz/dx|, -inf where x has no density."""
         x, log_det = self.to_model_space(x, key)
         z, bijector_log_det = self.bijector.inverse_and_log_det(x, context)
         return z, log_det + bijector_log_det
 
     def decode(self, z: Array, context: Array | None, key: Key | None = None) -> tuple[Array, Array]:
-        """z -> x and log|det dx/dz|."""
+        """z -> x and log|det dx/dz|; NaN where a bijector is not defined."""
         x, log_det = self.bijector.forward_and_log_det(z, context)
         if self.preprocess is not None:
             x, preprocess_log_det = self.preprocess.forward_and_log_det(x)
             log_det = log_det + preprocess_log_det
+        if self.is_restricted:
+            x, log_det = nan_where_zero(x, log_det), jnp.where(jnp.isneginf(log_det), jnp.nan, log_det)
         return x if self.dequantize is None else self.dequantize.crop(x), log_det
 
     def log_prob(self, x: Array, context: Array | None, key: Key | None) -> Array:
-        """log density in nats."""
+        """log density in nats; where it is -inf as x has no density, its gradient is 0."""
         z, log_det = self.encode(x, context, key)
-        return self.base.log_prob(z, context) + log_det
+        return jnp.where(jnp.isneginf(log_det), -jnp.inf, self.base.log_prob(z, context) + log_det)
 
     def sample(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> tuple[Array, Array]:
         """Samples and their log density."""
@@ -83,10 +89,24 @@ class FlowModule(nn.Module):
         x, log_det = self.decode(z, context)
         return x, self.base.log_prob(z, context) - log_det
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether a bijector is not defined for all real numbers, or the base is 0 for some of them."""
+        parts = (self.bijector, *(() if self.preprocess is None else (self.preprocess,)))
+        return self.base.domain != REALS or any(part.is_restricted for part in parts)
+
     def raw_latents(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, ...]:
         """The values that a `MultiScale` factors out, level by level."""
         assert isinstance(self.bijector, MultiScale)
         return self.bijector.raw_latents(self.to_model_space(x, key)[0], context)
+
+    def _held_to_reals(self, x: Array) -> tuple[Array, Array]:
+        """x with 0 in the place of infinite numbers, and -inf for each event that holds one, else 0."""
+        finite = ~jnp.isinf(x)
+        first = self.bijector if self.preprocess is None else self.preprocess
+        every = jnp.all(finite, axis=tuple(range(x.ndim - first.x_event_ndims, x.ndim)))
+        log_det = jnp.where(every, 0.0, -jnp.inf).astype(jnp.result_type(x, jnp.float32))
+        return jnp.where(finite, x, 0), log_det
 
     def _sample_base(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> Array:
         """Latents, from one key or from one key each."""

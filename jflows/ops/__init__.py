@@ -4,6 +4,7 @@ from jflows.ops.affine import bounded_log_scale, whitening
 from jflows.ops.attention import self_attention
 from jflows.ops.autoregressive import made_degrees, made_masks
 from jflows.ops.conv import conv2d
+from jflows.ops.domain import Domain
 from jflows.ops.linear import (
     cayley,
     fill_triangular,
@@ -33,6 +34,7 @@ from jflows.ops.splines import on_interval, rational_quadratic, rational_quadrat
 
 __all__ = [
     "MASK_KINDS",
+    "Domain",
     "bounded_log_scale",
     "cayley",
     "constant_log_det",

@@ -1,6 +1,7 @@
 """Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision."""
 
 import jax.numpy as jnp
+from jax.nn import logsumexp
 
 from jflows.typing import Array
 
@@ -27,3 +28,13 @@ def constant_log_det(x: Array, event_ndims: int, value: Array | float) -> Array:
     """A log-det that is the same for every example, broadcast to the batch shape."""
     dtype = jnp.promote_types(jnp.result_type(x, value), jnp.float32)
     return jnp.broadcast_to(jnp.asarray(value, dtype), x.shape[: x.ndim - event_ndims])
+
+
+def log_mixture(log_joint: Array) -> Array:
+    """log sum_k exp(log_joint_k) over the last axis: [..., K] -> [...]; -inf with gradient 0 where every term is -inf.
+
+    `logsumexp` alone gives the value, but NaN for the gradient there.
+    """
+    impossible = jnp.all(jnp.isneginf(log_joint), axis=-1)
+    total = logsumexp(jnp.where(impossible[..., None], 0, log_joint), axis=-1)
+    return jnp.where(impossible, -jnp.inf, total)

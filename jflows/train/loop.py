@@ -25,6 +25,7 @@ from jflows.train.losses import LOSSES, Loss, check_loss
 from jflows.train.monitor import Entry, InMemory, Job, Monitor, Recorder, check_ends_finite
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, check_trainable, init_state, make_train_step
+from jflows.train.support import check_support
 from jflows.typing import Array, Batch, Key, Variables
 
 NOUNS = {"images": "images", "table": "rows", "none": "samples"}
@@ -92,6 +93,7 @@ def fit(
       `FitResult`.
     Raises:
       InvalidTypeError, InvalidValueError: if arguments do not fit together, or the flow has no parameters.
+      DataError: if the density of a row is 0, as it lies outside of the flow's support.
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
         backprop="invertible"; the last good state is in the last checkpoint.
     """
@@ -102,7 +104,7 @@ def fit(
     runner = Runner(make_step, config.parallel, config.batch_size, job.longest_call)
     start = functools.partial(_first_state, job, optimizer, variables)
     restored = job.recorder.restore(jax.eval_shape(start))
-    first = start() if restored is None else restored
+    first = _checked_start(job, start(), validation) if restored is None else restored
     with _shown(progress, job, int(first.step)) as on_entry, _stop_event(stop) as stopped:
         monitor = Monitor(job, [on_entry] if callback is None else [on_entry, callback])
         final = _take_steps(job, runner, monitor, first, stopped)
@@ -185,6 +187,15 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
         return init_state(init(), optimizer, noise_key)
     _check_variables(variables, jax.eval_shape(init))
     return init_state(jax.tree.map(jnp.array, variables), optimizer, noise_key)  # copies, as the state is donated
+
+
+def _checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:
+    """The first state of a run, whose rows are all inside the support."""
+    size = job.config.eval_batch_size
+    for what, data in (("data", job.batches.data), ("validation", validation)):
+        if data is not None:
+            check_support(job.flow, state.variables, data, state.key, size, what)
+    return state
 
 
 def _initial_variables(flow: Density, key: Key, batch: Batch, statistics: Statistics | None) -> Variables:
