@@ -60,7 +60,7 @@ class Batch(NamedTuple):
     Attributes:
       x: [batch, *event_shape], in the form of the flow's data (integers for images).
       context: [batch, *context_shape] or None; class labels are int32 [batch], -1 for a row without a label.
-      weight: float32 [batch], 1 for an example and 0 for padding.
+      weight: float32 [batch], how much a row counts: 1 on average over all rows of the data, 0 for padding.
       index: uint32 [batch], the number of this visit: `epoch * num_examples + row`. Noise is drawn from
         `fold_in(key, index)`, so it depends on neither batch size nor device count.
     """

@@ -12,7 +12,10 @@ def score_in_words(score: Evaluation, unit: Unit, of_what: str) -> str:
     nats = f"{score.nats:.4f} ± {score.nats_standard_error:.4f} nats"
     bits = f"{score.bits_per_dim:.4f} ± {score.standard_error:.4f} bits/dim"
     first, second = (nats, bits) if unit is NATS else (bits, nats)
-    return f"{first} ({second}) on {score.num_examples:,} {of_what}"
+    found = f"{first} ({second}) on {score.num_examples:,} {of_what}"
+    if score.effective_examples > score.num_examples - 0.5:
+        return found
+    return f"{found}, whose weights make them worth {score.effective_examples:,.1f} of equal weight"
 
 
 def result_in_words(result: RunResult) -> str:

@@ -3,6 +3,9 @@
 Training reads an endless stream of visits 0, 1, 2, ...: visit v is row `permutation(seed, v // num)[v % num]`. Batch
 `step` holds visits step * batch_size onwards, so no batch is ragged and an epoch's remainder goes to the next.
 Evaluation reads rows in order and fills up the last batch with rows of weight 0. This module uses numpy only.
+
+The weight of a row in a batch is its weight in the data over the mean weight of all rows that count, so 1 for data
+without weights. Training leaves rows of weight 0 out of its visits.
 """
 
 from collections.abc import Iterator
@@ -55,6 +58,8 @@ class TrainBatches:
         if mirror and data.kind != "images":
             raise InvalidValueError("TrainBatches", "mirror", "is for images", f"{mirror} with {data!r}", "Drop it.")
         self.data, self.batch_size, self.seed, self.mirror = data, batch_size, seed, mirror
+        self._counted = None if data.weight is None or data.weight.all() else np.flatnonzero(data.weight)
+        self.rows_per_epoch = len(data) if self._counted is None else len(self._counted)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
     def at(self, step: int, count: int = 1) -> Batch:
@@ -63,33 +68,34 @@ class TrainBatches:
         Shapes:
           x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
           [count, batch_size, *context_shape], int32 [count, batch_size] of labels, or None; weight: float32
-          [count, batch_size], all 1; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+          [count, batch_size]; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
         if step < 0:
             raise InvalidValueError("TrainBatches.at", "step", "must be an int >= 0", step)
         check_positive("TrainBatches.at", "count", count)
-        num, shape = len(self.data), (count, self.batch_size)
+        num, shape = self.rows_per_epoch, (count, self.batch_size)
         visits = np.arange(step * self.batch_size, (step + count) * self.batch_size, dtype=np.int64)
         epochs = visits // num
         rows = np.zeros_like(visits)
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1 if num > 1 else 0):
             chosen = epochs == epoch
             rows[chosen] = self._order(epoch)[visits[chosen] % num]
-        index = epochs * num + rows
+        rows = rows if self._counted is None else self._counted[rows]
+        index = epochs * len(self.data) + rows
         mirrored = _coin(self.seed, index) if self.mirror else None
-        return self._source.batch(rows, shape, np.ones(shape, np.float32), index, mirrored)
+        return self._source.batch(rows, shape, index, mirrored)
 
     def epoch(self, step: int) -> float:
         """The number of epochs before `step`, a fraction."""
-        return step * self.batch_size / len(self.data)
+        return step * self.batch_size / self.rows_per_epoch
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             # RandomState: its stream is frozen for all numpy versions, so an upgrade does not change a resumed run.
             words = [*_words(self.seed), *_words(epoch)]
-            order = np.random.RandomState(words).permutation(len(self.data))
+            order = np.random.RandomState(words).permutation(self.rows_per_epoch)
             self._orders = {e: kept for e, kept in self._orders.items() if e == epoch - 1} | {epoch: order}
         return self._orders[epoch]
 
@@ -120,9 +126,10 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
     def batches() -> Iterator[Batch]:
         for start in range(0, len(data), batch_size):
             rows = np.arange(start, start + batch_size)
-            weight = (rows < len(data)).astype(np.float32)
-            rows[rows >= len(data)] = 0
-            yield source.batch(rows, (batch_size,), weight, rows)
+            padding = rows >= len(data)
+            rows[padding] = 0
+            batch = source.batch(rows, (batch_size,), rows)
+            yield batch._replace(weight=np.where(padding, np.float32(0), batch.weight))  # pyright: ignore[reportArgumentType]
 
     return batches()
 
@@ -141,12 +148,12 @@ class _Source:
             reading.check(data, where)
         self.data, self.num_bits = data, None if reading is None else reading.num_bits
         self.context = data.context if reading is None else reading.context_of(data)
+        self.weight = data.relative_weight.astype(np.float32)
 
     def batch(
         self,
         rows: np.ndarray,
         shape: tuple[int, ...],
-        weight: np.ndarray,
         index: np.ndarray,
         mirrored: np.ndarray | None = None,
     ) -> Batch:
@@ -155,7 +162,7 @@ class _Source:
         fields: Any = {  # typed as jax arrays, and numpy arrays take their place
             "x": self._x(rows, shape, mirrored),
             "context": None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
-            "weight": weight,
+            "weight": self.weight[rows].reshape(shape),
             "index": (index % WORD).astype(np.uint32).reshape(shape),
         }
         return Batch(**fields)

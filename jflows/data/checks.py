@@ -84,6 +84,23 @@ def check_context(context: np.ndarray, where: str, num: int | None = None) -> np
     return kept
 
 
+def check_weight(weight: np.ndarray, where: str, num: int) -> np.ndarray:
+    """Returns weights of rows as float64 [num], or raises `DataError` naming what is wrong."""
+    weight = np.asarray(weight)
+    if weight.shape != (num,) or weight.dtype.kind not in "uif":
+        got = f"dtype {weight.dtype}, shape {weight.shape}"
+        raise DataError(where, "weight", f"must hold numbers of shape ({num},), one for each row", got)
+    kept = np.ascontiguousarray(weight, np.float64)
+    bad = np.flatnonzero(~(np.isfinite(kept) & (kept >= 0)))
+    if bad.size:
+        got = f"{kept[bad[0]]:g} in row {bad[0]} ({bad.size} bad rows)"
+        fix = "Leave these rows out, or give them weight 0, by which a row never counts."
+        raise DataError(where, "weight", "must be finite and not negative", got, fix)
+    if not kept.any():
+        raise DataError(where, "weight", "must be positive in at least one row", f"0 in all {num} rows")
+    return kept
+
+
 def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: str) -> np.ndarray:
     """Returns `label` as int32 [num], or raises `DataError` naming what is wrong."""
     label = np.asarray(label)

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from jflows.data.checks import check_context, check_images, check_labels, check_table
+from jflows.data import weights
+from jflows.data.checks import check_context, check_images, check_labels, check_table, check_weight
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
 from jflows.errors import DataError, InvalidTypeError, check_choice, kind_of
 from jflows.typing import Shape
 
 NO_LABEL = -1
-ROWWISE = ("x", "label", "context")  # attributes with one entry for each row
+ROWWISE = ("x", "label", "context", "weight")  # attributes with one entry for each row
 
 
 class Data(abc.ABC):
@@ -34,6 +35,8 @@ class Data(abc.ABC):
       num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
       columns: names of the columns of a table; () for other data.
       context: what each row is conditioned on, [num, *context_shape]; None for no context.
+      weight: how much each row counts, float64 [num], at least 0; only ratios matter, and a row of weight 0 never
+        counts. None counts all rows alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
     """
 
@@ -46,6 +49,7 @@ class Data(abc.ABC):
     num_bits: int | None = None
     columns: tuple[str, ...] = ()
     context: np.ndarray | None = None
+    weight: np.ndarray | None = None
     read_as: str = ""
     class_names: tuple[str, ...] = ()
 
@@ -64,7 +68,7 @@ class Data(abc.ABC):
 
     @abc.abstractmethod
     def statistics(self) -> Statistics:
-        """Mean and deviation of every column of x and of the context over all rows, in float64.
+        """Mean and deviation of every column of x and of the context over all rows by their weights, in float64.
 
         Raises:
           DataError: if a column of a table or of a context is constant, so that it cannot be standardised.
@@ -74,7 +78,7 @@ class Data(abc.ABC):
         """Raises `DataError` if a column of a table is constant in float32, as its density would be infinite."""
 
     def take(self, rows: np.ndarray, **changes: Any) -> Self:
-        """A copy with these rows in this order, their labels and contexts; `changes` replaces other attributes."""
+        """A copy with these rows in this order, their labels, contexts and weights; `changes` replaces attributes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
         cut = {name: values[name][rows] for name in ROWWISE if values.get(name) is not None}
         return type(self)(**{**values, **cut, **changes})
@@ -84,6 +88,26 @@ class Data(abc.ABC):
         both = {name: (getattr(self, name), getattr(other, name)) for name in ROWWISE}
         joined = {name: np.concatenate(pair) for name, pair in both.items() if pair[0] is not None}
         return dataclasses.replace(self, **joined)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def relative_weight(self) -> np.ndarray:
+        """The weights over their mean among rows that count, float64 [num], so that their scale is gone."""
+        return np.ones(len(self)) if self.weight is None else weights.relative(self.weight)
+
+    @property
+    def effective_size(self) -> float:
+        """The number of rows of equal weight with which means are as certain, by `jflows.data.weights`."""
+        return float(len(self)) if self.weight is None else weights.effective_size(self.weight)
+
+    def counted(self) -> Self:
+        """The data without rows of weight 0."""
+        if self.weight is None or self.weight.all():
+            return self
+        return self.take(np.flatnonzero(self.weight))
+
+    def drawn_by_weight(self, num: int, seed: int) -> Self:
+        """`num` rows drawn in proportion to their weights, in random order and without weights; see `weights.draw`."""
+        return self.take(weights.draw(self.relative_weight, num, seed), weight=None)
 
     def reduced(self, num_bits: int | None) -> "Data":
         """The data with integers reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""
@@ -97,11 +121,18 @@ class Data(abc.ABC):
             facts.append(f"{self.num_classes} classes{', labelled in part' if self.partly_labelled else ''}")
         if self.context is not None:
             facts.append(f"context of shape {self.context_shape}")
+        if self.weight is not None:
+            facts.append(f"weights of {self.effective_size:,.6g} effective rows")
         return f"{type(self).__name__}({', '.join(facts)})"
 
     @abc.abstractmethod
     def _facts(self) -> tuple[str, ...]:
         """What `repr` says first: name and size."""
+
+    def _check_weight(self) -> None:
+        if self.weight is not None:
+            weight = check_weight(self.weight, f"{type(self).__name__} {self.name!r}", len(self))
+            object.__setattr__(self, "weight", weight)
 
     def _check_label(self) -> None:
         """Brings `label` and `num_classes` into the form that the attributes state."""
@@ -130,10 +161,11 @@ class Data(abc.ABC):
 
     def _context_moments(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Mean and deviation of the context; None of labels, which are ints of shape () and not standardised."""
-        context = self.context
+        counted = self.counted()
+        context = counted.context
         if context is None or (context.ndim == 1 and context.dtype.kind != "f"):
             return None, None
-        found = moments(context)
+        found = moments(context, counted.weight)
         if found.constant.any():
             place = tuple(map(int, np.argwhere(found.constant)[0]))
             entry = f"entry {place[0] if len(place) == 1 else place} is " if place else ""
@@ -155,8 +187,9 @@ class ImageData(Data):
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
       partly_labelled: whether a label of -1 means that a row has no label.
       class_names: num_classes different names, in the order of labels, or () for none.
+      weight: how much each image counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
     Raises:
-      DataError: if dtype, rank, range or labels break these rules; the message names the first bad row.
+      DataError: if dtype, rank, range, labels or weights break these rules; the message names the first bad row.
     Example:
       >>> data = ImageData("noise", np.zeros((10, 8, 8, 1), np.uint8), num_bits=4)
       >>> data
@@ -174,11 +207,13 @@ class ImageData(Data):
     num_classes: int | None = None
     partly_labelled: bool = False
     class_names: tuple[str, ...] = ()
+    weight: np.ndarray | None = None
 
     def __post_init__(self):
         check_choice("ImageData", "num_bits", self.num_bits, range(1, 9))
         object.__setattr__(self, "x", check_images(self.x, self.num_bits, self.name))
         self._check_label()
+        self._check_weight()
 
     def reduced(self, num_bits: int | None) -> "ImageData":
         """The images reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""
@@ -188,7 +223,7 @@ class ImageData(Data):
 
     def statistics(self) -> Statistics:
         """Mean and deviation of each channel, in levels of `num_bits`; a constant channel has deviation 0."""
-        return Statistics(*pixel_moments(self.x))
+        return Statistics(*pixel_moments(self.x, self.weight))
 
     def _facts(self) -> tuple[str, ...]:
         return (
@@ -212,10 +247,12 @@ class TableData(Data):
       class_names: num_classes different names, in the order of labels, or () for none.
       context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in
         `NoData`; None for no context.
+      context_columns: names of the columns of a context [num, c]; () where they have none.
+      weight: how much each row counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
     Raises:
-      DataError: if dtype, rank, values, names, labels or contexts break these rules; a bad value is named by row and
-        column.
+      DataError: if dtype, rank, values, names, labels, contexts or weights break these rules; a bad value is named by
+        row and column.
     Example:
       >>> data = TableData("people", np.array([[1.7, 65.0], [1.6, 52.0]]), columns=("height", "weight"))
       >>> data
@@ -235,6 +272,8 @@ class TableData(Data):
     context: np.ndarray | None = None
     read_as: str = ""
     class_names: tuple[str, ...] = ()
+    context_columns: tuple[str, ...] = ()
+    weight: np.ndarray | None = None
 
     def __post_init__(self):
         x = np.asarray(self.x)
@@ -245,6 +284,8 @@ class TableData(Data):
         if self.context is not None:
             where = f"TableData {self.name!r}"
             object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
+        self._check_context_columns()
+        self._check_weight()
 
     def statistics(self) -> Statistics:
         """Mean and deviation of each column and of each entry of the context; a constant one raises `DataError`."""
@@ -256,13 +297,22 @@ class TableData(Data):
         self._varying_moments()
 
     def _varying_moments(self) -> Moments:
-        found = moments(self.x)
+        counted = self.counted()
+        found = moments(counted.x, counted.weight)
         if found.constant.any():
             column = int(np.flatnonzero(found.constant)[0])
-            got = f"{self.columns[column]!r}, which is {self.x[0, column]:.6g} in every row, in float32"
+            got = f"{self.columns[column]!r}, which is {counted.x[0, column]:.6g} in every row, in float32"
             rule = "must all vary, or the density is infinite"
             raise DataError(f"TableData {self.name!r}", "columns", rule, got, "Leave this column out.")
         return found
+
+    def _check_context_columns(self) -> None:
+        names = tuple(self.context_columns)
+        object.__setattr__(self, "context_columns", names)
+        wanted = (len(names),)
+        if names and (self.context_shape != wanted or len({*names, *self.columns}) < len(names) + len(self.columns)):
+            rule = f"must be different names, none that of a column of x, for a context of shape {self.context_shape}"
+            raise DataError(f"TableData {self.name!r}", "context_columns", rule, names)
 
     def _facts(self) -> tuple[str, ...]:
         columns = "1 column" if self.x.shape[1] == 1 else f"{self.x.shape[1]} columns"
@@ -278,8 +328,9 @@ class NoData(Data):
     Attributes:
       context: finite numbers [num, *context_shape]; integers are kept as int32, all others as float32. None for flows
         without a context.
+      weight: how much the loss at each context counts, as in `TableData`; it must be None without contexts.
     Raises:
-      DataError: if the contexts are not finite numbers; the message names the first bad row.
+      DataError: if contexts or weights are not finite numbers; the message names the first bad row.
     Example:
       >>> NoData(context=np.zeros((100, 3))), NoData()
       (NoData(100 visits an epoch, context of shape (3,)), NoData())
@@ -295,10 +346,15 @@ class NoData(Data):
     partly_labelled: ClassVar[bool] = False
 
     context: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     def __post_init__(self):
         if self.context is not None:
             object.__setattr__(self, "context", check_context(self.context, "NoData"))
+        elif self.weight is not None:
+            rule, fix = "must be None without contexts, as there are no rows to weigh", "Leave it out."
+            raise DataError("NoData", "weight", rule, kind_of(self.weight), fix)
+        self._check_weight()
 
     def __len__(self) -> int:
         """The number of visits in an epoch: the number of contexts, or 1."""

@@ -17,8 +17,8 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
     Args:
       data: data with labels.
       num_per_class: number of rows of each class that keep their label, at least 1.
-      share: in (0, 1): rows with a label are repeated until they make up about this share of all rows, so that batches
-        hold some. None repeats nothing.
+      share: in (0, 1): rows with a label are repeated until they make up about this share of all rows, or of their
+        weight, so that batches hold some. None repeats nothing.
       seed: seed of the choice.
     Raises:
       DataError: if the data have no labels, or a class has too few rows.
@@ -38,9 +38,9 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
         raise InvalidValueError("hide_labels", "share", "must lie in (0, 1), or be None", repr(share))
     assert data.label is not None
     random = np.random.RandomState(seed)  # RandomState: its stream is frozen for all numpy versions
-    kept = []
+    kept, relative = [], data.relative_weight
     for number in range(data.num_classes or 0):
-        rows = np.flatnonzero(data.label == number)
+        rows = np.flatnonzero((data.label == number) & (relative > 0))
         if len(rows) < num_per_class:
             rule, got = f"must have {num_per_class} rows of each class", f"{len(rows)} of class {number}"
             raise DataError("hide_labels", data.name, rule, got, "Ask for fewer.")
@@ -50,7 +50,8 @@ def hide_labels(data: DataT, num_per_class: int, *, share: float | None = None, 
     label[chosen] = data.label[chosen]
     rows = np.arange(len(data))
     if share is not None:
-        copies = round(share / (1 - share) * (len(data) - len(chosen)) / len(chosen))
+        of_chosen = relative[chosen].sum()
+        copies = round(share / (1 - share) * (relative.sum() - of_chosen) / of_chosen)
         rows = np.concatenate([rows, np.tile(chosen, max(0, copies - 1))])
     return data.take(rows, label=label[rows], partly_labelled=True)
 

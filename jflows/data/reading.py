@@ -139,9 +139,12 @@ def check_batch_values(batch: Batch, reading: Reading, where: str) -> None:
     if index.ndim != 1 or index.dtype.kind not in "ui" or not num:
         got = f"{index.dtype} of shape {index.shape}"
         raise DataError(where, "index", "must be integers [batch], one for each row", got, "Write np.arange(batch).")
-    if weight.shape != (num,) or not np.isin(weight, (0, 1)).all():
-        got = f"shape {weight.shape}" if weight.shape != (num,) else f"{weight[~np.isin(weight, (0, 1))][0]}"
-        raise DataError(where, "weight", f"must be 1 (an example) or 0 (padding), shape ({num},)", got)
+    rule = f"must be finite and at least 0 (padding), of shape ({num},)"
+    if weight.shape != (num,) or weight.dtype.kind not in "uif":
+        raise DataError(where, "weight", rule, f"shape {weight.shape} of {weight.dtype}")
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        raise DataError(where, "weight", rule, f"{weight[bad][0]}")
     counts = weight > 0
     if reading.kind != "none":
         x = _checked_shape(batch.x, "x", num, reading.event_shape, where)

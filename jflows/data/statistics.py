@@ -54,33 +54,48 @@ class Moments(NamedTuple):
     constant: np.ndarray
 
 
-def moments(values: np.ndarray) -> Moments:
-    """The `Moments` of numbers [num, *shape], in two passes, so that squares about the mean do not cancel."""
-    num = len(values)
-    mean = sum(chunk.sum(axis=0) for chunk in _chunks(values)) / num
-    square = sum(np.square(chunk - mean).sum(axis=0) for chunk in _chunks(values)) / num
-    largest = np.max([np.abs(chunk).max(axis=0) for chunk in _chunks(values)], axis=0)
+def moments(values: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+    """The `Moments` of numbers [num, *shape], in two passes, so that squares about the mean do not cancel.
+
+    Args:
+      weight: positive weights of the rows, [num], so that a row of weight 3 counts as three; None counts all alike.
+    """
+    total = len(values) if weight is None else weight.sum()
+    mean = sum(_sum(chunk, own) for chunk, own in _chunks(values, weight)) / total
+    square = sum(_sum(np.square(chunk - mean), own) for chunk, own in _chunks(values, weight)) / total
+    largest = np.max([np.abs(chunk).max(axis=0) for chunk, _ in _chunks(values)], axis=0)
     deviation = np.sqrt(square)
     return Moments(np.asarray(mean), deviation, np.asarray(deviation <= RESOLUTION * largest))
 
 
-def pixel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation [channels] of uint8 [num, height, width, channels], exact by counts of the levels."""
-    step = _rows_at_once(images)
+def pixel_moments(images: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [channels] of uint8 [num, height, width, channels], exact by counts of the levels.
+
+    Args:
+      weight: weights of the images, [num]; None counts all alike.
+    """
+    step, num_pixels = _rows_at_once(images), images.shape[1] * images.shape[2]
     counts = np.zeros((images.shape[-1], PIXEL_LEVELS))
     for start in range(0, len(images), step):
         chunk = images[start : start + step]
+        own = None if weight is None else np.repeat(weight[start : start + step], num_pixels)
         for channel, count in enumerate(counts):
-            count += np.bincount(chunk[..., channel].ravel(), minlength=PIXEL_LEVELS)
+            count += np.bincount(chunk[..., channel].ravel(), own, PIXEL_LEVELS)
     share, levels = counts / counts.sum(axis=-1, keepdims=True), np.arange(PIXEL_LEVELS)
     mean = share @ levels
     return mean, np.sqrt((share * np.square(levels - mean[:, None])).sum(axis=-1))
 
 
-def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+def _chunks(values: np.ndarray, weight: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Parts of the rows in float64, each with its weights."""
     step = _rows_at_once(values)
     for start in range(0, len(values), step):
-        yield values[start : start + step].astype(np.float64)
+        own = None if weight is None else weight[start : start + step]
+        yield values[start : start + step].astype(np.float64), own
+
+
+def _sum(chunk: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return chunk.sum(axis=0) if weight is None else np.tensordot(weight, chunk, 1)
 
 
 def _rows_at_once(values: np.ndarray) -> int:

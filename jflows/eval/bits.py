@@ -25,6 +25,7 @@ class Evaluation(NamedTuple):
       nats: mean log-likelihood per event, in nats (higher is better).
       nats_standard_error: standard error of `nats`.
       num_examples: how many examples were counted.
+      effective_examples: (sum w)^2 / sum w^2 of their weights w, `num_examples` if all count alike.
     """
 
     bits_per_dim: float
@@ -32,6 +33,7 @@ class Evaluation(NamedTuple):
     nats: float
     nats_standard_error: float
     num_examples: int
+    effective_examples: float
 
 
 def evaluate(
@@ -43,6 +45,11 @@ def evaluate(
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores every example once; padding (weight 0) does not count.
+
+        mean = sum w b / sum w,   standard error^2 = sum w^2 (b - mean)^2 / (sum w)^2
+
+    Examples are taken for independent, each with its weight; with equal weights this is the deviation over the root of
+    their number. Source of the standard error: Owen 2013, "Monte Carlo theory, methods and examples", eq. 9.9.
 
     The noise of example i is drawn from `fold_in(key, i)`, so that the result does not depend on the batch size, except
     for the noise of an estimated log-det, which is drawn once per batch.
@@ -64,24 +71,27 @@ def evaluate(
         done += len(batch.index)
         if on_batch is not None:
             on_batch(done)
-    weights, means, squares = np.asarray(parts, np.float64).reshape(-1, 3).T
+    counts, weights, means, of_squares, linear, squares = np.asarray(parts, np.float64).reshape(-1, 6).T
     weight = weights.sum()
     if weight == 0:
-        raise InvalidValueError("evaluate", "batches", "must hold at least one example of weight 1", "none")
-    # Squares are about the mean of their batch: E[x^2] - E[x]^2 in float32 would cancel (Chan et al. 1983).
+        raise InvalidValueError("evaluate", "batches", "must hold at least one example of positive weight", "none")
     mean = float(np.sum(weights * means) / weight)
-    variance = float((squares.sum() + np.sum(weights * (means - mean) ** 2)) / weight)
-    error, nats_per_bit = math.sqrt(variance / weight), flow.num_dims * math.log(2)
-    return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(weight))
+    # Squares are about the mean of their batch: E[x^2] - E[x]^2 in float32 would cancel (Chan et al. 1983).
+    off = means - mean
+    spread = float(np.sum(squares + 2 * off * linear + off**2 * of_squares))
+    error, nats_per_bit = math.sqrt(max(spread, 0)) / weight, flow.num_dims * math.log(2)
+    effective = float(weight**2 / of_squares.sum())
+    return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(counts.sum()), effective)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
 def _moments(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
-    """Of a batch: the weight, the mean, and the squares about it."""
+    """Of a batch: the number of rows that count, sum w, the mean, and sum w^2 (b - mean)^k for k = 0, 1, 2."""
     keys = example_keys(key, batch.index) if flow.needs_key else None
     bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
-    bits = jnp.where(batch.weight > 0, bits, 0.0)
-    weight = jnp.sum(batch.weight)
-    mean = jnp.sum(bits) / jnp.maximum(weight, 1)
-    squares = jnp.sum(jnp.where(batch.weight > 0, (bits - mean) ** 2, 0.0))
-    return jnp.stack([weight, mean, squares])
+    weight = jnp.asarray(batch.weight, bits.dtype)
+    bits, total = jnp.where(weight > 0, bits, 0.0), jnp.sum(weight)
+    mean = jnp.sum(weight * bits) / jnp.where(total > 0, total, 1)
+    off = jnp.where(weight > 0, bits - mean, 0.0)
+    about_mean = [jnp.sum(weight**2 * off**power) for power in (0, 1, 2)]
+    return jnp.stack([jnp.sum(weight > 0, dtype=bits.dtype), total, mean, *about_mean])

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jflows.data.checks import check_weight
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_positive, kind_of
-from jflows.eval.gaussian import LogLikelihood
+from jflows.eval.gaussian import LogLikelihood, weighted_mean
 
 UNUSED = 0.1  # of the share 1 / K that all would have if they were used alike
 
@@ -22,7 +23,7 @@ class ClusterScores(NamedTuple):
       accuracy: share of rows whose cluster is the one that is matched to their label.
       nmi: mutual information over the mean of both entropies, in [0, 1].
       ari: adjusted Rand index: 1 for equal partitions, about 0 for independent ones; it may be negative.
-      table: int [num_labels, num_clusters], the number of rows of each label in each cluster.
+      table: [num_labels, num_clusters], the number of rows (int), or the weight, of each label in each cluster.
       matching: int [num_labels], the cluster that is matched to each label; -1 if there are too few clusters.
     """
 
@@ -78,15 +79,21 @@ class GaussianMixture(NamedTuple):
 
 
 def contingency_table(
-    labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None
+    labels: ArrayLike,
+    clusters: ArrayLike,
+    num_labels: int | None = None,
+    num_clusters: int | None = None,
+    weight: ArrayLike | None = None,
 ) -> np.ndarray:
-    """The number of rows of each label in each cluster: int [num_labels, num_clusters].
+    """The number of rows of each label in each cluster, or their weight: [num_labels, num_clusters].
 
     Args:
       labels, clusters: integers from 0, [num].
       num_labels, num_clusters: size of the table; None takes the largest label, or cluster, plus one.
+      weight: how much each row counts, [num], finite and at least 0; None counts rows, as ints.
     Raises:
       InvalidValueError: if the shapes differ, there are no rows, or a number is not in its range.
+      DataError: if weights are not finite and at least 0.
     Example:
       >>> contingency_table([0, 0, 1, 1], [2, 2, 0, 2])
       array([[0, 0, 2],
@@ -97,18 +104,25 @@ def contingency_table(
     if labels.shape != clusters.shape:
         got = f"shapes {labels.shape} and {clusters.shape}"
         raise InvalidValueError("contingency_table", ("labels", "clusters"), "must have one shape", got)
-    table = np.zeros((num_labels or labels.max() + 1, num_clusters or clusters.max() + 1), np.int64)
-    np.add.at(table, (labels, clusters), 1)
+    shape = num_labels or labels.max() + 1, num_clusters or clusters.max() + 1
+    counts = 1 if weight is None else check_weight(np.asarray(weight), "contingency_table", len(labels))
+    table = np.zeros(shape, np.int64 if weight is None else np.float64)
+    np.add.at(table, (labels, clusters), counts)
     return table
 
 
 def cluster_scores(
-    labels: ArrayLike, clusters: ArrayLike, num_labels: int | None = None, num_clusters: int | None = None
+    labels: ArrayLike,
+    clusters: ArrayLike,
+    num_labels: int | None = None,
+    num_clusters: int | None = None,
+    weight: ArrayLike | None = None,
 ) -> ClusterScores:
     """Accuracy under the best one-to-one matching of clusters to labels, NMI and ARI.
 
     The matching is the assignment with the most rows (Kuhn 1955). If there are more clusters than labels, the rows of
-    clusters without a label count as wrong.
+    clusters without a label count as wrong. With weights, all numbers are those of rows repeated as often as their
+    weights say, but for ARI, which counts pairs of different rows by the product of their weights.
 
     Source: Strehl and Ghosh 2002 (JMLR 3) for NMI, here over the arithmetic mean of the entropies; Hubert and Arabie
     1985 (J. Classification 2) for ARI.
@@ -121,22 +135,31 @@ def cluster_scores(
     """
     from scipy.optimize import linear_sum_assignment
 
-    table = contingency_table(labels, clusters, num_labels, num_clusters)
+    table = contingency_table(labels, clusters, num_labels, num_clusters, weight)
+    squared = (
+        table
+        if weight is None
+        else contingency_table(labels, clusters, num_labels, num_clusters, np.square(np.asarray(weight, np.float64)))
+    )
     rows, columns = linear_sum_assignment(table, maximize=True)
     matching = np.full(len(table), -1)
     matching[rows] = columns
     accuracy = table[rows, columns].sum() / table.sum()
-    return ClusterScores(float(accuracy), _nmi(table), _ari(table), table, matching)
+    return ClusterScores(float(accuracy), _nmi(table), _ari(table, squared), table, matching)
 
 
-def component_use(responsibilities: ArrayLike, threshold: float | None = None) -> ComponentUse:
+def component_use(
+    responsibilities: ArrayLike, threshold: float | None = None, weight: ArrayLike | None = None
+) -> ComponentUse:
     """Finds which components are in use, by their mean responsibility over data.
 
     Args:
       responsibilities: rows that sum to one, as `MixtureOfFlows.responsibilities` gives them: [num, K].
       threshold: the share below which a component counts as unused; None takes a tenth of 1 / K.
+      weight: how much each row counts, [num], finite and at least 0; None counts all alike.
     Raises:
       InvalidValueError: if `responsibilities` are not rows of probabilities.
+      DataError: if weights are not finite and at least 0.
     Example:
       >>> component_use([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
       ComponentUse(share=array([0.5, 0.5, 0. ]), effective_number=2.0, unused=(2,))
@@ -145,7 +168,8 @@ def component_use(responsibilities: ArrayLike, threshold: float | None = None) -
     if values.ndim != 2 or not values.size or not np.allclose(values.sum(axis=1), 1, atol=1e-4):
         rule = "must be [num, K] with rows that sum to one"
         raise InvalidValueError("component_use", "responsibilities", rule, f"shape {values.shape}")
-    share = values.mean(axis=0)
+    own = None if weight is None else check_weight(np.asarray(weight), "component_use", len(values))
+    share = np.average(values, axis=0, weights=own)
     threshold = UNUSED / len(share) if threshold is None else threshold
     unused = tuple(int(k) for k in np.flatnonzero(share < threshold))
     return ComponentUse(share, float(np.exp(_entropy(share))), unused)
@@ -190,7 +214,7 @@ def fit_gaussian_mixture(
 
 
 def _likelihood(log_prob: np.ndarray) -> LogLikelihood:
-    return LogLikelihood(float(log_prob.mean()), float(log_prob.std() / np.sqrt(len(log_prob))))
+    return weighted_mean(log_prob, np.ones(len(log_prob)))
 
 
 def _integers(argument: str, values: ArrayLike, number: int | None) -> np.ndarray:
@@ -218,9 +242,10 @@ def _nmi(table: np.ndarray) -> float:
     return 2 * (of_labels + of_clusters - _entropy(joint.ravel())) / (of_labels + of_clusters)
 
 
-def _ari(table: np.ndarray) -> float:
-    pairs = lambda counts: float((counts * (counts - 1.0) / 2).sum())
-    together, in_labels, in_clusters = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    by_chance = in_labels * in_clusters / max(pairs(table.sum()), 1.0)
+def _ari(table: np.ndarray, squared: np.ndarray) -> float:
+    """From sums of weights and of their squares: pairs of different rows have (sum w)^2 / 2 - sum w^2 / 2."""
+    pairs = lambda *axes: float(np.sum(table.sum(axis=axes) ** 2 - squared.sum(axis=axes)) / 2)
+    together, in_labels, in_clusters, pairs_in_all = pairs(), pairs(1), pairs(0), pairs(0, 1)
+    by_chance = in_labels * in_clusters / pairs_in_all if pairs_in_all > 0 else 0.0
     largest = (in_labels + in_clusters) / 2
     return 1.0 if largest == by_chance else (together - by_chance) / (largest - by_chance)

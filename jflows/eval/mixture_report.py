@@ -22,10 +22,11 @@ class MixtureReport(NamedTuple):
     """The result of `mixture_report`: scores of a mixture on data.
 
     Attributes:
-      elbo, nats: mean lower bound and mean log-likelihood per row; they differ by the mean KL(q(k | x), p(k | x)).
+      elbo, nats: mean lower bound and mean log-likelihood per row, by the weights of rows; they differ by the mean
+        KL(q(k | x), p(k | x)).
       use: which components are in use.
       scores: agreement of the most probable component with the labels; None for batches without labels.
-      responsibilities: the probabilities of components for each row, [num, K].
+      responsibilities: the probabilities of components for each row of positive weight, [num, K].
     """
 
     elbo: float
@@ -72,20 +73,23 @@ def mixture_report(
         reading = mixture.reading if batch.context is None else mixture.reading.with_labels()
         check_batch_values(batch, reading, "mixture_report")
         counts = np.asarray(batch.weight) > 0
-        found = _of_batch(mixture, variables, batch._replace(context=None), key, exact)
+        found = *_of_batch(mixture, variables, batch._replace(context=None), key, exact), batch.weight
         parts.append([np.asarray(values)[counts] for values in found])
         if batch.context is not None:
             labels.append(np.asarray(batch.context)[counts])
     if not parts:
         raise InvalidValueError("mixture_report", "batches", "must hold at least one row", "none")
-    elbo, nats, responsibilities = (np.concatenate(column) for column in zip(*parts, strict=True))
+    elbo, nats, responsibilities, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     scores = None
     if labels:
         label, clusters = np.concatenate(labels), responsibilities.argmax(axis=1)
         known = label >= 0
-        scores = cluster_scores(label[known], clusters[known], num_classes, mixture.num_components)
-    use = component_use(responsibilities)
-    return MixtureReport(float(elbo.mean()), float(nats.mean()), use, scores, responsibilities)
+        alike = bool(np.all(weight == 1))
+        own = None if alike else weight[known]  # rows that count alike are counted, in whole numbers
+        scores = cluster_scores(label[known], clusters[known], num_classes, mixture.num_components, own)
+    use = component_use(responsibilities, weight=weight)
+    mean = lambda values: float(np.average(values.astype(np.float64), weights=weight))
+    return MixtureReport(mean(elbo), mean(nats), use, scores, responsibilities)
 
 
 @functools.partial(jax.jit, static_argnames=("mixture", "exact"))

@@ -46,9 +46,9 @@ def mixture_baseline(data: Data, test: Data, num_components: int) -> dict[str, A
     """The scores of a mixture of normals, fitted by EM: nats, and its agreement with labels.
 
     Returns:
-      None if there are no labels, or too many columns for full covariances.
+      None if there are no labels, too many columns for full covariances, or weights, which this EM does not take.
     """
-    if data.event_shape[0] > MAX_DIM or test.label is None:
+    if data.event_shape[0] > MAX_DIM or test.label is None or data.weight is not None:
         return None
     found = fit_gaussian_mixture(data.x, num_components, test.x)
     assert found.test is not None
@@ -60,4 +60,4 @@ def mixture_baseline(data: Data, test: Data, num_components: int) -> dict[str, A
 def _score(data: Data, test: Data) -> LogLikelihood:
     if data.kind != "table":
         raise DataError("baseline", "data", "must be a table", f"the images {data.name!r}", "Try mnist_logit.")
-    return gaussian_baseline(data.x, test.x)
+    return gaussian_baseline(data.x, test.x, data.weight, test.weight)

@@ -30,6 +30,7 @@ from jflows.runs.files import write_json
 from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
+from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.stored import StoredRecipe, read_recipe
 from jflows.train import FitResult, fit
 from jflows.train.checkpoint import check_unused
@@ -263,9 +264,14 @@ def scored(
 def report(
     prepared: Prepared, variables: Variables, evaluation: Evaluation, directory: Path, *, draw: bool = True
 ) -> list[str]:
-    """Writes the reports of the flow, and returns the names of their files."""
+    """Writes the reports of the flow, and returns the names of their files.
+
+    Pictures show rows of a table that were drawn by their weights, and images of positive weight.
+    """
     flow, test = prepared.flow, prepared.test
     shown = prepared.data if flow.reading.kind == "table" and len(test) < SHOWN_ROWS else test
+    if shown.weight is not None:
+        shown = shown.drawn_by_weight(len(shown), KEY_SEED) if shown.kind == "table" else shown.counted()
     metrics = _metrics(directory)
     if prepared.recipe.objective.unit != "nats":  # then the loss of training steps has no place among likelihoods
         metrics = [{name: value for name, value in entry.items() if name != "loss"} for entry in metrics]
@@ -296,9 +302,10 @@ def _result(
         "test_nats": score.nats,
         "nats_standard_error": score.nats_standard_error,
         "num_test": score.num_examples,
+        "effective_num_test": score.effective_examples,
         "unit": prepared.flow.unit.key,
         "steps": int(fitted.state.step),
-        "planned_steps": prepared.recipe.train.total_steps(len(prepared.data)),
+        "planned_steps": prepared.recipe.train.total_steps(len(prepared.data.counted())),
         "evaluated_step": fitted.step,
         "skipped": int(fitted.state.skipped),
         "train_seconds": round(float(spent), 1),

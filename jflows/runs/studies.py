@@ -192,6 +192,7 @@ def _over_folds(results: list[RunResult]) -> Evaluation:
         float(over("nats").mean()),
         error("nats"),
         int(over("num_examples").sum()),
+        float(over("effective_examples").sum()),
     )
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
 from jflows.data.dataset import check_is_data
-from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Density
 from jflows.train import progress as bars
 from jflows.train.config import TrainConfig
@@ -78,7 +78,8 @@ def fit(
 
     Args:
       flow: the density to train; it determines how the data are read.
-      data: training rows, images or a table; `NoData` with a loss that draws its own samples.
+      data: training rows, images or a table; `NoData` with a loss that draws its own samples. With weights, a step
+        minimises the weighted loss, see `make_train_step`; weights times a constant change nothing.
       config: all settings.
       validation: rows that are scored every `config.eval_every` steps with the averaged parameters. The best parameters
         are kept, and after `config.patience` scores without a better one the run ends.
@@ -157,13 +158,16 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
     if config.patience and validation is None:
         rule, fix = f"must be given with {{patience={config.patience}}}", "Set {num_validation}, or {patience=0}."
         raise InvalidValueError("fit", "validation", rule, None, fix)
+    if data.weight is not None and chosen.selects_rows:
+        rule = "must be None with {pretrain_steps} or {interleave_every}, which give rows without a turn weight 0"
+        raise InvalidValueError("fit", "weight", rule, repr(data), "Set both to 0, or repeat rows by their weights.")
     reading = _reading(flow, chosen, data)
     reading.check(data, "fit")
     batches = TrainBatches(data, config.batch_size, config.seed, reading, config.mirror)
     scored = None
     if validation is not None:
         scored = functools.partial(eval_batches, validation, config.eval_batch_size, flow.reading)
-    return Job(flow, chosen, config, reading, batches, config.total_steps(len(data)), scored, recorder)
+    return Job(flow, chosen, config, reading, batches, config.total_steps(batches.rows_per_epoch), scored, recorder)
 
 
 def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
@@ -173,19 +177,25 @@ def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
 
 
 def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState:
-    """The state before the first step; data-dependent initialisation sees the first visits of the stream."""
+    """The state before the first step; data-dependent initialisation sees the first visits of the stream, or, of data
+    with weights, rows drawn by them.
+    """
     config, data = job.config, job.batches.data
-    size = min(config.init_batch, len(data))
-    batches = TrainBatches(data, size, config.seed, job.reading, config.mirror)
+    seen = data if data.weight is None else data.drawn_by_weight(config.init_batch, config.seed)
+    batches = TrainBatches(seen, min(config.init_batch, len(seen)), config.seed, job.reading, config.mirror)
     batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
     data.check_varies()
     statistics = data.statistics() if job.flow.standardizes else None
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
     init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
-    check_trainable("fit", jax.eval_shape(init))
+    abstract = jax.eval_shape(init)
+    check_trainable("fit", abstract)
+    if data.weight is not None and "batch_stats" in abstract:
+        rule = "must have no weights for a flow with BatchNorm, whose statistics count the rows of a batch alike"
+        raise DataError("fit", "data", rule, repr(data), "Use ActNorm, or repeat rows by their weights.")
     if variables is None:
         return init_state(init(), optimizer, noise_key)
-    _check_variables(variables, jax.eval_shape(init))
+    _check_variables(variables, abstract)
     return init_state(jax.tree.map(jnp.array, variables), optimizer, noise_key)  # copies, as the state is donated
 
 

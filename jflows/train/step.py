@@ -86,8 +86,12 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Returns one pure step `(state, batch) -> (state, metrics)`.
 
-    A step follows the gradient of the weighted mean loss over the global batch. If loss or gradient is not finite, it
-    leaves parameters, optimizer and averages as they were, and is counted as skipped.
+        loss = sum_i weight_i loss_i / number of rows with weight > 0        [over the global batch]
+
+    Weights of a batch are 1 on average over the data, so that the loss of a batch of visits has the mean of the
+    weighted loss of the data, whatever the batch size; a division by the sum of weights would not (of a batch of one
+    row, it would drop the weight). If loss or gradient is not finite, a step leaves parameters, optimizer and averages
+    as they were, and is counted as skipped.
 
     Args:
       loss: a `Loss` such as `NegativeLogLikelihood()`.
@@ -112,10 +116,10 @@ def make_train_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         batch = loss.select(batch, state.step)
         sums, extra = reduce(_sum_gradients(summed_loss, accumulate, state, batch))
-        total, weight, grads = sums
-        weight = jnp.where(weight > 0, weight, 1)  # a step in which no row counts has loss and gradient 0
-        mean_loss = total / weight
-        grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
+        total, count, grads = sums
+        count = jnp.where(count > 0, count, 1)  # a step in which no row counts has loss and gradient 0
+        mean_loss = total / count
+        grads = jax.tree.map(lambda g: g / count.astype(g.dtype), grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean_loss)
@@ -148,13 +152,13 @@ def _summed_loss(flow: Density, loss: Loss, params: PyTree, extra: Variables, ba
 
 
 def _sum_gradients(summed_loss: Callable, accumulate: int, state: TrainState, batch: Batch):
-    """Sums over the batch, in `accumulate` parts: loss, weight, gradient; and the updated collections."""
+    """Sums over the batch, in `accumulate` parts: loss, rows that count, gradient; and the updated collections."""
 
     def part(carry, part_batch):
         total, extra = carry
         value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
         (value, extra), grads = value_and_grad(state.params, extra, part_batch, state)
-        sums = (value, jnp.sum(part_batch.weight), grads)
+        sums = (value, jnp.sum(part_batch.weight > 0, dtype=value.dtype), grads)
         return (jax.tree.map(jnp.add, total, sums), extra), None
 
     zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))

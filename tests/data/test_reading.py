@@ -223,7 +223,7 @@ def test_bfloat16_rows_are_real_numbers():
         (
             batch(PIXELS, index=np.arange(3)),
             IMAGES,
-            r"`weight` must be 1 \(an example\) or 0 \(padding\), shape \(3,\)",
+            r"`weight` must be finite and at least 0 \(padding\), of shape \(3,\); got shape \(4,\)",
         ),
         (
             batch(PIXELS, index=np.arange(4.0)),
@@ -231,7 +231,8 @@ def test_bfloat16_rows_are_real_numbers():
             r"`index` must be integers \[batch\], .*; got float64 of shape \(4,\)",
         ),
         (batch(PIXELS, index=np.zeros((0,), int)), IMAGES, "`index` must be integers"),
-        (batch(PIXELS, weight=np.full(4, 0.5)), IMAGES, r"`weight` must be 1 \(an example\) or 0 .*; got 0\.5"),
+        (batch(PIXELS, weight=np.full(4, -0.5)), IMAGES, r"`weight` must be finite and at least 0 .*; got -0\.5"),
+        (batch(PIXELS, weight=np.full(4, np.nan)), IMAGES, r"`weight` must be finite .*; got nan"),
         (batch(PIXELS, weight=np.array([1, np.nan, 1, 1])), IMAGES, "`weight` must be .*; got nan"),
         (
             batch(with_value(ROWS, np.inf)),

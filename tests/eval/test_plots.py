@@ -70,7 +70,7 @@ def test_learning_curve_is_a_small_png(tmp_path, num):
     ]
     if num > 1:
         metrics[3]["bits_per_dim"] = float("nan")
-    score = Evaluation(2.05, 0.01, -7.1, 0.03, 100)
+    score = Evaluation(2.05, 0.01, -7.1, 0.03, 100, 100)
     learning_curve(metrics, tmp_path / "curve.png", title="run", test=score)
     size = (tmp_path / "curve.png").stat().st_size
     assert 5_000 < size < 300_000

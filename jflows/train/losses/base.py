@@ -34,12 +34,18 @@ class Loss(Checked, abc.ABC):
       needs_data: whether batches must have `x`; False for a loss that draws its own samples.
       takes_labels: whether the loss learns from the labels of partly labelled data; they become the context of a batch
         if the flow takes no context itself.
+      selects_rows: whether `select` leaves rows out, for which the mean weight of the others is not 1.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str | None] = None
     needs_data: ClassVar[bool] = True
     takes_labels: ClassVar[bool] = False
+
+    @property
+    def selects_rows(self) -> bool:
+        """False: all rows count in every step."""
+        return False
 
     def select(self, batch: Batch, step: Array | int) -> Batch:
         """The batch with weight 0 for rows that do not count in this step; called while tracing."""

@@ -122,7 +122,7 @@ class MixtureLoss(Loss):
         self.check(flow)
         assert isinstance(flow, MixtureOfFlows)
         labels = None if flow.context_shape is not None else batch.context
-        if labels is None and (self.pretrain_steps or self.interleave_every):
+        if labels is None and self.selects_rows:
             got, fix = "a batch without labels", "Train on partly labelled data, or set both to 0."
             raise InvalidValueError("MixtureLoss", ("pretrain_steps", "interleave_every"), "need labels", got, fix)
         keys = example_keys(key, batch.index) if flow.needs_key else None
@@ -145,9 +145,14 @@ class MixtureLoss(Loss):
         loss = jnp.where(labels < 0, loss, of_label)
         return jnp.where((labels < -1) | (labels >= num_components), jnp.nan, loss)
 
+    @property
+    def selects_rows(self) -> bool:
+        """Whether rows with a label and rows without one take turns, or the former come first."""
+        return bool(self.pretrain_steps or self.interleave_every)
+
     def select(self, batch: Batch, step: Array | int) -> Batch:
         """The batch with weight 0 for rows that do not count in this step."""
-        if batch.context is None or not (self.pretrain_steps or self.interleave_every):
+        if batch.context is None or not self.selects_rows:
             return batch
         labelled, every = batch.context != -1, self.interleave_every
         turn = (step - self.pretrain_steps) // every % 2 if every else 0
