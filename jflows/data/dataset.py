@@ -35,6 +35,7 @@ class Data(abc.ABC):
       num_bits: x holds integers in 0..2^num_bits - 1; None if it holds floats.
       columns: names of the columns of a table; () for other data.
       context: what each row is conditioned on, [num, *context_shape]; None for no context.
+      context_columns: names of the entries of a context [num, c]; () where they have none.
       weight: how much each row counts, float64 [num], at least 0; only ratios matter, and a row of weight 0 never
         counts. None counts all rows alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
@@ -49,6 +50,7 @@ class Data(abc.ABC):
     num_bits: int | None = None
     columns: tuple[str, ...] = ()
     context: np.ndarray | None = None
+    context_columns: tuple[str, ...] = ()
     weight: np.ndarray | None = None
     read_as: str = ""
     class_names: tuple[str, ...] = ()

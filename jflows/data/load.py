@@ -24,6 +24,8 @@ _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
         "test_data": "data in files and folders",
         "fold": "tables that papers score in ten folds",
         "columns": "tables in files",
+        "context": "tables in text, .parquet and .npy files",
+        "weight": "tables in text, .parquet and .npy files",
         "separator": "tables in text files",
         "decimal": "tables in text files",
         "header": "tables in text files",
@@ -43,6 +45,8 @@ def load(
     size: int | tuple[int, int] | None = None,
     fold: int | None = None,
     columns: Sequence[str | int] | None = None,
+    context: Sequence[str] | None = None,
+    weight: str | None = None,
     separator: str | None = None,
     decimal: str | None = None,
     header: bool | None = None,
@@ -65,6 +69,9 @@ def load(
       size: only for folders: height and width (one int for both) to which images are centre-cropped and resized.
       fold: only for "red_wine", "ionosphere" and "boston": which of ten parts is "test", 0 to 9; None takes 0.
       columns: only for tables in files: the columns to read, by name or position, in this order; None reads all.
+      context: only for tables in text, .parquet and .npy files: names of columns that become the context of the rows,
+        and leave x; .npz files hold contexts under a key of their own.
+      weight: likewise the name of the column that holds the weights of the rows, and leaves x.
       separator: only for tables in text files: what stands between cells: "comma", "semicolon", "tab", "bar", "blanks",
         or "line" for one cell a line; None tells it from the first lines, and `TableData.read_as` says what was found.
       decimal: likewise the mark before the decimals of numbers, "point" or "comma".
@@ -89,7 +96,7 @@ def load(
     check_choice("load", "split", split, (*SPLITS, ALL))
     name = os.fspath(name_or_path)
     options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
-    options |= {"separator": separator, "decimal": decimal, "header": header}
+    options |= {"context": context, "weight": weight, "separator": separator, "decimal": decimal, "header": header}
     given = {option: value for option, value in options.items() if value is not None}
     if name not in KNOWN and test_data is not None:
         places = _place(name), _place(os.fspath(test_data), "test_data")
@@ -103,6 +110,15 @@ def load(
         raise InvalidValueError("load", "split", f"must be one of {', '.join(SPLITS)}, for {name}", repr(ALL))
     places = Places(Path(data_dir or cache_dir() / "tfds"), Path(manual_dir or cache_dir() / "manual"))
     return KNOWN[name].load(split, num_validation, given, places)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Names of the arguments of `load` that apply to these data beside `split` and `num_validation`."""
+    if name in KNOWN:
+        return KNOWN[name].options
+    path = Path(name).expanduser()
+    found = FOLDER if path.is_dir() else FORMATS.get(_suffix(path))
+    return () if found is None else found.options
 
 
 def has_validation(name: str, num_validation: int) -> bool:

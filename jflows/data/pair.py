@@ -73,13 +73,14 @@ def _matched(first: Data, second: Data, train: Path, test: Path) -> Data:
     if first.columns:
         order = [second.columns.index(name) for name in first.columns]
         changes |= {"x": second.x[:, order], "columns": first.columns}
-    for name in ("event_shape", "num_bits", "context_shape"):
+    for name in ("event_shape", "num_bits", "context_shape", "context_columns"):
         wanted, found = getattr(first, name), getattr(second, name)
         if wanted != found:
             rule = f"must have {name}={wanted}, {like}"
             raise DataError("load", where, rule, f"{name}={found}", "Bring both to one form.")
-    if (first.label is None) != (second.label is None):
-        raise DataError("load", where, "must have labels exactly if the training data do", "one file with labels")
+    for name, what in (("label", "labels"), ("weight", "weights")):
+        if (getattr(first, name) is None) != (getattr(second, name) is None):
+            raise DataError("load", where, f"must have {what} exactly if the training data do", f"one file with {what}")
     if first.class_names or second.class_names:
         if extra := sorted(set(second.class_names) - set(first.class_names)):
             rule = f"must have no class that {train.name} lacks ({', '.join(first.class_names) or 'it has none'})"

@@ -73,6 +73,20 @@ class DataConfig(Checked):
         tuple[str, ...],
         Option("Columns to read from a table in a file, by name or by position from 0; empty reads all columns."),
     ] = ()
+    context: Annotated[
+        tuple[str, ...],
+        Option(
+            "Columns of a table in a file on which the flow is conditioned, by name. They leave x: the flow models the "
+            "other columns given these. Empty conditions on none; an .npz file holds contexts as an array of its own."
+        ),
+    ] = ()
+    weight: Annotated[
+        str | None,
+        Option(
+            "Column of a table in a file that holds the weights of the rows, by name. It leaves x; a row of weight 3 "
+            "counts as three rows, and one of weight 0 never counts. none counts all rows alike."
+        ),
+    ] = None
     separator: Annotated[
         str | None,
         Option(
@@ -115,12 +129,13 @@ class DataConfig(Checked):
         ),
     ] = None
     conditional: Annotated[
-        bool,
+        bool | None,
         Option(
-            "Model x given each row's label (a flow that takes classes) or given its context vector (a flow that takes "
-            "those), not x alone. Data without them are refused."
+            "Model x given each row's label (a flow that takes classes) or given its context (a flow that takes those), "
+            "not x alone; data without them are refused. none conditions on contexts, if the data have any, and not on "
+            "labels."
         ),
-    ] = False
+    ] = None
     labels_per_class: Annotated[
         int | None,
         Option(
@@ -143,6 +158,9 @@ class DataConfig(Checked):
         if self.labelled_share and not self.labels_per_class:
             rule, fix = "must be positive with {labelled_share}, which repeats rows with a label", "Set it, such as 16."
             raise InvalidValueError("DataConfig", "labels_per_class", rule, 0, fix)
+        if self.context and self.conditional is False:
+            rule, fix = "must not be False with {context}, on which the flow is conditioned", "Leave one of them out."
+            raise InvalidValueError("DataConfig", "conditional", rule, False, fix)
 
     @property
     def has_validation(self) -> bool:
@@ -202,6 +220,8 @@ class DataConfig(Checked):
         options = {
             "test_data": self.test_data or None,
             "columns": self.columns or None,
+            "context": self.context or None,
+            "weight": self.weight,
             "separator": self.separator,
             "decimal": self.decimal,
             "header": self.header,
@@ -219,13 +239,14 @@ def outline_of(data: Data) -> Outline:
 
 def facts_of(data: Data, test: Data) -> dict[str, Any]:
     """The facts that a run stores about its rows: checksums of those to train and to test on, the number of the former,
-    the names of classes, a table's column names, and how its file was read.
+    the names of classes, those of a table's columns and of its contexts, and how its file was read.
     """
     facts: dict[str, Any] = {"data_crc32": checksum(data), "test_crc32": checksum(test), "num_examples": len(data)}
     facts |= {"test_read_as": test.read_as} if test.read_as != data.read_as else {}
     facts |= {"class_names": list(data.class_names)} if data.class_names else {}
     if data.kind != "table":
         return facts
+    facts |= {"context": list(data.context_columns)} if data.context_columns else {}
     return facts | {"columns": list(data.columns)} | ({"read_as": data.read_as} if data.read_as else {})
 
 

@@ -214,13 +214,18 @@ class Recipe(Checked):
 
     def _from_data(self, outline: Outline) -> dict[str, Any]:
         """`num_classes`, or `context_dim`, if the flow is to be conditioned on what the data have."""
-        if not self.data.conditional:
+        asked = self.data.conditional
+        if asked is False or (asked is None and outline.context_shape is None):
             return {}
         names, preset = presets.from_data_of(self.flow), presets.name_of(self.flow)
-        if "num_classes" in names and outline.num_classes is not None:
+        if asked and "num_classes" in names and outline.num_classes is not None:
             return {"num_classes": outline.num_classes}
-        if "context_dim" in names and outline.context_shape is not None:
-            return {"context_dim": outline.context_shape[-1]}
+        if "context_dim" in names and len(outline.context_shape or ()) == 1:
+            return {"context_dim": (outline.context_shape or ())[0]}
+        if asked is None:
+            setting, fix = "context", "Leave it out, or choose another flow, such as maf."
+            got = f"{outline.name!r} with contexts of shape {outline.context_shape}"
+            raise InvalidValueError(preset, setting, "is not for this flow, which takes no context vector", got, fix)
         if not names:
             fix = "Leave out {conditional=True}, or choose another flow."
             raise InvalidValueError(preset, "conditional", "is not for this flow, which takes no context", True, fix)

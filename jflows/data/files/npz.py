@@ -2,8 +2,8 @@
 
 It holds `x` [num, height, width, channels] with `label` or `y`, or `train` and `test` with `train_label` and
 `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`; and for images `num_bits`. Arrays [num, dim] are a table,
-whose column names may be in `columns`, and whose contexts in `context`, or in `train_context` and `test_context`.
-Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
+whose column names may be in `columns`, and whose contexts in `context`, or in `train_context` and `test_context`, with
+their names in `context_columns`. Rows and images have weights in `weight`, or in `train_weight` and `test_weight`. Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
 """
 
 import zipfile
@@ -20,12 +20,15 @@ from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
 PIXEL_BITS = 8
-Make = Callable[[np.ndarray, np.ndarray | None, np.ndarray | None, int | None], Data]
-"""From x, label, context and num_classes."""
+Part = np.ndarray | None
+Make = Callable[[np.ndarray, Part, Part, Part, int | None], Data]
+"""From x, label, context, weight and num_classes."""
 _X, _TEST_X = ("x", "train", "x_train"), ("test", "x_test")
 _LABEL, _TEST_LABEL = ("label", "y", "train_label", "y_train"), ("test_label", "y_test")
 _CONTEXT, _TEST_CONTEXT = ("context", "train_context"), ("test_context",)
-KEYS = (*_X, *_TEST_X, *_LABEL, *_TEST_LABEL, *_CONTEXT, *_TEST_CONTEXT, "num_bits", "columns")
+_WEIGHT, _TEST_WEIGHT = ("weight", "train_weight"), ("test_weight",)
+KEYS = (*_X, *_TEST_X, *_LABEL, *_TEST_LABEL, *_CONTEXT, *_TEST_CONTEXT, *_WEIGHT, *_TEST_WEIGHT)
+KEYS += ("num_bits", "columns", "context_columns")
 
 
 def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> Data:
@@ -47,20 +50,19 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
     if not any(key in arrays for key in _X):
         rule = "must have an array `x`, or `train` and `test`"
         raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
-    x, label, context = (_one(path, arrays, keys) for keys in (_X, _LABEL, _CONTEXT))
-    test_x, test_label, test_context = (_one(path, arrays, keys) for keys in (_TEST_X, _TEST_LABEL, _TEST_CONTEXT))
+    x, *own = (_one(path, arrays, keys) for keys in (_X, _LABEL, _CONTEXT, _WEIGHT))
+    test_x, *test_own = (_one(path, arrays, keys) for keys in (_TEST_X, _TEST_LABEL, _TEST_CONTEXT, _TEST_WEIGHT))
     assert x is not None
     if x.ndim == 2:
-        make = _table_maker(path, x.shape[1], arrays.get("columns"), columns)
+        make = _table_maker(path, x.shape[1], arrays, columns)
     elif columns is None:
         make = _image_maker(path, _num_bits(path, arrays.get("num_bits")))
     else:
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
-    data = make(x, label, context, None)
-    if split != ALL:
-        data.check_varies()
+    data = make(x, *own, None)
     if split == ALL and test_x is None:
         return data
+    data.check_varies()
     if test_x is None:
         train, test = hold_out(len(data), str(path), FEWEST_ROWS)
         rows = test if split == "test" else train
@@ -68,15 +70,15 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
         if test_x.shape[1:] != x.shape[1:]:
             rule = f"must hold test data of the training data's shape {x.shape[1:]}"
             raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
-        for what, own, other in (("label", label, test_label), ("context", context, test_context)):
-            if (own is None) != (other is None):
+        for what, of_train, of_test in zip(("label", "context", "weight"), own, test_own, strict=True):
+            if (of_train is None) != (of_test is None):
                 rule, fix = f"must have a {what} for both parts or for neither", f"Add or remove `test_{what}`."
                 raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", fix)
         if split == "test":
-            return make(test_x, test_label, test_context, data.num_classes)
+            return make(test_x, *test_own, data.num_classes)
         joined = lambda a, b: None if a is None or b is None else np.concatenate([a, b])
-        both = joined(label, test_label), joined(context, test_context)
-        return make(np.concatenate([x, test_x]), *both, data.num_classes)
+        label, context, weight = (joined(a, b) for a, b in zip(own, test_own, strict=True))
+        return make(np.concatenate([x, test_x]), label, context, weight, data.num_classes)
     else:
         rows = np.arange(len(data))
     if split != "test":
@@ -90,25 +92,28 @@ def has_test(path: Path) -> bool:
     return any(key in _read_npz(path) for key in _TEST_X)
 
 
-def _table_maker(path: Path, dim: int, names: np.ndarray | None, columns: Columns) -> Make:
+def _table_maker(path: Path, dim: int, arrays: dict[str, np.ndarray], columns: Columns) -> Make:
     """What makes tables of the chosen columns of the arrays of an .npz file."""
+    of_context = tuple(str(name) for name in np.ravel(arrays.get("context_columns", ())))
+    names = arrays.get("columns")
     found = [f"x{i}" for i in range(dim)] if names is None else [str(name) for name in np.ravel(names)]
     if len(found) != dim:
         raise DataError("load", str(path), f"must name its {dim} columns in `columns`", found)
     chosen = choose(path, found, columns)
     kept = tuple(found[i] for i in chosen)
 
-    def make(x: np.ndarray, label: Any, context: Any, num_classes: int | None) -> TableData:
-        return TableData(path.name, x[:, chosen], label, kept, num_classes, context=context)
+    def make(x: np.ndarray, label: Part, context: Part, weight: Part, num_classes: int | None) -> TableData:
+        own = {"context": context, "context_columns": of_context, "weight": weight}
+        return TableData(path.name, x[:, chosen], label, kept, num_classes, **own)
 
     return make
 
 
 def _image_maker(path: Path, num_bits: int) -> Make:
-    def make(x: np.ndarray, label: Any, context: Any, num_classes: int | None) -> ImageData:
+    def make(x: np.ndarray, label: Part, context: Part, weight: Part, num_classes: int | None) -> ImageData:
         if context is not None:
             raise DataError("load", str(path), "must have no `context` beside images", "one", "Leave it out.")
-        return ImageData(path.name, x, label, num_bits, num_classes)
+        return ImageData(path.name, x, label, num_bits, num_classes, weight=weight)
 
     return make
 

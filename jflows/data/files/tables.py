@@ -1,9 +1,10 @@
 """Shared by all formats of tables: the choice of columns, their checks, and the split of rows.
 
-Columns must hold numbers, and must not be constant. A tenth of the rows, chosen by a fixed seed, is held out for
+Columns must hold numbers, and those of training rows must vary; some may be contexts or weights. A tenth of the rows, chosen by a fixed seed, is held out for
 testing. A format gives a reader of files to `table_format`. Read next: `jflows/data/dataset.py`, which checks values.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from jflows.data.dataset import TableData
 from jflows.data.files.base import FileFormat
 from jflows.data.splits import ALL, hold_out, split_rows
-from jflows.errors import DataError, InvalidValueError, did_you_mean
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_you_mean
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
 FEWEST_ROWS = 2  # of a `TableData`
@@ -50,8 +51,7 @@ def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: 
 
     def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> TableData:
         given = {name: options[name] for name in stated if name in options}
-        names, values, read_as = read(path, options.get("columns"), **given)
-        data = TableData(path.name, values, columns=tuple(names), read_as=read_as)
+        data = _with_roles(path, functools.partial(read, path, **given), options)
         if split == ALL:
             return data
         data.check_varies()
@@ -59,7 +59,51 @@ def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: 
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
         return data.take(rows)
 
-    return FileFormat(suffixes, ("table",), ("columns", *stated), load)
+    return FileFormat(suffixes, ("table",), ("columns", "context", "weight", *stated), load)
+
+
+def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[str, Any]) -> TableData:
+    """The table of a file, in which some columns are contexts or weights instead of x."""
+    columns, context = options.get("columns"), options.get("context", ())
+    weight = (options["weight"],) if "weight" in options else ()
+    roles = {**dict.fromkeys(weight, "weight"), **dict.fromkeys(context, "context")}
+    _check_roles(context, weight, columns)
+    try:
+        names, values, read_as = read(None if columns is None else (*columns, *roles))
+    except InvalidValueError as error:
+        wrong = [name for name in roles if error.got == repr(name)]
+        if error.settings != ("columns",) or not wrong:
+            raise
+        raise InvalidValueError("load", roles[wrong[0]], error.rule, error.got, error.fix) from error
+    for name, role in roles.items():
+        if list(names).count(name) != 1:
+            rule = f"must name {'a column' if role == 'weight' else 'columns'} of {path.name}, found in it once"
+            fix = f"{did_you_mean(name, names)}It has {', '.join(names)}."
+            raise InvalidValueError("load", role, rule, repr(name), fix)
+    place = {name: i for i, name in enumerate(names)}
+    kept = [i for i, name in enumerate(names) if name not in roles]
+    return TableData(
+        path.name,
+        values[:, kept],
+        columns=tuple(names[i] for i in kept),
+        context=values[:, [place[name] for name in context]] if context else None,
+        context_columns=tuple(context),
+        weight=values[:, place[weight[0]]] if weight else None,
+        read_as=read_as,
+    )
+
+
+def _check_roles(context: Sequence[str], weight: Sequence[str], columns: Columns) -> None:
+    """Raises unless context and weight are names, each of which has one role."""
+    if isinstance(context, str) or not all(isinstance(name, str) for name in (*context, *weight)):
+        got = repr(context if isinstance(context, str) else (*context, *weight))
+        fix = "Write context=('a', 'b'), weight='w'."
+        raise InvalidTypeError("load", ("context", "weight"), "must be names of columns", got, fix)
+    given = [*context, *weight, *(columns or ())]
+    twice = [name for name in (*context, *weight) if given.count(name) > 1]
+    if twice:
+        rule = "must be different columns, each with one role"
+        raise InvalidValueError("load", ("columns", "context", "weight"), rule, f"{twice[0]!r} twice", "Drop one.")
 
 
 def without_index(path: Path, table: Table) -> Table:
