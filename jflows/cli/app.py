@@ -79,6 +79,13 @@ def _data_options(command: Callable) -> Callable:
     return data(split(command))
 
 
+_weight = click.option(
+    "--weight",
+    metavar="COLUMN|none",
+    help="Column that holds the weights of the rows; none counts all rows alike. [default: as in training]",
+)
+
+
 class _OutPath(click.Path):
     """The path of a file to write, with one of these suffixes."""
 
@@ -119,6 +126,7 @@ def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
 @main.command(cls=FlowCommand)
 @_run_options
 @_data_options
+@_weight
 @click.option(
     "--num-draws",
     type=click.IntRange(1),
@@ -133,7 +141,7 @@ def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
     show_default=True,
     help="Rows scored per call. More rows are faster as long as they fit into memory; the score stays the same.",
 )
-def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size) -> None:
+def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, batch_size) -> None:
     """Print the score of a run, with its standard error.
 
     Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better.
@@ -142,7 +150,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, num_draws, batch_size)
     from jflows.runs.reports import clusters
 
     trained = _open(run, weights, checkpoint)
-    rows = trained.data(data, split)
+    rows = trained.data(data, split, weight)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
     of_what = f"{trained.taken(data, split)} of {rows.name}"
     for line in (score_in_words(score, trained.density.unit, of_what), *read_in_words(rows.read_as)):

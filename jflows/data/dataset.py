@@ -107,6 +107,11 @@ class Data(abc.ABC):
             return self
         return self.take(np.flatnonzero(self.weight))
 
+    @property
+    def _counts(self) -> Any:
+        """What picks the rows of positive weight out of an array, without a copy if that is all of them."""
+        return slice(None) if self.weight is None or self.weight.all() else self.weight > 0
+
     def drawn_by_weight(self, num: int, seed: int) -> Self:
         """`num` rows drawn in proportion to their weights, in random order and without weights; see `weights.draw`."""
         return self.take(weights.draw(self.relative_weight, num, seed), weight=None)
@@ -163,11 +168,10 @@ class Data(abc.ABC):
 
     def _context_moments(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Mean and deviation of the context; None of labels, which are ints of shape () and not standardised."""
-        counted = self.counted()
-        context = counted.context
+        context = None if self.context is None else self.context[self._counts]
         if context is None or (context.ndim == 1 and context.dtype.kind != "f"):
             return None, None
-        found = moments(context, counted.weight)
+        found = moments(context, None if self.weight is None else self.weight[self._counts])
         if found.constant.any():
             place = tuple(map(int, np.argwhere(found.constant)[0]))
             entry = f"entry {place[0] if len(place) == 1 else place} is " if place else ""
@@ -299,11 +303,11 @@ class TableData(Data):
         self._varying_moments()
 
     def _varying_moments(self) -> Moments:
-        counted = self.counted()
-        found = moments(counted.x, counted.weight)
+        x = self.x[self._counts]
+        found = moments(x, None if self.weight is None else self.weight[self._counts])
         if found.constant.any():
             column = int(np.flatnonzero(found.constant)[0])
-            got = f"{self.columns[column]!r}, which is {counted.x[0, column]:.6g} in every row, in float32"
+            got = f"{self.columns[column]!r}, which is {x[0, column]:.6g} in every row, in float32"
             rule = "must all vary, or the density is infinite"
             raise DataError(f"TableData {self.name!r}", "columns", rule, got, "Leave this column out.")
         return found

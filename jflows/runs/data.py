@@ -131,9 +131,8 @@ class DataConfig(Checked):
     conditional: Annotated[
         bool | None,
         Option(
-            "Model x given each row's label (a flow that takes classes) or given its context (a flow that takes those), "
-            "not x alone; data without them are refused. none conditions on contexts, if the data have any, and not on "
-            "labels."
+            "Model x given each row's label (a flow that takes classes) or context (a flow that takes those), not x "
+            "alone; data without them are refused. none conditions on contexts if the data have any, not on labels."
         ),
     ] = None
     labels_per_class: Annotated[
@@ -239,11 +238,13 @@ def outline_of(data: Data) -> Outline:
 
 def facts_of(data: Data, test: Data) -> dict[str, Any]:
     """The facts that a run stores about its rows: checksums of those to train and to test on, the number of the former,
-    the names of classes, those of a table's columns and of its contexts, and how its file was read.
+    the names of classes, those of a table's columns and of its contexts, whether rows have weights, and how its
+    file was read.
     """
     facts: dict[str, Any] = {"data_crc32": checksum(data), "test_crc32": checksum(test), "num_examples": len(data)}
     facts |= {"test_read_as": test.read_as} if test.read_as != data.read_as else {}
     facts |= {"class_names": list(data.class_names)} if data.class_names else {}
+    facts |= {"weighted": True} if data.weight is not None else {}
     if data.kind != "table":
         return facts
     facts |= {"context": list(data.context_columns)} if data.context_columns else {}

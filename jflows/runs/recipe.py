@@ -220,8 +220,9 @@ class Recipe(Checked):
         names, preset = presets.from_data_of(self.flow), presets.name_of(self.flow)
         if asked and "num_classes" in names and outline.num_classes is not None:
             return {"num_classes": outline.num_classes}
-        if "context_dim" in names and len(outline.context_shape or ()) == 1:
-            return {"context_dim": (outline.context_shape or ())[0]}
+        context_shape = outline.context_shape or ()
+        if "context_dim" in names and len(context_shape) == 1:
+            return {"context_dim": context_shape[0]}
         if asked is None:
             setting, fix = "context", "Leave it out, or choose another flow, such as maf."
             got = f"{outline.name!r} with contexts of shape {outline.context_shape}"

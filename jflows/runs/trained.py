@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jflows.data import KNOWN, Data
+from jflows.data.load import options_of
 from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Evaluation
@@ -22,6 +23,10 @@ from jflows.typing import Variables
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
 """The suffixes of files of samples, by the kind of data that a density models."""
+
+
+COUNT_ALIKE = "none"
+"""In the place of a column of weights: all rows count alike."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,27 +69,29 @@ class TrainedRun:
         split = split or self.split_of(name)
         return self.noun if split == ALL else f"{split} {self.noun}"
 
-    def data(self, name: str | None = None, split: str | None = None) -> Data:
+    def data(self, name: str | None = None, split: str | None = None, weight: str | None = None) -> Data:
         """Loads rows to score or to draw, and checks that they fit the density.
+
+        Columns of another file, contexts and weights among them, are found by the names that they had in training.
 
         Args:
           name: the name of a data set or a path; None for the data of the run.
           split: "train", "validation", "test" or, of a file, "all"; None takes that of `split_of`.
+          weight: the column that holds weights; None takes that of the run, and "none" counts all rows alike.
         Raises:
           DataError: if the data cannot be loaded, or do not fit.
         """
-        config, split = self.stored.recipe.data, split or self.split_of(name)
-        if name is not None:
-            columns = tuple(self.stored.facts.get("columns", ())) if Path(name).expanduser().is_file() else ()
-            config = dataclasses.replace(
-                config, name=name, test_data="", columns=columns
-            )  # by name, in whatever order they are
+        config, split = self._config_for(name, weight), split or self.split_of(name)
         try:
             data = config.load(split)
         except InvalidValueError as error:
-            if error.settings != ("columns",):
+            if error.settings == ("weight",) and weight is None:
+                raise self._without_weights(config.name) from error
+            if error.settings not in (("columns",), ("context",)):
                 raise
-            rule = f"must have the columns of the run, {', '.join(self.stored.facts.get('columns', ()))}"
+            wanted = self.stored.facts.get("columns" if error.settings == ("columns",) else "context", ())
+            what = "columns" if error.settings == ("columns",) else "columns of contexts"
+            rule = f"must have the {what} of the run, {', '.join(wanted)}"
             raise DataError("run", "data", rule, error.got, "Rename them.") from error
         except DataError as error:
             if name is not None:
@@ -92,9 +99,34 @@ class TrainedRun:
             fix = f"{error.fix} Or name other data by {{data}}."
             raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
         if name is None and config.name not in KNOWN:
-            self._check_unchanged(config, {split: data})
+            own = self.stored.recipe.data
+            self._check_unchanged(own, {split: data} if own == config else {})
+        if weight == COUNT_ALIKE:
+            data = data.take(np.arange(len(data)), weight=None)
+        elif data.weight is None and self.stored.facts.get("weighted"):
+            raise self._without_weights(data.name)
         self.density.reading.check(data, "run")
         return data
+
+    def _config_for(self, name: str | None, weight: str | None) -> DataConfig:
+        """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""
+        config = self.stored.recipe.data
+        if name is None:
+            return config if weight is None else dataclasses.replace(config, weight=_column(weight))
+        facts, taken = self.stored.facts, options_of(name)
+        weights = config.weight if weight is None else _column(weight)
+        given = {"columns": tuple(facts.get("columns", ())), "context": tuple(facts.get("context", ()))}
+        given |= {"separator": config.separator, "decimal": config.decimal, "header": config.header}
+        default = {"columns": (), "context": ()}
+        given = {option: value if option in taken else default.get(option) for option, value in given.items()}
+        given["weight"] = weights if weight is not None or "weight" in taken else None
+        return dataclasses.replace(config, name=name, test_data="", **given)
+
+    def _without_weights(self, name: str) -> DataError:
+        column = self.stored.recipe.data.weight
+        rule = "must have weights, as the data of the run have" + (f" in the column {column!r}" if column else "")
+        fix = f"Name another column by {{weight}}, or pass {{weight={COUNT_ALIKE}}} to count all rows alike."
+        return DataError("run", "data", rule, f"{name!r} without them", fix)
 
     def _check_unchanged(self, config: DataConfig, loaded: dict[str, Data]) -> None:
         """Raises `DataError` if the run's files hold other rows now: those to test on may be among those trained on."""
@@ -206,3 +238,7 @@ class TrainedRun:
             what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
             got = f"{self.directory}, {what}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
+
+
+def _column(weight: str) -> str | None:
+    return None if weight == COUNT_ALIKE else weight

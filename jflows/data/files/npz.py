@@ -3,7 +3,8 @@
 It holds `x` [num, height, width, channels] with `label` or `y`, or `train` and `test` with `train_label` and
 `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`; and for images `num_bits`. Arrays [num, dim] are a table,
 whose column names may be in `columns`, and whose contexts in `context`, or in `train_context` and `test_context`, with
-their names in `context_columns`. Rows and images have weights in `weight`, or in `train_weight` and `test_weight`. Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
+their names in `context_columns`. Weights of rows or images are in `weight`, or in `train_weight` and `test_weight`.
+Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
 """
 
 import zipfile
@@ -21,7 +22,7 @@ from jflows.errors import DataError, InvalidValueError
 
 PIXEL_BITS = 8
 Part = np.ndarray | None
-Make = Callable[[np.ndarray, Part, Part, Part, int | None], Data]
+Make = Callable[..., Data]
 """From x, label, context, weight and num_classes."""
 _X, _TEST_X = ("x", "train", "x_train"), ("test", "x_test")
 _LABEL, _TEST_LABEL = ("label", "y", "train_label", "y_train"), ("test_label", "y_test")
@@ -60,9 +61,10 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
     else:
         raise InvalidValueError("load", "columns", "is for tables, not for images", columns, "Drop it.")
     data = make(x, *own, None)
+    if split != ALL:
+        data.check_varies()
     if split == ALL and test_x is None:
         return data
-    data.check_varies()
     if test_x is None:
         train, test = hold_out(len(data), str(path), FEWEST_ROWS)
         rows = test if split == "test" else train

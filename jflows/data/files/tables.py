@@ -1,7 +1,8 @@
 """Shared by all formats of tables: the choice of columns, their checks, and the split of rows.
 
-Columns must hold numbers, and those of training rows must vary; some may be contexts or weights. A tenth of the rows, chosen by a fixed seed, is held out for
-testing. A format gives a reader of files to `table_format`. Read next: `jflows/data/dataset.py`, which checks values.
+Columns must hold numbers, and those of training rows must vary; some may be contexts or weights instead of x. A tenth
+of the rows, chosen by a fixed seed, is held out for testing. A format gives a reader of files to `table_format`. Read
+next: `jflows/data/dataset.py`, which checks values.
 """
 
 import functools
@@ -69,7 +70,7 @@ def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[s
     roles = {**dict.fromkeys(weight, "weight"), **dict.fromkeys(context, "context")}
     _check_roles(context, weight, columns)
     try:
-        names, values, read_as = read(None if columns is None else (*columns, *roles))
+        names, values, read_as = read((*columns, *roles) if isinstance(columns, tuple | list) and columns else columns)
     except InvalidValueError as error:
         wrong = [name for name in roles if error.got == repr(name)]
         if error.settings != ("columns",) or not wrong:
