@@ -276,7 +276,9 @@ class RationalQuadraticSpline(Spline):
         return (splines.wrap(x + params[..., -1, :], self.bound) if self.boundary == "circular" else x), log_det
 
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        return super().inverse_and_log_det(x - params[..., -1, :] if self.boundary == "circular" else x, params)
+        if self.boundary == "circular":
+            x = splines.wrap(x, self.bound) - params[..., -1, :]  # an angle of many turns would swallow the phase
+        return super().inverse_and_log_det(x, params)
 
 
 def _check_least(where: str, num_bins: int, **least: float) -> None:

@@ -10,6 +10,7 @@ from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layer_norm import LayerNorm
 from jflows.nn.transformer import POSITION_STD, check_heads
 from jflows.ops import affine
 from jflows.ops.attention import self_attention
@@ -147,7 +148,7 @@ class GatedConvNet(Module):
     def _join(self, name: str, h: Array, branch: Array) -> Array:
         """The residual connection: h plus the gated branch, normalised."""
         both = nn.Dense(2 * self.width, param_dtype=h.dtype, name=name)(branch)
-        return nn.LayerNorm(param_dtype=h.dtype, name=f"{name}_norm")(h + jax.nn.glu(both))
+        return LayerNorm(name=f"{name}_norm")(h + jax.nn.glu(both))
 
     def _attend(self, name: str, h: Array) -> Array:
         *batch, height, width, channels = h.shape

@@ -9,6 +9,7 @@ from jflows.errors import InvalidValueError
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layer_norm import LayerNorm
 from jflows.nn.mlp import zero_dense
 from jflows.ops.attention import self_attention
 from jflows.ops.reshape import squeeze, unsqueeze
@@ -109,7 +110,7 @@ class Transformer(Module):
             h = h + ContextTerm(name="context")(context, h)
         for index in range(self.depth):
             h = self._block(f"block_{index}", h)
-        return nn.LayerNorm(param_dtype=dtype, name="norm")(h)
+        return LayerNorm(name="norm")(h)
 
     def _block(self, name: str, h: Array) -> Array:
         dtype = h.dtype
@@ -117,9 +118,9 @@ class Transformer(Module):
         def dense(features: int, part: str) -> nn.Dense:
             return nn.Dense(features, param_dtype=dtype, name=f"{name}_{part}")
 
-        qkv = dense(3 * self.width, "qkv")(nn.LayerNorm(param_dtype=dtype, name=f"{name}_attention_norm")(h))
+        qkv = dense(3 * self.width, "qkv")(LayerNorm(name=f"{name}_attention_norm")(h))
         h = h + dense(self.width, "attention")(self_attention(qkv, self.num_heads, self.causal))
-        r = dense(self.mlp_ratio * self.width, "mlp_in")(nn.LayerNorm(param_dtype=dtype, name=f"{name}_mlp_norm")(h))
+        r = dense(self.mlp_ratio * self.width, "mlp_in")(LayerNorm(name=f"{name}_mlp_norm")(h))
         return h + dense(self.width, "mlp_out")(ACTIVATIONS[self.activation](r))
 
 

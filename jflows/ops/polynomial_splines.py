@@ -7,6 +7,7 @@ give the identity.
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jflows.ops import splines, varying
@@ -23,10 +24,8 @@ def sizes_from_raw(raw: Array, min_size: float) -> Array:
     Shapes:
       raw: [..., K, dim] -> the same.
     """
-    limit = raw_limit(raw.dtype)
-    exps = jnp.exp(jnp.clip(raw, -limit, limit))
-    share = exps / jnp.sum(exps, axis=-2, keepdims=True)
-    return min_size + (1 - raw.shape[-2] * min_size) * share
+    # Not exp(raw) over its sum: where all raw sizes are far below 0, the derivative of this quotient overflows.
+    return min_size + (1 - raw.shape[-2] * min_size) * jax.nn.softmax(raw, axis=-2)
 
 
 def linear_spline(u: Array, widths: Array, heights: Array) -> tuple[Array, Array]:

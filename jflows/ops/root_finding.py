@@ -17,6 +17,7 @@ from jflows.typing import Array
 
 MAX_DOUBLINGS = 1100  # from 1 past the largest float64
 STALLED_ULPS = 32
+END_ULPS = 4
 MAX_ITERATIONS = 200  # a bisection of [-1e4, 1e4] to the last bit of float64 takes about 70
 ROUNDING_STEPS = 16  # where a contraction is taken as settled, in units of the last place of its largest element
 
@@ -30,9 +31,10 @@ def invert_increasing(
 ) -> Array:
     """Solves f(x) = y elementwise for a strictly increasing f, by Newton's method kept inside a shrinking bracket.
 
-    Newton steps that leave the bracket, or do not halve it, are replaced by its midpoint (Press et al. 2007, Numerical
-    Recipes, section 9.4), so it converges for every increasing f, kinks and plateaus included. An element stops when
-    its bracket or its step is within rounding, whatever the others do: results do not depend on the batch.
+    Newton steps that leave the bracket, or are longer than half of the step before the last, are replaced by its
+    midpoint (Press et al. 2007, Numerical Recipes, section 9.4), so it converges for every increasing f, kinks and
+    plateaus included. An element stops when its bracket or its step is within rounding, whatever the others do: results
+    do not depend on the batch.
 
     Args:
       f: elementwise, differentiable almost everywhere; what it closes over gets exact derivatives too.
@@ -89,25 +91,29 @@ def _safeguarded_newton(value_and_slope: Callable[[Array], tuple[Array, Array]],
         return jnp.any(~done) & (iteration < MAX_ITERATIONS)
 
     def step(state):
-        x, lower, upper, last_size, done, iteration = state
+        x, lower, upper, last_sizes, done, iteration = state
         value, slope = value_and_slope(x)
         lower, upper = jnp.where(value <= 0, x, lower), jnp.where(value >= 0, x, upper)
         newton = x - value / slope
         newton_size = jnp.abs(newton - x)
-        halves = 2 * newton_size <= last_size
+        # Of the step before the last: a bisection leaves as much to go as it has gone.
+        halves = 2 * newton_size <= last_sizes[1]
+        # A solution at an end of the bracket is missed by a rounding error: bisecting towards it would end too early.
+        slack = END_ULPS * eps * jnp.abs(x)
+        is_inside = (newton >= lower - slack) & (newton <= upper + slack)
         # NaN and infinity compare as False, so a zero slope ends up at the midpoint.
-        proposal = jnp.where((newton >= lower) & (newton <= upper) & halves, newton, 0.5 * lower + 0.5 * upper)
+        proposal = jnp.where(is_inside & halves, jnp.clip(newton, lower, upper), 0.5 * lower + 0.5 * upper)
         # Tiny steps that no longer shrink are rounding errors of f: bisecting those would take tens of iterations.
-        stalled = (newton_size <= STALLED_ULPS * eps * (width + jnp.abs(x))) & ~halves
+        stalled = (newton_size <= STALLED_ULPS * eps * (width + jnp.abs(x))) & (2 * newton_size > last_sizes[0])
         proposal = jnp.where((value == 0) | stalled, x, proposal)
         proposal = jnp.where(jnp.isnan(value), jnp.nan, proposal)
         size = jnp.abs(proposal - x)
         next_x = jnp.where(done, x, proposal)
         next_done = done | ~(size > 2 * eps * jnp.abs(proposal))  # NaN ends the search too
-        return next_x, lower, upper, jnp.where(done, last_size, size), next_done, iteration + 1
+        return next_x, lower, upper, (size, last_sizes[0]), next_done, iteration + 1
 
     middle = 0.5 * lower + 0.5 * upper
-    state = (middle, lower, upper, width, jnp.zeros(lower.shape, bool), 0)
+    state = (middle, lower, upper, (width, width), jnp.zeros(lower.shape, bool), 0)
     return varying.while_loop(running, step, state)[0]
 
 

@@ -55,9 +55,9 @@ def on_interval(values: Array, bound: Array | float, unit_map: UnitMap, boundary
 
 
 def wrap(angle: Array, bound: Array | float) -> Array:
-    """The angle of period 2 * bound in [-bound, bound); exact where it is already there."""
-    turns = lax.stop_gradient(jnp.floor((angle + bound) / (2 * bound)))
-    return angle - 2 * bound * turns
+    """The angle of period 2 * bound in [-bound, bound); the remainder is exact, also of angles of many turns."""
+    rest = lax.rem(angle, jnp.broadcast_to(jnp.asarray(2 * bound, angle.dtype), angle.shape))  # of the sign of angle
+    return rest + jnp.where(rest < -bound, 2 * bound, 0) - jnp.where(rest >= bound, 2 * bound, 0)
 
 
 def raw_limit(dtype) -> float:

@@ -27,6 +27,7 @@ from jflows.nn import (
     WeightNormConv,
     ZeroConv,
 )
+from jflows.nn.layer_norm import LayerNorm
 from jflows.ops import conv2d
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
@@ -234,3 +235,11 @@ def test_a_gate_starts_any_network_at_a_harmless_map_and_learns():
 def test_a_gate_refuses_a_network_that_starts_at_zero():
     with pytest.raises(InvalidValueError, match="Gated: `network` must not start at zero itself; got MLP. Use it with"):
         networks.Gated(MLP())
+
+
+def test_layer_norm_holds_for_inputs_of_any_size():
+    """Squares of 1e25 overflow, and E[x^2] - E[x]^2 has no digit left for 10,000 +- 1."""
+    x = jnp.asarray([[-1.0, 0.0, 1.0], [1e25, 2e25, 3e25], [9999.0, 10000.0, 10001.0]], jnp.float32)
+    layer = LayerNorm()
+    y = layer.apply(layer.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(y, [[-(1.5**0.5), 0, 1.5**0.5]] * 3, atol=1e-5)

@@ -52,6 +52,22 @@ def values_and_gradients(inner, method, values, params):
 
 @every_spline
 @pytest.mark.by_default("linear", "quadratic", "cubic", "rational")
+def test_float32_gradients_are_finite_at_extreme_raw_parameters(inner):
+    """The softmax of raw sizes that are all far below 0 is a quotient of tiny numbers."""
+    random, rows = np.random.default_rng(0), inner.num_params
+    columns = [np.eye(rows), 1 - np.eye(rows), random.choice([-1, 1], (rows, 8)), np.ones((rows, 1))]
+    params = np.concatenate(
+        [size * part for size in (40, -40, 100, -100, 1e3, -1e3, -1e30) for part in columns], axis=1
+    )
+    values = jnp.asarray(np.resize([-2.0, -1.99, -1.0, -1e-8, 0.0, 0.3, 1.7, 5.0], params.shape[1]), jnp.float32)
+    for shift in range(2):  # another value for every column
+        for method in ("forward_and_log_det", "inverse_and_log_det"):
+            found = values_and_gradients(inner, method, jnp.roll(values, 3 * shift), jnp.asarray(params, jnp.float32))
+            assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)), method
+
+
+@every_spline
+@pytest.mark.by_default("linear", "quadratic", "cubic", "rational")
 def test_values_and_gradients_are_finite_at_every_edge_and_nan_stays_visible(inner):
     ends = np.array([-BOUND, BOUND], np.float32)
     near = [np.nextafter(ends, np.float32(to)) for to in (-10, 0, 10)]
@@ -93,6 +109,13 @@ def test_values_and_slopes_are_continuous_at_knots(name):
     np.testing.assert_allclose(x_left, x_right, atol=1e-7)
     difference = np.abs(slope_left - slope_right)
     assert np.all(difference > 1e-2) if name == "linear" else np.all(difference < 1e-6)
+
+
+def test_angles_of_many_turns_are_wrapped_exactly():
+    angles = np.float32([1e30, -1e30, 1e6 + 0.5, -7e7, 2 * BOUND, -BOUND, BOUND, 0.25])
+    wrapped = splines.wrap(jnp.asarray(angles), BOUND)
+    np.testing.assert_array_equal(wrapped, (np.fmod(np.float64(angles), 2 * BOUND) + 3 * BOUND) % (2 * BOUND) - BOUND)
+    np.testing.assert_array_equal(jax.vmap(jax.grad(lambda a: splines.wrap(a, BOUND)))(angles), 1.0)
 
 
 def test_circular_splines_are_continuous_across_the_cut():
