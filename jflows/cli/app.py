@@ -39,6 +39,9 @@ def list_configs() -> None:
             click.echo(f"  {name:<{width}}  {line}")
 
 
+DEFAULT_SAMPLES = 64
+
+
 def _run_options(command: Callable) -> Callable:
     """Adds the argument and the options that all commands on a run directory have."""
     run = click.argument("run", type=click.Path(path_type=Path))
@@ -163,7 +166,9 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
 @main.command(cls=FlowCommand)
 @_run_options
 @click.option(
-    "--num", type=click.IntRange(1), default=64, show_default=True, help="How many images, or rows of a table, to draw."
+    "--num",
+    type=click.IntRange(1),
+    help="How many images, or rows of a table, to draw. [default: 64, or one for each row of the file of --context]",
 )
 @click.option(
     "--temperature",
@@ -176,6 +181,13 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     help="Class to draw from a conditional flow, by its name if classes have names, or number of the component to draw "
     "from a mixture. By default a conditional flow draws all classes in turn.",
 )
+@click.option(
+    "--context",
+    metavar="NAME=VALUE,...|PATH",
+    help="Context of all samples, such as a=1,b=2.5, or a table with columns of these names, of which each row is the "
+    "context of one sample. A .csv file of samples gets the contexts as columns. [default: those of the run's test "
+    "rows in turn]",
+)
 @click.option("--columns", type=click.IntRange(1), help="Images per row of the grid.")
 @click.option(
     "--out",
@@ -183,15 +195,53 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     metavar="PNG|CSV|NPY",
     help="File to write: a .png for images, a .csv or .npy for a table. [default: RUN/sample.png or RUN/sample.csv]",
 )
-def sample(run, weights, checkpoint, seed, num, temperature, label, columns, out) -> None:
+def sample(run, weights, checkpoint, seed, num, temperature, label, context, columns, out) -> None:
     """Draw new images, or new rows of a table, from a run."""
+    from jflows.cli.results import samples_in_words
+    from jflows.runs import contexts
+
     trained = _open(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
     trained.check_samples(out, columns)
     number = None if label is None else trained.label_of(label)
-    drawn = trained.sample(num, temperature=temperature, label=number, seed=seed)
-    path = trained.save_samples(drawn, out, columns)
-    click.echo(f"{num} samples at temperature {temperature:g} in {path}")
+    given = None if context is None else trained.given_contexts(contexts.parsed(context))
+    num = num or (DEFAULT_SAMPLES if given is None or len(given) == 1 else len(given))
+    drawn = trained.sample(num, temperature=temperature, label=number, context=given, seed=seed)
+    used = trained.contexts(num, number, given) if trained.density.reading.context == "vectors" else None
+    path = trained.save_samples(drawn, out, columns, used)
+    click.echo(samples_in_words(num, temperature, path, used is not None))
+
+
+@main.command(cls=FlowCommand)
+@_run_options
+@_data_options
+@_weight
+@click.option(
+    "--against",
+    metavar="NAME|PATH",
+    help="Second data set. Prints how well the score tells the rows of both apart (AUROC); its own scores are not "
+    "written.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=250, show_default=True, help="Rows scored per call.")
+@click.option("--out", type=_OutPath(".csv"), metavar="CSV", help="File to write. [default: RUN/scores.csv]")
+def score(run, weights, checkpoint, seed, data, split, weight, against, batch_size, out) -> None:
+    """Write the score of every row, or image, to a .csv file.
+
+    Scores are log densities in nats for tables, where higher is more likely, and bits/dim for images, where lower is.
+    """
+    from jflows.cli.results import apart_in_words, scores_in_words
+
+    trained = _open(run, weights, checkpoint)
+    found, names = [], [data] if against is None else [data, against]
+    for name, chosen in zip(names, (split, None), strict=False):
+        rows = trained.data(name, chosen, weight)
+        found.append((rows, trained.scores(rows, batch_size=batch_size, seed=seed)))
+    (rows, scores), *second = found
+    path = trained.save_scores(scores, out)
+    click.echo(scores_in_words(scores, trained.density.unit, f"{trained.taken(data, split)} of {rows.name}", path))
+    for others, of_others in second:
+        apart = trained.tell_apart(scores, of_others, rows, others)
+        click.echo(apart_in_words(apart, trained.noun.removesuffix("s"), rows.name, others.name))
 
 
 @main.command(cls=FlowCommand)

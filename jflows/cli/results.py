@@ -1,6 +1,10 @@
 """Scores and results as text, for the command line."""
 
-from jflows.eval import Evaluation
+from pathlib import Path
+
+import numpy as np
+
+from jflows.eval import Auroc, Evaluation
 from jflows.flows import NATS, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
@@ -33,6 +37,27 @@ def result_in_words(result: RunResult) -> str:
     facts = content["config"]["facts"]
     lines += read_in_words(facts.get("read_as", "")) + read_in_words(facts.get("test_read_as", ""), "test file")
     return "\n".join(lines)
+
+
+def samples_in_words(num: int, temperature: float, path: Path, with_contexts: bool) -> str:
+    """Where samples are, and whether their contexts are with them."""
+    contexts = ", with their contexts" if path.suffix.lower() == ".csv" else ", without their contexts"
+    return f"{num} samples at temperature {temperature:g} in {path}{contexts if with_contexts else ''}"
+
+
+def scores_in_words(scores: np.ndarray, unit: Unit, of_what: str, path: Path) -> str:
+    """How many scores were written, their range, and how many rows are outside of the support of the density."""
+    finite = scores[np.isfinite(scores)]
+    spread = f", {finite.min():.4f} to {finite.max():.4f} {unit.label}" if len(finite) else ""
+    outside = len(scores) - len(finite)
+    without = f"; {outside:,} of them outside of the support of the density, with density 0" if outside else ""
+    return f"scores of {len(scores):,} {of_what}{spread}{without}; {path}"
+
+
+def apart_in_words(found: Auroc, noun: str, data: str, others: str) -> str:
+    """How well scores tell two data sets apart; `noun` is an example in words."""
+    words = f"AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
+    return f"{words}a random {noun} of {data} is more likely than one of {others}; ties count half"
 
 
 def read_in_words(read_as: str, what: str = "file") -> list[str]:

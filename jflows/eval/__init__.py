@@ -1,6 +1,6 @@
 """Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
-from jflows.eval.bits import Evaluation, evaluate
+from jflows.eval.bits import Evaluation, evaluate, row_scores
 from jflows.eval.clusters import (
     ClusterScores,
     ComponentUse,
@@ -16,8 +16,10 @@ from jflows.eval.latent import interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.mixture_report import MixtureReport, mixture_report
 from jflows.eval.plane import Panel, flows_figure, plane_page
+from jflows.eval.separation import Auroc, auroc
 
 __all__ = [
+    "Auroc",
     "ClusterScores",
     "ComponentUse",
     "Evaluation",
@@ -26,6 +28,7 @@ __all__ = [
     "LogLikelihood",
     "MixtureReport",
     "Panel",
+    "auroc",
     "cluster_scores",
     "component_use",
     "contingency_table",
@@ -41,4 +44,5 @@ __all__ = [
     "pareto_k",
     "plane_page",
     "reconstruct",
+    "row_scores",
 ]

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.density import BITS_PER_DIM, example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -84,11 +84,35 @@ def evaluate(
     return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(counts.sum()), effective)
 
 
+def row_scores(
+    flow: Density, variables: Variables, batches: Iterable[Batch], key: Key, num_draws: int = 1
+) -> Iterator[np.ndarray]:
+    """The score of every row in order, a batch at a time, in the unit of the flow: nats, or bits per dimension.
+
+    Rows without padding are given; their noise is that of `evaluate`, whose mean is that of these scores.
+
+    Args:
+      batches, key, num_draws: as for `evaluate`; rows of weight 0 are taken for padding.
+    Raises:
+      InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
+    """
+    for batch in batches:
+        check_batch_values(batch, flow.reading, "row_scores")
+        bits = np.asarray(_bits(flow, variables, batch, key, num_draws), np.float64)[np.asarray(batch.weight) > 0]
+        yield bits if flow.unit is BITS_PER_DIM else -bits * (flow.num_dims * math.log(2))
+
+
+@functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
+def _bits(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+    """Bits per dimension of every row: [batch]."""
+    keys = example_keys(key, batch.index) if flow.needs_key else None
+    return flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
+
+
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
 def _moments(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
     """Of a batch: the number of rows that count, sum w, the mean, and sum w^2 (b - mean)^k for k = 0, 1, 2."""
-    keys = example_keys(key, batch.index) if flow.needs_key else None
-    bits = flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
+    bits = _bits(flow, variables, batch, key, num_draws)
     weight = jnp.asarray(batch.weight, bits.dtype)
     bits, total = jnp.where(weight > 0, bits, 0.0), jnp.sum(weight)
     mean = jnp.sum(weight * bits) / jnp.where(total > 0, total, 1)

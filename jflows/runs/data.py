@@ -158,7 +158,7 @@ class DataConfig(Checked):
             rule, fix = "must be positive with {labelled_share}, which repeats rows with a label", "Set it, such as 16."
             raise InvalidValueError("DataConfig", "labels_per_class", rule, 0, fix)
         if self.context and self.conditional is False:
-            rule, fix = "must not be False with {context}, on which the flow is conditioned", "Leave one of them out."
+            rule, fix = "must be left out or True with {context}, on which the flow is conditioned", "Leave one out."
             raise InvalidValueError("DataConfig", "conditional", rule, False, fix)
 
     @property

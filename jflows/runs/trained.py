@@ -1,5 +1,6 @@
 """`TrainedRun`: scores, samples, latent paths and reconstructions of a trained flow, from its run directory alone."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from jflows.data import KNOWN, Data
 from jflows.data.load import options_of
 from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
-from jflows.eval import Evaluation
+from jflows.eval import Auroc, Evaluation, auroc, row_scores
 from jflows.flows import Density
-from jflows.runs.data import NOUNS, DataConfig, as_read, checksum
+from jflows.runs.contexts import Given, contexts_of
+from jflows.runs.data import NOUNS, DataConfig, as_read, batches_of, checksum
 from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
+from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.running import Progress, scored
 from jflows.runs.stored import StoredRecipe, read_recipe
+from jflows.train.progress import counting
 from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
@@ -25,6 +29,8 @@ SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
 """The suffixes of files of samples, by the kind of data that a density models."""
 
 
+SCORE_NAMES = {"nats": "log_prob_nats", "bits_per_dim": "bits_per_dim"}
+NAMED_ROWS = 5  # at most, in an error about rows
 COUNT_ALIKE = "none"
 """In the place of a column of weights: all rows count alike."""
 
@@ -150,25 +156,109 @@ class TrainedRun:
             return None
         return clusters.summary(clusters.report_on(self.density, self.variables, data, batch_size))
 
+    def scores(
+        self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None
+    ) -> np.ndarray:
+        """The score of every row in order, float64 [num]: log density in nats of rows, bits per dimension of images.
+
+        Rows outside of the support of the density have a score of -inf nats. Weights play no part, and rows of weight 0
+        are scored like others. The scores of a run are those whose mean `evaluate` gives.
+
+        Raises:
+          DataError: if a score is NaN; the message names the rows.
+        """
+        alike = data.take(np.arange(len(data)), weight=None)
+        batches, key = batches_of(alike, batch_size, self.density), jax.random.key(seed)
+        shown = contextlib.nullcontext() if progress is False else counting("scoring", len(data), NOUNS[data.kind])
+        found = np.empty(len(data))
+        with shown as on_batch:
+            done = 0
+            for part in row_scores(self.density, self.variables, batches, key, num_draws):
+                found[done : done + len(part)] = part
+                done += len(part)
+                if on_batch is not None:
+                    on_batch(done)
+        bad = np.flatnonzero(np.isnan(found))
+        if bad.size:
+            rows = ", ".join(map(str, bad[:NAMED_ROWS])) + (", ..." if bad.size > NAMED_ROWS else "")
+            rule, fix = "must have no row whose score is NaN", "Leave these rows out, or train with smaller steps."
+            raise DataError("score", "data", rule, f"{bad.size} of {len(data):,} in {data.name!r}: rows {rows}", fix)
+        return found
+
+    def save_scores(self, scores: np.ndarray, path: Path | None = None) -> Path:
+        """Writes one score a line below its name, log_prob_nats or bits_per_dim, and returns the path.
+
+        Args:
+          path: the .csv file to write; None takes scores.csv in the run directory.
+        """
+        path = self.directory / "scores.csv" if path is None else path
+        rows.save_scores(scores, SCORE_NAMES[self.density.unit.key], path)
+        return path
+
+    def tell_apart(self, scores: np.ndarray, others: np.ndarray, data: Data, other_data: Data) -> Auroc:
+        """How well the scores of two data sets tell their rows apart, by `jflows.eval.auroc` with their weights.
+
+        Its value is the probability that a row of `data` is the more likely one.
+        """
+        sign = -1 if self.density.unit.lower_is_better else 1
+        return auroc(sign * scores, sign * others, data.weight, other_data.weight)
+
+    def given_contexts(self, given: Given) -> np.ndarray:
+        """Contexts as `sample` takes them, as an array: [num, *context_shape], where num is 1 for a single one.
+
+        Raises:
+          InvalidValueError, DataError: if they cannot be read, or do not suit the flow.
+        """
+        reading = self.density.reading
+        if reading.context != "vectors" or reading.context_shape is None:
+            rule, fix = "is for flows that are conditioned on contexts", "Leave it out, or train with {context=a,b}."
+            raise InvalidValueError("sample", "context", rule, None, fix)
+        return contexts_of(given, reading.context_shape, self.context_columns, self.stored.recipe.data)
+
+    @property
+    def context_columns(self) -> tuple[str, ...]:
+        """The names of the contexts that the run was trained with; () where they have none."""
+        return tuple(self.stored.facts.get("context", ()))
+
+    def contexts(self, num: int, label: int | None = None, context: Given | None = None) -> np.ndarray | None:
+        """The contexts of `num` samples, as `sample` chooses them; None for a flow without a context."""
+        if context is not None:
+            own = self.given_contexts(context)
+            if len(own) not in (1, num):
+                rule, fix = "must be one for all samples, or one for each", "Leave out {num}, or change it."
+                raise InvalidValueError("sample", "context", rule, f"{len(own)} for num={num}", fix)
+            return np.broadcast_to(own, (num, *own.shape[1:]))
+        data = self.data() if self.density.reading.context == "vectors" else None
+        if data is not None and data.weight is not None:
+            data = data.drawn_by_weight(num, KEY_SEED)
+        return samples.contexts(self.density, data, num, label)
+
     def sample(
-        self, num: int, *, temperature: float | None = None, label: int | None = None, seed: int = 0
+        self,
+        num: int,
+        *,
+        temperature: float | None = None,
+        label: int | None = None,
+        context: Given | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
         """Draws `num` samples: [num, *event_shape].
 
         Args:
           temperature: factor of the latent's deviation; None takes 0.7 for images and 1 for tables.
           label: class of a conditional flow, or component of a mixture; None draws all classes of a flow in turn.
+          context: one for all samples, or one for each: an array [c] or [num, c], a value for each name, such as
+            `{"a": 1.0, "b": 2.0}`, or the path of a table with columns of these names. None takes those of the run's
+            test rows in turn, drawn by weight where rows have weights.
           seed: seed of the noise.
         Raises:
-          InvalidValueError: if there is no such class or component.
+          InvalidValueError, DataError: if there is no such class or component, or contexts do not fit.
         """
         temperature = self.temperature if temperature is None else temperature
         key, density = jax.random.key(seed), self.density
         if label is not None and component_samples.NAME in density.reports:
             return component_samples.samples_of(density, self.variables, key, num, label, temperature)
-        data = self.data() if density.reading.context == "vectors" else None
-        context = samples.contexts(density, data, num, label)
-        return samples.draw(density, self.variables, key, num, context, temperature)
+        return samples.draw(density, self.variables, key, num, self.contexts(num, label, context), temperature)
 
     def label_of(self, name: str) -> int:
         """The number of a class, or of a component of a mixture, from its name or number as text.
@@ -198,12 +288,19 @@ class TrainedRun:
         if columns is not None and kind != "images":
             raise InvalidValueError("sample", "columns", "is for images, not for a table", columns, "Leave it out.")
 
-    def save_samples(self, drawn: np.ndarray, path: Path | None = None, columns: int | None = None) -> Path:
+    def save_samples(
+        self,
+        drawn: np.ndarray,
+        path: Path | None = None,
+        columns: int | None = None,
+        context: np.ndarray | None = None,
+    ) -> Path:
         """Writes samples as a grid of images (.png) or rows of a table (.csv, .npy), and returns the path.
 
         Args:
           path: the file to write; None takes sample.png or sample.csv in the run directory.
           columns: images per row of the grid; None chooses a number.
+          context: contexts of the samples, [num, c], which a .csv file gets as further columns, and a .npy file not.
         Raises:
           InvalidValueError: if the suffix does not suit the samples, or `columns` is given for a table.
         """
@@ -213,7 +310,12 @@ class TrainedRun:
         if kind == "images":
             samples.save_grid(drawn, path, samples.pixel_bits(self.density), columns)
         else:
-            rows.save_rows(drawn, self.stored.facts.get("columns", ()), path)
+            names = [*self.stored.facts.get("columns", ())] or [f"x{i}" for i in range(drawn.shape[-1])]
+            if context is not None and path.suffix.lower() == ".csv":
+                context = context.reshape(len(context), -1)
+                names += self.context_columns or [f"context{i}" for i in range(context.shape[1])]
+                drawn = np.concatenate([drawn, context], axis=1)
+            rows.save_rows(drawn, names, path)
         return path
 
     def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
