@@ -49,6 +49,33 @@ def stacked() -> Bijector:
     return b.Stack((b.Exp(), b.Sigmoid(), b.Elementwise(b.Affine())), (1, 1, 3))
 
 
+def by_column(which: tuple[int, ...]) -> b.InnerMap:
+    """Splines of the line, and of the circle of period 4."""
+    line, ring = b.RationalQuadraticSpline(3, 2.0), b.RationalQuadraticSpline(2, 2.0, boundary="circular")
+    return b.ByColumn((line, ring), which)
+
+
+def simplex_rows(random: np.random.Generator, num: int) -> np.ndarray:
+    return random.dirichlet(np.full(4, 0.3), num)
+
+
+def table() -> Bijector:
+    """Every domain of a column, out of order: positive 4, an interval 2, a circle 0, a simplex 6, 1, 3, a real 5."""
+    maps = (b.Exp(), b.Interval(-1.0, 3.0), b.Circle(0.0, 4.0), b.StickBreaking(), b.Elementwise(b.Affine()))
+    return b.Stack(maps, (1, 1, 1, 3, 1), columns=(4, 2, 0, 6, 1, 3, 5))
+
+
+def table_rows(random: np.random.Generator, num: int) -> np.ndarray:
+    simplex = random.dirichlet(np.full(3, 0.7), num)
+    others = (
+        np.exp(random.normal(size=num)),
+        random.uniform(-1, 3, num),
+        random.uniform(0, 4, num),
+        random.normal(size=num),
+    )
+    return np.stack([others[2], simplex[:, 1], others[1], simplex[:, 2], others[0], others[3], simplex[:, 0]], axis=-1)
+
+
 def image_step(width: int = 4) -> Bijector:
     return glow_step(b.Affine(), width=width)
 
@@ -135,6 +162,9 @@ CASES = (
     Case("logit", lambda: b.Logit(), (3,), {"domain": (-7.0, 7.0)}),
     Case("tanh", lambda: b.Tanh(), (3,), {"domain": (-1.0, 1.0)}),
     Case("softsign", lambda: b.Softsign(), (3,), {"domain": (-1.0, 1.0)}),
+    Case("interval", lambda: b.Interval(-1.0, 3.0), (3,), {"domain": (-1.0, 3.0)}),
+    Case("circle", lambda: b.Circle(-1.0, 3.0), (3,), {"domain": (-1.0, 3.0)}),
+    Case("stick_breaking", lambda: b.StickBreaking(), (4,), {"draw": simplex_rows, "chart": (0, 1, 2)}),
     Case("leaky_relu", lambda: b.LeakyReLU(), (3,), EXACT | {"jacobian_pattern": np.eye(3, dtype=bool)}),
     Case("elu", lambda: b.ELU(), (3,), {"domain": (-1.0, 10.0)}),
     Case("power", lambda: b.Power(3.0), (3,), {"domain": (1e-4, 10.0)}),
@@ -170,6 +200,7 @@ CASES = (
         (5,),
         {"domain": (1e-4, 1.0)} | CONTEXT,
     ),
+    Case("stack_columns", table, (7,), {"draw": table_rows, "chart": (0, 1, 2, 4, 5, 6), "context_shape": (2,)}),
     Case("split", lambda: b.Split(b.Elementwise(b.Affine()), mlp_coupling(b.Shift())), (5,), BOUNDED | CONTEXT),
     Case("vmap", lambda: b.Vmap(mlp_coupling(b.Affine()), 2), (2, 3), BOUNDED | CONTEXT, slow=True),
     Case("centred_pixels", lambda: b.CentredPixels(), (2, 2, 3), PIXELS | EXACT),
@@ -260,6 +291,13 @@ CASES = (
     ),
     Case("coupling_spline_quadratic", lambda: mlp_coupling(b.QuadraticSpline(3, 2.0, True)), (4,), SPLINE, slow=True),
     Case("coupling_spline_cubic", lambda: mlp_coupling(b.CubicSpline(2, 2.0, True)), (4,), SPLINE, slow=True),
+    Case(
+        "coupling_by_column",
+        lambda: b.Coupling(nn.MLP((8,), "tanh", circles=(0,)), by_column((1, 0)), mask="half"),
+        (4,),
+        {"domain": (-2.0, 2.0), "float32_tol": 1e-5, "jacobian_pattern": block_pattern(2, 4)},
+        slow=True,
+    ),
     Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}, slow=True),
     Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT, slow=True),
     Case(
@@ -335,6 +373,12 @@ CASES = (
     ),
     Case("maf_mixture", lambda: autoregressive(b.LogisticMixture(2)), (3,), CONTEXT, slow=True),
     Case("maf_spline", lambda: autoregressive(b.RationalQuadraticSpline(3)), (3,), slow=True),
+    Case(
+        "maf_by_column",
+        lambda: b.MaskedAutoregressive(nn.MADE((4,), "tanh", "reversed", circles=(0,)), by_column((1, 0, 1))),
+        (3,),
+        {"domain": (-2.0, 2.0), "jacobian_pattern": np.triu(np.ones((3, 3)))},
+    ),
     Case("maf_integral", lambda: autoregressive(integral()), (3,), slow=True),
     Case(
         "maf_transformer",

@@ -7,6 +7,9 @@ from jflows.bijectors.base import Bijector as Bijector
 from jflows.bijectors.base import SameShape as SameShape
 from jflows.bijectors.batchnorm import BatchNorm as BatchNorm
 from jflows.bijectors.block_autoregressive import BlockNeuralAutoregressive as BlockNeuralAutoregressive
+from jflows.bijectors.columns import Circle as Circle
+from jflows.bijectors.columns import Interval as Interval
+from jflows.bijectors.columns import StickBreaking as StickBreaking
 from jflows.bijectors.compose import Chain as Chain
 from jflows.bijectors.compose import Conditioned as Conditioned
 from jflows.bijectors.compose import Inverse as Inverse
@@ -15,6 +18,7 @@ from jflows.bijectors.coupling import AdditiveTwoWay as AdditiveTwoWay
 from jflows.bijectors.coupling import Coupling as Coupling
 from jflows.bijectors.elementwise import Elementwise as Elementwise
 from jflows.bijectors.inner import Affine as Affine
+from jflows.bijectors.inner import ByColumn as ByColumn
 from jflows.bijectors.inner import InnerMap as InnerMap
 from jflows.bijectors.inner import PReLU as PReLU
 from jflows.bijectors.inner import Shift as Shift

@@ -5,6 +5,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jflows.bijectors.base import Bijector, SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
-from jflows.options import Ndims
+from jflows.options import Ndims, Option
 from jflows.typing import Array
 
 
@@ -131,16 +132,23 @@ class Standardize(_Whitening):
 
     Args:
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
+      skip: channels that stay as they are, such as angles, whose period must not change.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `constants`: shift [channels], log_scale [channels].
     Numerics: columns of any scale are whitened; one that is constant is centred and keeps scale 1.
     """
 
+    skip: Annotated[tuple[int, ...], Option(low=0)] = ()
+
     def _stored(self, name: str, init: Callable[[], Array]) -> Array:
         return self.variable("constants", name, init).value
 
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        return _zeros(values) if forward else affine.whitening(values)
+        return _zeros(values) if forward else self._without_skipped(*affine.whitening(values))
+
+    def _without_skipped(self, shift: Array, log_scale: Array) -> tuple[Array, Array]:
+        skipped = np.isin(np.arange(shift.shape[-1]), self.skip)
+        return jnp.where(skipped, 0, shift), jnp.where(skipped, 0, log_scale)
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Sets the statistics instead of taking those of the first batch; called in `init` before any data pass.
@@ -155,4 +163,4 @@ class Standardize(_Whitening):
           InvalidValueError: if the two differ in shape, or are not finite, or a deviation is negative.
         """
         affine.check_statistics("Standardize.use", mean, deviation)
-        self._stored_or(functools.partial(affine.whitening_by, mean, deviation, dtype))
+        self._stored_or(lambda: self._without_skipped(*affine.whitening_by(mean, deviation, dtype)))

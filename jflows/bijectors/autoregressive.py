@@ -132,6 +132,12 @@ class _Maps:
         out: Any = self.inner.apply(variables[1], values, params, method=method)
         return out[0]
 
+    def run_at(self, variables: tuple[Variables, Variables], inputs: tuple[Array, Array], params: Array) -> Array:
+        """z -> x of single columns, whose numbers come with them."""
+        z, column = inputs
+        out: Any = self.inner.apply(variables[1], z, params, column, method="forward_at")
+        return out[0]
+
     def explicit(self, variables: tuple[Variables, Variables], x: Array, context: Array | None) -> Array:
         """x -> z."""
         return self.run("inverse_and_log_det", variables, x, self.params(variables, x, context))
@@ -144,9 +150,11 @@ class _Maps:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _solve_in_order(maps: _Maps, variables: tuple[Variables, Variables], z: Array, context: Array | None) -> Array:
     """z -> x by the conditioner's own order, differentiated implicitly: dx = J^-1 (dz - dg at fixed x), J = dg/dx."""
-    solve = functools.partial(maps.run, "forward_and_log_det", variables)
+    solve, inputs = functools.partial(maps.run, "forward_and_log_det", variables), z
+    if maps.inner.by_column:
+        solve, inputs = functools.partial(maps.run_at, variables), (z, jnp.arange(z.shape[-1]))
     num_features = maps.inner.num_params * z.shape[-1]
-    x: Any = maps.conditioner.apply(variables[0], solve, z, num_features, context, method="solve_in_order")
+    x: Any = maps.conditioner.apply(variables[0], solve, inputs, num_features, context, method="solve_in_order")
     return x
 
 

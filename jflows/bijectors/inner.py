@@ -8,9 +8,12 @@ import abc
 from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 
+from jflows.errors import InvalidValueError
 from jflows.modules import Module
 from jflows.ops.affine import SCALE_KINDS, bounded_log_scale
+from jflows.ops.masks import take
 from jflows.options import Option, Positive
 from jflows.typing import Array
 
@@ -28,6 +31,7 @@ class InnerMap(Module, abc.ABC):
     allows_invertible_backprop: ClassVar[bool] = True  # False where one of the directions is solved numerically
     # True where it has Flax parameters beside `params`: one instance then serves one place only.
     owns_params: ClassVar[bool] = False
+    by_column: ClassVar[bool] = False  # True where columns are mapped differently, and `forward_at` must be told which
 
     @property
     @abc.abstractmethod
@@ -41,6 +45,15 @@ class InnerMap(Module, abc.ABC):
     @abc.abstractmethod
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         """Maps x to z, with the elementwise log|dz/dx|."""
+
+    def forward_at(self, z: Array, params: Array, column: Array) -> tuple[Array, Array]:
+        """`forward_and_log_det` of some columns, whose numbers [n] may be traced.
+
+        Shapes:
+          z: [..., n], params: [..., num_params, n], column: int [n].
+        """
+        del column
+        return self.forward_and_log_det(z, params)
 
 
 class Shift(InnerMap):
@@ -116,3 +129,71 @@ Inner = Annotated[
     Option(noun="an inner map such as Affine()", fix="Bijectors, such as Exp(), are listed in a Chain."),
 ]
 """The type of a field that holds an inner map."""
+
+
+class ByColumn(InnerMap):
+    """Different inner maps for different columns, in one coupling or autoregressive layer.
+
+        z_i = g_k(x_i; params_i),  k = which[i]
+
+    A table with a number and an angle needs a spline of the line for the one and of the circle for the other. Each
+    column gets as many parameters as the map that takes the most; the others leave some unused.
+
+    Args:
+      inners: inner maps, two or more.
+      which: for each column that is mapped, the number of its inner map, from 0.
+    Shapes:
+      x, z, log_det: [..., dim]; params: [..., num_params, dim], with dim the length of `which`.
+    Raises:
+      InvalidValueError: if `which` holds the number of no map, or the map is given another number of columns.
+    """
+
+    inners: Annotated[tuple[InnerMap, ...], Option(noun="a tuple of inner maps", fewest=1)]
+    which: Annotated[tuple[int, ...], Option(low=0, fewest=1)]
+
+    by_column: ClassVar[bool] = True
+
+    def _check(self) -> None:
+        if max(self.which) >= len(self.inners):
+            rule = f"must hold numbers of inner maps, 0 to {len(self.inners) - 1}"
+            raise InvalidValueError("ByColumn", "which", rule, repr(self.which))
+
+    @property
+    def num_params(self) -> int:
+        return max(inner.num_params for inner in self.inners)
+
+    @property
+    def allows_invertible_backprop(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(inner.allows_invertible_backprop for inner in self.inners)
+
+    @property
+    def owns_params(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return any(inner.owns_params for inner in self.inners)
+
+    def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
+        return self._run("forward_and_log_det", z, params)
+
+    def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        return self._run("inverse_and_log_det", x, params)
+
+    def _run(self, method: str, values: Array, params: Array) -> tuple[Array, Array]:
+        if values.shape[-1] != len(self.which):
+            rule = f"must have {len(self.which)} columns, as `which` has"
+            raise InvalidValueError("ByColumn", "x", rule, f"shape {values.shape}", "Correct which.")
+        columns = [np.flatnonzero(np.equal(self.which, number)) for number in range(len(self.inners))]
+        used = [(inner, own) for inner, own in zip(self.inners, columns, strict=True) if len(own)]
+        mapped = [
+            getattr(inner, method)(take(values, own), take(params, own)[..., : inner.num_params, :])
+            for inner, own in used
+        ]
+        order = np.argsort(np.concatenate([own for _, own in used]))
+        joined = [take(jnp.concatenate(parts, axis=-1), order) for parts in zip(*mapped, strict=True)]
+        return joined[0], joined[1]
+
+    def forward_at(self, z: Array, params: Array, column: Array) -> tuple[Array, Array]:
+        which = jnp.asarray(self.which)[column]
+        mapped = [inner.forward_and_log_det(z, params[..., : inner.num_params, :]) for inner in self.inners]
+        x, log_det = mapped[0]
+        for number, (other, other_log_det) in enumerate(mapped[1:], 1):
+            x, log_det = jnp.where(which == number, other, x), jnp.where(which == number, other_log_det, log_det)
+        return x, log_det

@@ -10,7 +10,7 @@ from flax import linen as nn
 from jflows.bijectors.base import Bijector, Part, SameShape
 from jflows.bijectors.compose import Layers, check_distinct
 from jflows.errors import InvalidValueError
-from jflows.ops.masks import MASK_KINDS, cut, join, make_mask
+from jflows.ops.masks import MASK_KINDS, cut, join, make_mask, take
 from jflows.options import Count, Counts, Option, Seed
 from jflows.typing import Array, Shape
 
@@ -75,27 +75,36 @@ class Masked(SameShape):
         return [join(kept, value.reshape(rest.shape), mask) for value in inside]
 
 
-class Stack(SameShape):
-    """Cuts a vector into consecutive parts and gives each to a bijector of its own.
+class Stack(Bijector):
+    """Deals the columns of a vector to bijectors, each of which maps its own columns.
 
-        x = (f_1(z_1), ..., f_n(z_n))
+        x = (f_1(z_1), ..., f_n(z_n)), in the order of the columns
         log_det = sum_k log_det_k                            [nats per event]
 
-    It suits tables whose columns have different domains: `Stack((Exp(), Sigmoid(), Identity()), sizes=(2, 1, 5))`.
+    It suits tables whose columns have different domains: `Stack((Exp(), Sigmoid(), Identity()), sizes=(2, 1, 5))` maps
+    the first two columns by `Exp`, and `Stack((Exp(), Identity()), (2, 3), columns=(0, 4, 1, 2, 3))` the first and the
+    last.
+    A part may have fewer latent dimensions than columns, as `StickBreaking` has; z then takes the places of its first
+    columns, and the gaps are closed.
 
     Args:
       bijectors: bijectors of vectors, one for each part.
-      sizes: number of elements of each part, in order.
+      sizes: number of columns of x of each part, in order.
+      columns: which columns the parts get, in order: every number from 0 to sum(sizes) - 1 once; empty deals them out
+        as they come.
     Shapes:
-      x: [*batch, sum(sizes)] <-> z: the same; log_det: [*batch].
+      x: [*batch, sum(sizes)] <-> z: [*batch, sum of the parts' latent dimensions]; log_det: [*batch].
     Raises:
-      InvalidValueError: if there is not one size for each bijector, or a bijector cannot take its part.
+      InvalidValueError: if there is not one size for each bijector, if `columns` is not a permutation, or if a bijector
+        cannot take its part.
     """
 
     bijectors: Layers
     sizes: Counts
+    columns: tuple[int, ...] = ()
 
-    event_ndims: ClassVar[int] = 1
+    x_event_ndims: ClassVar[int] = 1
+    z_event_ndims: ClassVar[int] = 1
 
     def _check(self) -> None:
         check_distinct("Stack", "bijectors", self.bijectors)
@@ -103,27 +112,67 @@ class Stack(SameShape):
         if len(self.sizes) != len(self.bijectors):
             rule = f"must hold one size for each of {len(self.bijectors)} bijectors"
             raise InvalidValueError("Stack", "sizes", rule, repr(self.sizes))
+        if self.columns and sorted(self.columns) != list(range(sum(self.sizes))):
+            rule = f"must hold every number from 0 to {sum(self.sizes) - 1} once, or be empty"
+            raise InvalidValueError("Stack", "columns", rule, repr(self.columns))
 
     def z_event_shape(self, x_event_shape: Shape) -> Shape:
-        """The same shape; its size is that of all parts together."""
+        """(sum of the parts' latent dimensions,); x must have as many columns as all sizes together."""
         if x_event_shape[-1] != sum(self.sizes):
             rule = f"must have {sum(self.sizes)} features (the sum of sizes)"
             raise InvalidValueError("Stack", "x", rule, f"shape {tuple(x_event_shape)}", "Correct sizes.")
-        for bijector, size in zip(self.bijectors, self.sizes, strict=True):
-            _check_same("Stack", bijector, (size,))
-        return tuple(x_event_shape)
+        return (sum(self._latent_sizes()),)
 
-    def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
-        parts = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1)
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        """(sum(sizes),); z must have as many entries as the parts have latent dimensions."""
+        latent = sum(self._latent_sizes())
+        if z_event_shape[-1] != latent:
+            rule = f"must have {latent} entries (the latent dimensions of the parts)"
+            raise InvalidValueError("Stack", "z", rule, f"shape {tuple(z_event_shape)}", "Correct sizes.")
+        return (sum(self.sizes),)
+
+    def _latent_sizes(self) -> tuple[int, ...]:
+        found = []
+        for bijector, size in zip(self.bijectors, self.sizes, strict=True):
+            (latent,) = bijector.z_event_shape((size,))
+            if latent > size:
+                got = f"{type(bijector).__name__}: {size} columns -> {latent}"
+                raise InvalidValueError("Stack", "bijectors", "must not have more latent dimensions than columns", got)
+            found.append(latent)
+        return tuple(found)
+
+    def latent_columns(self) -> tuple[tuple[int, ...], ...]:
+        """Which entries of z belong to each part, in its order."""
+        places = self._places(self._latent_sizes())
+        rank = np.argsort(np.argsort(np.concatenate(places)))
+        return tuple(tuple(part.tolist()) for part in np.split(rank, np.cumsum([len(part) for part in places])[:-1]))
+
+    def _places(self, sizes: tuple[int, ...]) -> list[np.ndarray]:
+        """The columns of each part, of which only so many are left."""
+        columns = np.asarray(self.columns or range(sum(self.sizes)))
+        parts = np.split(columns, np.cumsum(self.sizes)[:-1])
+        return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+
+    def _dealt(self, values: Array, sizes: tuple[int, ...]) -> list[Array]:
+        places = self._places(sizes)
+        rank = np.argsort(np.argsort(np.concatenate(places)))
+        indices = np.split(rank, np.cumsum(sizes)[:-1])
+        return [take(values, index) for index in indices]
+
+    def _joined(self, parts: list[Array]) -> Array:
+        places = self._places(tuple(part.shape[-1] for part in parts))
+        return take(jnp.concatenate(parts, axis=-1), np.argsort(np.concatenate(places)))
+
+    def _run(self, method: str, parts: list[Array], context: Array | None) -> tuple[Array, Array]:
         mapped = [getattr(b, method)(part, context) for b, part in zip(self.bijectors, parts, strict=True)]
         log_dets = jnp.stack([log_det for _, log_det in mapped])
-        return jnp.concatenate([part for part, _ in mapped], axis=-1), jnp.sum(log_dets, axis=0)
+        return self._joined([part for part, _ in mapped]), jnp.sum(log_dets, axis=0)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._run("forward_and_log_det", z, context)
+        return self._run("forward_and_log_det", self._dealt(z, self._latent_sizes()), context)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._run("inverse_and_log_det", x, context)
+        return self._run("inverse_and_log_det", self._dealt(x, self.sizes), context)
 
     def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
         for index, (bijector, size) in enumerate(zip(self.bijectors, self.sizes, strict=True)):
@@ -133,12 +182,12 @@ class Stack(SameShape):
         return [name for bijector in self.bijectors for name in bijector.layer_names()]
 
     def layer_values(self, values: Array, context: Array | None, direction: str) -> list[Array]:
-        parts, found = jnp.split(values, np.cumsum(self.sizes)[:-1], axis=-1), []
-        order = range(len(parts)) if direction == "forward" else reversed(range(len(parts)))
-        for index in order:
+        parts = self._dealt(values, self._latent_sizes() if direction == "forward" else self.sizes)
+        found, order = [], range(len(parts))
+        for index in order if direction == "forward" else reversed(order):
             for value in self.bijectors[index].layer_values(parts[index], context, direction):
-                parts[index] = value.reshape(parts[index].shape)
-                found.append(jnp.concatenate(parts, axis=-1))
+                parts[index] = value.reshape(*parts[index].shape[:-1], -1)
+                found.append(self._joined(parts))
         return found
 
 

@@ -3,6 +3,7 @@
 from jflows.data import toys
 from jflows.data.batches import TrainBatches, eval_batches
 from jflows.data.dataset import Data, ImageData, NoData, TableData, reduce_bits
+from jflows.data.domains import Domains
 from jflows.data.files import FORMATS, FileFormat
 from jflows.data.known import KNOWN
 from jflows.data.labels import hide_labels, only_classes
@@ -21,6 +22,7 @@ __all__ = [
     "SPLITS",
     "Archive",
     "Data",
+    "Domains",
     "FileFormat",
     "ImageData",
     "KnownData",

@@ -6,6 +6,7 @@ Read next: `jflows/data/reading.py`, which says whether data fit a density; `jfl
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -69,9 +70,11 @@ class Data(abc.ABC):
         return len(self.x)
 
     @abc.abstractmethod
-    def statistics(self) -> Statistics:
+    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
         """Mean and deviation of every column of x and of the context over all rows by their weights, in float64.
 
+        Args:
+          before: a map of the rows of a table; the moments of x are then those of its results. None takes x itself.
         Raises:
           DataError: if a column of a table or of a context is constant, so that it cannot be standardised.
         """
@@ -106,6 +109,11 @@ class Data(abc.ABC):
         if self.weight is None or self.weight.all():
             return self
         return self.take(np.flatnonzero(self.weight))
+
+    @property
+    def _weight_that_counts(self) -> np.ndarray | None:
+        """The weights of the rows of `_counts`."""
+        return None if self.weight is None else self.weight[self._counts]
 
     @property
     def _counts(self) -> Any:
@@ -171,7 +179,7 @@ class Data(abc.ABC):
         context = None if self.context is None else self.context[self._counts]
         if context is None or (context.ndim == 1 and context.dtype.kind != "f"):
             return None, None
-        found = moments(context, None if self.weight is None else self.weight[self._counts])
+        found = moments(context, self._weight_that_counts)
         if found.constant.any():
             place = tuple(map(int, np.argwhere(found.constant)[0]))
             entry = f"entry {place[0] if len(place) == 1 else place} is " if place else ""
@@ -227,7 +235,7 @@ class ImageData(Data):
             return self
         return dataclasses.replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
 
-    def statistics(self) -> Statistics:
+    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
         """Mean and deviation of each channel, in levels of `num_bits`; a constant channel has deviation 0."""
         return Statistics(*pixel_moments(self.x, self.weight))
 
@@ -293,9 +301,11 @@ class TableData(Data):
         self._check_context_columns()
         self._check_weight()
 
-    def statistics(self) -> Statistics:
+    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
         """Mean and deviation of each column and of each entry of the context; a constant one raises `DataError`."""
         found = self._varying_moments()
+        if before is not None:
+            found = moments(before(self.x[self._counts]), self._weight_that_counts)
         return Statistics(found.mean, found.deviation, *self._context_moments())
 
     def check_varies(self) -> None:
@@ -304,7 +314,7 @@ class TableData(Data):
 
     def _varying_moments(self) -> Moments:
         x = self.x[self._counts]
-        found = moments(x, None if self.weight is None else self.weight[self._counts])
+        found = moments(x, self._weight_that_counts)
         if found.constant.any():
             column = int(np.flatnonzero(found.constant)[0])
             got = f"{self.columns[column]!r}, which is {x[0, column]:.6g} in every row, in float32"
@@ -366,7 +376,7 @@ class NoData(Data):
         """The number of visits in an epoch: the number of contexts, or 1."""
         return 1 if self.context is None else len(self.context)
 
-    def statistics(self) -> Statistics:
+    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
         """Mean and deviation of each entry of the context, and none for x."""
         return Statistics(None, None, *self._context_moments())
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from jflows.data.dataset import NO_LABEL, Data, check_is_data
+from jflows.data.domains import Domains
 from jflows.data.statistics import Statistics
 from jflows.errors import DataError, InvalidTypeError, kind_of
 from jflows.typing import Batch, Shape
@@ -33,6 +34,7 @@ class Reading:
         context that the data themselves have).
       context_shape: event shape of that context; None for "none".
       num_classes: labels are 0..num_classes - 1; None where labels mean nothing to the density.
+      domains: what values the columns of a table can have, by position; None for any numbers.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Reading:
     context: str = "none"
     context_shape: Shape | None = None
     num_classes: int | None = None
+    domains: Domains | None = None
 
     def with_labels(self, num_classes: int | None = None) -> Self:
         """A reading with labels as the context of a batch, for losses and reports that use them.
@@ -60,7 +63,8 @@ class Reading:
           where: name of the function that was given the data, for the message.
         Raises:
           InvalidTypeError: if `data` is not `Data`.
-          DataError: if kind, event shape, bits, labels or context do not fit; the message says which, and what to do.
+          DataError: if kind, event shape, bits, domains, labels or context do not fit; the message says which, and what
+            to do.
         """
         check_is_data(where, "data", data)
         if data.kind != "none" and self.kind != "none":
@@ -85,6 +89,8 @@ class Reading:
             rule = f"must have at least the {self.num_bits} bits of the density's data"
             fix = f"Build the flow with {{num_bits={data.num_bits}}}, or choose other {{data}}."
             raise DataError(where, "data", rule, f"{data.num_bits} bits in {data.name!r}", fix)
+        if self.domains is not None:
+            self.domains.check(data.x, where, data.columns)
 
     def _check_labels(self, data: Data, where: str) -> None:
         label = _labels_of(data)
@@ -149,6 +155,8 @@ def check_batch_values(batch: Batch, reading: Reading, where: str) -> None:
     if reading.kind != "none":
         x = _checked_shape(batch.x, "x", num, reading.event_shape, where)
         _check_values(x[counts], np.flatnonzero(counts), "x", where, _x_range(reading))
+        if reading.domains is not None:
+            reading.domains.check(x[counts], where, (), np.flatnonzero(counts))
     _check_batch_context(batch, reading, counts, where)
 
 

@@ -5,6 +5,7 @@ from jflows.distributions.base import Base
 from jflows.distributions.heavy_tailed import Laplace, StandardLogistic, StudentT
 from jflows.distributions.mixture import NormalMixture
 from jflows.distributions.normal import ClassConditionalNormal, DiagonalNormal, FullNormal, StandardNormal
+from jflows.distributions.product import Product, UniformAngle
 from jflows.distributions.resampled import ResampledNormal
 from jflows.distributions.uniform import Uniform
 
@@ -16,9 +17,11 @@ __all__ = [
     "FullNormal",
     "Laplace",
     "NormalMixture",
+    "Product",
     "ResampledNormal",
     "StandardLogistic",
     "StandardNormal",
     "StudentT",
     "Uniform",
+    "UniformAngle",
 ]

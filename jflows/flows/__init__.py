@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from jflows.data.domains import Domains
+from jflows.flows.columns import DequantizeColumns
 from jflows.flows.density import BITS_PER_DIM, NATS, Density, Unit
-from jflows.flows.dequantize import Dequantize, UniformDequantize, VariationalDequantize
+from jflows.flows.dequantize import Dequantize, ImageDequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.flow_matching import flow_matching_loss
 from jflows.flows.mixture import MixtureOfFlows
@@ -15,7 +17,7 @@ from jflows.spec import register
 if TYPE_CHECKING:
     from jflows.flows.presets import *  # noqa: F403
 
-for _cls in (UniformDequantize, VariationalDequantize):
+for _cls in (DequantizeColumns, Domains, UniformDequantize, VariationalDequantize):
     register(_cls)
 globals().update(PRESETS)
 
@@ -25,7 +27,9 @@ __all__ = [
     "PRESETS",
     "Density",
     "Dequantize",
+    "DequantizeColumns",
     "Flow",
+    "ImageDequantize",
     "MixtureOfFlows",
     "UniformDequantize",
     "Unit",

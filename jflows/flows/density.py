@@ -4,10 +4,12 @@ import abc
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jflows.bijectors.base import OUTSIDE
 from jflows.data.reading import Reading, Statistics
@@ -64,13 +66,18 @@ class Density(abc.ABC):
 
     @property
     def unit(self) -> Unit:
-        """The unit of scores: bits per dimension for integers, nats for floats."""
-        return NATS if self.dequantize is None else BITS_PER_DIM
+        """The unit of scores: bits per dimension for images of integers, nats for tables and for floats."""
+        return BITS_PER_DIM if self.dequantize is not None and self.dequantize.kind == "images" else NATS
 
     @property
     @abc.abstractmethod
     def standardizes(self) -> bool:
         """Whether the density standardises data or contexts, for which `init` takes statistics of all training rows."""
+
+    @property
+    def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The fixed map that rows go through before they are standardised, for `Data.statistics`; None for no map."""
+        return None
 
     @property
     @abc.abstractmethod

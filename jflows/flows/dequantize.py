@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,41 @@ BIN_CENTRE = 0.5
 
 
 class Dequantize(Module, abc.ABC):
+    """Turns integers into the continuous values that a density needs: the first part of a flow of integers.
+
+    `ImageDequantize` is for images, all of whose values are integers, and `DequantizeColumns` for columns of a table.
+    """
+
+    kind: ClassVar[str]
+    """The kind of data that it is for, "images" or "table"; scores are in bits per dimension for images only."""
+
+    @property
+    def bits(self) -> int | None:
+        """Integers are 0..2^bits - 1; None if they have no such bounds."""
+        return None
+
+    @abc.abstractmethod
+    def padded_shape(self, event_shape: Shape) -> Shape:
+        """Event shape of v, given that of x; raises `InvalidValueError` for data of another kind."""
+
+    @abc.abstractmethod
+    def dequantize(self, x: Array, key: Key | None) -> tuple[Array, Array]:
+        """x -> v and -log q(u | x) [*batch]. `key` is one key for the whole batch, or one per example: [*batch]."""
+
+    @abc.abstractmethod
+    def crop(self, v: Array) -> Array:
+        """Removes the padding, if there is any."""
+
+    @abc.abstractmethod
+    def quantize(self, v: Array) -> Array:
+        """Cropped v -> data, rounded down to integers."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """The class and its settings, for a summary."""
+
+
+class ImageDequantize(Dequantize):
     """Adds noise u in [0, 1) to integer images, which are padded with zeros first if `padding` is positive.
 
         v = pad(x) + u,  u ~ q(u | x);   log P(x) >= E_q [log p(v) - log q(u | x)]      [nats per event]
@@ -39,6 +74,18 @@ class Dequantize(Module, abc.ABC):
 
     num_bits: NumBits = 8
     padding: Annotated[int, Option(low=0)] = 0
+
+    kind: ClassVar[str] = "images"
+
+    @property
+    def bits(self) -> int:
+        """`num_bits`."""
+        return self.num_bits
+
+    def describe(self) -> str:
+        """The class, the bits and the padding."""
+        padded = f" (padding {self.padding})" if self.padding else ""
+        return f"{type(self).__name__}, {self.num_bits} bits{padded}"
 
     @abc.abstractmethod
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
@@ -69,7 +116,7 @@ class Dequantize(Module, abc.ABC):
         v = self._pad(jnp.where(valid[..., None, None, None], x, 0), 0)
         if key is None:
             return v + BIN_CENTRE, log_valid
-        _check_keys(type(self).__name__, key, v.shape[:-3])
+        check_keys(type(self).__name__, key, v.shape[:-3])
         u, log_q = self._noise(v, key)
         return v + u, log_valid - log_q
 
@@ -88,21 +135,21 @@ class Dequantize(Module, abc.ABC):
         return levels.astype(jnp.uint8 if self.num_bits <= 8 else jnp.uint16)
 
 
-class UniformDequantize(Dequantize):
+class UniformDequantize(ImageDequantize):
     """Uniform noise: q(u | x) = 1. The bound is tight for p constant on each bin.
 
     Source: Theis et al. 2016, arXiv:1511.01844, section 3.1.
 
     Args:
-      num_bits: see `Dequantize`.
-      padding: see `Dequantize`.
+      num_bits: see `ImageDequantize`.
+      padding: see `ImageDequantize`.
     """
 
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
-        return _draw(jax.random.uniform, key, x), jnp.zeros(())
+        return draw(jax.random.uniform, key, x), jnp.zeros(())
 
 
-class VariationalDequantize(Dequantize):
+class VariationalDequantize(ImageDequantize):
     """Noise from a flow that is conditioned on the image, which can tighten the bound that uniform noise gives.
 
         u = f(e; x),  e ~ N(0, I);   log q(u | x) = log N(e) - log|det du/de|
@@ -115,8 +162,8 @@ class VariationalDequantize(Dequantize):
     Args:
       bijector: maps e to u, images of the padded shape; its context is the image, centred: [*batch, height, width,
         channels].
-      num_bits: see `Dequantize`.
-      padding: see `Dequantize`.
+      num_bits: see `ImageDequantize`.
+      padding: see `ImageDequantize`.
     Raises:
       InvalidValueError: if the bijector is not one of images.
     """
@@ -131,19 +178,20 @@ class VariationalDequantize(Dequantize):
 
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
         assert self.bijector is not None
-        e = _draw(jax.random.normal, key, x)
+        e = draw(jax.random.normal, key, x)
         u, log_det = self.bijector.forward_and_log_det(e, x / 2**self.num_bits - 0.5)
         return u, sum_event(norm.logpdf(e), 3) - log_det
 
 
-def _check_keys(where: str, key: Key, batch_shape: Shape) -> None:
+def check_keys(where: str, key: Key, batch_shape: Shape) -> None:
+    """Raises unless there is one key, or one for each example."""
     check_key(where, key)
     if key.ndim and key.shape != batch_shape:
         rule = f"must be one key, or one per example of shape {batch_shape}"
         raise InvalidValueError(where, "key", rule, f"shape {key.shape}")
 
 
-def _draw(sampler: Callable, key: Key, like: Array) -> Array:
+def draw(sampler: Callable, key: Key, like: Array) -> Array:
     """Noise of the shape of `like`, from one key or from one per example."""
     if key.ndim == 0:
         return sampler(key, like.shape, like.dtype)

@@ -12,16 +12,19 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from jflows.bijectors import Bijector, MultiScale, Standardize
+from jflows.bijectors import Bijector, MultiScale
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.base import nan_where_zero
 from jflows.bijectors.initialised import held_to_init
+from jflows.data.domains import Domains
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
 from jflows.flows import checks
+from jflows.flows.columns import before_standardizing, standardizer
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
@@ -46,7 +49,7 @@ class Flow(Checked, Density):
     A flow is hashable and holds no arrays. Every method takes `variables` (the Linen collections that `init` returns:
     only "params" is trained) and is pure: `jax.jit(flow.log_prob)`, `jax.grad` and `jax.vmap` apply directly.
 
-    Data are floats or, with `dequantize`, integers 0..2^num_bits - 1. With a key, integers get fresh noise, and their
+    Data are floats or, with `dequantize`, integers. With a key, integers get fresh noise, and their
     score is a lower bound on log P(x); without one, they are put at bin centres, and the score is smooth but no bound.
     Floats count as dequantized already. Values are not checked here, so that tracing works; `jflows.data` checks them.
 
@@ -58,6 +61,8 @@ class Flow(Checked, Density):
       preprocess: a map of the (dequantized) data that comes first, such as `LogitPixels`; its log-det counts.
       embed: maps the context once, before bijector and base see it, such as `ClassEmbed` for labels.
       context_shape: event shape of the context, () for class labels; None if the flow takes no context.
+      domains: what values the columns of a table can have, by position, so that data are checked before training;
+        presets make the maps to these domains, which are then the first of `preprocess`.
     Shapes:
       x: [*batch, *event_shape]; context: [..., *context_shape], its leading axes broadcast to the batch.
     Raises:
@@ -80,6 +85,7 @@ class Flow(Checked, Density):
     preprocess: Bijector | None = None
     embed: nn.Module | None = None
     context_shape: Shape | None = None
+    domains: Domains | None = None
 
     objective: ClassVar[str] = "likelihood"
     encodes: ClassVar[bool] = True
@@ -91,7 +97,10 @@ class Flow(Checked, Density):
                 rule = f"must have x_event_ndims={len(shape)}, the axes of event_shape {self.event_shape}"
                 got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
                 raise InvalidValueError("Flow", argument, rule, got, f"Set event_ndims={len(shape)}.")
+        shape = shape if self.preprocess is None else self.preprocess.z_event_shape(shape)
         latent_shape = self.bijector.z_event_shape(shape)
+        if self.domains is not None:
+            self.domains.check_positions("Flow", math.prod(self.event_shape))
         if latent_shape != tuple(self.base.event_shape):
             rule = f"must have event_shape {latent_shape}, the bijector's latent shape for {self.event_shape}"
             raise InvalidValueError("Flow", "base", rule, f"{self.base.event_shape}")
@@ -126,15 +135,20 @@ class Flow(Checked, Density):
     @property
     def standardizes(self) -> bool:
         """Whether data pass through a `Standardize` first, or contexts through a `StandardizeContext`."""
-        return isinstance(self.preprocess, Standardize) or isinstance(self.embed, StandardizeContext)
+        return standardizer(self.preprocess) is not None or isinstance(self.embed, StandardizeContext)
+
+    @property
+    def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What rows are mapped to before `Standardize` sees them, see `Density.before_standardizing`."""
+        return before_standardizing(self.preprocess, self.dequantize)
 
     @property
     def reading(self) -> Reading:
-        """How data are handed over: as images if the flow dequantizes, else as rows; see `Reading`."""
-        kind, bits = ("table", None) if self.dequantize is None else ("images", self.dequantize.num_bits)
+        """How data are handed over: as images if the flow dequantizes them, else as rows; see `Reading`."""
+        kind, bits = ("table", None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)
         num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
         context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
-        return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes)
+        return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes, self.domains)
 
     @property
     def reports(self) -> tuple[str, ...]:
@@ -162,8 +176,8 @@ class Flow(Checked, Density):
           x: [batch, *event_shape], a few hundred examples. None initialises in the direction of sampling from base
             samples, one per context or 256, and standardises nothing: for IAF and training without data.
           context: [batch, *context_shape] or None.
-          statistics: `data.statistics()` of all training rows, used if the flow standardises; None takes the
-            statistics of `x` and `context`.
+          statistics: `data.statistics(flow.before_standardizing)` of all training rows, used if the flow standardises;
+            None takes those of `x` and `context`.
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
@@ -249,8 +263,9 @@ class Flow(Checked, Density):
         checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
         run = lambda module, context: module.sample(key, shape, context, temperature)
         x, log_prob = self.run(variables, run, shape, context, key)[0]
-        if self.is_restricted and self.dequantize is None:
-            return moved_inside(self, variables, x, context, key)
+        if self.is_restricted and self.reading.kind == "table":
+            continuous = dataclasses.replace(self, dequantize=None)  # x has its noise
+            x, log_prob = moved_inside(continuous, variables, x, context, key)
         return self.quantize(x), log_prob
 
     def encode(
@@ -357,7 +372,8 @@ class Flow(Checked, Density):
         def method(module: FlowModule) -> Any:
             return function(module, module.embedded(context, self.context_ndims, batch_shape))
 
-        x = jax.ShapeDtypeStruct((1, *self.event_shape), jnp.uint8 if self.dequantize is not None else jnp.float32)
+        dtype = jnp.uint8 if self.reading.kind == "images" else jnp.float32
+        x = jax.ShapeDtypeStruct((1, *self.event_shape), dtype)
         init = lambda x, context: self.init(jax.random.key(0), x, context)
         with held_to_init("Flow", init, variables, "x", x, context):
             found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))

@@ -401,6 +401,6 @@ class MixtureOfFlows(Checked, Density):
 
     def encoder_module(self, network: nn.Module) -> Encoder:
         """The encoder that a network is part of; it is conditioned on contexts that are vectors."""
-        num_bits = None if self.dequantize is None else self.dequantize.num_bits
+        num_bits = None if self.dequantize is None else self.dequantize.bits
         takes_context = self.context_shape is not None and len(self.context_shape) == 1
         return Encoder(network, self.num_components, len(self.event_shape), num_bits, takes_context)

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jflows.bijectors import Bijector, MultiScale, Standardize
+from jflows.bijectors import Bijector, MultiScale
 from jflows.bijectors.base import nan_where_zero
 from jflows.data.reading import Statistics
 from jflows.distributions import Base
+from jflows.flows.columns import standardizer
 from jflows.flows.dequantize import Dequantize
 from jflows.nn import StandardizeContext
 from jflows.ops.domain import REALS
@@ -44,9 +45,9 @@ class FlowModule(nn.Module):
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
         if statistics is None:
             return
-        s = statistics
-        if isinstance(self.preprocess, Standardize) and s.mean is not None and s.deviation is not None:
-            self.preprocess.use(s.mean, s.deviation, dtype)
+        s, first = statistics, standardizer(self.preprocess)
+        if first is not None and s.mean is not None and s.deviation is not None:
+            first.use(s.mean, s.deviation, dtype)
         if (
             isinstance(self.embed, StandardizeContext)
             and s.context_mean is not None

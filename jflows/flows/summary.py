@@ -94,8 +94,7 @@ def flow_rows(flow: "Flow", params: Mapping[str, Any], depth: int = 0, with_base
         yield Row(depth, f"{type(flow.embed).__name__} of the context", None, _size(params.get("embed", {})))
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(shape)
-        padded = f" (padding {flow.dequantize.padding})" if flow.dequantize.padding else ""
-        yield Row(depth, f"{type(flow.dequantize).__name__}, {flow.dequantize.num_bits} bits{padded}", shape, 0)
+        yield Row(depth, flow.dequantize.describe(), shape, 0)
     for name, bijector in (("preprocess", flow.preprocess), ("bijector", flow.bijector)):
         if bijector is not None:
             yield from _bijector_rows(bijector, params.get(name, {}), shape, depth, type(bijector).__name__)

@@ -13,7 +13,8 @@ from jflows.errors import InvalidValueError
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.nn.mlp import BLOCK_STD
+from jflows.nn.mlp import BLOCK_STD, Circles
+from jflows.ops.angles import is_angle, periodic_rows, periodic_slopes
 from jflows.ops.autoregressive import ORDERS, made_degrees
 from jflows.ops.autoregressive_inverse import MaskedNetwork, masked_pass, solve_in_order, transposed
 from jflows.options import Counts, Option, Seed
@@ -55,6 +56,7 @@ class MADE(Module):
       order: "natural", "reversed" or "random": the order of the inputs.
       seed: seed of the order "random"; it is stored with the model, so that the order is the same after loading.
       residual: whether to add the residual connections.
+      circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features], with num_features =
       num_params * dim: reshaped to [*batch, num_params, dim], column i holds the parameters of input i.
@@ -68,6 +70,7 @@ class MADE(Module):
     order: Annotated[str, Option(choices=ORDERS)] = "natural"
     seed: Seed = 0
     residual: bool = False
+    circles: Circles = ()
 
     def _check(self) -> None:
         if self.residual and len(set(self.hidden_sizes)) > 1:
@@ -78,7 +81,14 @@ class MADE(Module):
         return made_degrees(dim, self.hidden_sizes, self.order, self.seed, conditional)
 
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        return masked_pass(self._network(x.shape, jnp.result_type(x), num_features, context), x)[-1]
+        return masked_pass(self._network(x.shape, jnp.result_type(x), num_features, context), self._seen(x))[-1]
+
+    def _seen(self, x: Array) -> Array:
+        """What the first layer sees, [*batch, features * dim]: x itself, or two features if some inputs are angles."""
+        if not self.circles:
+            return x
+        rows = periodic_rows(x, is_angle(self.circles, x.shape[-1]))
+        return rows.reshape(*x.shape[:-1], -1)
 
     def solve_in_order(
         self,
@@ -90,18 +100,26 @@ class MADE(Module):
         """Finds x with x_i = solve(z_i, params_i(x)), see `jflows.typing.OrderedConditioner`."""
         first = jax.tree.leaves(z)[0]
         network = self._network(first.shape, jnp.result_type(first), num_features, context)
-        return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
+        if not self.circles:
+            return solve_in_order(solve, lambda _, x: x[..., None, :], z, network)
+        inputs = (z, jnp.asarray(is_angle(self.circles, first.shape[-1])))
+        return solve_in_order(
+            lambda of_i, params: solve(of_i[0], params), lambda of_i, x: periodic_rows(x, of_i[1]), inputs, network
+        )
 
     def solve_transposed(
         self, rhs: Array, diagonal: Array, slopes: Array, x: Array, context: Array | None = None
     ) -> Array:
         """Solves the triangular system of the implicit gradient at x, see `jflows.typing.OrderedConditioner`."""
         network = self._network(x.shape, jnp.result_type(x), slopes.shape[-2] * x.shape[-1], context)
+        seen = jnp.ones_like(x)[..., None, :]  # derivatives of what the network sees
+        if self.circles:
+            seen = periodic_slopes(x, is_angle(self.circles, x.shape[-1]))
         return solve_in_order(
-            lambda of_i, from_later: (of_i[0] - from_later[..., 0, :]) / of_i[1],
+            lambda of_i, from_later: (of_i[0] - jnp.sum(of_i[3] * from_later, axis=-2)) / of_i[1],
             lambda of_i, solution: of_i[2] * solution[..., None, :],
-            (rhs, diagonal, slopes),
-            transposed(network, x),
+            (rhs, diagonal, slopes, seen),
+            transposed(network, self._seen(x)),
         )
 
     @nn.compact
@@ -112,7 +130,9 @@ class MADE(Module):
             rule = f"must be a multiple of the {dim} inputs"
             raise InvalidValueError("MADE", "num_features", rule, repr(num_features))
         degrees = self.degrees(dim, context is not None)
-        layers, of_layers = [self._weights("hidden_0", dim, self.hidden_sizes[0], dtype, context)], list(degrees[:2])
+        # Half of the rows of two features see zeros where an input is no angle: they cost little, and keep one layout.
+        fan_in = 2 * dim if self.circles else dim
+        layers, of_layers = [self._weights("hidden_0", fan_in, self.hidden_sizes[0], dtype, context)], list(degrees[:2])
         for index, (fan_in, size) in enumerate(pairwise(self.hidden_sizes), 1):
             layers.append(self._weights(f"hidden_{index}", fan_in, size, dtype, context))
             of_layers.append(degrees[index + 1])

@@ -1,6 +1,6 @@
 """Conditioners for vectors: the multilayer perceptron and its residual form."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,12 @@ from flax import linen as nn
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
-from jflows.options import Count, Counts
+from jflows.ops.angles import with_periodic
+from jflows.options import Count, Counts, Option
 from jflows.typing import Array
 
+Circles = Annotated[tuple[int, ...], Option(low=0)]
+"""The type of a field that says which inputs are angles."""
 BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the scale of h
 
 
@@ -34,6 +37,7 @@ class MLP(Module):
     Args:
       hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`.
+      circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -44,10 +48,11 @@ class MLP(Module):
 
     hidden_sizes: Counts = (128, 128)
     activation: Activation = "relu"
+    circles: Circles = ()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dtype = jnp.result_type(x)
+        dtype, x = jnp.result_type(x), with_periodic(x, self.circles)
         for index, size in enumerate(self.hidden_sizes):
             x = nn.Dense(size, param_dtype=dtype, bias_init=spread(x.shape[-1]), name=f"hidden_{index}")(x)
             if context is not None:
@@ -74,6 +79,7 @@ class ResidualMLP(Module):
       num_blocks: number of residual blocks, at least 1.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       gated: whether the context enters the blocks as a gate (GLU) instead of a term.
+      circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -86,10 +92,12 @@ class ResidualMLP(Module):
     num_blocks: Count = 2
     activation: Activation = "relu"
     gated: bool = False
+    circles: Circles = ()
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         dtype, act = jnp.result_type(x), ACTIVATIONS[self.activation]
+        x = with_periodic(x, self.circles)
         h = nn.Dense(self.width, param_dtype=dtype, bias_init=spread(x.shape[-1]), name="input")(x)
         if context is not None:
             h = h + ContextTerm(name="context")(context, h)

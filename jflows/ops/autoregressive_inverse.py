@@ -57,10 +57,11 @@ def masked_pass(network: MaskedNetwork, x: Array) -> list[Array]:
     """All layers at once, from inputs that are known: v_1 .. v_last, the last one being the parameters.
 
     Shapes:
-      x: [*batch, dim] -> [*batch, out] of each layer.
+      x: what the network sees of the inputs, [*batch, features * dim] -> [*batch, out] of each layer.
     """
-    num_params = network.kernels[-1].shape[1] // x.shape[-1]
-    masks = made_masks(network.degrees, num_params)
+    dim = len(network.degrees[0])
+    first, *rest = made_masks(network.degrees, network.kernels[-1].shape[1] // dim)
+    masks = (np.tile(first, (x.shape[-1] // dim, 1)), *rest)
     values, fed = [], x
     for k, (kernel, bias, mask) in enumerate(zip(network.kernels, network.biases, masks, strict=True)):
         v = _product(fed, jnp.where(mask, kernel, jnp.zeros_like(kernel))) + bias
@@ -76,7 +77,7 @@ def transposed(network: MaskedNetwork, x: Array) -> MaskedNetwork:
     therefore its degree here; an input's is D + 1 - d.
 
     Shapes:
-      x: [*batch, dim], where to differentiate.
+      x: what the network sees of the inputs, [*batch, features * dim], where to differentiate.
     """
     hidden = masked_pass(network, x)[:-1]
     slopes = tuple(jax.jvp(network.activation, (v,), (jnp.ones_like(v),))[1] for v in hidden[::-1])

@@ -62,7 +62,7 @@ def cut(values: Array, mask: np.ndarray) -> tuple[Array, Array]:
       values: [*batch, *event], mask: [*event] -> [*batch, num_true], [*batch, num_false].
     """
     flat = values.reshape(*values.shape[: values.ndim - mask.ndim], mask.size)
-    return _take(flat, np.flatnonzero(mask)), _take(flat, np.flatnonzero(~mask))
+    return take(flat, np.flatnonzero(mask)), take(flat, np.flatnonzero(~mask))
 
 
 def join(kept: Array, changed: Array, mask: np.ndarray) -> Array:
@@ -74,12 +74,16 @@ def join(kept: Array, changed: Array, mask: np.ndarray) -> Array:
     if not mask.flat[0]:  # what comes first goes first: a mask of two runs then needs no gather
         kept, changed, mask = changed, kept, ~mask
     order = np.argsort(np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]))
-    joined = _take(jnp.concatenate([kept, changed], axis=-1), order)
+    joined = take(jnp.concatenate([kept, changed], axis=-1), order)
     return joined.reshape(*joined.shape[:-1], *mask.shape)
 
 
-def _take(flat: Array, index: np.ndarray) -> Array:
-    """flat[..., index]; as a slice where the index is a run, since slices are cheaper than gathers."""
+def take(flat: Array, index: np.ndarray) -> Array:
+    """flat[..., index] for an index that is known while tracing; of a run it is a slice, which is cheaper.
+
+    Shapes:
+      flat: [..., size], index: int [num], num >= 1 -> [..., num].
+    """
     start, stop = int(index[0]), int(index[-1]) + 1
     return flat[..., start:stop] if stop - start == len(index) and np.all(np.diff(index) == 1) else flat[..., index]
 

@@ -6,6 +6,7 @@ domain. One more program measures float32 and bfloat16. `properties.py` then che
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,6 +40,8 @@ def check_bijector(
     float32_tol: float = 1e-4,
     log_det_bias: float = 0.0,
     jacobian_pattern: Any = None,
+    draw: Callable[[np.random.Generator, int], np.ndarray] | None = None,
+    chart: tuple[int, ...] | None = None,
     skip: tuple[str, ...] = (),
 ) -> None:
     r"""Raises unless a bijector keeps the whole contract; returns None if it does.
@@ -57,7 +60,7 @@ def check_bijector(
     | "batch" | a batch gives what its examples give one by one |
     | "leak" | no derivative across examples |
     | "round trip" | both ways, in float64; the way back takes a batch with two axes |
-    | "log-det" | equals log\|det\| of the Jacobian by reverse-mode autodiff, in both directions |
+    | "log-det" | equals log\|det\| of the Jacobian by reverse-mode autodiff, in both directions; forward with `chart` |
     | "cancel" | log-dets of the two directions add up to 0 |
     | "jacobian" | dz_i/dx_j = 0 wherever `jacobian_pattern` is False |
     | "gradients" | every leaf of "params" gets a non-zero gradient |
@@ -84,6 +87,10 @@ def check_bijector(
       float32_tol: tolerance in float32, relative to 1 + |value|.
       log_det_bias: the largest bias of an estimated log-det that its documentation allows, in nats.
       jacobian_pattern: bool [z size, x size], False where dz_i/dx_j must be exactly 0; None checks nothing.
+      draw: draws events of x, [num, *x_event_shape], from a generator, for a map whose x fill no box, such as columns
+        that sum to 1; `domain` is then not used.
+      chart: for a map whose x lie on a surface, the elements of x, counted row by row, by which its volume is measured:
+        as many as z has. None takes all.
       skip: names of properties that the bijector does not promise, which are not checked.
     Raises:
       CheckError: (an `AssertionError`) naming the property, with the worst numbers.
@@ -117,11 +124,11 @@ def check_bijector(
         check_choice("check_bijector", "skip", name, PROPERTIES)
     shape = tuple(x_event_shape)
     with jax.enable_x64(True):
-        properties.run(properties.OF_STRUCTURE, skip, bijector, shape)
-        draw = _Draw(context_shape, seed, domain, max_magnitude)
-        variables = _variables(bijector, shape, draw, seed, noise)
-        measured = _measure_all(bijector, shape, draw, variables)
-        limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern, log_det_bias)
+        properties.run(properties.OF_STRUCTURE, skip, bijector, shape, chart)
+        inputs = _Draw(context_shape, seed, domain, max_magnitude, draw)
+        variables = _variables(bijector, shape, inputs, seed, noise)
+        measured = _measure_all(bijector, shape, inputs, variables)
+        limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern, log_det_bias, chart)
         properties.run(properties.OF_NUMBERS, skip, bijector, measured, limits)
 
 
@@ -129,9 +136,15 @@ class _Draw:
     """Random float64 inputs of a bijector, from NumPy: `jax.random` would compile a program for every shape."""
 
     def __init__(
-        self, context_shape: Shape | None, seed: int, domain: tuple[float, float] | None, max_magnitude: float
+        self,
+        context_shape: Shape | None,
+        seed: int,
+        domain: tuple[float, float] | None,
+        max_magnitude: float,
+        events: Callable[[np.random.Generator, int], np.ndarray] | None,
     ):
         self.context_shape, self.domain, self.max_magnitude = context_shape, domain, max_magnitude
+        self.events = events
         self.random = np.random.default_rng(seed)
 
     def normal(self, *shape: int) -> Array:
@@ -154,13 +167,21 @@ class _Draw:
         low, high = self.domain
         return jnp.asarray(np.where(side, low + size * (high - low), high - size * (high - low)))
 
+    def data(self, count: int, event_shape: Shape) -> Array:
+        """Ordinary examples of x."""
+        if self.events is not None:
+            return jnp.asarray(self.events(self.random, count))
+        return self.ordinary(count, *event_shape)
+
     def values(self, event_shape: Shape) -> Array:
         """Ordinary examples, then extreme ones."""
+        if self.events is not None:
+            return self.data(2 * NUM_EXAMPLES, event_shape)
         return jnp.concatenate([part(NUM_EXAMPLES, *event_shape) for part in (self.ordinary, self.extreme)])
 
 
 def _variables(bijector: Bijector, x_event_shape: Shape, draw: _Draw, seed: int, noise: float) -> Variables:
-    x, context = draw.ordinary(INIT_EXAMPLES, *x_event_shape), draw.context(INIT_EXAMPLES)
+    x, context = draw.data(INIT_EXAMPLES, x_event_shape), draw.context(INIT_EXAMPLES)
     init = jax.jit(functools.partial(bijector.init, method="inverse_and_log_det"))
     key = jax.random.key(seed, impl="unsafe_rbg")  # threefry, the default, takes seconds to compile
     return perturb(init(key, x, context), seed, noise, jnp.float64)
@@ -177,7 +198,7 @@ def _measure_all(bijector: Bijector, x_event_shape: Shape, draw: _Draw, variable
 
     x = draw.values(x_event_shape)
     inverse = measure("inverse_and_log_det", x, z_event_shape)
-    if draw.domain is None:
+    if draw.domain is None and draw.events is None:
         z = draw.values(z_event_shape)
     else:  # the latents of x are the only ones known to be valid; each half reversed, to be other examples
         z = jnp.asarray(inverse["out"]).reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
@@ -244,7 +265,7 @@ def _measure(bijector, method, variables, values, context, weights) -> dict:
         "log_det": log_det,
         "back": back,
         "back_log_det": back_log_det,
-        "jacobian": grads[1][3:, :n].swapaxes(0, 1).reshape(n, size, size),
+        "jacobian": grads[1][3:, :n].swapaxes(0, 1).reshape(n, size, -1),
         "one_by_one": one_by_one,
         "first_gradients": jax.tree.map(lambda g: g[0], grads[1:]),
         "gradients": jax.tree.map(lambda g: g[1], grads),

@@ -185,7 +185,7 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
     batches = TrainBatches(seen, min(config.init_batch, len(seen)), config.seed, job.reading, config.mirror)
     batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
     data.check_varies()
-    statistics = data.statistics() if job.flow.standardizes else None
+    statistics = data.statistics(job.flow.before_standardizing) if job.flow.standardizes else None
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
     init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
     abstract = jax.eval_shape(init)

@@ -45,6 +45,13 @@ LOG_STDS = np.linspace(-0.7, 0.4, 9).reshape(3, 3)
 CONTEXT = np.array([0.0, 1.0])
 
 
+def product(shape: tuple[int, ...]) -> Base:
+    if shape[-1] == 1:
+        return d.Product(shape, (d.StandardNormal(shape),), ((0,),))
+    parts = d.UniformAngle((*shape[:-1], 1)), d.StandardNormal((*shape[:-1], 2))
+    return d.Product(shape, parts, ((1,), (2, 0)))
+
+
 def factor() -> np.ndarray:
     return np.tril(CHOLESKY, -1) + np.diag(np.exp(np.diag(CHOLESKY)))
 
@@ -142,6 +149,14 @@ CASES = (
         1.0,
         4 / np.sqrt(12),
         support=(-1.0, 3.0),
+    ),
+    Case("uniform_angle", d.UniformAngle, 0.0, 2 * np.pi / np.sqrt(12), support=(-np.pi, np.pi)),
+    Case(
+        "product",
+        product,
+        0.0,
+        np.array([1.0, 2 * np.pi / np.sqrt(12), 1.0]),
+        tol=1e-5,
     ),
     Case(
         "normal_mixture",

@@ -15,7 +15,9 @@ from jflows.bijectors import (
     RationalQuadraticSpline,
 )
 from jflows.distributions import AutoregressiveMixture, Base, StandardNormal
+from jflows.errors import InvalidValueError
 from jflows.flows.flow import Flow
+from jflows.flows.presets import circles as angles
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.preset import preset
 from jflows.nn import MADE
@@ -66,6 +68,7 @@ def maf(
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Masked autoregressive flow: one pass to score, an incremental inversion to sample. One layer is MADE.
@@ -73,11 +76,11 @@ def maf(
     Source: Papamakarios et al. 2017, arXiv:1705.07057, sections 3 and 4.1 (MAF MoG). Differs: the affine scale is
     bounded on both sides unless `scale` says otherwise; the paper normalises by "batchnorm".
     """
-    s.check_vector("maf", event_shape)
+    columns = s.columns("maf", event_shape, domains)
     layer = _layer(inner, scale, max_log_scale, num_components, hidden_sizes, activation, residual)
-    steps = s.repeated("maf", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    below = _base(event_shape, base, num_components, hidden_sizes, activation, residual)
-    return s.vector_flow(steps, below, context_dim, standardize)
+    steps = s.repeated("maf", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    below = _base(columns.latent_shape, base, num_components, hidden_sizes, activation, residual)
+    return s.vector_flow(steps, below, context_dim, standardize, columns)
 
 
 @preset
@@ -102,6 +105,7 @@ def iaf(
         ),
     ] = "none",
     context_dim: s.ContextDim = None,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Inverse autoregressive flow: `maf` with its directions swapped, so one pass to sample. For variational inference.
@@ -110,10 +114,10 @@ def iaf(
 
     Source: Kingma et al. 2016, arXiv:1606.04934, section 3.
     """
-    s.check_vector("iaf", event_shape)
+    columns = s.columns("iaf", event_shape, domains)
     layer = _layer(inner, scale, max_log_scale, num_components, hidden_sizes, activation, residual)
-    steps = s.repeated("iaf", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    return s.vector_flow(Inverse(steps), StandardNormal(event_shape), context_dim, standardize=False)
+    steps = s.repeated("iaf", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    return s.vector_flow(Inverse(steps), StandardNormal(columns.latent_shape), context_dim, False, columns)
 
 
 @preset
@@ -132,18 +136,29 @@ def nsf_autoregressive(
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Neural spline flow with autoregressive layers: `maf` with rational-quadratic splines and linear maps.
 
-    Source: Durkan et al. 2019, arXiv:1906.04032, section 5.
+    Columns on a circle get circular splines and a uniform base; layers then take turns in the order of the columns, and
+    `permutation` mixes the other columns only.
+
+    Source: Durkan et al. 2019, arXiv:1906.04032, section 5; Rezende et al. 2020, arXiv:2002.02428 (circles).
     """
-    s.check_vector("nsf_autoregressive", event_shape)
+    columns = s.columns("nsf_autoregressive", event_shape, domains, circles=True)
+    if columns.circles:
+        if base != "normal":
+            rule, fix = "must be normal where a column is on a circle, whose base is uniform", "Leave it out."
+            raise InvalidValueError("nsf_autoregressive", "base", rule, repr(base), fix)
+        layers = angles.autoregressive(columns, hidden_sizes, activation, residual, num_bins, bound)
+        steps, below = s.in_turn(layers, columns, num_layers, permutation, norm, backprop), angles.base_of(columns)
+        return s.vector_flow(steps, below, context_dim, standardize, columns)
     spline = RationalQuadraticSpline(num_bins, bound)
     layer = MaskedAutoregressive(MADE(hidden_sizes, activation, residual=residual), spline)
-    steps = s.repeated("nsf_autoregressive", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    below = _base(event_shape, base, num_components, hidden_sizes, activation, residual)
-    return s.vector_flow(steps, below, context_dim, standardize)
+    steps = s.repeated("nsf_autoregressive", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    below = _base(columns.latent_shape, base, num_components, hidden_sizes, activation, residual)
+    return s.vector_flow(steps, below, context_dim, standardize, columns)
 
 
 @preset
@@ -163,14 +178,17 @@ def made(
     residual: s.Residual = False,
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
 ) -> Flow:
     """MADE, or MADE MoG with several components: the autoregressive baselines, as flows without layers.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057, section 4.1.
     """
-    s.check_vector("made", event_shape)
-    base = AutoregressiveMixture(event_shape, MADE(hidden_sizes, activation, residual=residual), num_components)
-    return s.vector_flow(Identity(), base, context_dim, standardize)
+    columns = s.columns("made", event_shape, domains)
+    base = AutoregressiveMixture(
+        columns.latent_shape, MADE(hidden_sizes, activation, residual=residual), num_components
+    )
+    return s.vector_flow(Identity(), base, context_dim, standardize, columns)
 
 
 def _layer(

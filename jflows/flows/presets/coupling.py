@@ -5,6 +5,7 @@ from typing import Annotated
 from jflows.bijectors import Affine, Chain, Coupling, DiagonalLinear, RationalQuadraticSpline, Shift
 from jflows.distributions import StandardLogistic, StandardNormal
 from jflows.flows.flow import Flow
+from jflows.flows.presets import circles as angles
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.preset import preset
 from jflows.nn import MLP
@@ -31,6 +32,7 @@ def nice(
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """NICE: additive couplings, then one learned scale per dimension; the base is logistic.
@@ -38,10 +40,11 @@ def nice(
     Source: Dinh et al. 2014, arXiv:1410.8516, sections 3.2, 3.3 and 5.1. Differs: halves by `permutation` instead of
     odd and even dimensions; zero-initialised conditioners.
     """
-    s.check_vector("nice", event_shape, least=2)
+    columns = s.columns("nice", event_shape, domains, least=2)
     layer = Coupling(MLP(hidden_sizes, activation), Shift())
-    steps = s.repeated("nice", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    return s.vector_flow(Chain((DiagonalLinear(), steps)), NICE_BASES[base](event_shape), context_dim, standardize)
+    steps = s.repeated("nice", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    whole, below = Chain((DiagonalLinear(), steps)), NICE_BASES[base](columns.latent_shape)
+    return s.vector_flow(whole, below, context_dim, standardize, columns)
 
 
 @preset
@@ -57,6 +60,7 @@ def realnvp(
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """RealNVP on vectors: affine couplings.
@@ -64,10 +68,10 @@ def realnvp(
     Source: Dinh et al. 2017, arXiv:1605.08803, sections 3.2 and 3.7. Differs: the scale is bounded on both sides unless
     `scale="exp"`; the paper normalises by "batchnorm".
     """
-    s.check_vector("realnvp", event_shape, least=2)
+    columns = s.columns("realnvp", event_shape, domains, least=2)
     layer = Coupling(MLP(hidden_sizes, activation), Affine(scale, max_log_scale))
-    steps = s.repeated("realnvp", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    return s.vector_flow(steps, StandardNormal(event_shape), context_dim, standardize)
+    steps = s.repeated("realnvp", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    return s.vector_flow(steps, StandardNormal(columns.latent_shape), context_dim, standardize, columns)
 
 
 @preset
@@ -83,13 +87,22 @@ def nsf_coupling(
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
+    domains: s.ColumnDomains = None,
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Neural spline flow with couplings: rational-quadratic splines and learned linear maps between them.
 
-    Source: Durkan et al. 2019, arXiv:1906.04032, section 5. Differs: MLP conditioners.
+    Columns on a circle get circular splines and a uniform base; layers then take turns in which columns they change,
+    and `permutation` mixes the other columns only.
+
+    Source: Durkan et al. 2019, arXiv:1906.04032, section 5; Rezende et al. 2020, arXiv:2002.02428 (circles). Differs:
+    MLP conditioners.
     """
-    s.check_vector("nsf_coupling", event_shape, least=2)
-    layer = Coupling(MLP(hidden_sizes, activation), RationalQuadraticSpline(num_bins, bound))
-    steps = s.repeated("nsf_coupling", layer, num_layers, event_shape[0], permutation, norm, backprop)
-    return s.vector_flow(steps, StandardNormal(event_shape), context_dim, standardize)
+    columns = s.columns("nsf_coupling", event_shape, domains, least=2, circles=True)
+    if columns.circles:
+        layers = angles.couplings(columns, hidden_sizes, activation, num_bins, bound)
+        steps = s.in_turn(layers, columns, num_layers, permutation, norm, backprop)
+    else:
+        layer = Coupling(MLP(hidden_sizes, activation), RationalQuadraticSpline(num_bins, bound))
+        steps = s.repeated("nsf_coupling", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
+    return s.vector_flow(steps, angles.base_of(columns), context_dim, standardize, columns)

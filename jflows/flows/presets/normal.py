@@ -8,7 +8,9 @@ from jflows.flows.presets.preset import preset
 
 
 @preset
-def normal(event_shape: s.EventShape, *, standardize: s.StandardizeData = True) -> Flow:
+def normal(
+    event_shape: s.EventShape, *, standardize: s.StandardizeData = True, domains: s.ColumnDomains = None
+) -> Flow:
     """A normal with learned mean and full covariance; `jflows.eval.gaussian_baseline` fits it in closed form."""
-    s.check_vector("normal", event_shape)
-    return s.vector_flow(Identity(), FullNormal(event_shape), None, standardize)
+    columns = s.columns("normal", event_shape, domains)
+    return s.vector_flow(Identity(), FullNormal(columns.latent_shape), None, standardize, columns)

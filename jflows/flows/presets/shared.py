@@ -1,5 +1,6 @@
 """Options that several presets have, each declared once, and how layers of vectors are put together."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from jflows.bijectors import (
@@ -12,13 +13,15 @@ from jflows.bijectors import (
     RandomPermutation,
     Repeat,
     Reverse,
-    Standardize,
     SwapHalves,
 )
 from jflows.bijectors.repeat import BACKPROP_MODES
+from jflows.data.domains import Domains
 from jflows.distributions import Base
 from jflows.errors import InvalidValueError
+from jflows.flows.columns import Layout, layout
 from jflows.flows.flow import Flow
+from jflows.flows.presets import circles as angles
 from jflows.nn import ACTIVATIONS, StandardizeContext
 from jflows.ops.affine import SCALE_KINDS
 from jflows.options import Option
@@ -113,6 +116,14 @@ StandardizeData = Annotated[
         "are standardised already.",
     ),
 ]
+ColumnDomains = Annotated[
+    Domains | None,
+    Option(
+        "What values the columns can have, such as jflows.data.Domains(positive=(0,)); other columns hold any real "
+        "numbers, and None means all. A recipe makes it from positive, interval, circle, integer and simplex.",
+        from_data=True,
+    ),
+]
 Backprop = Annotated[
     str,
     Option(
@@ -161,6 +172,18 @@ def check_vector(where: str, event_shape: Shape, least: int = 1) -> None:
         raise InvalidValueError(where, "event_shape", rule, event_shape, fix)
 
 
+def columns(
+    where: str, event_shape: Shape, domains: Domains | None, least: int = 1, *, circles: bool = False
+) -> Layout:
+    """The layout of columns with these domains, checked by `check_vector`; `circles` says if angles may be there."""
+    check_vector(where, event_shape)
+    found = layout(where, event_shape, domains)
+    check_vector(where, found.latent_shape, least)
+    if not circles:
+        angles.check_no_circles(where, found, "Use nsf_coupling or nsf_autoregressive.")
+    return found
+
+
 def repeated(where: str, step: Bijector, num_layers: int, dim: int, permutation: str, norm: str, backprop: str):
     """`num_layers` times, listed from latent to data: the step, a permutation, a normalisation."""
     if permutation == "reverse" and dim % 2 and isinstance(step, Coupling):
@@ -171,13 +194,26 @@ def repeated(where: str, step: Bijector, num_layers: int, dim: int, permutation:
     return Repeat(Chain(parts), num_layers, backprop)
 
 
-def vector_flow(bijector: Bijector, base: Base, context_dim: int | None, standardize: bool) -> Flow:
-    """A flow of vectors, whose data and contexts are standardised first if asked."""
+def in_turn(
+    makes: list[Callable[[], Bijector]], columns: Layout, num_layers: int, permutation: str, norm: str, backprop: str
+) -> Bijector:
+    """`num_layers` layers in turn, for columns with angles among them; real numbers are mixed, or normalised, alone."""
+    mixing = {"linear": InvertibleLinear, "shuffle": RandomPermutation}.get(permutation)
+    return angles.in_turn(makes, columns, num_layers, mixing, NORMS[norm], backprop)
+
+
+def vector_flow(
+    bijector: Bijector, base: Base, context_dim: int | None, standardize: bool, columns: Layout | None = None
+) -> Flow:
+    """A flow of vectors, whose data and contexts are standardised first if asked; `columns` has domains of data."""
+    own = Layout(base.event_shape, base.event_shape) if columns is None else columns
     return Flow(
         bijector,
         base,
-        base.event_shape,
-        preprocess=Standardize() if standardize else None,
-        embed=StandardizeContext() if standardize and context_dim is not None else None,
-        context_shape=None if context_dim is None else (context_dim,),
+        own.event_shape,
+        own.dequantize,
+        own.preprocess(standardize),
+        StandardizeContext() if standardize and context_dim is not None else None,
+        None if context_dim is None else (context_dim,),
+        own.domains,
     )

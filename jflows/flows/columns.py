@@ -1,0 +1,176 @@
+"""From the domains of columns to the parts of a flow: noise for whole numbers, and a map of each column to the reals.
+
+Read next: `jflows/data/domains.py`, which declares domains; `jflows/flows/presets/shared.py`, which makes flows.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jflows.bijectors import Bijector, Chain, Circle, Exp, Identity, Interval, Stack, Standardize, StickBreaking
+from jflows.data.domains import Domains
+from jflows.errors import InvalidTypeError, InvalidValueError
+from jflows.flows.dequantize import BIN_CENTRE, Dequantize, check_keys, draw
+from jflows.options import Option
+from jflows.typing import Array, Key, Shape
+
+CHUNK_ROWS = 2**16  # that go through the map at a time, before statistics are taken
+
+
+class DequantizeColumns(Dequantize):
+    """Adds uniform noise u in (0, 1) to those columns of a table that hold whole numbers.
+
+        v = x + u,   log P(x) >= E_u [log p(v)]              [nats per event; P for the whole columns, p for the others]
+
+    Numbers that are not whole count as dequantized already. Without a key, whole ones are put at the centres of their
+    bins, which gives a smooth score but not a bound.
+
+    Source: Theis et al. 2016, arXiv:1511.01844, section 3.1.
+
+    Args:
+      columns: which columns, by position.
+    Shapes:
+      x: [*batch, dim] -> v: the same.
+    Numerics: v lies strictly between two whole numbers, rounding included, so that no bound of a domain is met.
+    """
+
+    columns: Annotated[tuple[int, ...], Option(low=0, fewest=1)]
+
+    kind: ClassVar[str] = "table"
+
+    def padded_shape(self, event_shape: Shape) -> Shape:
+        """The same shape; raises `InvalidValueError` unless it is that of vectors with these columns."""
+        if len(event_shape) != 1 or event_shape[0] <= max(self.columns):
+            rule = f"must be (dim,) with more than {max(self.columns)} columns"
+            raise InvalidValueError("DequantizeColumns", "event_shape", rule, repr(tuple(event_shape)))
+        return tuple(event_shape)
+
+    def describe(self) -> str:
+        """The class and its columns."""
+        return f"DequantizeColumns {', '.join(map(str, self.columns))}"
+
+    def dequantize(self, x: Array, key: Key | None) -> tuple[Array, Array]:
+        """x -> v and zeros. `key` is one key for the whole batch, or one per example: [*batch]."""
+        if not jnp.issubdtype(x.dtype, jnp.number):
+            raise InvalidTypeError("DequantizeColumns", "x", "must hold numbers", f"{x.dtype}")
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+        whole = np.isin(np.arange(x.shape[-1]), self.columns) & (x == jnp.floor(x))
+        if key is None:
+            return jnp.where(whole, x + BIN_CENTRE, x), jnp.zeros(())
+        check_keys("DequantizeColumns", key, x.shape[:-1])
+        low, high = jnp.nextafter(x, jnp.full_like(x, jnp.inf)), jnp.nextafter(x + 1, x)
+        v = jnp.clip(x + draw(jax.random.uniform, key, x), low, high)
+        return jnp.where(whole, v, x), jnp.zeros(())
+
+    def crop(self, v: Array) -> Array:
+        """v itself, as nothing is padded."""
+        return v
+
+    def quantize(self, v: Array) -> Array:
+        """v with the columns of whole numbers rounded down."""
+        return jnp.where(np.isin(np.arange(v.shape[-1]), self.columns), jnp.floor(v), v)
+
+
+class Layout(NamedTuple):
+    """The parts of a flow of a table, by the domains of its columns.
+
+    Attributes:
+      event_shape: shape of a row.
+      latent_shape: shape of what the columns are mapped to.
+      circles: which entries of it are angles in [-pi, pi); all others are real numbers.
+      domains: what the parts were made from; None without any.
+      dequantize: noise for whole numbers; None without any.
+      to_domains: map of real numbers and angles to the columns; None if all columns are real numbers.
+    """
+
+    event_shape: Shape
+    latent_shape: Shape
+    circles: tuple[int, ...] = ()
+    domains: Domains | None = None
+    dequantize: DequantizeColumns | None = None
+    to_domains: Stack | None = None
+
+    def preprocess(self, standardize: bool) -> Bijector | None:
+        """The first map of a flow: columns to real numbers, and these to mean 0 and deviation 1 if asked."""
+        if self.to_domains is None:
+            return Standardize() if standardize else None
+        if not standardize or len(self.circles) == self.latent_shape[0]:
+            return self.to_domains
+        return Chain((Standardize(skip=self.circles), self.to_domains))
+
+
+def layout(where: str, event_shape: Shape, domains: Domains | None) -> Layout:
+    """The parts of a flow for rows of this shape.
+
+    Args:
+      where: name of the preset, for errors.
+      event_shape: (dim,).
+      domains: with positions of columns; None for real numbers only.
+    Raises:
+      InvalidValueError: if a position is out of range, or columns are named.
+    """
+    if not domains:
+        return Layout(tuple(event_shape), tuple(event_shape))
+    domains.check_positions(where, event_shape[0])
+    parts = _parts(domains, event_shape[0])
+    whole: Any = domains.integer
+    dequantize = DequantizeColumns(tuple(sorted(whole))) if domains.integer else None
+    if len(parts) == 1 and isinstance(parts[0][0], Identity):
+        return Layout(tuple(event_shape), tuple(event_shape), (), domains, dequantize)
+    bijectors, columns = zip(*parts, strict=True)
+    stack = Stack(bijectors, tuple(map(len, columns)), sum(columns, ()))
+    of_parts = zip(bijectors, stack.latent_columns(), strict=True)
+    circles = tuple(sorted(column for part, own in of_parts if isinstance(part, Circle) for column in own))
+    return Layout(tuple(event_shape), stack.z_event_shape(event_shape), circles, domains, dequantize, stack)
+
+
+def _parts(domains: Any, dim: int) -> list[tuple[Bijector, tuple[int, ...]]]:
+    """Maps and their columns; columns of one interval, or of one circle, share a map."""
+    found: list[tuple[Bijector, tuple]] = []
+    if domains.positive:
+        found.append((Exp(), tuple(domains.positive)))
+    alike: dict[tuple, list] = {}
+    for column, low, high in domains.interval:
+        alike.setdefault((Interval, low, high + (column in domains.integer)), []).append(column)
+    for column, low, high in domains.circle:
+        alike.setdefault((Circle, low, high), []).append(column)
+    found += [(make(low=low, high=high), tuple(columns)) for (make, low, high), columns in alike.items()]
+    found += [(StickBreaking(), tuple(entry)) for entry in domains.simplex]
+    rest = tuple(sorted(set(range(dim)) - {column for _, columns in found for column in columns}))
+    return found + ([(Identity(), rest)] if rest else [])
+
+
+def before_standardizing(
+    preprocess: Bijector | None, dequantize: Dequantize | None
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What rows of a table are mapped to before `Standardize` sees them; None if it sees them as they are."""
+    fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and standardizer(preprocess) is not None else ()
+    dequantize = dequantize if dequantize is not None and dequantize.kind == "table" else None
+    if not fixed and dequantize is None:
+        return None
+    whole = Chain(tuple(layer.clone(parent=None, name=None) for layer in fixed)) if fixed else None
+
+    @jax.jit
+    def mapped(x: Array) -> Array:
+        v = x if dequantize is None else dequantize.dequantize(x, None)[0]
+        return v if whole is None else whole.apply({}, v, method="inverse")  # pyright: ignore[reportReturnType]
+
+    def of_rows(x: np.ndarray) -> np.ndarray:
+        starts = range(0, len(x), CHUNK_ROWS)
+        with jax.ensure_compile_time_eval():  # rows are known, even where `init` is only traced
+            return np.concatenate([np.asarray(mapped(jnp.asarray(x[start : start + CHUNK_ROWS]))) for start in starts])
+
+    return of_rows
+
+
+def standardizer(preprocess: Bijector | None) -> Standardize | None:
+    """The `Standardize` of a flow's first map: that map itself, or the last one of a chain from data to latent."""
+    if isinstance(preprocess, Standardize):
+        return preprocess
+    if not isinstance(preprocess, Chain):
+        return None
+    first = next(iter(preprocess.parts()))[1]  # by a method, so that Linen has bound it
+    return first if isinstance(first, Standardize) else None
