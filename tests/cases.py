@@ -378,6 +378,7 @@ CASES = (
         lambda: b.MaskedAutoregressive(nn.MADE((4,), "tanh", "reversed", circles=(0,)), by_column((1, 0, 1))),
         (3,),
         {"domain": (-2.0, 2.0), "jacobian_pattern": np.triu(np.ones((3, 3)))},
+        slow=True,
     ),
     Case("maf_integral", lambda: autoregressive(integral()), (3,), slow=True),
     Case(
