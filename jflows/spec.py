@@ -124,7 +124,7 @@ def _class_and_fields(value: dict, path: str) -> tuple[type, dict[str, Any]]:
         named = isinstance(name, str)
         hint = did_you_mean(name, _REGISTRY) if named else ""
         call = f"call jflows.register({name})" if named else "call jflows.register on the class"
-        fix = f"{hint}Import the code that defines it and {call} before loading."
+        fix = f"{hint}Import the code that defines it and {call} before loading; on the command line, --import MODULE."
         raise RunError("from_spec", f"{path}.class", "must be registered", _kind(name), fix)
     if set(value) != {"class", "fields"} or not isinstance(fields, dict):
         rule = "must have the entries class and fields, a dictionary"

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 import click
@@ -18,6 +18,7 @@ import click
 from jflows.cli.words import in_words_of
 from jflows.errors import JflowsError, did_you_mean
 
+IMPORT = "--import"
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 CACHED_COMPILE_SECONDS = 0.1  # programs that compile faster are not worth a file
@@ -44,8 +45,35 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def import_option() -> click.Option:
+    """The option --import, which imports modules of the user before any other option is read."""
+    return click.Option(
+        [IMPORT],
+        multiple=True,
+        metavar="MODULE",
+        is_eager=True,
+        expose_value=False,
+        callback=lambda ctx, param, names: import_modules(names, ctx.command_path.split()[1]),
+        help="Module, or .py file, to import first: its presets and registered classes are then known. May be given "
+        "several times.",
+    )
+
+
+def import_modules(names: Iterable[str], called: str) -> None:
+    """Imports modules of the user, whose presets, bijectors and losses then have names."""
+    from jflows.runs.configs import import_module
+
+    with in_words_of(click.Command(called, params=[import_option()]), called):
+        for name in names:
+            import_module(name)
+
+
 class FlowCommand(click.Command):
     """A command that works with flows: JAX is loaded when it runs, not for its help."""
+
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        self.params.append(import_option())
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command, as click does, and words errors of jflows as those of this command."""

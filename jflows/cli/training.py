@@ -1,12 +1,13 @@
 """`jflows train` and `jflows info`, whose subcommands are configs, each with the options of its recipe."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jflows.cli.groups import INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop
+from jflows.cli.groups import IMPORT, INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop, import_modules
 from jflows.cli.words import flag, in_words_of
 from jflows.runs import configs
 
@@ -65,6 +66,7 @@ class Configs(Commands):
         if not args:
             ctx.fail(f"`{self.word}` must be given. `jflows configs` lists the configs.")
         self.asked = args[1:]
+        import_modules(_all_given(args, IMPORT), str(self.name))  # before the recipe: it may name a preset of theirs
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,23 +93,24 @@ def _as_asked(name: str, recipe: "Recipe", args: list[str]) -> "Recipe":
 
 def _given(args: list[str], option: str) -> str | None:
     """The value of an option among arguments that are not parsed yet; the last, if it is given twice."""
-    found = None
-    for index, arg in enumerate(args):
-        if arg == option and index + 1 < len(args):
-            found = args[index + 1]
-        elif arg.startswith(f"{option}="):
-            found = arg.partition("=")[2]
-    return found
+    return (_all_given(args, option) or [None])[-1]
+
+
+def _all_given(args: list[str], option: str) -> list[str]:
+    """The values of an option among arguments that are not parsed yet."""
+    found = [after for arg, after in itertools.pairwise(args) if arg == option]
+    return found + [arg.partition("=")[2] for arg in args if arg.startswith(f"{option}=")]
 
 
 def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
-    def callback(out: Path | None, resume: bool, restarts: int, folds: int, sweep: str | None, **given: Any) -> None:
+    def callback(out: Path | None, resume: bool, sweep: str | None, **given: Any) -> None:
+        study = {word: given.pop(word) for word in ("restarts", "folds", "start_from")}
         options = {key: value for key, value in given.items() if value is not None}
         swept = None if sweep is None else _sweep(recipe, sweep)
         place = _place(name, out)
-        _train(cmd_name, place, resume, options, {"restarts": restarts, "folds": folds, "sweep": swept})
+        _train(cmd_name, place, resume, options, {**study, "sweep": swept})
 
     path = click.Path(file_okay=False, path_type=Path)
     own = [
@@ -117,6 +120,13 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
             is_flag=True,
             help="Go on from the last checkpoint in the directory of --out, with the options stored there unless you "
             "give others.",
+        ),
+        click.Option(
+            ["--start-from"],
+            type=click.Path(path_type=Path),
+            metavar="RUN",
+            help="Start from the best weights of another run of the same flow; the statistics by which it standardised "
+            "its data come along. [default: new weights]",
         ),
         click.Option(
             ["--restarts"],

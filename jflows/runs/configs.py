@@ -4,9 +4,12 @@ Listing them neither runs the files nor loads JAX, so that `jflows configs` answ
 """
 
 import ast
+import contextlib
 import functools
+import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -74,6 +77,23 @@ def find_recipe(recipe: Any) -> "tuple[str, Recipe]":
     raise InvalidTypeError("run", "config", rule, kind_of(recipe))
 
 
+def import_module(name: str) -> ModuleType:
+    """Imports a module of your own, whose presets and registered classes are then known.
+
+    Args:
+      name: name of a module that Python finds, also in the working directory; or the path of a .py file.
+    Raises:
+      DataError: if there is no such module, or it does not run without an error.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise DataError("import", "import", "must be a module, or an existing .py file", repr(name))
+        return _module(path.resolve())
+    with _importable(Path.cwd(), name):
+        return importlib.import_module(name)
+
+
 def _find_named(name: str) -> "tuple[str, Recipe]":
     from jflows.flows.presets import PRESETS
     from jflows.runs.recipe import Recipe
@@ -131,15 +151,30 @@ def _module(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their module by name
-    beside = str(path.parent)  # a config may import modules beside it, as a script may
-    sys.path.insert(0, beside)
-    try:
+    with _importable(path.parent, str(path)):  # a config may import modules beside it, as a script may
         spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _importable(folder: Path, what: str) -> Iterator[None]:
+    """Lets Python find modules in a folder too; errors of what is imported are of `what`."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
     except JflowsError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name != what.partition(".")[0]:
+            raise _does_not_run(what, error) from error
+        rule = "must be a module that Python finds here, or the path of a .py file"
+        raise DataError("import", "import", rule, repr(what), "Check the name.") from error
     except (Exception, SystemExit) as error:
-        rule, got = "must be a config that runs without an error", f"{type(error).__name__}: {error}"
-        raise DataError("run", str(path), rule, got, "Mend the file.") from error
+        raise _does_not_run(what, error) from error
     finally:
-        sys.path.remove(beside)
-    return module
+        sys.path.remove(str(folder))
+
+
+def _does_not_run(what: str, error: BaseException) -> DataError:
+    got = f"{type(error).__name__}: {error}"
+    return DataError("import", what, "must be a module that runs without an error", got, "Mend it.")

@@ -164,7 +164,13 @@ def preset_from_json(where: str, content: Any) -> Preset:
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("preset"), str):
         raise InvalidTypeError(where, "flow", 'must be an object with the key "preset"', kind_of(content))
-    function = preset_named(where, "preset", content["preset"])
+    if content["preset"] not in PRESETS:
+        rule, fix = (
+            "must be a known preset",
+            "Import the module that declares it; on the command line, --import MODULE.",
+        )
+        raise InvalidValueError(where, "preset", rule, repr(content["preset"]), fix)
+    function = PRESETS[content["preset"]]
     components = {setting.name for setting in options_of(function) if takes_preset(setting)}
     given = {name: as_tuple(value) for name, value in content.items() if name != "preset" and name not in components}
     for name in components & set(content):

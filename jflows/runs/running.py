@@ -21,11 +21,12 @@ import numpy as np
 
 from jflows._version import __version__
 from jflows.data import KNOWN, Data
+from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
-from jflows.runs.directory import RunDirectory, alone_in
+from jflows.runs.directory import RunDirectory, alone_in, load
 from jflows.runs.files import write_json
 from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
@@ -107,6 +108,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     *,
     resume: bool = False,
+    start_from: str | os.PathLike[str] | None = None,
     progress: Progress = None,
     restarts: int = 1,
     folds: int = 0,
@@ -120,6 +122,8 @@ def run(
         preset; the path of a .py file that defines `config`; or the path of a run or its config.json, to repeat it.
       out: the run directory; None takes runs/<name>.
       resume: go on from the last checkpoint in `out`, with the options stored there unless others are given.
+      start_from: the directory of a run of the same flow, from whose best weights training starts; the statistics by
+        which that run standardised its data come along. None starts from new weights.
       progress: whether to show a bar or lines on stderr; None shows them on a terminal and in a notebook.
       restarts: number of runs, each from a seed of its own; the one with the best score on training rows is returned.
       folds: number of folds to run, of data that papers score in ten folds; the score is the mean over them. 0 runs
@@ -142,6 +146,9 @@ def run(
     name, found = find_recipe(recipe)
     directory = RUNS / name if out is None else Path(out)
     if restarts != 1 or folds or sweep is not None:
+        if start_from is not None:
+            rule, fix = "is for a single run, not for a study", "Leave it out, or train a single run."
+            raise InvalidValueError("run", "start_from", rule, repr(str(start_from)), fix)
         from jflows.runs.studies import study
 
         return study(name, found.with_options(**options), directory, restarts, folds, sweep, resume, progress)
@@ -149,7 +156,8 @@ def run(
         stored = read_recipe(directory)
         stored.check_named(name)
         found = stored.recipe
-    return run_once(name, found.with_options(**options), directory, resume=resume, progress=progress)
+    found = found.with_options(**options)
+    return run_once(name, found, directory, resume=resume, progress=progress, start_from=start_from)
 
 
 def run_once(
@@ -160,17 +168,22 @@ def run_once(
     resume: bool = False,
     progress: Progress = None,
     draw: bool = True,
+    start_from: str | os.PathLike[str] | None = None,
 ) -> RunResult:
     """Trains, scores and reports one run; `run` and studies are made of it.
 
     Args:
       draw: whether to write all reports; False writes the learning curve alone.
     """
-    prepared = prepare(recipe, name)
+    prepared, variables = prepare(recipe, name), None
+    if start_from is not None:
+        variables = _weights_of(start_from, prepared.flow, resume)
+        origin = str(Path(start_from).expanduser().resolve())
+        prepared = prepared._replace(facts={**prepared.facts, "start_from": origin})
     if not resume:
         check_unused(directory)
     with alone_in(directory):
-        fitted = train(prepared, directory, resume=resume, progress=progress)
+        fitted = train(prepared, directory, resume=resume, progress=progress, variables=variables)
         if fitted.interrupted:
             return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
         result = score(prepared, fitted, directory, progress=progress)
@@ -200,9 +213,18 @@ def prepare(recipe: Recipe, name: str = "") -> Prepared:
     return Prepared(recipe, name, data, validation, test, flow, facts)
 
 
-def train(prepared: Prepared, directory: Path, *, resume: bool = False, progress: Progress = None) -> FitResult:
+def train(
+    prepared: Prepared,
+    directory: Path,
+    *,
+    resume: bool = False,
+    progress: Progress = None,
+    variables: Variables | None = None,
+) -> FitResult:
     """Fits the flow, with checkpoints and metrics in the directory.
 
+    Args:
+      variables: where to start; None makes new ones.
     Raises:
       RunError: if the directory holds another run, or training fails.
     """
@@ -220,8 +242,22 @@ def train(prepared: Prepared, directory: Path, *, resume: bool = False, progress
         validation=prepared.validation,
         run=recorder,
         loss=recipe.objective,
+        variables=variables,
         progress=progress,
     )
+
+
+def _weights_of(run: str | os.PathLike[str], flow: Density, resume: bool) -> Variables:
+    """The best weights of a run whose flow is this one."""
+    where = str(run)
+    if resume:
+        rule, fix = "must not be given with {resume=True}", "Leave it out: a run that goes on has its own weights."
+        raise InvalidValueError("run", "start_from", rule, repr(where), fix)
+    found, variables = load(Path(run).expanduser())
+    if found != flow:
+        rule, fix = "must be a run of the same flow as is to be trained", "Give both the same options of the flow."
+        raise RunError("run", "start_from", rule, f"{found!r} in {where}, for {flow!r}", fix)
+    return variables
 
 
 class Scored(NamedTuple):

@@ -272,7 +272,7 @@ def test_a_config_may_import_what_lies_beside_it(tmp_path):
         ("c", "import sys; sys.exit(3)"),
     ):
         (tmp_path / f"{name}.py").write_text(line + "\n")
-        with pytest.raises(DataError, match="must be a config that runs without an error; got "):
+        with pytest.raises(DataError, match="must be a module that runs without an error; got "):
             find_recipe(tmp_path / f"{name}.py")
 
 
