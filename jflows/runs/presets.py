@@ -165,10 +165,8 @@ def preset_from_json(where: str, content: Any) -> Preset:
     if not isinstance(content, Mapping) or not isinstance(content.get("preset"), str):
         raise InvalidTypeError(where, "flow", 'must be an object with the key "preset"', kind_of(content))
     if content["preset"] not in PRESETS:
-        rule, fix = (
-            "must be a known preset",
-            "Import the module that declares it; on the command line, --import MODULE.",
-        )
+        own = "Import the module that declares your own; on the command line, --import MODULE."
+        rule, fix = f"must be one of {', '.join(PRESETS)}", did_you_mean(content["preset"], PRESETS) + own
         raise InvalidValueError(where, "preset", rule, repr(content["preset"]), fix)
     function = PRESETS[content["preset"]]
     components = {setting.name for setting in options_of(function) if takes_preset(setting)}
