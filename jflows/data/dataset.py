@@ -27,6 +27,7 @@ class Data(abc.ABC):
 
     Attributes:
       kind: "images" (integers), "table" (rows of numbers) or "none" (`NoData`).
+      fewest_shown: rows that a picture of the data needs; where fewer are for testing, training rows are drawn.
       name: name of the data, for messages and file names.
       x: the rows, [num, *event_shape]; None for `NoData`.
       label: int32 [num], or None for data without labels; with `partly_labelled`, -1 for a row without a label.
@@ -43,6 +44,7 @@ class Data(abc.ABC):
     """
 
     kind: ClassVar[str]
+    fewest_shown: ClassVar[int] = 1
     name: str
     x: Any
     label: np.ndarray | None
@@ -119,6 +121,11 @@ class Data(abc.ABC):
     def _counts(self) -> Any:
         """What picks the rows of positive weight out of an array, without a copy if that is all of them."""
         return slice(None) if self.weight is None or self.weight.all() else self.weight > 0
+
+    def as_shown(self, seed: int) -> Self:
+        """The rows for pictures: those of positive weight."""
+        del seed
+        return self.counted()
 
     def drawn_by_weight(self, num: int, seed: int) -> Self:
         """`num` rows drawn in proportion to their weights, in random order and without weights; see `weights.draw`."""
@@ -276,6 +283,7 @@ class TableData(Data):
     """
 
     kind: ClassVar[str] = "table"
+    fewest_shown: ClassVar[int] = 1000
 
     name: str
     x: np.ndarray
@@ -300,6 +308,10 @@ class TableData(Data):
             object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
         self._check_context_columns()
         self._check_weight()
+
+    def as_shown(self, seed: int) -> Self:
+        """The rows for pictures: as many as there are, drawn by their weights."""
+        return self if self.weight is None else self.drawn_by_weight(len(self), seed)
 
     def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
         """Mean and deviation of each column and of each entry of the context; a constant one raises `DataError`."""

@@ -45,6 +45,11 @@ class Reading:
     num_classes: int | None = None
     domains: Domains | None = None
 
+    @property
+    def dtype(self) -> type[np.generic]:
+        """The type of the numbers of a batch: uint8 of integers, float32 of others."""
+        return np.float32 if self.num_bits is None else np.uint8
+
     def with_labels(self, num_classes: int | None = None) -> Self:
         """A reading with labels as the context of a batch, for losses and reports that use them.
 

@@ -12,7 +12,7 @@ import numpy as np
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
-from jflows.flows.density import BITS_PER_DIM, example_keys
+from jflows.flows.density import example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -99,7 +99,7 @@ def row_scores(
     for batch in batches:
         check_batch_values(batch, flow.reading, "row_scores")
         bits = np.asarray(_bits(flow, variables, batch, key, num_draws), np.float64)[np.asarray(batch.weight) > 0]
-        yield bits if flow.unit is BITS_PER_DIM else -bits * (flow.num_dims * math.log(2))
+        yield flow.unit.score(-bits * (flow.num_dims * math.log(2)), flow.num_dims)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_draws"))

@@ -148,7 +148,7 @@ def before_standardizing(
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """What rows of a table are mapped to before `Standardize` sees them; None if it sees them as they are."""
     fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and standardizer(preprocess) is not None else ()
-    dequantize = dequantize if dequantize is not None and dequantize.kind == "table" else None
+    dequantize = dequantize if isinstance(dequantize, DequantizeColumns) else None
     if not fixed and dequantize is None:
         return None
     whole = Chain(tuple(layer.clone(parent=None, name=None) for layer in fixed)) if fixed else None

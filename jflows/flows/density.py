@@ -18,7 +18,7 @@ from jflows.flows.dequantize import Dequantize
 from jflows.ops.numerics import log_mixture
 from jflows.typing import Array, Key, Shape, Variables
 
-Score = TypeVar("Score", float, Array)
+Score = TypeVar("Score", float, Array, np.ndarray)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Density(abc.ABC):
     @property
     def unit(self) -> Unit:
         """The unit of scores: bits per dimension for images of integers, nats for tables and for floats."""
-        return BITS_PER_DIM if self.dequantize is not None and self.dequantize.kind == "images" else NATS
+        return NATS if self.reading.num_bits is None else BITS_PER_DIM
 
     @property
     @abc.abstractmethod

@@ -129,8 +129,11 @@ class Flow(Checked, Density):
 
     @property
     def is_restricted(self) -> bool:
-        """Whether the density is 0 for some finite x: a bijector is not defined there, or the base is 0."""
-        return self._module.is_restricted
+        """Whether the density is 0 for some finite x: a bijector is not defined there, or the base is 0.
+
+        False for images, whose integers are checked where data are made.
+        """
+        return self.reading.num_bits is None and self._module.is_restricted
 
     @property
     def standardizes(self) -> bool:
@@ -263,7 +266,7 @@ class Flow(Checked, Density):
         checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
         run = lambda module, context: module.sample(key, shape, context, temperature)
         x, log_prob = self.run(variables, run, shape, context, key)[0]
-        if self.is_restricted and self.reading.kind == "table":
+        if self.is_restricted:
             continuous = dataclasses.replace(self, dequantize=None)  # x has its noise
             x, log_prob = moved_inside(continuous, variables, x, context, key)
         return self.quantize(x), log_prob
@@ -372,8 +375,7 @@ class Flow(Checked, Density):
         def method(module: FlowModule) -> Any:
             return function(module, module.embedded(context, self.context_ndims, batch_shape))
 
-        dtype = jnp.uint8 if self.reading.kind == "images" else jnp.float32
-        x = jax.ShapeDtypeStruct((1, *self.event_shape), dtype)
+        x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
         init = lambda x, context: self.init(jax.random.key(0), x, context)
         with held_to_init("Flow", init, variables, "x", x, context):
             found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))

@@ -157,8 +157,7 @@ def _planned_bytes(density: Density, variables: Variables, batch_size: int) -> i
 def _examples(density: Density, num: int) -> tuple[Any, Any]:
     """Abstract data and contexts of a density."""
     reading = density.reading
-    dtype = jnp.uint8 if reading.kind == "images" else jnp.float32
-    x = jax.ShapeDtypeStruct((num, *reading.event_shape), dtype)
+    x = jax.ShapeDtypeStruct((num, *reading.event_shape), reading.dtype)
     if reading.context_shape is None:
         return x, None
     kind = jnp.int32 if reading.context == "labels" else jnp.float32

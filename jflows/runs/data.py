@@ -245,10 +245,9 @@ def facts_of(data: Data, test: Data) -> dict[str, Any]:
     facts |= {"test_read_as": test.read_as} if test.read_as != data.read_as else {}
     facts |= {"class_names": list(data.class_names)} if data.class_names else {}
     facts |= {"weighted": True} if data.weight is not None else {}
-    if data.kind != "table":
-        return facts
     facts |= {"context": list(data.context_columns)} if data.context_columns else {}
-    return facts | {"columns": list(data.columns)} | ({"read_as": data.read_as} if data.read_as else {})
+    facts |= {"columns": list(data.columns)} if data.columns else {}
+    return facts | ({"read_as": data.read_as} if data.read_as else {})
 
 
 def checksum(data: Data) -> int:
@@ -279,8 +278,7 @@ def batches_of(data: Data, batch_size: int, density: Density, labels: bool = Fal
 
 def as_read(data: Data, density: Density) -> Data:
     """The data, with images reduced to the bits that the density models."""
-    bits = density.reading.num_bits
-    return data if bits is None or data.kind != "images" else data.reduced(bits)
+    return data.reduced(density.reading.num_bits)
 
 
 def has_folds(name: str) -> bool:

@@ -40,7 +40,6 @@ from jflows.typing import Variables
 
 RUNS = Path("runs")
 """The folder of runs for which no directory is given."""
-SHOWN_ROWS = 1000  # of a table in its pictures; where fewer are for testing, the training rows are drawn
 SCORE_SEED = 0  # of evaluation noise, as the default of `jflows evaluate`
 Progress = bool | None
 
@@ -305,9 +304,7 @@ def report(
     Pictures show rows of a table that were drawn by their weights, and images of positive weight.
     """
     flow, test = prepared.flow, prepared.test
-    shown = prepared.data if flow.reading.kind == "table" and len(test) < SHOWN_ROWS else test
-    if shown.weight is not None:
-        shown = shown.drawn_by_weight(len(shown), KEY_SEED) if shown.kind == "table" else shown.counted()
+    shown = (prepared.data if len(test) < test.fewest_shown else test).as_shown(KEY_SEED)
     metrics = _metrics(directory)
     if prepared.recipe.objective.unit != "nats":  # then the loss of training steps has no place among likelihoods
         metrics = [{name: value for name, value in entry.items() if name != "loss"} for entry in metrics]

@@ -26,7 +26,7 @@ def check_support(flow: Density, variables: Variables, data: Data, key: Key, bat
       batch_size: rows scored per call.
       what: name of the data in the message, such as "data" or "validation".
     """
-    if not flow.is_restricted or data.kind != "table":
+    if not flow.is_restricted or data.x is None:
         return
     score = jax.jit(functools.partial(_log_prob, flow))
     bad, good, num_bad = None, None, 0

@@ -177,6 +177,6 @@ def test_fit_names_row_column_and_layer_before_the_first_step():
 
 def test_images_are_not_scored_before_training():
     flow = jflows.glow((2, 2, 1), 1, 1, width=2, preprocess="logit")
-    assert flow.is_restricted  # by LogitPixels, but ImageData has checked its integers
+    assert flow.preprocess.is_restricted and not flow.is_restricted  # ImageData has checked its integers
     data = ImageData("noise", np.random.default_rng(0).integers(0, 256, (32, 2, 2, 1)).astype(np.uint8))
     assert jflows.fit(flow, data, TrainConfig(steps=1, batch_size=8, init_batch=8)).step == 1
