@@ -11,6 +11,7 @@ from typing import Any
 
 from jflows.data.dataset import Data
 from jflows.data.files import FOLDER, FORMATS
+from jflows.data.files.foreign import check_suffix
 from jflows.data.known import KNOWN
 from jflows.data.pair import Place, load_pair
 from jflows.data.protocols.base import Places
@@ -95,15 +96,19 @@ def load(
         raise InvalidTypeError("load", "name_or_path", "must be a str or a path", type(name_or_path).__name__, fix)
     check_choice("load", "split", split, (*SPLITS, ALL))
     name = os.fspath(name_or_path)
+    if not name:
+        raise InvalidValueError("load", "name_or_path", "must be given", "''", "Write '.' for the working directory.")
     options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
     options |= {"context": context, "weight": weight, "separator": separator, "decimal": decimal, "header": header}
     given = {option: value for option, value in options.items() if value is not None}
-    if name not in KNOWN and test_data is not None:
-        places = _place(name), _place(os.fspath(test_data), "test_data")
-        _refuse_options(given, (*places[0].format.options, *places[1].format.options), "these files")
-        return load_pair(*places, split, num_validation, given)
     if name not in KNOWN:
-        return _load_path(name, split, num_validation, given)
+        try:
+            return _load_path(name, test_data, split, num_validation, given)
+        except OSError as error:  # not permitted, too long a name, a disk that fails
+            got = f"{error.strerror or error} ({str(error.filename or name)[:200]})"
+            raise DataError(
+                "load", "name_or_path", "must be readable", got, "Check the path and its permissions."
+            ) from error
     given |= {} if test_data is None else {"test_data": test_data}
     _refuse_options(given, KNOWN[name].options, repr(name))
     if split == ALL:
@@ -126,11 +131,15 @@ def has_validation(name: str, num_validation: int) -> bool:
     if num_validation > 0 or name in KNOWN:
         return num_validation > 0 or KNOWN[name].has_validation
     path = Path(name).expanduser()
-    return path.is_dir() and FOLDER.has_validation(path)
+    return os.path.isdir(path) and FOLDER.has_validation(path)
 
 
-def _load_path(name: str, split: str, num_validation: int, given: dict[str, Any]) -> Data:
-    path, found = _place(name)
+def _load_path(name: str, test_data: Any, split: str, num_validation: int, given: dict[str, Any]) -> Data:
+    path, found = place = _place(name)
+    if test_data is not None:
+        other = _place(os.fspath(test_data), "test_data")
+        _refuse_options(given, (*found.options, *other.format.options), "these files")
+        return load_pair(place, other, split, num_validation, given)
     _refuse_options(given, found.options, f"{_suffix(path)} files" if found.suffixes else "folders of images")
     return found.load(path, split, num_validation, given)
 
@@ -143,6 +152,8 @@ def _place(name: str, argument: str = "name_or_path") -> Place:
     suffix = _suffix(path)
     if path.is_file() and suffix in FORMATS:
         return Place(path, FORMATS[suffix])
+    if path.is_file():
+        check_suffix(path, FORMATS)
     if suffix in FORMATS or os.sep in name:
         raise DataError("load", argument, "must be an existing file or folder", repr(name), "Check the path.")
     names = ", ".join(map(repr, KNOWN))

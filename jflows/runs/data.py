@@ -1,6 +1,7 @@
 """`DataConfig`: which rows a run trains on and is tested on, and which columns and labels it sees."""
 
 import dataclasses
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
 from jflows.data.dataset import ROWWISE
-from jflows.data.files.dialect import DECIMALS, SEPARATORS
+from jflows.data.files.dialect import SEPARATORS
+from jflows.data.files.numbers import DECIMALS
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
 from jflows.options import Checked, Option, documented
@@ -261,7 +263,7 @@ def checksum(data: Data) -> int:
 
 def _located(name: str) -> str:
     path = Path(name).expanduser()
-    return str(path.resolve()) if name and name not in KNOWN and path.exists() else name
+    return str(path.resolve()) if name and name not in KNOWN and os.path.exists(path) else name
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:

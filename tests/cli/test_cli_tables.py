@@ -86,7 +86,7 @@ def test_a_toy_has_validation_rows_of_its_own(jflows, tmp_path):
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        (["train", "maf"], ["column 'name'", "must hold numbers, not text or categories", "--columns"]),
+        (["train", "maf"], ["column 'name'", "must hold numbers, not text", "--columns"]),
         (["train", "maf", "--columns", "wieght"], ["`--columns` must be names or positions", "Did you mean weight or"]),
         (["train", "maf", "--columns", "1,1"], ["`--columns` must not repeat a column"]),
         (["train", "maf", "--columns", "1,2", "--fold", "3"], ["`--fold` is for tables that papers score in ten fold"]),

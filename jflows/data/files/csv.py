@@ -7,7 +7,6 @@ How a file is written is told from its first lines (jflows/data/files/dialect.py
 import csv
 import gzip
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -15,13 +14,18 @@ from typing import IO
 import numpy as np
 
 from jflows.data.files import dialect as dialects
-from jflows.data.files.dialect import DECIMALS, MISSING, SEPARATORS, Dialect, Numbers, Reading
-from jflows.data.files.tables import Columns, Table, bad_column, choose, table_format, without_index
+from jflows.data.files.causes import bad_cell, cause, ragged, shown
+from jflows.data.files.dialect import SEPARATORS, Lines, Reading
+from jflows.data.files.foreign import check_is_text
+from jflows.data.files.numbers import DECIMALS, is_open
+from jflows.data.files.tables import Columns, Table, bad_column, check_whole, choose, table_format, without_index
 from jflows.errors import DataError, check_choice
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
-SAMPLE = 200  # lines from which a dialect is told
-CHUNK = 50_000  # rows that are text in memory at a time
+SAMPLE, SAMPLE_SIZE = 200, 2**19  # lines and characters from which a dialect is told: fewer lines of a wide table
+LEAST_LINES = 4
+MOST_LINES = 10_000  # of the sample, while a quotation goes on
+CHUNK_VALUES = 500_000  # that are text in memory at a time
 
 
 def read(
@@ -37,33 +41,43 @@ def read(
     if decimal is not None:
         check_choice("load", "decimal", decimal, tuple(DECIMALS))
     try:
-        with _open(path) as file:
-            lines, stated = _after_first(file)
-            sample = list(itertools.islice(lines, SAMPLE))
-            between = stated if separator is None else SEPARATORS[separator]
-            mark = None if decimal is None else DECIMALS[decimal]
-            found = dialects.readings(sample, between, mark, header)
-            if not found:
-                raise _cause(path, sample, between, mark)
-            reading = dialects.told(path.name, found)
-            chosen = choose(path, reading.names, columns)
-            values = _values(path, itertools.chain(sample, lines), reading, chosen)
+        encoding = check_is_text(path)
+        with _open(path, encoding) as file:
+            return _read(path, file, columns, separator, decimal, header)
     except UnicodeDecodeError as error:
-        raise DataError("load", str(path), "must be text in UTF-8", error.reason, "Convert it to UTF-8.") from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError("load", str(path), "must be a whole gzip file", str(error).rstrip(".")) from error
+        rule, fix = "must be text in UTF-8", "Convert it, such as by iconv -f windows-1252 -t utf-8."
+        raise DataError("load", str(path), rule, error.reason, fix) from error
+    except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as error:  # pyright: ignore[reportAttributeAccessIssue]
+        fix = "Fetch or write it anew."
+        raise DataError("load", str(path), "must be a whole gzip file", str(error).rstrip("."), fix) from error
     except csv.Error as error:
-        raise DataError("load", str(path), "must be a table of text", str(error).rstrip(".")) from error
-    table = Table([reading.names[i] for i in chosen], values, str(reading.dialect))
+        fix = "Repair the quotation marks: one inside a cell is written twice."
+        raise DataError("load", str(path), "must be a table of text", str(error).rstrip("."), fix) from error
+
+
+def _read(
+    path: Path, file: Iterable[str], columns: Columns, separator: str | None, decimal: str | None, header: bool | None
+) -> Table:
+    lines, stated = _after_first(file)
+    sample = _sample(lines)
+    between = stated if separator is None else SEPARATORS[separator]
+    mark = None if decimal is None else DECIMALS[decimal]
+    found = dialects.readings(sample, between, mark, header)
+    if not found:
+        raise cause(path, sample, between, mark)
+    reading = dialects.told(path.name, found)
+    chosen = choose(path, reading.names, columns)
+    kept = Lines(itertools.chain(sample, lines), reading.dialect.separator)
+    values = _values(path, kept, reading, chosen)
+    read_as, num = str(reading.dialect), kept.comments
+    read_as += f", {num} {'line' if num == 1 else 'lines'} of comments between rows left out" * (num > 0)
+    named = reading.dialect.header or reading.dialect.in_comment
+    table = Table([reading.names[i] for i in chosen], values, read_as, named)
     return table if columns is not None else without_index(path, table)
 
 
-def _open(path: Path) -> IO[str]:
-    """The file as text, unpacked; Excel writes its "Unicode text" as UTF-16, which its first two bytes tell."""
+def _open(path: Path, encoding: str) -> IO[str]:
     unpack = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpack(path, "rb") as file:
-        first = file.read(2)
-    encoding = "utf-16" if first in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return unpack(path, "rt", encoding=encoding, newline="")  # pyright: ignore[reportReturnType]
 
 
@@ -71,22 +85,35 @@ def _after_first(lines: Iterable[str]) -> tuple[Iterator[str], str | None]:
     """The lines, and the separator that Excel's first line "sep=;" states, which is left out of them."""
     rest = iter(lines)
     first = next(rest, "")
-    stated = first.strip().strip('"')
+    stated = first.strip("\r\n").strip('"')
     if stated[:4].lower() == "sep=" and stated[4:] in SEPARATORS.values():
         return rest, stated[4:]
     return itertools.chain([first], rest), None
 
 
-def _values(path: Path, lines: Iterable[str], reading: Reading, chosen: list[int]) -> np.ndarray:
+def _sample(lines: Iterator[str]) -> list[str]:
+    """The first lines, to the end of a quotation that has begun."""
+    found, size, inside = [], 0, False
+    for line in lines:
+        found.append(line)
+        size += len(line)
+        inside ^= line.count('"') % 2 == 1
+        enough = len(found) >= SAMPLE or (size >= SAMPLE_SIZE and len(found) >= LEAST_LINES)
+        if (enough and not inside) or len(found) >= MOST_LINES:
+            break
+    return found
+
+
+def _values(path: Path, lines: Lines, reading: Reading, chosen: list[int]) -> np.ndarray:
     """The chosen columns of all rows as float64 [num, dim]."""
     rows, start, parts = _rows(path, lines, reading), 0, []
-    while chunk := list(itertools.islice(rows, CHUNK)):
+    while chunk := list(itertools.islice(rows, max(1, CHUNK_VALUES // len(reading.names)))):
         parts.append(_converted(path, chunk, start, reading, chosen))
         start += len(chunk)
     return np.concatenate(parts) if parts else np.zeros((0, len(chosen)))
 
 
-def _rows(path: Path, lines: Iterable[str], reading: Reading) -> Iterator[list[str]]:
+def _rows(path: Path, lines: Lines, reading: Reading) -> Iterator[list[str]]:
     """The rows without header, row names and trailing cells, all of one length."""
     dialect, width = reading.dialect, len(reading.names)
     rows = dialects.split(lines, dialect.separator)
@@ -94,67 +121,46 @@ def _rows(path: Path, lines: Iterable[str], reading: Reading) -> Iterator[list[s
         cells = row[:-1] if dialect.trailing and row[-1:] == [""] else row
         cells = cells[1:] if dialect.row_names else cells
         if len(cells) != width:
-            rule, got = f"must have {width} cells in every row", f"{len(cells)} in row {number}"
-            raise DataError("load", str(path), rule, got, f"Repair this row; the file was read by {dialect}.")
+            raise ragged(path, width, cells, number, dialect)
         yield cells
 
 
 def _converted(path: Path, rows: list[list[str]], start: int, reading: Reading, chosen: list[int]) -> np.ndarray:
-    numbers = reading.dialect.numbers
+    """The chosen cells as float64 [num, dim]; the first that is no finite number raises `DataError`."""
+    dialect, names = reading.dialect, [reading.names[i] for i in chosen]
     text = [[row[i] for i in chosen] for row in rows]
-    plain = text if numbers == Numbers() else [[numbers.plain(cell) for cell in row] for row in text]
-    try:
-        values = np.asarray(plain).astype(np.float64)
-        if numbers == Numbers() and not any("_" in cell for row in text for cell in row):
-            return values  # Python takes 1_000 for a number; all else that it takes is one
-    except ValueError:
-        values = None
+    values = _at_once(text, dialect)
+    if values is not None and np.isfinite(values).all():
+        check_whole(path, names, values, start, lambda row, column: text[row][column])
+        return values
+    holds, open_cell = dialect.numbers.holds, None
     for number, row in enumerate(text, start=start):
-        for name, cell in zip((reading.names[i] for i in chosen), row, strict=True):
-            if not numbers.holds(cell):
-                raise _bad_cell(path, name, cell, number, reading.dialect)
-    assert values is not None
+        for name, cell in zip(names, row, strict=True):
+            if not holds(cell):
+                raise bad_cell(path, name, cell, number, dialect)
+            if not np.isfinite(float(dialect.numbers.plain(cell))):
+                raise bad_column(path.name, name, "must be finite", f"{shown(cell)} in row {number}")
+            if open_cell is None and not dialect.settled and is_open(cell):
+                open_cell = name, cell, number
+    if open_cell is not None:
+        name, cell, number = open_cell
+        rule = "must be readable in one way only, and the rows above are whole numbers; state {decimal}"
+        raise DataError("load", f"{path.name}, column {name!r}", rule, f"{cell!r} in row {number}")
+    plain = [[dialect.numbers.plain(cell) for cell in row] for row in text]
+    values = np.array(plain).astype(np.float64)
+    check_whole(path, names, values, start, lambda row, column: plain[row][column])
     return values
 
 
-def _bad_cell(path: Path, name: str, cell: str, row: int, dialect: Dialect) -> DataError:
-    got = f"{cell!r} in row {row}"
-    if cell.lower() in MISSING:
-        return bad_column(path.name, name, "must have no missing value; drop or fill such rows", got)
-    if any(Numbers(mark, True).holds(cell) for mark in DECIMALS.values()):
-        rule = f"must hold numbers as the first lines do, which were read by {dialect}"
-        return DataError("load", f"{path.name}, column {name!r}", rule, got, "State {decimal}, or repair the file.")
-    return bad_column(path.name, name, "must hold numbers, not text or categories", got)
-
-
-def _cause(path: Path, sample: list[str], separator: str | None, decimal: str | None) -> DataError:
-    """Why no reading makes a table: rows of other lengths, or a column of no numbers, by the likeliest separator."""
-    rows_by = {each: _whole_rows(sample, each) for each in SEPARATORS.values() if separator in (None, each)}
-    usual = {each: Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0) for each, rows in rows_by.items()}
-    best = max(usual, key=lambda each: (usual[each][0] > 1, usual[each][1], usual[each][0]))
-    rows, (width, _) = rows_by[best], usual[best]
-    if not rows:
-        return DataError("load", str(path), "must begin with a header or a row of numbers", "an empty line")
-    numbers = Numbers(decimal or ".")
-    header = not any(map(numbers.holds, rows[0]))
-    names = rows[0] if header else [f"x{i}" for i in range(width)]
-    width = len(names) if header else width
-    for number, row in enumerate(rows[int(header) :]):
-        if len(row) != width:
-            rule, got = f"must have {width} cells in every row", f"{len(row)} in row {number}"
-            fix = f"Repair this row, or state {{separator}}; the file was read by {Dialect(best, numbers, header)}."
-            return DataError("load", str(path), rule, got, fix)
-        for name, cell in zip(names, row, strict=True):
-            if not numbers.holds(cell):
-                return _bad_cell(path, name, cell, number, Dialect(best, numbers))
-    return DataError("load", str(path), "must have at least 2 rows of numbers", f"{max(len(rows) - header, 0)}")
-
-
-def _whole_rows(sample: list[str], separator: str) -> list[list[str]]:
+def _at_once(text: list[list[str]], dialect: dialects.Dialect) -> np.ndarray | None:
+    """The values, if all cells are numbers as Python writes them, and none can be read in another way."""
+    joined = "".join(map("".join, text))
+    if "_" in joined or "," in joined or (not dialect.settled and "." in joined) or dialect.numbers.decimal == ",":
+        return None  # Python takes 1_000 for a number
     try:
-        return list(dialects.split(sample, separator))
-    except csv.Error:
-        return []
+        return np.array(text).astype(np.float64)
+    except ValueError:
+        return None
 
 
 FORMAT = table_format(

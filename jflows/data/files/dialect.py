@@ -1,56 +1,26 @@
 """How a table is written as text: separator, decimal mark, header. What is detected is told; what is open is refused.
 
 "1,76" may be one number or two. So the first lines are read in every way that text files know, a `Dialect` each. If one
-way alone makes a table of numbers, it is taken; if two do, both are shown, and the user says which one is meant.
+way alone makes a table of numbers, it is taken; if two do, all are shown, and the user says which one is meant.
 
-Read next: `jflows/data/files/csv.py`, which reads a whole file by its dialect.
+Read next: `jflows/data/files/csv.py`, which reads a whole file by its dialect; `numbers.py`.
 """
 
 import csv
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jflows.data.files.numbers import DECIMALS, GROUPS, Numbers, is_missing, is_number
 from jflows.errors import DataError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blanks": " ", "line": ""}
 """What may stand between cells: "blanks" is any run of them, "line" means that each line is one cell."""
-DECIMALS = {"point": ".", "comma": ","}
-GROUPS = {".": "commas", ",": "points"}
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
+NEVER_INSIDE = (";", "\t", "|")  # no number holds one: where every line has as many, no blank separates cells
+OTHER_COMMENTS = ("%", "//")  # of MATLAB, C, ...: with "#" alone, no name of a column can be taken for a comment
 YEARS = range(1500, 2201)  # names of columns that are numbers are mostly these, or 0, 1, 2, ...
-_EXPONENT = r"([eE][+-]?\d+)?"
-_PLAIN = {
-    ".": re.compile(rf"[+-]?(\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf(inity)?", re.IGNORECASE),
-    ",": re.compile(rf"[+-]?(\d+,?\d*|,\d+){_EXPONENT}|[+-]?inf(inity)?", re.IGNORECASE),
-}
-_GROUPED = {
-    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
-    ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"),
-}
-
-
-class Numbers(NamedTuple):
-    """How numbers are written.
-
-    Attributes:
-      decimal: "." or ",".
-      grouped: whether the other mark stands between thousands, as in 1,234.5.
-    """
-
-    decimal: str = "."
-    grouped: bool = False
-
-    def holds(self, cell: str) -> bool:
-        """Whether a cell is a number."""
-        return bool(_PLAIN[self.decimal].fullmatch(cell) or (self.grouped and _GROUPED[self.decimal].fullmatch(cell)))
-
-    def plain(self, cell: str) -> str:
-        """A cell as Python writes numbers."""
-        if self.grouped:
-            cell = cell.replace("," if self.decimal == "." else ".", "")
-        return cell.replace(",", ".") if self.decimal == "," else cell
 
 
 class Dialect(NamedTuple):
@@ -61,8 +31,10 @@ class Dialect(NamedTuple):
       numbers: how numbers are written.
       header: whether the first row holds names.
       in_comment: whether the last comment before the first row holds them, as `numpy.savetxt` writes it.
-      row_names: whether rows begin with a name that the header lacks, as R's `write.table` writes them.
+      row_names: whether rows begin with a name that no column has, as R's `write.table` writes them.
       trailing: whether each line ends with one more separator.
+      settled: whether the decimal mark is stated, or the first lines allow no other.
+      grouped: marks that stand between thousands in the first lines, in words.
     """
 
     separator: str
@@ -71,12 +43,14 @@ class Dialect(NamedTuple):
     in_comment: bool = False
     row_names: bool = False
     trailing: bool = False
+    settled: bool = False
+    grouped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """As options that state it, with what no option states: separator=comma, decimal=point, header=True."""
         words = [f"separator={_word(SEPARATORS, self.separator)}", f"decimal={_word(DECIMALS, self.numbers.decimal)}"]
         words.append(f"header={self.header or self.in_comment}")
-        words += [f"{GROUPS[self.numbers.decimal]} between thousands"] if self.numbers.grouped else []
+        words += [f"{marks} between thousands" for marks in self.grouped]
         words += ["names in a comment"] if self.in_comment else []
         return ", ".join(words + (["names of rows left out"] if self.row_names else []))
 
@@ -93,6 +67,11 @@ class Reading(NamedTuple):
         """The cells by column."""
         return list(zip(*self.rows, strict=True))
 
+    @property
+    def of_numbers(self) -> list[int]:
+        """The positions of the columns that hold numbers, and nothing else but missing values."""
+        return [i for i, column in enumerate(self.columns) if _all_numbers(column, self.dialect.numbers)]
+
     def __str__(self) -> str:
         """For an error: the dialect, and the first row."""
         first = zip(self.names, self.rows[0], strict=True)
@@ -100,36 +79,85 @@ class Reading(NamedTuple):
         return f"{self.dialect} ({shown}{', ...' if len(self.names) > 4 else ''})"
 
 
-def split(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """The rows of a file, as stripped cells; blank lines and comments are left out."""
-    kept = (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+@dataclasses.dataclass
+class Lines:
+    """The lines of a file without blank lines and without comments, which are counted, but for those inside quotes.
+
+    Attributes:
+      lines: all lines.
+      separator: between cells. If each line is one cell, a blank line between numbers is a missing value, and kept.
+      comments: how many comments stood below the first line that was kept.
+    """
+
+    lines: Iterable[str]
+    separator: str = ","
+    comments: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        opens = re.compile(rf'(^|{re.escape(self.separator)})\s*"')
+        inside, last, blanks = False, "", 0
+        for line in self.lines:
+            text = line.strip()
+            if inside or (text and not text.startswith("#")):
+                if blanks and self.separator == "" and is_number(last.strip('"')):
+                    yield from ["\n"] * blanks
+                last, blanks = text, 0
+                if self.separator and '"' in line and (inside or opens.search(line)):
+                    inside ^= line.count('"') % 2 == 1
+                yield line
+            elif text:
+                self.comments += bool(last)
+            else:
+                blanks += 1
+
+
+def split(lines: Lines | list[str], separator: str) -> Iterator[list[str]]:
+    """The rows of a file, as stripped cells."""
+    lines = lines if isinstance(lines, Lines) else Lines(lines, separator)
     if separator == "":
-        return ([line.strip().strip('"')] for line in kept)
+        return ([line.strip().strip('"')] for line in lines)
     if separator == " ":
         return csv.reader(
-            (line.strip().replace("\t", " ") for line in kept), delimiter=" ", skipinitialspace=True, strict=True
+            (line.strip().replace("\t", " ") for line in lines), delimiter=" ", skipinitialspace=True, strict=True
         )
-    rows = csv.reader(kept, delimiter=separator, skipinitialspace=True, strict=True)
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     return ([cell.strip() for cell in cells] for cells in rows)
 
 
 def readings(lines: list[str], separator: str | None, decimal: str | None, header: bool | None) -> list[Reading]:
     """All ways to read the first lines as a table with a column of numbers; None means that it is not stated."""
     found = []
-    for candidate in SEPARATORS.values() if separator is None else [separator]:
+    for candidate in candidates(lines) if separator is None else [separator]:
         try:
             rows = list(split(lines, candidate))
         except csv.Error:  # a quotation that does not end where this separator wants it to
             continue
-        trailing = len(rows) > 0 and all(len(row) > 1 and row[-1] == "" for row in rows)
-        rows = [row[:-1] for row in rows] if trailing else rows
-        quoted = all(line.lstrip().startswith('"') for line in lines if line.strip())  # as R writes names
-        for shape in _shapes(rows, _comment_cells(lines, candidate), Dialect(candidate, trailing=trailing), quoted):
-            for mark in DECIMALS.values() if decimal is None else [decimal]:
-                for grouped in (False, True):
-                    numbers = Numbers(mark, grouped)
-                    found += _with_header(shape, numbers, header)
+        trailing = len(rows) > 0 and _all_empty_at_end(rows)
+        rows = [row[:-1] if len(row) == len(rows[-1]) else row for row in rows] if trailing else rows
+        start = Dialect(candidate, trailing=trailing, settled=decimal is not None)
+        for shape in _shapes(rows, _comment_cells(lines, candidate), start, _begin_with_quotes(lines)):
+            found += _with_numbers(shape, decimal, header)
     return _distinct(found)
+
+
+def candidates(lines: list[str]) -> list[str]:
+    """The separators that may be those of these lines."""
+    kept = list(Lines(lines))
+    sure = [mark for mark in NEVER_INSIDE if kept and mark in kept[0] and len({line.count(mark) for line in kept}) == 1]
+    return [each for each in SEPARATORS.values() if not sure or each not in (" ", "")]
+
+
+def _all_empty_at_end(rows: list[list[str]]) -> bool:
+    """Whether each line ends with a separator; the header may do without, if it has a name for each other cell."""
+    body = rows[1:] or rows
+    if not all(len(row) > 1 and row[-1] == "" for row in body):
+        return False
+    return rows[0][-1:] == [""] or all(len(row) == len(rows[0]) + 1 for row in body)
+
+
+def _begin_with_quotes(lines: list[str]) -> bool:
+    """Whether all lines begin with a quotation, as R writes names of rows."""
+    return all(line.lstrip().startswith('"') for line in Lines(lines))
 
 
 def _shapes(rows: list[list[str]], comment: list[str], dialect: Dialect, quoted: bool) -> Iterator[Reading]:
@@ -147,28 +175,62 @@ def _shapes(rows: list[list[str]], comment: list[str], dialect: Dialect, quoted:
         several = dialect.separator == "" and "," in rows[0][0]  # names, so that a row is not one cell either
         if len(rows) > 1 and not several:
             yield Reading(dialect._replace(header=True), rows[0], rows[1:])
-    elif len(rows[0]) == length - 1 and (quoted or dialect.separator in (" ", "\t")):
-        yield Reading(dialect._replace(header=True, row_names=True), rows[0], [row[1:] for row in rows[1:]])
+        if len(rows) > 1 and length > 1 and rows[0][0] == "" and not any(is_number(row[0]) for row in rows[1:]):
+            yield Reading(dialect._replace(header=True, row_names=True), rows[0][1:], [row[1:] for row in rows[1:]])
+    elif len(rows[0]) == length - 1 and not rows[0][0].startswith(OTHER_COMMENTS):
+        by_blanks = dialect.separator in (" ", "\t")
+        names = [row[0] for row in rows[1:]]
+        if quoted or (by_blanks and _name_rows(names) and not all("," in name for name in names)):
+            yield Reading(dialect._replace(header=True, row_names=True), rows[0], [row[1:] for row in rows[1:]])
 
 
-def _with_header(shape: Reading, numbers: Numbers, header: bool | None) -> Iterator[Reading]:
-    """The reading, if these numbers make columns of it and it may have names in this place."""
-    dialect = shape.dialect
-    if header is not None and header != (dialect.header or dialect.in_comment):
-        return
-    of_numbers = [i for i, column in enumerate(shape.columns) if _all_numbers(column, numbers)]
-    if not of_numbers:
-        return
-    if header is None and dialect.header and not dialect.row_names:
-        names = [shape.names[i] for i in of_numbers]
-        are_numbers = all(any(Numbers(mark, True).holds(name) for mark in DECIMALS.values()) for name in names)
-        if are_numbers and not _like_names(names):
-            return
-    yield shape._replace(dialect=dialect._replace(numbers=numbers))
+def _name_rows(cells: list[str]) -> bool:
+    """Whether these are names of rows: words, or whole numbers that count. Other numbers are data below a title."""
+    if not any(map(is_number, cells)):
+        return True
+    return all(map(str.isdecimal, cells)) and all(int(b) - int(a) == 1 for a, b in itertools.pairwise(cells))
+
+
+def _with_numbers(shape: Reading, decimal: str | None, header: bool | None) -> list[Reading]:
+    """The reading by each decimal mark that makes columns of numbers of it, if it may have names in this place."""
+    if header is not None and header != (shape.dialect.header or shape.dialect.in_comment):
+        return []
+    marks = set().union(*(cell for row in shape.rows for cell in row))
+    found = []
+    for mark in DECIMALS.values() if decimal is None else [decimal]:
+        if decimal is None and mark == "," == shape.dialect.separator and "," not in marks:
+            continue  # 1.234,5.678 are two numbers with points: with decimal commas they would stand in quotes
+        reading = shape._replace(dialect=shape.dialect._replace(numbers=Numbers(mark)))
+        of_numbers = reading.of_numbers
+        if of_numbers and _may_have_names(reading, of_numbers, header):
+            found.append(reading)
+    return [reading._replace(dialect=reading.dialect._replace(grouped=_grouped(reading))) for reading in found]
+
+
+def _may_have_names(reading: Reading, of_numbers: list[int], header: bool | None) -> bool:
+    if header is not None or not reading.dialect.header or reading.dialect.row_names:
+        return True
+    names = [reading.names[i] for i in of_numbers]
+    return not all(map(is_number, names)) or _like_names(names)
+
+
+def _grouped(reading: Reading) -> tuple[str, ...]:
+    """The marks between thousands, in words."""
+    numbers, columns = reading.dialect.numbers, reading.columns
+    cells = [cell for i in reading.of_numbers for cell in columns[i] if numbers.groups(cell)]
+    return tuple(
+        word for word, marks in GROUPS.items() if marks != numbers.decimal and set(marks) & set("".join(cells))
+    )
+
+
+def _has_marks(reading: Reading) -> bool:
+    """Whether a number has a point or a comma."""
+    columns = reading.columns
+    return any("." in cell or "," in cell for i in reading.of_numbers for cell in columns[i])
 
 
 def _all_numbers(column: tuple[str, ...], numbers: Numbers) -> bool:
-    known = [cell for cell in column if cell.lower() not in MISSING]
+    known = [cell for cell in column if not is_missing(cell)]
     return bool(known) and all(map(numbers.holds, known))
 
 
@@ -186,18 +248,27 @@ def _comment_cells(lines: list[str], separator: str) -> list[str]:
     """The cells of the last comment before the first row; none if one of them is a number."""
     comments = list(itertools.takewhile(lambda line: line.lstrip().startswith("#") or not line.strip(), lines))
     last = [line.lstrip().lstrip("#").strip() for line in comments if line.strip()][-1:]
-    cells = next(iter(split(last, separator)), []) if last else []
-    return [] if any(Numbers().holds(cell) for cell in cells) else cells
+    try:
+        cells = next(iter(split(last, separator)), []) if last else []
+    except csv.Error:  # prose with a quotation mark
+        return []
+    return [] if any(map(is_number, cells)) else cells
 
 
 def _distinct(found: list[Reading]) -> list[Reading]:
     """The readings that give other tables: first those with most columns of numbers, of each the plainest."""
     tables: dict[object, Reading] = {}
+    marks: dict[object, set[str]] = {}  # by which a table can be read
     for reading in found:
         numbers = reading.dialect.numbers
-        values = tuple(tuple(numbers.plain(c) if numbers.holds(c) else c for c in row) for row in reading.rows)
+        value = lambda cell, numbers=numbers: float(numbers.plain(cell)) if numbers.holds(cell) else cell
+        values = tuple(tuple(map(value, row)) for row in reading.rows)
         tables.setdefault((tuple(reading.names), values), reading)
-    share = lambda r: sum(_all_numbers(column, r.dialect.numbers) for column in r.columns) / len(r.names)
+        marks.setdefault((tuple(reading.names), values), set()).add(numbers.decimal)
+    for key, reading in tables.items():
+        settled = reading.dialect.settled or (len(marks[key]) == 1 and _has_marks(reading))
+        tables[key] = reading._replace(dialect=reading.dialect._replace(settled=settled))
+    share = lambda reading: len(reading.of_numbers) / len(reading.names)
     most = max(map(share, tables.values()), default=0)
     return [reading for reading in tables.values() if share(reading) == most]
 
@@ -209,9 +280,8 @@ def told(where: str, found: list[Reading]) -> Reading:
       DataError: if there are several, which it shows.
     """
     if len(found) > 1:
-        shown = " or ".join(map(str, found[:3]))
         rule = "must be readable in one way only; state {separator}, {decimal} or {header}"
-        raise DataError("load", where, rule, f"{len(found)} readings: {shown}")
+        raise DataError("load", where, rule, f"{len(found)} readings: {' or '.join(map(str, found))}")
     return found[0]
 
 

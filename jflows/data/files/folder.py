@@ -14,6 +14,7 @@ import numpy as np
 
 from jflows.data.dataset import ImageData
 from jflows.data.files.base import FileFormat
+from jflows.data.files.image import read_image
 from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
@@ -25,18 +26,14 @@ SPLIT_WORDS = {
 """Names of the subfolders of a split, in lower case; in the folder they may be in any."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
-# Pillow's names of pixel formats; any other (16-bit "I;16", float "F", ...) would lose precision in silence.
-_GRAY_MODES = ("1", "L")
-_COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "PA", "CMYK", "YCbCr")
-
 
 def load(folder: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> ImageData:
     """Loads one split of a folder of images, files in the order of their names, then shuffled by a fixed seed.
 
-    Gray images have 1 channel, all others become RGB with any transparency dropped. If the folder has subfolders with
-    images, these are the classes, numbered in the order of their names (as numbers, if all are); the data keep the
-    names. Names that start with "." or "__" are ignored. Files whose suffix is not that of an image are ignored too,
-    and a warning tells how many there are.
+    Gray images have 1 channel, all others become RGB (jflows/data/files/image.py says which are refused). If the folder
+    has subfolders with images, these are the classes, numbered in the order of their names (as numbers, if all are);
+    the data keep the names. Names that start with "." or "__" are ignored. Files whose suffix is not that of an image
+    are ignored too, and a warning tells how many there are.
 
     Args:
       folder: see the head of this module.
@@ -136,8 +133,13 @@ def _others(folders: list[Path]) -> list[Path]:
     return [path for path in found if path.suffix.lower() not in SUFFIXES and path.is_file()]
 
 
-def _holds_images(folder: Path) -> bool:
-    return bool(_images_in(folder)) or any(_holds_images(path) for path in _visible(folder) if path.is_dir())
+def _holds_images(folder: Path, above: tuple[Path, ...] = ()) -> bool:
+    """Whether images lie in a folder or below it; a link to a folder above is passed over."""
+    place = folder.resolve()
+    if place in above:
+        return False
+    inside = (path for path in _visible(folder) if path.is_dir())
+    return bool(_images_in(folder)) or any(_holds_images(path, (*above, place)) for path in inside)
 
 
 def _class_names(folder: Path) -> list[str]:
@@ -166,8 +168,9 @@ def _list_images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
         present = [(label, folder / name) for label, name in enumerate(classes) if (folder / name).is_dir()]
         listed = [(path, label) for label, subfolder in present for path in _images_in(subfolder)]
     if not listed:
-        suffixes = ", ".join(SUFFIXES)
-        raise DataError("load", str(folder), f"must hold images ({suffixes}) or class folders of images", "none")
+        rule, others = f"must hold images ({', '.join(SUFFIXES)}) or class folders of images", _others([folder])
+        got = f"none, but {others[0].name}" if others else "none"
+        raise DataError("load", str(folder), rule, got, "Convert them, or name a file if you mean one." * bool(others))
     return listed
 
 
@@ -180,10 +183,10 @@ def _target_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -> np.ndarray:
     """Reads `paths` into one array; every image must have the shape of `model`, the first training image by name."""
-    shape = _read_image(model, size).shape
+    shape = read_image(model, size).shape
     x = np.empty((len(paths), *shape), np.uint8)
     for row, path in enumerate(paths):
-        image = _read_image(path, size)
+        image = read_image(path, size)
         if image.shape != shape:
             rule = f"must have the shape of {model.name}, {shape}"
             fix = "Crop or resize them to one shape, or set {size}."
@@ -192,29 +195,6 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -
             raise DataError("load", str(path), rule, f"shape {image.shape}", fix)
         x[row] = image
     return x
-
-
-def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """One file as uint8 [height, width, 1 or 3]."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise DataError("load", str(path), "needs Pillow", str(error), "Run `pip install pillow`.") from error
-    try:
-        with Image.open(path) as file:
-            mode = file.mode
-            deep = next((str(tile[-1]) for tile in file.tile if ";16" in str(tile[-1])), "")  # Pillow would cut it to 8
-            if mode in _GRAY_MODES + _COLOUR_MODES and not deep:
-                image = ImageOps.exif_transpose(file).convert("L" if mode in _GRAY_MODES else "RGB")
-                if size is not None:
-                    image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
-                pixels = np.asarray(image, np.uint8)
-                return pixels[..., None] if pixels.ndim == 2 else pixels
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on damaged files
-        got = f"{type(error).__name__}: {str(error).rstrip('.')}"
-        raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
-    fix = "Convert it to 8 bits, or save the images as integers in an .npz file."
-    raise DataError("load", str(path), "must have 8 bits per channel", f"Pillow mode {deep or mode!r}", fix)
 
 
 FORMAT = FileFormat((), ("images",), ("size",), load, has_validation, has_test)

@@ -8,6 +8,7 @@ Without a test part, a seeded tenth of the rows is held out for testing. Any oth
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import numpy as np
 
 from jflows.data.dataset import Data, ImageData, TableData
 from jflows.data.files.base import FileFormat
-from jflows.data.files.tables import FEWEST_ROWS, Columns, choose
+from jflows.data.files.foreign import instead
+from jflows.data.files.npy import PICKLED
+from jflows.data.files.tables import FEWEST_ROWS, Columns, Table, choose, without_index
 from jflows.data.splits import ALL, hold_out, split_rows
 from jflows.errors import DataError, InvalidValueError
 
@@ -55,7 +58,7 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
     test_x, *test_own = (_one(path, arrays, keys) for keys in (_TEST_X, _TEST_LABEL, _TEST_CONTEXT, _TEST_WEIGHT))
     assert x is not None
     if x.ndim == 2:
-        make = _table_maker(path, x.shape[1], arrays, columns)
+        make = _table_maker(path, x, arrays, columns)
     elif columns is None:
         make = _image_maker(path, _num_bits(path, arrays.get("num_bits")))
     else:
@@ -94,14 +97,16 @@ def has_test(path: Path) -> bool:
     return any(key in _read_npz(path) for key in _TEST_X)
 
 
-def _table_maker(path: Path, dim: int, arrays: dict[str, np.ndarray], columns: Columns) -> Make:
+def _table_maker(path: Path, x: np.ndarray, arrays: dict[str, np.ndarray], columns: Columns) -> Make:
     """What makes tables of the chosen columns of the arrays of an .npz file."""
     of_context = tuple(str(name) for name in np.ravel(arrays.get("context_columns", ())))
-    names = arrays.get("columns")
+    dim, names = x.shape[1], arrays.get("columns")
     found = [f"x{i}" for i in range(dim)] if names is None else [str(name) for name in np.ravel(names)]
     if len(found) != dim:
         raise DataError("load", str(path), f"must name its {dim} columns in `columns`", found)
     chosen = choose(path, found, columns)
+    if columns is None and names is None:
+        without_index(path, Table(found, x, named=False))
     kept = tuple(found[i] for i in chosen)
 
     def make(x: np.ndarray, label: Part, context: Part, weight: Part, num_classes: int | None) -> TableData:
@@ -125,9 +130,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         # Opened here: of a damaged file, `np.load(path)` would leave the file open.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
-        fix = "Save plain arrays of integers with np.savez(path, x=images)."
-        got = f"a file that numpy cannot read as one ({type(error).__name__})"
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError) as error:
+        got, fix = instead(path, error)
+        if str(error).startswith(PICKLED):
+            got, fix = "an array of objects", "Save plain arrays of numbers with np.savez(path, x=array)."
         raise DataError("load", str(path), "must be a whole .npz file without pickles", got, fix) from error
 
 

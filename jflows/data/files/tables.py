@@ -7,6 +7,7 @@ next: `jflows/data/dataset.py`, which checks values.
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_yo
 
 Columns = Sequence[str | int] | None  # by name or position; None: all
 FEWEST_ROWS = 2  # of a `TableData`
+EXACT = 2.0**53  # from here on, float64 does not hold every whole number
+FEWEST_COUNTED = 4  # rows, so that a column may be said to count them
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls an index in a file
 
 
@@ -30,11 +33,13 @@ class Table(NamedTuple):
       names: of the columns.
       values: numbers [num, dim].
       read_as: how the file was read, in words, where that is not certain.
+      named: whether the names stand in the file.
     """
 
     names: list[str]
     values: np.ndarray
     read_as: str = ""
+    named: bool = True
 
 
 def table_format(suffixes: tuple[str, ...], read: Callable[..., Table], stated: tuple[str, ...] = ()) -> FileFormat:
@@ -70,12 +75,16 @@ def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[s
     roles = {**dict.fromkeys(weight, "weight"), **dict.fromkeys(context, "context")}
     _check_roles(context, weight, columns)
     try:
-        names, values, read_as = read((*columns, *roles) if isinstance(columns, tuple | list) and columns else columns)
+        names, values, read_as, _ = read((*columns, *roles) if isinstance(columns, tuple | list) and columns else columns)
     except InvalidValueError as error:
         wrong = [name for name in roles if error.got == repr(name)]
         if error.settings != ("columns",) or not wrong:
             raise
         raise InvalidValueError("load", roles[wrong[0]], error.rule, error.got, error.fix) from error
+    if repeated := next((repr(name) for name, num in Counter(names).items() if num > 1 and name not in roles), ""):
+        rule = f"must be {len(names)} different names, but {path.name} has one twice"
+        fix = "Rename it in the file, or choose columns by position, such as {columns=0,1}."
+        raise DataError("load", "columns", rule, repeated, fix)
     for name, role in roles.items():
         if list(names).count(name) != 1:
             rule = f"must name {'a column' if role == 'weight' else 'columns'} of {path.name}, found in it once"
@@ -107,24 +116,48 @@ def _check_roles(context: Sequence[str], weight: Sequence[str], columns: Columns
         raise InvalidValueError("load", ("columns", "context", "weight"), rule, f"{twice[0]!r} twice", "Drop one.")
 
 
-def without_index(path: Path, table: Table) -> Table:
+def without_index(path: Path, table: Table, index: Sequence[str] = ()) -> Table:
     """The table without the index that pandas writes as a column without a name.
 
+    Args:
+      path, table: the file, and what it holds.
+      index: names of columns that the file declares to be an index.
     Raises:
-      DataError: if such a column holds other numbers than a count of the rows.
+      DataError: if such a column holds other numbers than a count of the rows; if no column has a name, and the first
+        or the last one counts the rows.
     """
-    kept = [i for i, name in enumerate(table.names) if not UNNAMED.fullmatch(name)]
+    if not table.named:
+        _check_none_counts(path, table)
+        return table
+    kept = [i for i, name in enumerate(table.names) if not (UNNAMED.fullmatch(name) or name in index)]
     for i in sorted(set(range(len(table.names))) - set(kept)):
-        steps = np.diff(table.values[:, i])
-        if len(kept) == 0 or not np.all(steps == 1):
+        if len(kept) == 0 or not _counts(table.values[:, i]):
             rule, got = "must have a name", "a column of numbers that do not count the rows"
+            if table.names[i] in index and not UNNAMED.fullmatch(table.names[i]):
+                rule, got = "must be chosen", f"the index {table.names[i]!r}, which does not count the rows"
             fix = "Name it, or choose columns by {columns}, by name or position."
             raise DataError("load", f"{path.name}, column {i} from 0", rule, got, fix)
     if len(kept) == len(table.names):
         return table
-    note = "a column without a name, which counts the rows, left out"
+    note = "a column that is an index and counts the rows, left out"
     read_as = f"{table.read_as}, {note}" if table.read_as else note
-    return Table([table.names[i] for i in kept], table.values[:, kept], read_as)
+    return table._replace(names=[table.names[i] for i in kept], values=table.values[:, kept], read_as=read_as)
+
+
+def _counts(column: np.ndarray) -> bool:
+    return bool(np.all(np.diff(column) == 1))
+
+
+def _check_none_counts(path: Path, table: Table) -> None:
+    """Of columns without names, one that counts the rows at an end of each may be an index that was written along."""
+    num, dim = table.values.shape
+    for i in (0, dim - 1) if dim > 1 and num >= FEWEST_COUNTED else ():
+        column = table.values[:, i]
+        if column.dtype.kind in "uif" and column[0] in (0, 1) and _counts(column):
+            rule = "must have names of columns where one column counts the rows, as it may be an index"
+            got = f"{table.names[i]} = {column[0]:g}, {column[1]:g}, {column[2]:g}, ..."
+            fix = "Choose columns by {columns}, without it, or with it if it is data."
+            raise DataError("load", str(path), rule, got, fix)
 
 
 def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
@@ -152,6 +185,29 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
     if len(set(chosen)) < len(chosen):
         raise InvalidValueError("load", "columns", "must not repeat a column", tuple(columns))
     return chosen
+
+
+def check_whole(
+    path: Path, names: Sequence[str], values: np.ndarray, start: int, cell: Callable[[int, int], Any]
+) -> None:
+    """Raises `DataError` if a large whole number is not the float64 that was made of it.
+
+    Args:
+      path, names: the file, and its columns.
+      values: the numbers in float64 [num, dim].
+      start: the first row's number in the file.
+      cell: gives what stands in the file, by row and column of `values`: a whole number, or text.
+    """
+    for row, column in np.argwhere(np.abs(values) >= EXACT):
+        found = str(cell(row, column))
+        if found.lstrip("+-").isdecimal() and int(found) != int(values[row, column]):
+            rule, fix = (
+                "must hold numbers that float64 can hold",
+                "Subtract an offset from it, or leave it out by {columns}.",
+            )
+            raise DataError(
+                "load", f"{path.name}, column {names[column]!r}", rule, f"{found} in row {start + row}", fix
+            )
 
 
 def bad_column(file_name: str, name: str, rule: str, got: object) -> DataError:

@@ -104,12 +104,15 @@ def test_what_is_open_is_refused_and_every_reading_can_be_stated(tmp_path, form)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lines(lambda i: f'"s",{i},{2 * i},3', "id,a,b"), r"must have 3 cells in every row; got 4 in row 0\. Repair"),
+        (
+            lines(lambda i: f'"s",{i},{2 * i},3', "id,a,b"),
+            "must begin with a header of 4 names, .*; got 3 in the first line, 'id'",
+        ),
         (lines(lambda i: f"{i},{2 * i}", "a,b") + "1,2,3\n", "must have 2 cells in every row; got 3 in row 20"),
         (lines(lambda i: f"{i * i},{i},{2 * i}", ",a,b"), "column 0 from 0` must have a name; got a column of numbers"),
         (
             lines(lambda i: f"{i},{1_000 if i else '1_000'}", "a,b"),
-            r"must hold numbers, not text .*; got '1_000' in row 0",
+            r"must hold numbers, not text; got '1_000' in row 0",
         ),
         ("a,b\n" * 2, "column 'a'` must hold numbers"),
         ("a,b\n", r"must have at least 2 rows of numbers; got 0"),

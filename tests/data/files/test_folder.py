@@ -88,7 +88,7 @@ def test_size_crops_the_centre_and_resizes(tmp_path):
 
 
 def test_colour_modes(tmp_path):
-    colour = Image.new("RGBA", (2, 2), (9, 8, 7, 128))
+    colour = Image.new("RGBA", (2, 2), (9, 8, 7, 255))
     for i, image in enumerate([colour, colour.convert("RGB"), colour.convert("RGB").convert("P")]):
         image.save(tmp_path / f"{i}.png")
     data = [load(tmp_path, split) for split in ("train", "test")]
