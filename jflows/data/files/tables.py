@@ -75,7 +75,9 @@ def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[s
     roles = {**dict.fromkeys(weight, "weight"), **dict.fromkeys(context, "context")}
     _check_roles(context, weight, columns)
     try:
-        names, values, read_as, _ = read((*columns, *roles) if isinstance(columns, tuple | list) and columns else columns)
+        names, values, read_as, _ = read(
+            (*columns, *roles) if isinstance(columns, tuple | list) and columns else columns
+        )
     except InvalidValueError as error:
         wrong = [name for name in roles if error.got == repr(name)]
         if error.settings != ("columns",) or not wrong:
