@@ -118,7 +118,8 @@ class ImageDequantize(Dequantize):
             return v + BIN_CENTRE, log_valid
         check_keys(type(self).__name__, key, v.shape[:-3])
         u, log_q = self._noise(v, key)
-        return v + u, log_valid - log_q
+        # In float32, 255 + u rounds to 256 once in 130,000 draws: v must stay below the next whole number.
+        return jnp.minimum(v + u, jnp.nextafter(v + 1, v)), log_valid - log_q
 
     def _pad(self, x: Array, fill: float) -> Array:
         width = [(0, 0)] * (x.ndim - 3) + [(self.padding, self.padding)] * 2 + [(0, 0)]

@@ -10,7 +10,7 @@ from jflows import bijectors as b
 from jflows import nn
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidValueError
-from jflows.flows import Flow, VariationalDequantize
+from jflows.flows import Flow, UniformDequantize, VariationalDequantize
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
 
@@ -44,6 +44,13 @@ def test_noise_lies_in_its_bin_and_bits_are_bounded():
     assert np.all(jnp.floor(v) == x) and log_weight.shape == (64,)
     assert np.all(jnp.isfinite(model.bits_per_dim(variables, x, key=KEY, num_draws=3)))
     np.testing.assert_array_equal(model.dequantize.dequantize(x, None)[0], x + 0.5)
+
+
+def test_rounding_never_puts_noise_into_the_next_bin():
+    with jax.enable_x64(False):
+        x = jnp.full((1, 512, 512, 1), 255)
+        v, _ = jax.jit(UniformDequantize().dequantize)(x, KEY)
+        assert v.dtype == jnp.float32 and v.max() == np.nextafter(np.float32(256), np.float32(0))
 
 
 @pytest.mark.slow
