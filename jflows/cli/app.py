@@ -247,6 +247,33 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, batch_si
 @main.command(cls=FlowCommand)
 @_run_options
 @_data_options
+@_weight
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="Columns to draw, in this order. [default: all, or of more than 8 those whose marginals differ most]",
+)
+@click.option(
+    "--context",
+    metavar="NAME=VALUE,...",
+    help="Context of all samples, such as a=1,b=2.5. [default: the contexts of the rows that are drawn]",
+)
+@click.option("--num", type=click.IntRange(2), default=2000, show_default=True, help="Number of samples.")
+@_png("RUN/pairs.png")
+def pairs(run, weights, checkpoint, seed, data, split, weight, columns, context, num, out) -> None:
+    """Draw samples of a table beside its data, for all pairs of columns."""
+    from jflows.runs import contexts
+
+    trained = _open(run, weights, checkpoint)
+    rows, given = trained.data(data, split, weight), None if context is None else contexts.parsed(context)
+    chosen = () if columns is None else tuple(name.strip() for name in columns.split(","))
+    path = trained.pairs(rows, out, columns=chosen, context=given, num=num, seed=seed)
+    click.echo(f"{num} samples beside {trained.taken(data, split)} of {rows.name} in {path}")
+
+
+@main.command(cls=FlowCommand)
+@_run_options
+@_data_options
 @click.option(
     "--num-pairs",
     type=click.IntRange(1),

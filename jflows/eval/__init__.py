@@ -15,6 +15,7 @@ from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_
 from jflows.eval.latent import interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.mixture_report import MixtureReport, mixture_report
+from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
 from jflows.eval.separation import Auroc, auroc
 
@@ -41,6 +42,7 @@ __all__ = [
     "layer_names",
     "layerwise",
     "mixture_report",
+    "pairs_figure",
     "pareto_k",
     "plane_page",
     "reconstruct",

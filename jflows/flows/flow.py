@@ -155,10 +155,11 @@ class Flow(Checked, Density):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Names of the reports that a run writes: a learning curve, and pictures of images or of the plane."""
+        """Names of the reports that a run writes: a learning curve, and pictures of images, of pairs, of the plane."""
         if len(self.event_shape) == 3:
             return ("learning_curve", "samples", "interpolation", "reconstruction")
-        return ("learning_curve", "page") if self.event_shape == self.latent_shape == (2,) else ("learning_curve",)
+        plane = ("page",) if self.event_shape == self.latent_shape == (2,) else ()
+        return ("learning_curve", "pairs", *plane) if len(self.event_shape) == 1 else ("learning_curve",)
 
     @property
     def latent_shape(self) -> Shape:

@@ -116,8 +116,8 @@ class MixtureOfFlows(Checked, Density):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Names of the reports that a run writes: a learning curve, a map of clusters, samples of each component."""
-        return ("learning_curve", "clusters", "component_samples")
+        """Names of the reports that a run writes: a learning curve, pairs of columns, clusters, each component."""
+        return ("learning_curve", "pairs", "clusters", "component_samples")
 
     @property
     def standardizes(self) -> bool:

@@ -25,6 +25,8 @@ _PARTS = ("format", "flow", "data", "loss", "train")
 _LOSS = Option("What a training step minimises. Each loss has options of its own, which appear once it is chosen.")
 
 
+_CONDITIONS = {"num_classes": "labels", "context_dim": "contexts"}
+"""What data must have for an option that follows from them, in words."""
 _SAME_SCORES = ("num_train", "num_validation", "labels_per_class", "labelled_share", "conditional", "manual_dir")
 
 
@@ -217,7 +219,8 @@ class Recipe(Checked):
         asked = self.data.conditional
         if asked is False or (asked is None and outline.context_shape is None):
             return {}
-        names, preset = presets.from_data_of(self.flow), presets.name_of(self.flow)
+        names = [name for name in presets.from_data_of(self.flow) if name in _CONDITIONS]
+        preset = presets.name_of(self.flow)
         if asked and "num_classes" in names and outline.num_classes is not None:
             return {"num_classes": outline.num_classes}
         context_shape = outline.context_shape or ()
@@ -230,7 +233,7 @@ class Recipe(Checked):
         if not names:
             fix = "Leave out {conditional=True}, or choose another flow."
             raise InvalidValueError(preset, "conditional", "is not for this flow, which takes no context", True, fix)
-        wanted = " or ".join({"num_classes": "labels", "context_dim": "contexts"}[name] for name in names)
+        wanted = " or ".join(_CONDITIONS[name] for name in names)
         rule, fix = f"needs data with {wanted}", "Leave out {conditional=True}, or take other {data}."
         raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without them", fix)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jflows.flows import Density
 from jflows.runs.contexts import Given, contexts_of
 from jflows.runs.data import NOUNS, DataConfig, as_read, batches_of, checksum
 from jflows.runs.directory import load
-from jflows.runs.reports import clusters, component_samples, interpolation, reconstruction, rows, samples
+from jflows.runs.reports import clusters, component_samples, interpolation, pairs, reconstruction, rows, samples
 from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.running import Progress, scored
 from jflows.runs.stored import StoredRecipe, read_recipe
@@ -317,6 +318,45 @@ class TrainedRun:
                 drawn = np.concatenate([drawn, context], axis=1)
             rows.save_rows(drawn, names, path)
         return path
+
+    def pairs(
+        self,
+        data: Data,
+        path: Path | None = None,
+        *,
+        columns: Sequence[str] = (),
+        context: Given | None = None,
+        num: int = pairs.NUM,
+        seed: int = 0,
+    ) -> Path:
+        """Draws samples beside rows of a table, pair by pair of columns, and returns the path.
+
+        Args:
+          path: the .png file to write; None takes pairs.png in the run directory.
+          columns: names of the columns to draw, see `jflows.eval.pairs_figure`.
+          context: the context of all samples, or of each, as `sample` takes it; None takes those of the data.
+          num: number of samples.
+          seed: seed of their noise.
+        Raises:
+          InvalidValueError: if the run is not one of tables, or columns or contexts do not fit.
+        """
+        if not pairs.can(self.density, data):
+            fix = "Try `jflows sample`."
+            raise InvalidValueError("pairs", "run", "must be that of a table", f"{self.directory}, of images", fix)
+        path = self.directory / pairs.FILE if path is None else path
+        own, words = None, ""
+        if context is not None:
+            own, words = self.contexts(num, context=context), self._in_words(context)
+        options: Any = {"columns": columns, "num": num, "context": own, "given": words}
+        key, title = jax.random.key(seed), self.directory.resolve().name
+        pairs.draw_pairs(self.density, self.variables, key, data, path, title=title, **options)
+        return path
+
+    def _in_words(self, context: Given) -> str:
+        own = self.given_contexts(context)
+        if len(own) > 1 or own.ndim != 2 or not self.context_columns:
+            return "given contexts"
+        return ", ".join(f"{name}={value:.4g}" for name, value in zip(self.context_columns, own[0], strict=True))
 
     def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
         """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""

@@ -131,6 +131,16 @@ def test_scores_that_are_not_finite(trained, jflows, monkeypatch, folder):
     assert "`--data` must have no row whose score is NaN; got 2 of 60 in 't.csv': rows 58, 59." in result.stderr
 
 
+def test_pairs_are_drawn_by_the_run_and_by_a_command(trained, jflows, folder):
+    assert (trained[0] / "pairs.png").stat().st_size > 10_000 and "pairs.png" in trained[1].stdout
+    out = folder / "chosen.png"
+    asked = ("--columns", "mass,size", "--context", "a=1,b=2", "--num", 100, "--out", out)
+    assert jflows("pairs", trained[0], *asked).stdout == f"100 samples beside test rows of t.csv in {out}\n"
+    assert out.stat().st_size > 5000
+    unknown = jflows("pairs", trained[0], "--columns", "mess")
+    assert unknown.exit_code == 2 and "`--columns` must be different ones of size, mass; got 'mess'" in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -35,7 +35,7 @@ def test_a_run_has_everything_in_its_directory(trained):
         *("config.json", "metrics.jsonl", "result.json", "checkpoints"),
         *trained.files,
     }
-    assert set(trained.files) == {"learning_curve.png", "page.png"}
+    assert set(trained.files) == {"learning_curve.png", "pairs.png", "page.png"}
     assert trained.result["test_nats"] == trained.score.nats and trained.result["unit"] == "nats"
     assert (trained.result["steps"], trained.result["planned_steps"]) == (20, 20)
     assert not trained.interrupted and "score=" in repr(trained) and "variables" not in repr(trained)
@@ -98,7 +98,11 @@ def test_the_parts_can_be_used_alone(trained, tmp_path):
     fitted = fit(prepared.flow, prepared.data, trained.recipe.train, validation=prepared.validation, progress=False)
     found = score(prepared, fitted, tmp_path, progress=False)
     assert found.evaluation.nats == trained.score.nats
-    assert report(prepared, fitted.variables, found.evaluation, tmp_path) == ["learning_curve.png", "page.png"]
+    assert report(prepared, fitted.variables, found.evaluation, tmp_path) == [
+        "learning_curve.png",
+        "pairs.png",
+        "page.png",
+    ]
 
 
 def test_epochs_count_passes(rows, tmp_path, tiny):

@@ -12,6 +12,7 @@ from jflows.runs.reports import (
     interpolation,
     learning_curve,
     page,
+    pairs,
     reconstruction,
     samples,
 )
@@ -24,6 +25,7 @@ REPORTS: Mapping[str, Report] = MappingProxyType(
         "interpolation": interpolation.REPORT,
         "reconstruction": reconstruction.REPORT,
         "page": page.REPORT,
+        "pairs": pairs.REPORT,
         "clusters": clusters.REPORT,
         "component_samples": component_samples.REPORT,
     }
