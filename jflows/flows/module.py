@@ -61,7 +61,8 @@ class FlowModule(nn.Module):
         if self.preprocess is None:
             return v, log_det
         v, preprocess_log_det = self.preprocess.inverse_and_log_det(v)
-        return v, log_det + preprocess_log_det
+        v, overflow = self._held_to_reals(v)  # beyond the largest float, the density has long been 0
+        return v, log_det + preprocess_log_det + overflow
 
     def encode(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, Array]:
         """x -> z and log|det dz/dx|, -inf where x has no density."""
@@ -97,15 +98,16 @@ class FlowModule(nn.Module):
         return self.base.domain != REALS or any(part.is_restricted for part in parts)
 
     def raw_latents(self, x: Array, context: Array | None, key: Key | None) -> tuple[Array, ...]:
-        """The values that a `MultiScale` factors out, level by level."""
+        """The values that a `MultiScale` factors out, level by level; NaN where x has no density."""
         assert isinstance(self.bijector, MultiScale)
-        return self.bijector.raw_latents(self.to_model_space(x, key)[0], context)
+        v, log_det = self.to_model_space(x, key)
+        return tuple(nan_where_zero(y, log_det) for y in self.bijector.raw_latents(v, context))
 
     def _held_to_reals(self, x: Array) -> tuple[Array, Array]:
-        """x with 0 in the place of infinite numbers, and -inf for each event that holds one, else 0."""
+        """Events with 0 in the place of infinite numbers, and -inf for each that holds one, else 0."""
         finite = ~jnp.isinf(x)
-        first = self.bijector if self.preprocess is None else self.preprocess
-        every = jnp.all(finite, axis=tuple(range(x.ndim - first.x_event_ndims, x.ndim)))
+        event_ndims = self.bijector.x_event_ndims  # that of `preprocess` on both of its sides
+        every = jnp.all(finite, axis=tuple(range(x.ndim - event_ndims, x.ndim)))
         log_det = jnp.where(every, 0.0, -jnp.inf).astype(jnp.result_type(x, jnp.float32))
         return jnp.where(finite, x, 0), log_det
 

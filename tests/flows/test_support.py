@@ -131,6 +131,16 @@ def test_rows_outside_have_density_zero_with_gradient_zero_and_leave_the_others_
     assert jnp.isnan(z[2:]).all() and jnp.isneginf(log_det[2:]).all() and jnp.isfinite(z[:2]).all()
 
 
+def test_numbers_that_overflow_on_the_way_have_density_zero():
+    flow = jflows.realnvp((2,), num_layers=1, hidden_sizes=(4,))
+    with jax.enable_x64(False):
+        variables = flow.init(KEY, 1e-3 * jax.random.normal(KEY, (16, 2)))
+        x = jnp.array([[3e38, 0.0], [0.0, 0.0]])  # 3e38 overflows when it is standardised
+        np.testing.assert_array_equal(jnp.isneginf(flow.log_prob(variables, x)), [True, False])
+        gradient = jax.grad(lambda x: jnp.sum(flow.log_prob(variables, x)))(x)
+        assert not jnp.any(gradient[0]) and jnp.isfinite(gradient).all()
+
+
 def test_the_density_on_an_interval_integrates_to_one():
     flow = flow_of(coupling(), b.Stack((b.Exp(), b.Sigmoid()), (1, 1)))
     variables = flow.init(KEY, jnp.full((16, 2), 0.5))
