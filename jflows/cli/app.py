@@ -222,9 +222,16 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     help="Second data set. Prints how well the score tells the rows of both apart (AUROC); its own scores are not "
     "written.",
 )
+@click.option(
+    "--num-draws",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Noise draws per image, as of `jflows evaluate`.",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=250, show_default=True, help="Rows scored per call.")
 @click.option("--out", type=_OutPath(".csv"), metavar="CSV", help="File to write. [default: RUN/scores.csv]")
-def score(run, weights, checkpoint, seed, data, split, weight, against, batch_size, out) -> None:
+def score(run, weights, checkpoint, seed, data, split, weight, against, num_draws, batch_size, out) -> None:
     """Write the score of every row, or image, to a .csv file.
 
     Scores are log densities in nats for tables, where higher is more likely, and bits/dim for images, where lower is.
@@ -235,7 +242,7 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, batch_si
     found, names = [], [data] if against is None else [data, against]
     for name, chosen in zip(names, (split, None), strict=False):
         rows = trained.data(name, chosen, weight)
-        found.append((rows, trained.scores(rows, batch_size=batch_size, seed=seed)))
+        found.append((rows, trained.scores(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)))
     (rows, scores), *second = found
     path = trained.save_scores(scores, out)
     click.echo(scores_in_words(scores, trained.density.unit, f"{trained.taken(data, split)} of {rows.name}", path))
@@ -343,7 +350,9 @@ def compare(runs, out) -> None:
 
 @main.command(cls=FlowCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-def baseline(data) -> None:
+@click.option("--columns", default="", metavar="NAME,...", help="Columns of a table in a file to use. [default: all]")
+@click.option("--weight", metavar="COLUMN", help="Column of a table in a file that holds the weights of the rows.")
+def baseline(data, columns, weight) -> None:
     """Print how well a normal distribution scores on tables.
 
     The normal has a full covariance and is fitted in closed form; scores are in nats per row.
@@ -351,5 +360,5 @@ def baseline(data) -> None:
     from jflows.runs import baselines
 
     for name in data:
-        score = baselines.baseline(name).score
+        score = baselines.baseline(name, tuple(filter(None, columns.split(","))), weight).score
         click.echo(f"{name}  {score.nats:.3f} ± {score.standard_error:.3f} nats")

@@ -1,10 +1,11 @@
 """Baselines to compare flows with: a normal with full covariance in closed form, and a mixture of normals by EM."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jflows.data import NUM_FOLDS, Data, load
+from jflows.data import NUM_FOLDS, Data
 from jflows.errors import DataError
 from jflows.eval import LogLikelihood, cluster_scores, fit_gaussian_mixture, gaussian_baseline
 from jflows.runs.data import DataConfig, has_folds
@@ -26,18 +27,22 @@ class Baseline(NamedTuple):
     score: LogLikelihood
 
 
-def baseline(name: str) -> Baseline:
+def baseline(name: str, columns: tuple[str, ...] = (), weight: str | None = None) -> Baseline:
     """Fits a normal with full covariance to the training rows in closed form, and scores it on the test rows.
 
     Args:
       name: the name of a table, or the path of one.
+      columns: the columns to use of a table in a file; () uses all.
+      weight: the column of such a table that holds the weights of the rows; None counts all alike, or, of an .npz file,
+        by its weights.
     Raises:
-      DataError: if the data cannot be had, or are not a table.
+      DataError: if the data cannot be had, are not a table, or have contexts.
+      InvalidValueError: if a column is unknown, or an option does not apply to the data.
     """
+    data = DataConfig(name=name, columns=columns, weight=weight)
     if not has_folds(name):
-        return Baseline(name, _score(DataConfig(name=name).load("train"), DataConfig(name=name).load("test")))
-    scores = [_score(load(name, "train", fold=k), load(name, "test", fold=k)) for k in range(NUM_FOLDS)]
-    nats = [score.nats for score in scores]
+        return Baseline(name, _score(data))
+    nats = [_score(dataclasses.replace(data, fold=fold)).nats for fold in range(NUM_FOLDS)]
     over_folds = float(np.std(nats, ddof=1) / np.sqrt(NUM_FOLDS))
     return Baseline(name, LogLikelihood(float(np.mean(nats)), over_folds))
 
@@ -57,7 +62,11 @@ def mixture_baseline(data: Data, test: Data, num_components: int) -> dict[str, A
     return {"train_nats": round(found.train.nats, DIGITS), "nats": round(found.test.nats, DIGITS), **agreement}
 
 
-def _score(data: Data, test: Data) -> LogLikelihood:
+def _score(config: DataConfig) -> LogLikelihood:
+    data, test = config.load("train"), config.load("test")
     if data.kind != "table":
         raise DataError("baseline", "data", "must be a table", f"the images {data.name!r}", "Try mnist_logit.")
+    if data.context is not None:
+        rule, fix = "must have no contexts, which the normal does not take", "Leave them out of the file."
+        raise DataError("baseline", "data", rule, repr(data), fix)
     return gaussian_baseline(data.x, test.x, data.weight, test.weight)

@@ -25,18 +25,21 @@ def parsed(text: str) -> dict[str, float] | Path:
     """What the command line gives: "a=1,b=2.5" as values by name, or else the path of a file.
 
     Raises:
-      InvalidValueError: if a value is no number.
+      InvalidValueError: if a value is no number, or a name is given twice.
     """
-    if "=" not in text or Path(text).expanduser().exists():
+    if text.strip() and ("=" not in text or Path(text).expanduser().exists()):
         return Path(text)
-    values = {}
+    values: dict[str, float] = {}
     for part in text.split(","):
-        name, _, value = part.rpartition("=")
+        name, _, value = (piece.strip() for piece in part.rpartition("="))
         try:
-            values[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
             rule, fix = "must be values by name, or the path of a table", "Write a=1,b=2.5."
             raise InvalidValueError("sample", "context", rule, repr(text), fix) from None
+        if name in values:
+            raise InvalidValueError("sample", "context", "must give one value for a name", f"{name} twice")
+        values[name] = number
     return values
 
 
@@ -94,6 +97,11 @@ def _of_file(path: str, names: Sequence[str], config: DataConfig) -> np.ndarray:
             raise
         rule = f"must have the columns of the contexts of the run, {', '.join(names)}"
         raise DataError("sample", "context", rule, error.got, error.fix) from error
+    except DataError as error:
+        if error.settings != ("x",) or "at least 2 rows" not in error.rule:
+            raise
+        rule, fix = "must be a table of at least 2 rows", "Write a single context by its names, such as a=1,b=2.5."
+        raise DataError("sample", "context", rule, f"{error.got} in {path}", fix) from error
 
 
 def _check_named(names: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from jflows.flows import NATS, Flow, MixtureOfFlows
 from jflows.runs.files import saving
 from jflows.runs.metrics import read_metrics
 from jflows.runs.reports import REPORTS
+from jflows.runs.reports.report import KEY_SEED
 
 if TYPE_CHECKING:
     from jflows.runs.running import RunResult
@@ -31,6 +32,7 @@ def draw_study(
     pairs = enumerate(zip(results, rows, strict=True))
     titles = [_title(result, row, kind, index == best) for index, (result, row) in pairs]
     data = results[best].recipe.data.load("test")
+    data = data if data.weight is None else data.drawn_by_weight(len(data), KEY_SEED)
     apply = [name for name in flow.reports if name in _MAPS and REPORTS[name].can(flow, data)]
     for name in apply:
         file, draw = _MAPS[name]

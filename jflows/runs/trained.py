@@ -108,6 +108,12 @@ class TrainedRun:
         if name is None and config.name not in KNOWN:
             own = self.stored.recipe.data
             self._check_unchanged(own, {split: data} if own == config else {})
+        wanted = tuple(self.stored.facts.get("columns", data.columns))
+        if data.columns != wanted:  # or a column would be scored as another
+            rule = f"must have the columns of the run, {', '.join(wanted)}"
+            raise DataError(
+                "run", "data", rule, ", ".join(data.columns) or f"{data.name!r} without columns", "Rename them."
+            )
         if weight == COUNT_ALIKE:
             data = data.take(np.arange(len(data)), weight=None)
         elif data.weight is None and self.stored.facts.get("weighted"):
@@ -117,17 +123,22 @@ class TrainedRun:
 
     def _config_for(self, name: str | None, weight: str | None) -> DataConfig:
         """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""
-        config = self.stored.recipe.data
-        if name is None:
-            return config if weight is None else dataclasses.replace(config, weight=_column(weight))
-        facts, taken = self.stored.facts, options_of(name)
-        weights = config.weight if weight is None else _column(weight)
-        given = {"columns": tuple(facts.get("columns", ())), "context": tuple(facts.get("context", ()))}
+        config, facts = self.stored.recipe.data, self.stored.facts
+        if name is None and weight is None:
+            return config
+        taken = options_of(config.name if name is None else name)
+        given = {"columns": tuple(facts.get("columns", ())), "context": self.context_columns}
         given |= {"separator": config.separator, "decimal": config.decimal, "header": config.header}
         default = {"columns": (), "context": ()}
         given = {option: value if option in taken else default.get(option) for option, value in given.items()}
-        given["weight"] = weights if weight is not None or "weight" in taken else None
-        return dataclasses.replace(config, name=name, test_data="", **given)
+        if weight is None:
+            given["weight"] = config.weight if "weight" in taken else None
+        else:
+            given["weight"] = None if weight == COUNT_ALIKE else weight
+        if name is not None:
+            given |= {"name": name, "test_data": ""}
+            given |= {"num_validation": 0} if name in KNOWN and KNOWN[name].has_validation else {}
+        return dataclasses.replace(config, **given)
 
     def _without_weights(self, name: str) -> DataError:
         column = self.stored.recipe.data.weight
@@ -362,14 +373,14 @@ class TrainedRun:
         """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""
         self.check_pictures()
         path = self.directory / interpolation.FILE if path is None else path
-        interpolation.draw_paths(self.density, self.variables, as_read(data, self.density), path, **options)
+        interpolation.draw_paths(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
         return path
 
     def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
         """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
         self.check_pictures()
         path = self.directory / reconstruction.FILE if path is None else path
-        read = as_read(data, self.density)
+        read = as_read(data.counted(), self.density)
         return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
 
     def check_pictures(self) -> None:
@@ -380,7 +391,3 @@ class TrainedRun:
             what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
             got = f"{self.directory}, {what}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
-
-
-def _column(weight: str) -> str | None:
-    return None if weight == COUNT_ALIKE else weight

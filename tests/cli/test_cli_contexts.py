@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     write(folder / "t.csv", NAMES)
     write(folder / "mixed.csv", ("w", "mass", "b", "size", "a"))
     write(folder / "alike.csv", ("mass", "b", "size", "a"))
+    write(folder / "one.csv", ("a", "b"), ROWS[:1])
     write(folder / "contexts.csv", ("b", "size", "a"), ROWS[:7])
     write(folder / "far.csv", NAMES, np.where(np.arange(5) < 4, 3 * ROWS[:20], np.maximum(ROWS[:20], 1)))
     return folder
@@ -59,6 +60,8 @@ def test_columns_are_found_by_name_in_any_order(trained, folder, jflows):
     assert alike.exit_code == 2 and "must have weights, as the data of the run have in the column 'w'" in alike.stderr
     assert "--weight=none to count all rows alike" in alike.stderr
     assert jflows("evaluate", trained[0], "--data", folder / "alike.csv", "--weight", "none").exit_code == 0
+    other = jflows("evaluate", trained[0], "--weight", "mass")
+    assert other.exit_code == 2 and "must be different columns, each with one role; got 'mass' twice" in other.stderr
     missing = jflows("evaluate", trained[0], "--data", write(folder / "no_b.csv", ("size", "mass", "a", "w")))
     assert missing.exit_code == 2 and "must have the columns of contexts of the run, a, b; got 'b'" in missing.stderr
 
@@ -94,6 +97,9 @@ def test_contexts_move_samples(trained):
         ("a=1,b=2,bb=3", "got a, b, bb. Did you mean b?"),
         ("a=1,b=x", "must be values by name, or the path of a table; got 'a=1,b=x'. Write a=1,b=2.5."),
         ("a=1,b=inf", "must be finite in float32; got inf"),
+        ("a=1,a=2,b=3", "must give one value for a name; got a twice"),
+        ("=", "must be values by name, or the path of a table"),
+        ("one.csv", "must be a table of at least 2 rows; got shape (1, 2) in one.csv. Write a single context by its"),
         ("nowhere.csv", "must be an existing file or folder"),
         ("t.csv --num 3", "must be one for all samples, or one for each; got 60 for num=3"),
     ],

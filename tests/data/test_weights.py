@@ -153,7 +153,7 @@ def test_npz_files_hold_weights(folder):
             r"`weight` must name a column of t\.csv, found in it once; got 'v'",
         ),
         ("t.csv", {"context": ("c", "d")}, InvalidValueError, "`context` must name columns of.*It has a, b, c, w"),
-        ("t.csv", {"columns": ("a",), "weight": "v"}, InvalidValueError, "`weight` must be names or positions"),
+        ("t.csv", {"columns": ("a",), "weight": "v"}, InvalidValueError, "`weight` must name a column of.*got 'v'"),
         ("t.csv", {"columns": ("a", "w"), "weight": "w"}, InvalidValueError, "one role; got 'w' twice"),
         ("t.csv", {"context": ("w",), "weight": "w"}, InvalidValueError, "one role; got 'w' twice"),
         ("t.csv", {"context": "c"}, InvalidTypeError, "must be names of columns; got 'c'"),

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -83,6 +84,21 @@ def test_a_normal_is_the_baseline_of_a_table(rows):
         baseline("digits")
     done = CliRunner().invoke(main, ["baseline", str(rows)])
     assert done.output == f"{rows}  {found.score.nats:.3f} ± {found.score.standard_error:.3f} nats\n"
+
+
+def test_the_baseline_counts_rows_by_their_weights(tmp_path):
+    path, values = tmp_path / "w.csv", np.random.RandomState(0).randn(60, 2)
+    weight = np.arange(60) % 3
+    np.savetxt(path, np.column_stack([values, weight]), delimiter=",", header="a,b,w", comments="")
+    data = [jflows.data.load(path, split, weight="w") for split in ("train", "test")]
+    repeated = [np.repeat(part.x, part.weight.astype(int), axis=0) for part in data]
+    found = baseline(str(path), weight="w").score.nats
+    assert found == pytest.approx(jflows.eval.gaussian_baseline(*repeated).nats, rel=1e-6)
+    done = CliRunner().invoke(main, ["baseline", str(path), "--columns", "a,b", "--weight", "w"])
+    assert f"{path}  {found:.3f}" in done.output
+    np.savez(tmp_path / "c.npz", x=values, context=values)
+    with pytest.raises(jflows.DataError, match="baseline: `data` must have no contexts, which the normal does not"):
+        baseline(str(tmp_path / "c.npz"))
 
 
 def test_runs_of_other_columns_or_bits_do_not_compare(two):

@@ -82,16 +82,14 @@ def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[s
         wrong = [name for name in roles if error.got == repr(name)]
         if error.settings != ("columns",) or not wrong:
             raise
-        raise InvalidValueError("load", roles[wrong[0]], error.rule, error.got, error.fix) from error
+        raise _unknown(path, wrong[0], roles[wrong[0]], error.fix) from error
     if repeated := next((repr(name) for name, num in Counter(names).items() if num > 1 and name not in roles), ""):
         rule = f"must be {len(names)} different names, but {path.name} has one twice"
         fix = "Rename it in the file, or choose columns by position, such as {columns=0,1}."
         raise DataError("load", "columns", rule, repeated, fix)
     for name, role in roles.items():
         if list(names).count(name) != 1:
-            rule = f"must name {'a column' if role == 'weight' else 'columns'} of {path.name}, found in it once"
-            fix = f"{did_you_mean(name, names)}It has {', '.join(names)}."
-            raise InvalidValueError("load", role, rule, repr(name), fix)
+            raise _unknown(path, name, role, f"{did_you_mean(name, names)}It has {', '.join(names)}.")
     place = {name: i for i, name in enumerate(names)}
     kept = [i for i, name in enumerate(names) if name not in roles]
     return TableData(
@@ -103,6 +101,11 @@ def _with_roles(path: Path, read: Callable[[Columns], Table], options: Mapping[s
         weight=values[:, place[weight[0]]] if weight else None,
         read_as=read_as,
     )
+
+
+def _unknown(path: Path, name: str, role: str, fix: str) -> InvalidValueError:
+    rule = f"must name {'a column' if role == 'weight' else 'columns'} of {path.name}, found in it once"
+    return InvalidValueError("load", role, rule, repr(name), fix)
 
 
 def _check_roles(context: Sequence[str], weight: Sequence[str], columns: Columns) -> None:
