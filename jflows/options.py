@@ -44,6 +44,7 @@ class Option:
       noun: what errors call a value of the type, such as "a network"; "" takes the name of the type.
       fix: what to do about a value of another type, or out of range.
       from_data: whether the value follows from the data, such as a number of classes, and is not set by hand.
+      repeatable: whether the command line takes an option of a tuple several times, and adds up the entries.
     """
 
     help: str = ""
@@ -58,6 +59,7 @@ class Option:
     noun: str = ""
     fix: str = ""
     from_data: bool = False
+    repeatable: bool = False
 
     def rule(self) -> str:
         """The rule for values in words, such as "must be at least 1"; "" if every value of the type is allowed."""

@@ -98,7 +98,7 @@ def in_words(hint: Any) -> str:
         if kind is type(None):
             found.append("none")
         elif get_origin(kind) is tuple:
-            found.append(f"{_SEVERAL[get_args(kind)[0]]} separated by commas, such as {_sample(get_args(kind)[0])}")
+            found.append(_several_in_words(_entry(kind)))
         else:
             found.append(_WORDS[kind])
     return " or ".join(found)
@@ -109,7 +109,10 @@ def show(value: Any) -> str:
     if value is None:
         return NONE
     if isinstance(value, tuple):
-        return ",".join(map(show, value)) or "empty"
+        if len(value) > 1 and isinstance(value[0], str) and not any(isinstance(entry, str) for entry in value[1:]):
+            return f"{value[0]}={','.join(f'{entry:g}' for entry in value[1:])}"  # a column with numbers
+        nested = any(isinstance(entry, tuple) for entry in value)
+        return (";" if nested else ",").join(map(show, value)) or "empty"
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value) if value != "" else "empty"
@@ -124,10 +127,19 @@ def _option(option: RecipeOption) -> click.Option:
     where = destination(option.name)
     if bool in _alternatives(option.setting.type):
         made = RecipeParameter([f"{name}/--no-{name[2:]}", where], default=None, help=help)
+    elif declared.repeatable:
+        settings: Any = {"multiple": True, "callback": _added_up}
+        made = RecipeParameter([name, where], type=Value(option.setting), default=None, help=help, **settings)
     else:
         made = RecipeParameter([name, where], type=Value(option.setting, option.choices), default=None, help=help)
     made.group = option.group
     return made
+
+
+def _added_up(ctx: click.Context, param: click.Parameter, values: Any) -> Any:
+    """The entries of all times that an option was given; None if it was not."""
+    del ctx, param
+    return tuple(entry for value in values for entry in value) if values else None
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -153,9 +165,52 @@ def _parsed(text: str, kind: Any) -> Any:
             raise ValueError(text)
         return text.lower() in ("true", "on")
     if get_origin(kind) is tuple:
-        parts = [part.strip() for part in text.split(",")] if text.strip() else []
-        return tuple(_parsed(part, get_args(kind)[0]) for part in parts)
+        entry = _entry(kind)
+        parts = [part.strip() for part in text.split(";" if _is_range(entry) or _is_group(entry) else ",")]
+        return tuple(_parsed_entry(part, entry) for part in parts if text.strip())
     return kind(text)
+
+
+def _entry(kind: Any) -> Any:
+    """The type of the entries of a tuple; of a column, which may be given by name or position, its name."""
+    entry = get_args(kind)[0]
+    kinds = set(_alternatives(entry))
+    return str if kinds == {str, int} else entry
+
+
+def _is_range(entry: Any) -> bool:
+    """Whether an entry is a column with numbers, written share=0,1."""
+    return get_origin(entry) is tuple and float in _alternatives(get_args(entry)[0])
+
+
+def _is_group(entry: Any) -> bool:
+    """Whether an entry is several columns, written a,b,c."""
+    return get_origin(entry) is tuple and not _is_range(entry)
+
+
+def _parsed_entry(text: str, entry: Any) -> Any:
+    if _is_range(entry):
+        column, equals, numbers = text.rpartition("=")
+        if not equals or not column.strip():
+            raise ValueError(text)
+        return (column.strip(), *(float(number) for number in numbers.split(",")))
+    return _parsed(text, entry)
+
+
+def _several_in_words(entry: Any) -> str:
+    if _is_range(entry):
+        return "a column with numbers, such as share=0,1"
+    if _is_group(entry):
+        return "columns separated by commas, such as a,b,c"
+    return f"{_SEVERAL[entry]} separated by commas, such as {_sample(entry)}"
+
+
+def _several_metavar(entry: Any) -> str:
+    if _is_range(entry):
+        return "COLUMN=NUMBER[,NUMBER]"
+    if _is_group(entry):
+        return "COLUMN,COLUMN[,COLUMN...]"
+    return f"{_METAVARS[entry]}[,{_METAVARS[entry]}...]"
 
 
 def _scalar(hint: Any) -> bool:
@@ -169,8 +224,7 @@ def _metavars(hint: Any) -> list[str]:
         if kind is type(None):
             continue
         if get_origin(kind) is tuple:
-            word = _METAVARS[get_args(kind)[0]]
-            found.append(f"{word}[,{word}...]")
+            found.append(_several_metavar(_entry(kind)))
         else:
             found.append(_METAVARS[kind])
     return found

@@ -16,12 +16,15 @@ SUM_TOLERANCE = 1e-3  # by which columns may miss 1 together, as numbers in file
 MOST_WHOLE = 2**22  # from here on, float32 has less than two bits for the noise between two whole numbers
 ROUNDING = 1e-6  # of a period, by which values in one branch of a circle may exceed it
 
+_NO_ZEROS = "Remove these rows, or give zeros a value by {replace_zeros}."
+
 Column = str | int
 PositiveColumns = Annotated[
     tuple[Column, ...],
     Option(
         "Columns of positive numbers, such as incomes or concentrations, by name or position: the flow models their "
-        "logarithm, so that their unit does not matter. Whole numbers (integer) may be 0 too."
+        "logarithm, so that their unit does not matter. Whole numbers (integer) may be 0 too.",
+        repeatable=True,
     ),
 ]
 IntervalColumns = Annotated[
@@ -30,6 +33,7 @@ IntervalColumns = Annotated[
         "Columns of numbers between two ends, such as share=0,1: the flow models the logit of their place between the "
         "ends, which must not occur themselves. Of whole numbers (integer), both ends may occur.",
         noun='a tuple of entries such as ("share", 0.0, 1.0)',
+        repeatable=True,
     ),
 ]
 CircleColumns = Annotated[
@@ -38,13 +42,15 @@ CircleColumns = Annotated[
         "Columns of angles, hours or other numbers that begin anew after a period, such as phase=6.2832, or "
         "degrees=-180,180 to have samples in [-180, 180). The data may lie in any one period.",
         noun='a tuple of entries such as ("phase", 6.2832) or ("degrees", -180.0, 180.0)',
+        repeatable=True,
     ),
 ]
 IntegerColumns = Annotated[
     tuple[Column, ...],
     Option(
         "Columns of whole numbers, such as counts: noise in [0, 1) is added, so that the score is a lower bound on the "
-        "log-probability, and samples are rounded down. They may be positive, on a circle or in an interval as well."
+        "log-probability, and samples are rounded down. They may be positive, on a circle or in an interval as well.",
+        repeatable=True,
     ),
 ]
 SimplexColumns = Annotated[
@@ -53,6 +59,7 @@ SimplexColumns = Annotated[
         "Columns that are positive and sum to 1, such as shares a,b,c of a whole: the flow models their log-ratios, "
         "and its density is over all of them but the last, which follows from the others.",
         noun='a tuple of entries such as ("a", "b", "c")',
+        repeatable=True,
     ),
 ]
 
@@ -135,7 +142,7 @@ class Domains(Checked):
             report.need(column, np.abs(x[:, column]) < MOST_WHOLE, rule, "Leave it out of {integer}.")
         for column in own.positive:
             whole = column in own.integer
-            rule, fix = ("must be at least 0", "") if whole else ("must be positive", "Remove these rows.")
+            rule, fix = ("must be at least 0", "") if whole else ("must be positive", _NO_ZEROS)
             report.need(column, x[:, column] >= 0 if whole else x[:, column] > 0, rule, fix)
         for column, low, high in own.interval:
             value, whole = x[:, column], column in own.integer
@@ -154,15 +161,36 @@ class Domains(Checked):
             report.need(column, x[:, column] - start <= period * (1 + ROUNDING), rule, fix)
         for entry in own.simplex:
             for column in entry:
-                rule, fix = (
-                    f"must be positive, as one of columns that sum to 1, {report.listed(entry)}",
-                    "Remove these rows.",
-                )
-                report.need(column, x[:, column] > 0, rule, fix)
+                rule = f"must be positive, as one of columns that sum to 1, {report.listed(entry)}"
+                report.need(column, x[:, column] > 0, rule, _NO_ZEROS)
             total: Any = np.sum(x[:, list(entry)], axis=1, dtype=np.float64)
             rule = f"must sum to 1 within {SUM_TOLERANCE:g}, together with {report.listed(entry[1:])}"
             near = np.abs(total - 1) <= SUM_TOLERANCE
             report.need(entry[0], near, rule, "Divide them by their sum.", total, "a sum of ")
+
+    def replace_zeros(self, x: np.ndarray, amount: float) -> np.ndarray:
+        """Rows with a small number in the place of each 0 of a positive column, or of columns that sum to 1.
+
+            x_j = amount where x_j = 0,   x_j (1 - amount * number of zeros) elsewhere       [of columns that sum to 1]
+
+        It leaves the ratios of the other columns as they are. Whole columns may be 0, and stay.
+
+        Source: Martin-Fernandez et al. 2003, Mathematical Geology 35(3), eq. 4 (multiplicative replacement).
+
+        Args:
+          x: rows [num, dim], of which the positions of these domains are columns.
+          amount: what takes the place of a zero.
+        """
+        own, x = self._as_positions, np.array(x)
+        for column in own.positive:
+            if column not in own.integer:
+                x[:, column] = np.where(x[:, column] == 0, amount, x[:, column])
+        for entry in own.simplex:
+            part = x[:, list(entry)]
+            zero = part == 0
+            left = 1 - amount * np.sum(zero, axis=1, keepdims=True)
+            x[:, list(entry)] = np.where(zero, amount, part * left)
+        return x
 
     @property
     def _as_positions(self) -> Any:

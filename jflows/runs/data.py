@@ -12,13 +12,22 @@ import numpy as np
 
 from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
 from jflows.data.dataset import ROWWISE
+from jflows.data.domains import (
+    CircleColumns,
+    Domains,
+    IntegerColumns,
+    IntervalColumns,
+    PositiveColumns,
+    SimplexColumns,
+)
 from jflows.data.files.dialect import SEPARATORS
 from jflows.data.files.numbers import DECIMALS
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
-from jflows.options import Checked, Option, documented
+from jflows.options import Checked, Option, documented, settings_of
 from jflows.typing import Batch, Shape
 
+DOMAINS = tuple(setting.name for setting in settings_of(Domains))
 NOUNS: Mapping[str, str] = MappingProxyType({"images": "images", "table": "rows", "none": "rows"})
 """The noun for the examples of each kind of data."""
 
@@ -31,12 +40,14 @@ class Outline(NamedTuple):
       event_shape: shape of one row.
       num_classes: number of classes of the labels; None without labels.
       context_shape: shape of the context of one row; None without contexts.
+      columns: names of the columns of a table; () for other data.
     """
 
     name: str
     event_shape: Shape
     num_classes: int | None = None
     context_shape: Shape | None = None
+    columns: tuple[str, ...] = ()
 
 
 @documented
@@ -89,6 +100,20 @@ class DataConfig(Checked):
             "counts as three rows, and one of weight 0 never counts. none counts all rows alike."
         ),
     ] = None
+    positive: PositiveColumns = ()
+    interval: IntervalColumns = ()
+    circle: CircleColumns = ()
+    integer: IntegerColumns = ()
+    simplex: SimplexColumns = ()
+    replace_zeros: Annotated[
+        float,
+        Option(
+            "Number that takes the place of zeros in positive columns, and in columns that sum to 1, the others of "
+            "which shrink to make room. It is a guess about your data, so 0 replaces none and refuses them.",
+            low=0,
+            below=0.5,
+        ),
+    ] = 0.0
     separator: Annotated[
         str | None,
         Option(
@@ -156,12 +181,25 @@ class DataConfig(Checked):
     ] = 0.0
 
     def _check(self) -> None:
+        domains = self.domains
+        if self.replace_zeros and not (domains.positive or domains.simplex):
+            rule, fix = (
+                "is for positive columns, and for columns that sum to 1",
+                "Name them by {positive} or {simplex}.",
+            )
+            raise InvalidValueError("DataConfig", "replace_zeros", rule, self.replace_zeros, fix)
         if self.labelled_share and not self.labels_per_class:
             rule, fix = "must be positive with {labelled_share}, which repeats rows with a label", "Set it, such as 16."
             raise InvalidValueError("DataConfig", "labels_per_class", rule, 0, fix)
         if self.context and self.conditional is False:
             rule, fix = "must be left out or True with {context}, on which the flow is conditioned", "Leave one out."
             raise InvalidValueError("DataConfig", "conditional", rule, False, fix)
+
+    @property
+    def domains(self) -> Domains:
+        """What values the columns can have, by name or position as they were given."""
+        own = {name: getattr(self, name) for name in DOMAINS}
+        return Domains(**own)
 
     @property
     def has_validation(self) -> bool:
@@ -180,6 +218,8 @@ class DataConfig(Checked):
         data = load(self.name, split, num_validation=self.num_validation, **self._given())
         if self.classes:
             data = only_classes(data, self.classes)
+        if self.replace_zeros and data.kind == "table":
+            data = data.take(np.arange(len(data)), x=self.domains.of(data).replace_zeros(data.x, self.replace_zeros))
         if split == "train" and self.num_train is not None and self.num_train < len(data):
             data = data.take(np.arange(self.num_train))
         return data
@@ -197,7 +237,9 @@ class DataConfig(Checked):
         known = KNOWN.get(self.name)
         if known is None:
             return outline_of(self.load("train"))
-        return Outline(self.name, known.event_shape, len(self.classes) or known.num_classes)
+        columns = known.columns or tuple(f"x{i}" for i in range(known.event_shape[0] if known.kind == "table" else 0))
+        num_classes = len(self.classes) or known.num_classes
+        return Outline(self.name, known.event_shape, num_classes, columns=tuple(columns))
 
     def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
         """The training rows as the loss sees them: labels that it must not learn from are taken out.
@@ -235,7 +277,7 @@ class DataConfig(Checked):
 
 def outline_of(data: Data) -> Outline:
     """The shape of loaded data, for which a flow is built."""
-    return Outline(data.name, data.event_shape, data.num_classes, data.context_shape)
+    return Outline(data.name, data.event_shape, data.num_classes, data.context_shape, data.columns)
 
 
 def facts_of(data: Data, test: Data) -> dict[str, Any]:

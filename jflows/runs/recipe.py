@@ -15,7 +15,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, did_yo
 from jflows.flows import Density
 from jflows.options import REQUIRED, Checked, Option, Setting, settings_of
 from jflows.runs import presets
-from jflows.runs.data import DataConfig, Outline
+from jflows.runs.data import DOMAINS, DataConfig, Outline
 from jflows.runs.presets import Preset
 from jflows.train import LOSSES, Loss, TrainConfig
 
@@ -140,10 +140,13 @@ class Recipe(Checked):
         missing = [name for name, value in presets.values_of(self.flow).items() if value is REQUIRED]
         if missing:
             raise InvalidValueError(presets.name_of(self.flow), missing[0], "must be given", None)
-        given = self._from_data(outline)
+        given = self._from_data(outline) | self._domains(outline)
         try:
             return presets.built(self.flow, outline.event_shape, **given)
         except InvalidValueError as error:
+            if error.settings == ("circle",):  # the preset knows positions only
+                named = ", ".join(repr(entry[0]) for entry in self.data.circle)
+                raise InvalidValueError(error.where, "circle", error.rule, named, error.fix) from error
             if error.settings[0].rpartition(".")[2] != "event_shape":
                 raise
             rule, got = f"must suit {error.where}, of which the shape {error.rule}", f"shape {outline.event_shape}"
@@ -236,6 +239,23 @@ class Recipe(Checked):
         wanted = " or ".join(_CONDITIONS[name] for name in names)
         rule, fix = f"needs data with {wanted}", "Leave out {conditional=True}, or take other {data}."
         raise InvalidValueError(preset, "conditional", rule, f"{outline.name!r} without them", fix)
+
+    def _domains(self, outline: Outline) -> dict[str, Any]:
+        """`domains`, by position, if any column has one."""
+        domains = self.data.domains
+        if not domains:
+            return {}
+        setting = next(name for name in DOMAINS if getattr(domains, name))
+        preset, got = presets.name_of(self.flow), repr(getattr(domains, setting))
+        if not outline.columns:
+            fix = "Leave it out, or take other {data}."
+            raise InvalidValueError(
+                preset, setting, "is for columns of tables", f"{outline.name!r}, which has none", fix
+            )
+        if "domains" not in presets.from_data_of(self.flow):
+            fix = "Leave it out, or choose another flow, such as nsf_autoregressive."
+            raise InvalidValueError(preset, setting, "is not for this flow, which takes any real numbers", got, fix)
+        return {"domains": domains.of(outline.columns)}
 
 
 def _flow_options(flow: Preset, prefix: str = "") -> list[RecipeOption]:

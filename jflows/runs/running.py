@@ -21,6 +21,7 @@ import numpy as np
 
 from jflows._version import __version__
 from jflows.data import KNOWN, Data
+from jflows.data.splits import ALL
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
@@ -204,9 +205,12 @@ def prepare(recipe: Recipe, name: str = "") -> Prepared:
         recipe.build(recipe.data.outline())  # a flow that does not fit is refused before anything is fetched
     data, loss = recipe.data.load("train"), recipe.objective
     flow = recipe.build(outline_of(data))
+    if recipe.data.domains and recipe.data.name not in KNOWN:  # a bad value is named by its row in the file
+        flow.reading.check(recipe.data.load(ALL), "run")
     flow.reading.check(data, "run")
     validation = recipe.data.load("validation") if recipe.data.has_validation else None
     test = recipe.data.load("test")
+    flow.reading.check(test, "run")
     facts = facts_of(data, test)
     data = recipe.data.for_training(data, loss.takes_labels, recipe.train.seed)
     return Prepared(recipe, name, data, validation, test, flow, facts)
