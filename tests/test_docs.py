@@ -1,9 +1,12 @@
 """Pages name what there is and nothing else: tables of classes, options of presets, every dotted name."""
 
+import contextlib
 import importlib
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 import jflows
@@ -11,7 +14,9 @@ import jflows.bijectors
 import jflows.distributions
 import jflows.flows
 import jflows.nn
+from jflows.cli.training import train
 from jflows.flows.presets.table import presets_table
+from jflows.runs import configs
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "bijectors.md").read_text()
@@ -71,6 +76,23 @@ def test_a_name_that_does_not_exist_would_be_noticed():
 def test_the_page_of_presets_is_that_of_their_declarations():
     page = (ROOT / "docs" / "presets.md").read_text()
     assert page == presets_table(), "run `python -m jflows.flows.presets.table > docs/presets.md`"
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every `jflows train` in the code blocks of a page, without the comment at the end."""
+    blocks = "\n".join(re.findall(r"```(?:sh|bash|console)?\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    lines = (line.strip() for line in blocks.splitlines())
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("jflows train ")]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: page.name)
+def test_options_of_training_on_a_page_are_options_of_that_config(page):
+    for _, _, name, *words in commands(page.read_text()):
+        if name not in (*jflows.flows.PRESETS, *configs.list_configs()):
+            continue  # a file, or a run, of the reader's
+        train.asked = words  # which decide what options there are
+        with contextlib.suppress(click.exceptions.Exit):  # of --help
+            train.get_command(click.Context(train), name).make_context(name, list(words))
 
 
 @pytest.mark.parametrize(

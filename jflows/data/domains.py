@@ -4,7 +4,7 @@ Read next: `jflows/flows/columns.py`, which makes the maps of a flow from it. do
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,8 +15,6 @@ from jflows.options import Checked, Option, documented
 SUM_TOLERANCE = 1e-3  # by which columns may miss 1 together, as numbers in files are rounded
 MOST_WHOLE = 2**22  # from here on, float32 has less than two bits for the noise between two whole numbers
 ROUNDING = 1e-6  # of a period, by which values in one branch of a circle may exceed it
-
-_NO_ZEROS = "Remove these rows, or give zeros a value by {replace_zeros}."
 
 Column = str | int
 PositiveColumns = Annotated[
@@ -106,14 +104,18 @@ class Domains(Checked):
         Raises:
           InvalidValueError: if there is no such column, or one is named and counted in two domains.
         """
-        names: Sequence[str] = getattr(columns, "columns", columns)
-        at: Any = lambda argument, column: _position(argument, column, names)
+        names = list(getattr(columns, "columns", columns))
+        by_name = self._with_columns(lambda argument, column: names[_position(argument, column, names)])
+        return by_name._with_columns(lambda _, column: names.index(column))
+
+    def _with_columns(self, of: Callable[[str, Any], Any]) -> "Domains":
+        """The same domains with other names of columns."""
         return Domains(
-            positive=tuple(at("positive", column) for column in self.positive),
-            interval=tuple((at("interval", column), *ends) for column, *ends in self.interval),
-            circle=tuple((at("circle", column), *ends) for column, *ends in self.circle),
-            integer=tuple(at("integer", column) for column in self.integer),
-            simplex=tuple(tuple(at("simplex", column) for column in entry) for entry in self.simplex),
+            positive=tuple(of("positive", column) for column in self.positive),
+            interval=tuple((of("interval", column), *ends) for column, *ends in self.interval),
+            circle=tuple((of("circle", column), *ends) for column, *ends in self.circle),
+            integer=tuple(of("integer", column) for column in self.integer),
+            simplex=tuple(tuple(of("simplex", column) for column in entry) for entry in self.simplex),
         )
 
     def check_positions(self, where: str, dim: int) -> None:
@@ -142,8 +144,8 @@ class Domains(Checked):
             report.need(column, np.abs(x[:, column]) < MOST_WHOLE, rule, "Leave it out of {integer}.")
         for column in own.positive:
             whole = column in own.integer
-            rule, fix = ("must be at least 0", "") if whole else ("must be positive", _NO_ZEROS)
-            report.need(column, x[:, column] >= 0 if whole else x[:, column] > 0, rule, fix)
+            rule, holds = "must be at least 0" if whole else "must be positive", x[:, column] > 0
+            report.need(column, holds | (x[:, column] == 0) if whole else holds, rule, report.about_zeros(column))
         for column, low, high in own.interval:
             value, whole = x[:, column], column in own.integer
             low, high = x.dtype.type(low), x.dtype.type(high)
@@ -162,7 +164,7 @@ class Domains(Checked):
         for entry in own.simplex:
             for column in entry:
                 rule = f"must be positive, as one of columns that sum to 1, {report.listed(entry)}"
-                report.need(column, x[:, column] > 0, rule, _NO_ZEROS)
+                report.need(column, x[:, column] > 0, rule, report.about_zeros(column))
             total: Any = np.sum(x[:, list(entry)], axis=1, dtype=np.float64)
             rule = f"must sum to 1 within {SUM_TOLERANCE:g}, together with {report.listed(entry[1:])}"
             near = np.abs(total - 1) <= SUM_TOLERANCE
@@ -234,6 +236,10 @@ class _Report:
 
     def listed(self, columns: Sequence[int]) -> str:
         return ", ".join(repr(self.names[column]) for column in columns)
+
+    def about_zeros(self, column: int) -> str:
+        zeros = np.any(self.x[:, column] == 0) and not np.any(self.x[:, column] < 0)
+        return "Remove these rows, or give zeros a value by {replace_zeros}." if zeros else "Remove these rows."
 
     def need(
         self, column: int, holds: np.ndarray, rule: str, fix: str, values: np.ndarray | None = None, what: str = ""

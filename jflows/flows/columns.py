@@ -143,9 +143,7 @@ def _parts(domains: Any, dim: int) -> list[tuple[Bijector, tuple[int, ...]]]:
     return found + ([(Identity(), rest)] if rest else [])
 
 
-def before_standardizing(
-    preprocess: Bijector | None, dequantize: Dequantize | None
-) -> Callable[[np.ndarray], np.ndarray] | None:
+def to_reals(preprocess: Bijector | None, dequantize: Dequantize | None) -> Callable[[Array], Array] | None:
     """What rows of a table are mapped to before `Standardize` sees them; None if it sees them as they are."""
     fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and standardizer(preprocess) is not None else ()
     dequantize = dequantize if isinstance(dequantize, DequantizeColumns) else None
@@ -153,17 +151,27 @@ def before_standardizing(
         return None
     whole = Chain(tuple(layer.clone(parent=None, name=None) for layer in fixed)) if fixed else None
 
-    @jax.jit
     def mapped(x: Array) -> Array:
         v = x if dequantize is None else dequantize.dequantize(x, None)[0]
-        return v if whole is None else whole.apply({}, v, method="inverse")  # pyright: ignore[reportReturnType]
+        out: Any = (v, None) if whole is None else whole.apply({}, v)
+        return out[0]
 
-    def of_rows(x: np.ndarray) -> np.ndarray:
+    return mapped
+
+
+def of_rows(mapped: Callable[[Array], Array] | None) -> Callable[[np.ndarray], np.ndarray] | None:
+    """A map of arrays as one of all rows of a table, on the host, in parts that bound the memory."""
+    if mapped is None:
+        return None
+    compiled = jax.jit(mapped)
+
+    def run(x: np.ndarray) -> np.ndarray:
         starts = range(0, len(x), CHUNK_ROWS)
         with jax.ensure_compile_time_eval():  # rows are known, even where `init` is only traced
-            return np.concatenate([np.asarray(mapped(jnp.asarray(x[start : start + CHUNK_ROWS]))) for start in starts])
+            parts = [np.asarray(compiled(jnp.asarray(x[start : start + CHUNK_ROWS]))) for start in starts]
+        return np.concatenate(parts)
 
-    return of_rows
+    return run
 
 
 def standardizer(preprocess: Bijector | None) -> Standardize | None:

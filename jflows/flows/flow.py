@@ -24,7 +24,7 @@ from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
 from jflows.flows import checks
-from jflows.flows.columns import before_standardizing, standardizer
+from jflows.flows.columns import of_rows, standardizer, to_reals
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
@@ -143,7 +143,12 @@ class Flow(Checked, Density):
     @property
     def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """What rows are mapped to before `Standardize` sees them, see `Density.before_standardizing`."""
-        return before_standardizing(self.preprocess, self.dequantize)
+        return of_rows(self.to_reals)
+
+    @property
+    def to_reals(self) -> Callable[[Array], Array] | None:
+        """`before_standardizing` as a function of arrays, which may be traced."""
+        return to_reals(self.preprocess, self.dequantize)
 
     @property
     def reading(self) -> Reading:

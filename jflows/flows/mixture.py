@@ -5,10 +5,12 @@ well clusters and labels agree.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.initialised import held_to_init
@@ -113,6 +115,11 @@ class MixtureOfFlows(Checked, Density):
     def reading(self) -> Reading:
         """How data are handed over: as to a flow, with labels 0..K-1 for the loss and for scores."""
         return dataclasses.replace(self._front.reading, num_classes=self.num_components)
+
+    @property
+    def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What rows are mapped to before encoder, trunk or components standardise them."""
+        return self._front.before_standardizing
 
     @property
     def reports(self) -> tuple[str, ...]:
@@ -403,4 +410,5 @@ class MixtureOfFlows(Checked, Density):
         """The encoder that a network is part of; it is conditioned on contexts that are vectors."""
         num_bits = None if self.dequantize is None else self.dequantize.bits
         takes_context = self.context_shape is not None and len(self.context_shape) == 1
-        return Encoder(network, self.num_components, len(self.event_shape), num_bits, takes_context)
+        before = self._front.to_reals
+        return Encoder(network, self.num_components, len(self.event_shape), num_bits, takes_context, before)

@@ -1,5 +1,6 @@
 """`Encoder`: the network q(k | x) of a mixture, with what stands before and after it. Read `mixture.py` first."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ class Encoder(nn.Module):
       event_ndims: axes of an event.
       num_bits: of integer data; None if data are floats.
       takes_context: whether the network is conditioned on the context vectors.
+      before: a fixed map of columns with a domain to real numbers, which comes first; None for none.
     Shapes:
       x: [*batch, *event_shape], context: [*batch, context_dim] or None -> [*batch, K].
     """
@@ -31,6 +33,7 @@ class Encoder(nn.Module):
     event_ndims: int
     num_bits: int | None
     takes_context: bool
+    before: Callable[[Array], Array] | None = None
 
     def setup(self) -> None:
         """What standardises columns and contexts; without variables until it is used."""
@@ -39,6 +42,7 @@ class Encoder(nn.Module):
     def __call__(self, x: Array, context: Array | None) -> Array:
         """The logits, before they are divided by a temperature."""
         x, batch_ndims = jnp.asarray(x), jnp.ndim(x) - self.event_ndims
+        x = x if self.before is None else self.before(x)
         x = self.columns(x) if self.num_bits is None else _around_zero(x, self.num_bits)
         if getattr(self.network, "event_ndims", 1) != self.event_ndims:
             x = x.reshape(*x.shape[:batch_ndims], -1)

@@ -1,9 +1,12 @@
 """Values from text: types, none, tuples, sweeps; and options that stand before any config is known."""
 
+from typing import Annotated, get_args, get_origin
+
 import pytest
 
 import jflows as library
 from jflows.cli.options import in_words, parse, parse_values, show
+from jflows.data.domains import CircleColumns, IntervalColumns, PositiveColumns, SimplexColumns
 from jflows.runs import Recipe
 
 
@@ -21,9 +24,14 @@ from jflows.runs import Recipe
         ("off", bool, False),
         ("uniform", str | tuple[float, ...], "uniform"),
         ("0.2,0.8", str | tuple[float, ...], (0.2, 0.8)),
+        ("a,1", PositiveColumns, ("a", "1")),
+        ("share=0,1;b=-1,1e3", IntervalColumns, (("share", 0.0, 1.0), ("b", -1.0, 1000.0))),
+        ("phase=6.28", CircleColumns, (("phase", 6.28),)),
+        ("a,b; c,d", SimplexColumns, (("a", "b"), ("c", "d"))),
     ],
 )
 def test_a_value_is_read_by_its_type(text, hint, value):
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     found = parse(text, hint)
     assert found == value and type(found) is type(value)
 
@@ -35,9 +43,12 @@ def test_a_value_is_read_by_its_type(text, hint, value):
         ("x", int | None, "none or a whole number"),
         ("4,x", tuple[int, ...], "whole numbers separated by commas, such as 8,16"),
         ("maybe", bool, "true or false"),
+        ("share", IntervalColumns, "a column with numbers, such as share=0,1"),
+        ("=0,1", CircleColumns, "a column with numbers, such as share=0,1"),
     ],
 )
 def test_a_text_of_another_type_is_refused(text, hint, words):
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     with pytest.raises(ValueError):
         parse(text, hint)
     assert in_words(hint) == words
@@ -52,6 +63,11 @@ def test_defaults_are_shown_as_they_would_be_written():
         "empty",
         "0.5",
     ]
+
+
+def test_columns_with_numbers_are_shown_as_they_would_be_written():
+    assert show((("share", 0.0, 1.0), ("b", -1.5, 2.0))) == "share=0,1;b=-1.5,2"
+    assert show((("a", "b"), ("c", "d"))) == "a,b;c,d"
 
 
 def test_values_of_a_sweep():

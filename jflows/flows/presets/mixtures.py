@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import Annotated
 
+from jflows.data.domains import Domains
 from jflows.flows.flow import Flow
 from jflows.flows.mixture import STARTS, MixtureOfFlows
 from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
 from jflows.flows.mixture_parts import WEIGHTS
+from jflows.flows.presets import circles as angles
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.coupling import realnvp
 from jflows.flows.presets.preset import preset
 from jflows.nn import MLP
 from jflows.options import Option
+from jflows.typing import Shape
 
 Weights = Annotated[
     str | tuple[float, ...],
@@ -66,14 +69,14 @@ def vmonf(
             choices=STARTS,
         ),
     ] = "same",
+    domains: s.ColumnDomains = None,
 ) -> MixtureOfFlows:
     """Variational mixture of normalizing flows: K flows, and an encoder that tells them apart; trained by the ELBO.
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585.
     """
-    s.check_vector("vmonf", event_shape)
-    encoder = MLP(encoder_sizes, activation)
-    return mixture_of_flows(component(event_shape), encoder, num_components, weights=weights, start=start)
+    made, encoder = _with_domains("vmonf", component, event_shape, domains), MLP(encoder_sizes, activation)
+    return mixture_of_flows(made, encoder, num_components, weights=weights, start=start)
 
 
 @preset
@@ -104,10 +107,19 @@ def flow_gmm(
         ),
     ] = 1.0,
     weights: Weights = "uniform",
+    domains: s.ColumnDomains = None,
 ) -> MixtureOfFlows:
     """FlowGMM: one flow, with one normal per class in its latent; the class of an event follows by Bayes' rule.
 
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
     """
-    s.check_vector("flow_gmm", event_shape)
-    return with_mixture_base(flow(event_shape), num_components, spread=spread, weights=weights)
+    made = _with_domains("flow_gmm", flow, event_shape, domains)
+    return with_mixture_base(made, num_components, spread=spread, weights=weights)
+
+
+def _with_domains(where: str, make: Callable[..., Flow], event_shape: Shape, domains: Domains | None) -> Flow:
+    """A flow whose columns have these domains; angles are refused, which neither an encoder nor a normal knows."""
+    angles.check_no_circles(
+        where, s.columns(where, event_shape, domains, circles=True), "Use nsf_autoregressive alone."
+    )
+    return make(event_shape, domains=domains) if domains else make(event_shape)
