@@ -14,6 +14,7 @@ import jflows.bijectors
 import jflows.distributions
 import jflows.flows
 import jflows.nn
+from jflows.cli import main
 from jflows.cli.training import train
 from jflows.flows.presets.table import presets_table
 from jflows.runs import configs
@@ -90,9 +91,13 @@ def test_options_of_training_on_a_page_are_options_of_that_config(page):
     for _, _, name, *words in commands(page.read_text()):
         if name not in (*jflows.flows.PRESETS, *configs.list_configs()):
             continue  # a file, or a run, of the reader's
+        if "--import" in words:  # so is the module
+            at = words.index("--import")
+            words = words[:at] + words[at + 2 :]
         train.asked = words  # which decide what options there are
         with contextlib.suppress(click.exceptions.Exit):  # of --help
-            train.get_command(click.Context(train), name).make_context(name, list(words))
+            parent = click.Context(train, info_name="train", parent=click.Context(main, info_name="jflows"))
+            train.get_command(parent, name).make_context(name, list(words), parent)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ REFUSALS = {
     ),
     "by name and position": (
         lambda: Domains(positive=("a",), interval=((0, 0, 1),)).of(("a", "b")),
-        r"Domains: `positive, interval` must not share a column, .*; got 0",
+        r"Domains: `positive, interval` must not share a column, .*; got 'a'",
     ),
     "twice": (lambda: Domains(positive=("a", "a")), "Domains: `positive` must name a column once; got 'a'"),
     "in two simplexes": (
