@@ -18,12 +18,16 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
 
 REQUIRED = inspect.Parameter.empty
 DOC_WIDTH = 112
+LONGEST_VALUE = 60  # characters of a number in an error
+LARGEST_INT = 2**31 - 1
+"""The largest int that a setting allows unless it declares another: counts, sizes and steps are int32 on devices."""
+LARGEST_SEED = 2**63 - 1  # of jax.random.key
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 
 Owner = TypeVar("Owner", bound=Callable[..., Any])
@@ -35,7 +39,7 @@ class Option:
 
     Args:
       help: a sentence that says what the setting does and what a choice costs.
-      low, high: the smallest and the largest value allowed.
+      low, high: the smallest and the largest value allowed. An int without a bound is at most `LARGEST_INT` in size.
       above, below: bounds that are not allowed themselves.
       choices: the words allowed; a value that is not a word, such as a number or an object, may be anything.
       odd: whether an int must be odd.
@@ -43,6 +47,8 @@ class Option:
       infinite: whether a float may be infinite.
       noun: what errors call a value of the type, such as "a network"; "" takes the name of the type.
       fix: what to do about a value of another type, or out of range.
+      axes: the number of entries of a tuple; 0 allows any number.
+      stands_for: what a default such as 0 stands for, which help shows in its place.
       from_data: whether the value follows from the data, such as a number of classes, and is not set by hand.
       repeatable: whether the command line takes an option of a tuple several times, and adds up the entries.
     """
@@ -58,6 +64,8 @@ class Option:
     infinite: bool = False
     noun: str = ""
     fix: str = ""
+    axes: int = 0
+    stands_for: str = ""
     from_data: bool = False
     repeatable: bool = False
 
@@ -75,9 +83,9 @@ class Option:
         if lowest == (None, None):
             return "must be " + " and ".join(filter(None, (odd, _bound("at most", "below", *highest))))
         if self.low is not None and self.high is not None:
-            return f"must be {self.low:g} to {self.high:g}"
-        start = f"({self.above:g}" if self.low is None else f"[{self.low:g}"
-        end = f"{self.below:g})" if self.high is None else f"{self.high:g}]"
+            return f"must be {_number(self.low)} to {_number(self.high)}"
+        start = f"({_number(self.above)}" if self.low is None else f"[{_number(self.low)}"
+        end = f"{_number(self.below)})" if self.high is None else f"{_number(self.high)}]"
         return f"must lie in {start}, {end}"
 
     def allows(self, value: Any) -> bool:
@@ -120,11 +128,27 @@ class Setting:
         if len(entries) < self.option.fewest:
             fewest = f"{self.option.fewest} {'entry' if self.option.fewest == 1 else 'entries'}"
             raise InvalidValueError(where, self.name, f"must hold at least {fewest}", repr(value), self.option.fix)
+        if self.option.axes and len(entries) != self.option.axes:
+            rule = f"must be {self.option.noun}" if self.option.noun else f"must hold {self.option.axes} entries"
+            raise InvalidValueError(where, self.name, rule, repr(value), self.option.fix)
         for entry in entries:
-            if isinstance(entry, float) and not self.option.infinite and not math.isfinite(entry):
-                raise InvalidValueError(where, self.name, "must be finite", repr(value), self.option.fix)
+            if isinstance(entry, int | float) and not self.option.infinite and not self._is_finite(entry):
+                raise InvalidValueError(where, self.name, "must be finite", _shortened(repr(value)), self.option.fix)
+            if isinstance(entry, int) and self.option.high is None and not self._is_in_reach(entry):
+                rule = f"must be at {'most ' if entry > 0 else 'least -'}{LARGEST_INT}"
+                raise InvalidValueError(where, self.name, rule, _shortened(repr(value)), self.option.fix)
             if isinstance(entry, int | float | str) and not self.option.allows(entry):
-                raise InvalidValueError(where, self.name, self._range(value), repr(value), self.option.fix)
+                raise InvalidValueError(where, self.name, self._range(value), _shortened(repr(value)), self.option.fix)
+
+    def _is_finite(self, number: float) -> bool:
+        """Whether a number is finite, as a float if the setting takes floats."""
+        try:
+            return (not isinstance(number, float) and not _may_be_float(self.type)) or math.isfinite(number)
+        except OverflowError:  # an int that no float reaches
+            return False
+
+    def _is_in_reach(self, number: int) -> bool:
+        return abs(number) <= LARGEST_INT or _may_be_float(self.type)
 
     def _range(self, value: Any) -> str:
         rule = self.option.rule()
@@ -160,6 +184,16 @@ class Checked:
     `_check`; types and ranges have been checked by then. It must not override `__post_init__`.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuses names of settings that there are not, which a dataclass would in the words of its `__init__`."""
+        fields = getattr(cls, "__dataclass_fields__", kwargs)
+        for name in kwargs:
+            if name not in fields or not getattr(fields[name], "init", True):
+                known = [setting.name for setting in settings_of(cls)]
+                rule = f"is not a setting of {cls.__name__}, which has {', '.join(known) or 'none'}"
+                raise InvalidTypeError(cls.__name__, name, rule, None, did_you_mean(name, known).strip())
+        return super().__new__(cls)
+
     def __init_subclass__(cls, **kwargs: Any):
         if "_check" in cls.__dict__:
             cls._check.nowrap = True  # Linen would make it a method of bound modules, and a named scope
@@ -187,7 +221,7 @@ OddCount = Annotated[int, Option(low=1, odd=True)]
 Ndims = Annotated[int, Option(low=1)]
 EventShape = Annotated[tuple[int, ...], Option(low=1)]
 NumBits = Annotated[int, Option(low=1, high=16)]
-Seed = Annotated[int, Option(low=0)]
+Seed = Annotated[int, Option(low=0, high=LARGEST_SEED)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
 
@@ -283,7 +317,16 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _bound(inclusive: str, exclusive: str, closed: float | None, open_: float | None) -> str:
-    return f"{exclusive} {open_:g}" if closed is None else f"{inclusive} {closed:g}"
+    return f"{exclusive} {_number(open_)}" if closed is None else f"{inclusive} {_number(closed)}"
+
+
+def _number(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _may_be_float(hint: Any) -> bool:
+    """Whether a number of this type may be a float."""
+    return hint is float or any(map(_may_be_float, get_args(hint)))
 
 
 def _instead(value: Any, setting: Setting) -> str:
@@ -296,6 +339,11 @@ def _instead(value: Any, setting: Setting) -> str:
     return ""
 
 
+def _shortened(text: str) -> str:
+    """A number of hundreds of digits, so that an error remains one line that a person can read."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:12]}... of {len(text)} characters"
+
+
 def _received(value: Any) -> str:
     if isinstance(value, tuple | list) and value and not all(isinstance(entry, int | float | str) for entry in value):
         return f"({', '.join(map(_received, value))})"
@@ -304,13 +352,17 @@ def _received(value: Any) -> str:
 
 
 def documented(owner: Owner) -> Owner:
-    """Adds the help of all declared settings to the docstring of a function or dataclass; a decorator."""
+    """Adds the help of all declared settings to the docstring of a function or dataclass; a decorator.
+
+    The signature that `help` shows then has the plain types.
+    """
     lines = []
     for setting in settings_of(owner):
-        default = "" if setting.default is REQUIRED else f" Default: {shown(setting.default)}."
+        default = "" if setting.default is REQUIRED else f" Default: {default_in_words(setting)}."
         rule = setting.option.rule()
         text = f"{setting.name}: {setting.option.help}{f' It {rule}.' if rule else ''}{default}"
         lines += textwrap.wrap(text, DOC_WIDTH, initial_indent="  ", subsequent_indent="    ")
+    owner.__signature__ = _plain_signature(owner)  # pyright: ignore[reportFunctionMemberAccess]
     section = "\n".join(["Args:", *lines])
     owner.__doc__ = f"{inspect.cleandoc(owner.__doc__ or '')}\n\n{section}\n"
     return owner
@@ -319,3 +371,15 @@ def documented(owner: Owner) -> Owner:
 def shown(value: Any) -> str:
     """A default value as documentation shows it: a preset by its name, any other value as Python writes it."""
     return getattr(value, "__name__", repr(value))
+
+
+def default_in_words(setting: Setting) -> str:
+    """The default of a setting as documentation shows it, or what it stands for."""
+    return setting.option.stands_for or shown(setting.default)
+
+
+def _plain_signature(owner: Callable[..., Any]) -> inspect.Signature:
+    """The signature with types and defaults, without the sentences of the options."""
+    signature, types_of = inspect.signature(owner), {setting.name: setting.type for setting in settings_of(owner)}
+    parameters = [p.replace(annotation=types_of.get(p.name, p.annotation)) for p in signature.parameters.values()]
+    return signature.replace(parameters=parameters)

@@ -1,13 +1,17 @@
 """Settings declared once: what an annotation allows, what it says, and what derives from it."""
 
 import dataclasses
+import inspect
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
+import jflows
+from jflows import TrainConfig
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.options import REQUIRED, Checked, Option, check_call, documented, in_words, settings_of
+from jflows.options import REQUIRED, Checked, Option, check_call, documented, in_words, path_of, settings_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,14 @@ class Settings(Checked):
         ({"count": 2.5}, InvalidTypeError, "Settings: `count` must be an int; got 2.5."),
         ({"count": True}, InvalidTypeError, "Settings: `count` must be an int; got True."),
         ({"count": "3"}, InvalidTypeError, "Settings: `count` must be an int; got '3'."),
+        ({"count": 2**31}, InvalidValueError, "Settings: `count` must be at most 2147483647; got 2147483648."),
+        ({"either": -(2**31)}, InvalidValueError, "Settings: `either` must be at least -2147483647; got -2147483648."),
+        (
+            {"rate": 10**400},
+            InvalidValueError,
+            "Settings: `rate` must be finite; got 100000000000... of 401 characters.",
+        ),
+        ({"spam": 1}, InvalidTypeError, "Settings: `spam` is not a setting of Settings, which has count, rate, kind"),
         ({"count": 0}, InvalidValueError, "Settings: `count` must be at least 1; got 0."),
         ({"rate": 0}, InvalidValueError, "Settings: `rate` must lie in .0, 1.; got 0."),
         ({"rate": math.nan}, InvalidValueError, "Settings: `rate` must be finite; got nan."),
@@ -79,6 +91,36 @@ def test_the_docstring_gets_the_sentences():
         """Builds."""
 
     assert build.__doc__ == "Builds.\n\nArgs:\n  width: How wide it is. It must be at least 1. Default: 3.\n"
+
+
+def test_help_shows_plain_types():
+    shown = str(inspect.signature(TrainConfig))
+    assert "learning_rate: float = 0.001" in shown and "Annotated" not in shown and len(shown) < 1200
+    assert "num_layers: int = 8" in str(inspect.signature(jflows.realnvp))
+    assert "Default: 1000, unless epochs are given." in " ".join((TrainConfig.__doc__ or "").split())
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (None, InvalidTypeError, "load: `run` must be a str or a path; got None."),
+        (b"a", InvalidTypeError, "load: `run` must be a str or a path; got bytes."),
+        ("", InvalidValueError, "load: `run` must be a path; got ''. Write . for the working directory."),
+        ("a\0b", InvalidValueError, "load: `run` must be a path"),
+        (
+            "~no-one/a",
+            InvalidValueError,
+            "load: `run` must name a home that exists; got '~no-one/a'.",
+        ),
+    ],
+)
+def test_paths_that_are_none(value, error, message):
+    with pytest.raises(error, match=message):
+        path_of("load", "run", value)
+
+
+def test_a_home_in_a_path():
+    assert path_of("load", "run", "~/a") == Path.home() / "a" == path_of("load", "run", Path("~/a"))
 
 
 def test_types_in_words():

@@ -13,6 +13,8 @@ import click
 from jflows._version import __version__
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.training import info, train
+from jflows.cli.types import COUNT, SEED, CheckpointType, NumberType, PathType
+from jflows.options import LARGEST_INT
 from jflows.runs import configs
 
 
@@ -44,7 +46,7 @@ DEFAULT_SAMPLES = 64
 
 def _run_options(command: Callable) -> Callable:
     """Adds the argument and the options that all commands on a run directory have."""
-    run = click.argument("run", type=click.Path(path_type=Path))
+    run = click.argument("run", type=PathType())
     weights = click.option(
         "--weights",
         type=click.Choice(["ema", "params"]),
@@ -54,7 +56,7 @@ def _run_options(command: Callable) -> Callable:
     )
     checkpoint = click.option(
         "--checkpoint",
-        type=_Checkpoint(),
+        type=CheckpointType(),
         default="auto",
         show_default=True,
         help="Which checkpoint to use: the latest, the best by validation, that of a step, or auto, which is the best "
@@ -62,7 +64,7 @@ def _run_options(command: Callable) -> Callable:
     )
     seed = click.option(
         "--seed",
-        type=click.IntRange(0),
+        type=SEED,
         default=0,
         show_default=True,
         help="Seed of all noise and of the choice of rows; another seed gives another result.",
@@ -89,35 +91,8 @@ _weight = click.option(
 )
 
 
-class _OutPath(click.Path):
-    """The path of a file to write, with one of these suffixes."""
-
-    def __init__(self, *suffixes: str):
-        super().__init__(dir_okay=False, path_type=Path)
-        self.suffixes = suffixes
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path: Any = super().convert(value, param, ctx)
-        if Path(path).suffix.lower() not in self.suffixes:
-            self.fail(f"must end in {' or '.join(self.suffixes)}; got {str(path)!r}.", param, ctx)
-        return path
-
-
 def _png(default: str) -> Callable:
-    return click.option("--out", type=_OutPath(".png"), metavar="PNG", help=f"Picture to write. [default: {default}]")
-
-
-class _Checkpoint(click.ParamType):
-    """auto, latest, best, or a step."""
-
-    name = "auto|latest|best|STEP"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if value in ("auto", "latest", "best") or isinstance(value, int):
-            return value
-        if str(value).isdecimal():
-            return int(value)
-        self.fail(f"{value!r} must be auto, latest, best or a step.", param, ctx)
+    return click.option("--out", type=PathType(".png"), metavar="PNG", help=f"Picture to write. [default: {default}]")
 
 
 def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
@@ -132,14 +107,14 @@ def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
 @_weight
 @click.option(
     "--num-draws",
-    type=click.IntRange(1),
+    type=COUNT,
     default=1,
     show_default=True,
     help="Noise draws per image. More draws tighten the bound, and cost time in proportion.",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1),
+    type=COUNT,
     default=250,
     show_default=True,
     help="Rows scored per call. More rows are faster as long as they fit into memory; the score stays the same.",
@@ -167,12 +142,12 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
 @_run_options
 @click.option(
     "--num",
-    type=click.IntRange(1),
+    type=COUNT,
     help="How many images, or rows of a table, to draw. [default: 64, or one for each row of the file of --context]",
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(0),
+    type=NumberType(0),
     help="Factor of the latent's deviation. Below 1, samples are more typical and vary less; 1 samples the density "
     "itself. [default: 0.7 for images, 1 for tables]",
 )
@@ -188,10 +163,10 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     "context of one sample. A .csv file of samples gets the contexts as columns. [default: those of the run's test "
     "rows in turn]",
 )
-@click.option("--columns", type=click.IntRange(1), help="Images per row of the grid.")
+@click.option("--columns", type=COUNT, help="Images per row of the grid.")
 @click.option(
     "--out",
-    type=_OutPath(".png", ".csv", ".npy"),
+    type=PathType(".png", ".csv", ".npy"),
     metavar="PNG|CSV|NPY",
     help="File to write: a .png for images, a .csv or .npy for a table. [default: RUN/sample.png or RUN/sample.csv]",
 )
@@ -224,13 +199,13 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
 )
 @click.option(
     "--num-draws",
-    type=click.IntRange(1),
+    type=COUNT,
     default=1,
     show_default=True,
     help="Noise draws per image, as of `jflows evaluate`.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=250, show_default=True, help="Rows scored per call.")
-@click.option("--out", type=_OutPath(".csv"), metavar="CSV", help="File to write. [default: RUN/scores.csv]")
+@click.option("--batch-size", type=COUNT, default=250, show_default=True, help="Rows scored per call.")
+@click.option("--out", type=PathType(".csv"), metavar="CSV", help="File to write. [default: RUN/scores.csv]")
 def score(run, weights, checkpoint, seed, data, split, weight, against, num_draws, batch_size, out) -> None:
     """Write the score of every row, or image, to a .csv file.
 
@@ -283,14 +258,14 @@ def pairs(run, weights, checkpoint, seed, data, split, weight, columns, context,
 @_data_options
 @click.option(
     "--num-pairs",
-    type=click.IntRange(1),
+    type=COUNT,
     default=8,
     show_default=True,
     help="Number of pairs of images; the picture has one row for each.",
 )
 @click.option(
     "--num-steps",
-    type=click.IntRange(2),
+    type=click.IntRange(2, LARGEST_INT),
     default=10,
     show_default=True,
     help="Number of images along each path, both ends included.",
@@ -316,7 +291,7 @@ def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_step
 @main.command(cls=FlowCommand)
 @_run_options
 @_data_options
-@click.option("--num", type=click.IntRange(1), default=12, show_default=True, help="Number of images to reconstruct.")
+@click.option("--num", type=COUNT, default=12, show_default=True, help="Number of images to reconstruct.")
 @_png("RUN/reconstruction.png")
 def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
     """Draw images, their reconstructions, and the error.
@@ -325,15 +300,14 @@ def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
     """
     trained = _open(run, weights, checkpoint)
     trained.check_pictures()
+    from jflows.cli.results import reconstruction_in_words
+
     path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
-    click.echo(
-        f"largest |decode(encode(x)) - x| over {num} {trained.taken(data, split)}: {error:.3g} pixel levels; "
-        f"picture in {path}"
-    )
+    click.echo(reconstruction_in_words(error, num, trained.taken(data, split), path))
 
 
 @main.command(cls=FlowCommand)
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PathType())
 @_png("learning_curves.png")
 def compare(runs, out) -> None:
     """Compare the scores and learning curves of finished runs.

@@ -122,7 +122,8 @@ def _option(option: RecipeOption) -> click.Option:
     name, declared = flag(option.name), option.setting.option
     rule = "" if declared.choices else declared.rule().removeprefix("must be ")
     missing = option.value is REQUIRED or (option.name == "data" and not option.value)
-    default = "must be given" if missing else f"default: {show(option.value)}"
+    as_declared = declared.stands_for and option.value == option.setting.default
+    default = "must be given" if missing else f"default: {declared.stands_for if as_declared else show(option.value)}"
     help = f"{declared.help} [{default}{'; ' if rule else ''}{rule}]"
     where = destination(option.name)
     if bool in _alternatives(option.setting.type):

@@ -8,6 +8,7 @@ from jflows.eval import Auroc, Evaluation
 from jflows.flows import NATS, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
+from jflows.runs.reports.samples import MAX_ROW
 from jflows.runs.running import RunResult
 
 
@@ -82,3 +83,9 @@ def _study_in_words(result: RunResult, noun: str) -> str:
 def _files(result: RunResult) -> str:
     own = () if "study" in result.result else ("result.json",)
     return f"{result.directory}: {', '.join((*own, *result.files))}"
+
+
+def reconstruction_in_words(error: float, num: int, of_what: str, path: Path) -> str:
+    """The largest error of reconstructions, and the picture, which shows the first of them."""
+    shown = f" shows {MAX_ROW} of them" if num > MAX_ROW else ""
+    return f"largest |decode(encode(x)) - x| over {num:,} {of_what}: {error:.3g} pixel levels; picture in {path}{shown}"

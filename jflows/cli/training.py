@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jflows.cli.groups import IMPORT, INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop, import_modules
+from jflows.cli.types import PathType
 from jflows.cli.words import flag, in_words_of
+from jflows.options import LARGEST_INT, path_of
 from jflows.runs import configs
 
 if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe
 
 STUDY_OPTIONS = ("restarts", "folds", "sweep")
+MOST_RUNS = 1000  # of a study
 
 
 class RecipeCommand(FlowCommand):
@@ -48,7 +51,7 @@ class Configs(Commands):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Makes the command of a config when it is asked for."""
-        if self.make_run is not None and Path(cmd_name).is_dir():
+        if self.make_run is not None and Path(cmd_name).expanduser().is_dir():
             return self.make_run(cmd_name)
         with in_words_of(click.Command(self.name), str(self.name)):
             name, recipe = configs.find_recipe(cmd_name)
@@ -63,7 +66,10 @@ class Configs(Commands):
             args = args[1:]
         elif args and args[0].startswith("--config="):
             args = [args[0].partition("=")[2], *args[1:]]
-        if not args:
+        elif any(arg == "--config" or arg.startswith("--config=") for arg in args[1:]):
+            fix = f"Write `jflows {self.name} --config FILE`, and then the options."
+            ctx.fail(f"`--config` must stand in the place of the name; got it after {args[0]!r}. {fix}")
+        if not args or not args[0].strip():
             ctx.fail(f"`{self.word}` must be given. `jflows configs` lists the configs.")
         self.asked = args[1:]
         import_modules(_all_given(args, IMPORT), str(self.name))  # before the recipe: it may name a preset of theirs
@@ -83,7 +89,8 @@ def _as_asked(name: str, recipe: "Recipe", args: list[str]) -> "Recipe":
     from jflows.runs.stored import read_recipe
 
     if "--resume" in args:
-        out = Path(_given(args, "--out") or RUNS / name)
+        given = _given(args, "--out")
+        out = RUNS / name if given is None else path_of("train", "out", given)
         recipe = read_recipe(out).recipe if (out / "config.json").is_file() else recipe
     for option in recipe.options().values():
         word = _given(args, flag(option.name)) if option.choices else None
@@ -112,9 +119,8 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         place = _place(name, out)
         _train(cmd_name, place, resume, options, {**study, "sweep": swept})
 
-    path = click.Path(file_okay=False, path_type=Path)
     own = [
-        click.Option(["--out"], type=path, metavar="DIR", help=f"Directory of the run. [default: runs/{name}]"),
+        click.Option(["--out"], type=PathType(), metavar="DIR", help=f"Directory of the run. [default: runs/{name}]"),
         click.Option(
             ["--resume"],
             is_flag=True,
@@ -123,14 +129,14 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         ),
         click.Option(
             ["--start-from"],
-            type=click.Path(path_type=Path),
+            type=PathType(),
             metavar="RUN",
             help="Start from the best weights of another run of the same flow; the statistics by which it standardised "
             "its data come along. [default: new weights]",
         ),
         click.Option(
             ["--restarts"],
-            type=click.IntRange(1),
+            type=click.IntRange(1, MOST_RUNS),
             default=1,
             show_default=True,
             help="Train this many runs, each from a seed of its own, and choose the run with the best score on "
@@ -138,7 +144,7 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         ),
         click.Option(
             ["--folds"],
-            type=click.IntRange(0),
+            type=click.IntRange(0, MOST_RUNS),
             default=0,
             show_default=True,
             help="Train on each of this many folds of a table that papers score in ten folds, and print the mean "
@@ -194,7 +200,8 @@ def _sweep(recipe: "Recipe", text: str) -> tuple[str, tuple[Any, ...]]:
     name, _, values = text.partition("=")
     name, known = name.strip().removeprefix("--").replace("-", "_"), recipe.options()
     if not values or name not in known:
-        rule, fix = "must be an option and its values, such as num_layers=1,2,4", did_you_mean(name, known)
+        rule = "must be an option and its values, such as num_layers=1,2,4"
+        fix = "Name its values." if name in known else did_you_mean(name, known)
         raise InvalidValueError("train", "sweep", rule, repr(text), fix.strip())
     try:
         return name, parse_values(values, known[name])
@@ -219,7 +226,7 @@ def _info_run_command(cmd_name: str) -> click.Command:
     def callback(memory: int) -> None:
         from jflows.runs.directory import load
 
-        click.echo(str(load(Path(cmd_name))[0].summary(batch_size=memory)))
+        click.echo(str(load(cmd_name)[0].summary(batch_size=memory)))
 
     return FlowCommand(
         cmd_name, callback=callback, params=[_memory_option()], help=f"Show the layers of the flow of {cmd_name}."
@@ -229,7 +236,7 @@ def _info_run_command(cmd_name: str) -> click.Command:
 def _memory_option() -> click.Option:
     return click.Option(
         ["--memory"],
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, LARGEST_INT),
         default=0,
         metavar="ROWS",
         help="Also compile a gradient on a batch of so many rows, which takes 5 to 30 seconds, and print the memory "

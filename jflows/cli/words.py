@@ -79,4 +79,5 @@ def spellings(command: click.Command) -> dict[str, str]:
         for param in command.params
     }
     others = {word: own[name] for word, name in OTHER_WORDS.items() if name in own}
+    others |= {"run": own["runs"]} if "runs" in own else {}
     return {"run": "RUN", "config": "CONFIG", **others, **own}

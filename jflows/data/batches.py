@@ -105,7 +105,7 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
 
     Args:
       data: images or a table.
-      batch_size: number of rows in a batch.
+      batch_size: number of rows in a batch; of fewer rows, it is the next power of two of their number.
       reading: how a density wants the data, see `TrainBatches`: pass `flow.reading`, or
         `flow.reading.with_labels()` for reports that compare with labels.
     Shapes:
@@ -122,6 +122,9 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
     source = _Source("eval_batches", data, batch_size, reading)
     if data.kind == "none":
         raise DataError("eval_batches", "data", "must hold rows to be scored", repr(data), "Pass images or a table.")
+
+    # Rows that fill up a batch cost as much as others: of few rows, the batch is the next power of two.
+    batch_size = min(batch_size, 1 << (len(data) - 1).bit_length())
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(data), batch_size):

@@ -18,6 +18,7 @@ from jflows.data.protocols.base import Places
 from jflows.data.splits import ALL, SPLITS
 from jflows.data.store.archives import cache_dir
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean
+from jflows.options import path_of
 
 _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
     {
@@ -113,7 +114,10 @@ def load(
     _refuse_options(given, KNOWN[name].options, repr(name))
     if split == ALL:
         raise InvalidValueError("load", "split", f"must be one of {', '.join(SPLITS)}, for {name}", repr(ALL))
-    places = Places(Path(data_dir or cache_dir() / "tfds"), Path(manual_dir or cache_dir() / "manual"))
+    places = Places(
+        path_of("load", "data_dir", data_dir or cache_dir() / "tfds"),
+        path_of("load", "manual_dir", manual_dir or cache_dir() / "manual"),
+    )
     return KNOWN[name].load(split, num_validation, given, places)
 
 
@@ -121,7 +125,7 @@ def options_of(name: str) -> tuple[str, ...]:
     """Names of the arguments of `load` that apply to these data beside `split` and `num_validation`."""
     if name in KNOWN:
         return KNOWN[name].options
-    path = Path(name).expanduser()
+    path = path_of("load", "name_or_path", name)
     found = FOLDER if path.is_dir() else FORMATS.get(_suffix(path))
     return () if found is None else found.options
 
@@ -130,7 +134,7 @@ def has_validation(name: str, num_validation: int) -> bool:
     """Whether `load` gives a split "validation": rows are held out for it, or the data set has some of its own."""
     if num_validation > 0 or name in KNOWN:
         return num_validation > 0 or KNOWN[name].has_validation
-    path = Path(name).expanduser()
+    path = path_of("load", "name_or_path", name)
     return os.path.isdir(path) and FOLDER.has_validation(path)
 
 
@@ -146,7 +150,7 @@ def _load_path(name: str, test_data: Any, split: str, num_validation: int, given
 
 def _place(name: str, argument: str = "name_or_path") -> Place:
     """The file or folder of this name; `argument` is what errors call it."""
-    path = Path(name).expanduser()
+    path = path_of("load", "name_or_path", name)
     if path.is_dir():
         return Place(path, FOLDER)
     suffix = _suffix(path)

@@ -11,8 +11,10 @@ import numpy as np
 
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidValueError
+from jflows.eval.memory import check_memory, least_bytes
 from jflows.flows import Density
 from jflows.flows.density import example_keys
+from jflows.options import Count, check_call
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -41,7 +43,7 @@ def evaluate(
     variables: Variables,
     batches: Iterable[Batch],
     key: Key,
-    num_draws: int = 1,
+    num_draws: Count = 1,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores every example once; padding (weight 0) does not count.
@@ -63,9 +65,13 @@ def evaluate(
       InvalidValueError: if there is no example.
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
     """
+    check_call("evaluate", evaluate, {"num_draws": num_draws})
     parts, done = [], 0
     for batch in batches:
         check_batch_values(batch, flow.reading, "evaluate")
+        if not done:
+            least = least_bytes(_moments.trace(flow, variables, batch, key, num_draws).jaxpr)
+            check_memory("evaluate", "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
         # Moments stay on the device until the end, so the next batch is prepared while this one is computed.
         parts.append(_moments(flow, variables, batch, key, num_draws))
         done += len(batch.index)

@@ -75,5 +75,7 @@ def _rows_of_clusters(key: Key, assignment: Array, num_components: int) -> Array
     """Rows of each cluster, drawn with replacement; of all, where a cluster is empty: [K, num]."""
     member = assignment == jnp.arange(num_components)[:, None]
     member = member | ~jnp.any(member, axis=1, keepdims=True)
-    logits = jnp.where(member, 0.0, -jnp.inf)[:, None]
-    return jax.random.categorical(key, logits, shape=(num_components, len(assignment)))
+    # Members first, of which one is drawn: `categorical` would draw noise of shape [K, num, num].
+    order = jnp.argsort(~member, axis=1, stable=True)
+    drawn = jax.random.randint(key, member.shape, 0, jnp.sum(member, axis=1, keepdims=True))
+    return jnp.take_along_axis(order, drawn, axis=1)

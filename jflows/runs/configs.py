@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, did_you_mean, kind_of
+from jflows.options import path_of
 
 if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe
@@ -85,7 +86,7 @@ def import_module(name: str) -> ModuleType:
     Raises:
       DataError: if there is no such module, or it does not run without an error.
     """
-    path = Path(name).expanduser()
+    path = path_of("import", "import", name)
     if path.suffix == ".py":
         if not path.is_file():
             raise DataError("import", "import", "must be a module, or an existing .py file", repr(name))
@@ -99,7 +100,12 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
     from jflows.runs.recipe import Recipe
     from jflows.runs.stored import read_recipe
 
-    path = Path(name).expanduser()
+    if not name.strip():
+        raise InvalidValueError("run", "config", "must be given", repr(name), "`jflows configs` lists the configs.")
+    path = path_of("run", "config", name)
+    if path.suffix == ".json" and not path.is_file():
+        rule = "must be an existing .py file, or the config.json of a run"
+        raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
     if path.suffix == ".json" or path.is_dir():
         stored = read_recipe(path)
         return stored.name, stored.recipe

@@ -1,10 +1,8 @@
 """`DataConfig`: which rows a run trains on and is tested on, and which columns and labels it sees."""
 
 import dataclasses
-import os
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
@@ -304,8 +302,10 @@ def checksum(data: Data) -> int:
 
 
 def _located(name: str) -> str:
-    path = Path(name).expanduser()
-    return str(path.resolve()) if name and name not in KNOWN and os.path.exists(path) else name
+    if not name or name in KNOWN:
+        return name
+    path = path_of("data", "data", name)
+    return str(path.resolve()) if path.exists() else name
 
 
 def batches_of(data: Data, batch_size: int, density: Density, labels: bool = False) -> Iterator[Batch]:

@@ -193,15 +193,13 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
 
 def _step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkpoints]:
     """The step that `load` was asked for, and all checkpoints of the run; None if there are no checkpoints at all."""
-    path, checkpoints = path_of("load", "run", run), Checkpoints(path_of("load", "run", run))
+    path = _place_of("load", run)
+    checkpoints = Checkpoints(path)
     if isinstance(checkpoint, str):
         check_choice("load", "checkpoint", checkpoint, CHECKPOINTS)
     elif not isinstance(checkpoint, int) or isinstance(checkpoint, bool):
         rule = f"must be a step, or one of {', '.join(map(repr, CHECKPOINTS))}"
         raise InvalidTypeError("load", "checkpoint", rule, repr(checkpoint))
-    if path.parent.name == "checkpoints" and path.name.isdecimal():
-        fix = f"Name {path.parents[1]}, with {{checkpoint={int(path.name)}}}."
-        raise RunError("load", "run", "must be a run directory, not one of its checkpoints", str(run), fix)
     if not path.is_dir() or (path / "study.json").is_file():
         raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(path))
     if isinstance(checkpoint, int):
@@ -241,7 +239,16 @@ def damaged_config(path: Path, reason: object) -> RunError:
 
 
 def _as_path(run: str | Path) -> Path:
-    return path_of("read_config", "run", run)
+    return _place_of("read_config", run)
+
+
+def _place_of(where: str, run: str | Path) -> Path:
+    """The path of a run directory, or of its config.json; a checkpoint inside a run is refused."""
+    path = path_of(where, "run", run)
+    if path.parent.name == "checkpoints" and path.name.isdecimal():
+        fix = f"Name {path.parents[1]}, with {{checkpoint={int(path.name)}}}."
+        raise RunError(where, "run", "must be a run directory, not one of its checkpoints", str(run), fix)
+    return path
 
 
 def _existing_runs(run: str | Path) -> str:

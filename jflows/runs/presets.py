@@ -1,10 +1,11 @@
 """How a recipe handles presets: their names, the options that a `functools.partial` has set, and their JSON.
 
-For a recipe, a preset is a function `preset(event_shape, **options) -> Density` of `jflows.flows.presets.PRESETS`, or a
-function of your own with the same form. An option may itself be a preset, such as the `component` of a mixture.
+A preset is a function `preset(event_shape, **options) -> Density`, declared by `jflows.flows.presets.preset`. An option
+may itself be a preset, such as the `component` of a mixture.
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
@@ -13,6 +14,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError, did_
 from jflows.flows import Density
 from jflows.flows.presets import PRESETS
 from jflows.options import REQUIRED, Setting, check_call, settings_of
+from jflows.spec import from_spec, to_spec
 
 Preset = Callable[..., Density]
 FIRST = "event_shape"
@@ -79,10 +81,15 @@ def takes_preset(setting: Setting) -> bool:
 
 
 def choices_for(setting: Setting) -> tuple[str, ...]:
-    """Names of the presets that an option may take: those that make the type that the option declares."""
-    wanted = get_args(setting.type)[-1]
-    made = {name: get_type_hints(unwrap(preset)[0]).get("return") for name, preset in PRESETS.items()}
-    return tuple(name for name, cls in made.items() if isinstance(cls, type) and issubclass(cls, wanted))
+    """Names of the presets that an option may take: those that make the type that the option declares, of vectors."""
+    return tuple(name for name, preset in PRESETS.items() if _may_be(setting, preset))
+
+
+def _may_be(setting: Setting, flow: Preset) -> bool:
+    function = unwrap(flow)[0]
+    made, wanted = get_type_hints(function).get("return"), get_args(setting.type)[-1]
+    axes = next((each.option.axes for each in settings_of(function) if each.name == FIRST), 0)
+    return isinstance(made, type) and issubclass(made, wanted) and axes in (0, 1)
 
 
 def values_of(flow: Preset) -> dict[str, Any]:
@@ -92,8 +99,14 @@ def values_of(flow: Preset) -> dict[str, Any]:
 
 
 def check_preset(flow: Preset) -> None:
-    """Raises unless all options that partials set exist, with values that are allowed, in components too."""
+    """Raises unless this is a declared preset whose options, set by partials, exist and are allowed, in components too.
+
+    A function that is not declared could be trained, but its run could never be read again.
+    """
     function, given = unwrap(flow)
+    if PRESETS.get(function.__name__) is not function:
+        rule, fix = "must be a declared preset, to be stored", "Write @jflows.flows.presets.preset above the function."
+        raise InvalidTypeError("Recipe", "flow", rule, f"the function {function.__name__}", fix)
     known = {setting.name: setting for setting in options_of(flow)}
     where = function.__name__
     for name, value in given.items():
@@ -103,6 +116,9 @@ def check_preset(flow: Preset) -> None:
         if takes_preset(known[name]):
             with inside(name):
                 check_preset(value)
+            if not _may_be(known[name], value):
+                fix = f"Choose one of {', '.join(choices_for(known[name]))}."
+                raise InvalidValueError(where, name, "must be a preset of flows of vectors", name_of(value), fix)
     plain = {name: value for name, value in given.items() if not takes_preset(known[name])}
     check_call(where, function, plain)
 
@@ -150,7 +166,7 @@ def inside(option: str) -> Iterator[None]:
 
 def preset_to_json(flow: Preset) -> dict[str, Any]:
     """The name of a preset and the values of all its options, as plain values for JSON."""
-    values = {name: value for name, value in values_of(flow).items() if value is not REQUIRED}
+    values = {name: _stored(value) for name, value in values_of(flow).items() if value is not REQUIRED}
     components = {setting.name for setting in options_of(flow) if takes_preset(setting)}
     plain = {name: preset_to_json(value) if name in components else value for name, value in values.items()}
     return {"preset": name_of(flow), **plain}
@@ -170,13 +186,22 @@ def preset_from_json(where: str, content: Any) -> Preset:
         raise InvalidValueError(where, "preset", rule, repr(content["preset"]), fix)
     function = PRESETS[content["preset"]]
     components = {setting.name for setting in options_of(function) if takes_preset(setting)}
-    given = {name: as_tuple(value) for name, value in content.items() if name != "preset" and name not in components}
+    given = {name: _restored(value) for name, value in content.items() if name != "preset" and name not in components}
     for name in components & set(content):
         with inside(name):
             given[name] = preset_from_json(where, content[name])
     made = functools.partial(function, **given)
     check_preset(made)
     return made
+
+
+def _stored(value: Any) -> Any:
+    """A value as JSON holds it: an object, such as an inner map, by its structure."""
+    return to_spec(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _restored(value: Any) -> Any:
+    return from_spec(dict(value)) if isinstance(value, Mapping) else as_tuple(value)
 
 
 def as_tuple(value: Any) -> Any:

@@ -16,6 +16,7 @@ from jflows.flows import Density
 from jflows.options import REQUIRED, Checked, Option, Setting, settings_of
 from jflows.runs import presets
 from jflows.runs.data import DOMAINS, DataConfig, Outline
+from jflows.runs.files import MAX_DEPTH, depth_of
 from jflows.runs.presets import Preset
 from jflows.train import LOSSES, Loss, TrainConfig
 
@@ -173,6 +174,8 @@ class Recipe(Checked):
         where = "Recipe.from_json"
         if not isinstance(content, Mapping):
             raise InvalidTypeError(where, "recipe", "must be an object", kind_of(content))
+        if depth_of(content) > MAX_DEPTH:
+            raise InvalidValueError(where, "recipe", f"must not be nested more than {MAX_DEPTH} deep", "a deeper one")
         if content.get("format") != FORMAT:
             fix = "It was written by another version of jflows; train anew, or write it as this version does."
             raise InvalidValueError(where, "format", f"must be {FORMAT}", repr(content.get("format")), fix)

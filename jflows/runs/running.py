@@ -9,6 +9,7 @@ The parts can be used alone: `prepare` (data and flow), `train`, `score`, `repor
 
 import contextlib
 import dataclasses
+import math
 import os
 import platform
 import time
@@ -25,9 +26,10 @@ from jflows.data.splits import ALL
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
+from jflows.options import path_of
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
-from jflows.runs.directory import RunDirectory, alone_in, load
+from jflows.runs.directory import AS_IN_THE_RUN, RunDirectory, alone_in, load
 from jflows.runs.files import write_json
 from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
@@ -35,7 +37,7 @@ from jflows.runs.reports import Material, clusters, write_reports
 from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.stored import StoredRecipe, read_recipe
 from jflows.train import FitResult, fit
-from jflows.train.checkpoint import check_unused
+from jflows.train.checkpoint import Checkpoints, check_unused
 from jflows.train.progress import counting
 from jflows.typing import Variables
 
@@ -136,7 +138,8 @@ def run(
     Raises:
       InvalidValueError, InvalidTypeError: if an option is unknown or wrong.
       DataError: if the data cannot be loaded, or do not fit the flow.
-      RunError: if the directory is in use, holds another run, or cannot be written; if training fails.
+      RunError: if the directory is in use, holds another run, or cannot be written; if training fails, or ends with a
+        score that is NaN.
     Example:
       >>> import jflows
       >>> result = jflows.run("realnvp", data="two_moons", steps=100)  # doctest: +SKIP
@@ -144,7 +147,7 @@ def run(
       -1.42
     """
     name, found = find_recipe(recipe)
-    directory = RUNS / name if out is None else Path(out)
+    directory = RUNS / name if out is None else path_of("run", "out", out)
     if restarts != 1 or folds or sweep is not None:
         if start_from is not None:
             rule, fix = "is for a single run, not for a study", "Leave it out, or train a single run."
@@ -178,7 +181,7 @@ def run_once(
     prepared, variables = prepare(recipe, name), None
     if start_from is not None:
         variables = _weights_of(start_from, prepared.flow, resume)
-        origin = str(Path(start_from).expanduser().resolve())
+        origin = str(path_of("run", "start_from", start_from).resolve())
         prepared = prepared._replace(facts={**prepared.facts, "start_from": origin})
     if not resume:
         check_unused(directory)
@@ -188,6 +191,10 @@ def run_once(
             return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
         result = score(prepared, fitted, directory, progress=progress)
         files = report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
+    if math.isnan(result.evaluation.nats):
+        rule = "must not be NaN on the test rows; result.json and the reports are written"
+        fix = "Look at the learning curve: lower {learning_rate}, or set {clip_norm}."
+        raise RunError("run", "score", rule, f"NaN in {directory}", fix)
     found = result.evaluation
     return RunResult(directory, prepared.recipe, prepared.flow, fitted, found, result.content, tuple(files))
 
@@ -232,6 +239,10 @@ def train(
       RunError: if the directory holds another run, or training fails.
     """
     recipe, flow = prepared.recipe, prepared.flow
+    saved, steps = (Checkpoints(directory).latest_step() or 0) if resume else 0, _steps_of(prepared)
+    if saved > steps:
+        rule = f"must not end before step {saved}, at which the run stands"
+        raise RunError("run", "epochs" if recipe.train.epochs else "steps", rule, f"{steps} steps", AS_IN_THE_RUN)
     stored = StoredRecipe(prepared.name, recipe, prepared.facts)
     if resume:
         stored.check_continues(read_recipe(directory))
@@ -256,7 +267,7 @@ def _weights_of(run: str | os.PathLike[str], flow: Density, resume: bool) -> Var
     if resume:
         rule, fix = "must not be given with {resume=True}", "Leave it out: a run that goes on has its own weights."
         raise InvalidValueError("run", "start_from", rule, repr(where), fix)
-    found, variables = load(Path(run).expanduser())
+    found, variables = load(path_of("run", "start_from", run))
     if found != flow:
         rule, fix = "must be a run of the same flow as is to be trained", "Give both the same options of the flow."
         raise RunError("run", "start_from", rule, f"{found!r} in {where}, for {flow!r}", fix)
@@ -316,6 +327,10 @@ def report(
     return write_reports(material, None if draw else ("learning_curve",))
 
 
+def _steps_of(prepared: Prepared) -> int:
+    return prepared.recipe.train.total_steps(len(prepared.data.counted()))
+
+
 def _metrics(directory: Path) -> list[dict[str, float]]:
     """The metrics of a run; none if the flow was fitted in memory, so that the directory is not that of a run."""
     return read_metrics(directory) if (directory / "config.json").is_file() else []
@@ -342,7 +357,7 @@ def _result(
         "effective_num_test": score.effective_examples,
         "unit": prepared.flow.unit.key,
         "steps": int(fitted.state.step),
-        "planned_steps": prepared.recipe.train.total_steps(len(prepared.data.counted())),
+        "planned_steps": _steps_of(prepared),
         "evaluated_step": fitted.step,
         "skipped": int(fitted.state.skipped),
         "train_seconds": round(float(spent), 1),

@@ -29,6 +29,7 @@ from jflows.runs.study_figures import draw_study
 
 SCORED_ROWS = 20_000
 """The number of training rows, the first ones, whose score decides which run is chosen."""
+MOST_RUNS = 1000
 DIGITS = 4  # of the numbers in study.json
 FILE = "study.json"
 
@@ -111,8 +112,8 @@ def members_of(
     if len(asked) != 1:
         raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, "Choose one of them.")
     for name, value in (("restarts", restarts), ("folds", folds or 1)):
-        if value < 1:
-            raise InvalidValueError("run", name, "must be at least 1", repr(value))
+        if not 1 <= value <= MOST_RUNS:
+            raise InvalidValueError("run", name, f"must be 1 to {MOST_RUNS}", repr(value))
     if folds:
         return "folds", [Member({"fold": fold}, recipe.with_options(fold=fold)) for fold in range(folds)]
     if sweep is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import jax
 import numpy as np
 
 from jflows.data import KNOWN, Data
+from jflows.data.dataset import check_is_data
 from jflows.data.load import options_of
 from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Auroc, Evaluation, auroc, row_scores
 from jflows.flows import Density
+from jflows.options import Count, Seed, check_call, path_of
 from jflows.runs.contexts import Given, contexts_of
 from jflows.runs.data import NOUNS, DataConfig, as_read, batches_of, checksum
 from jflows.runs.directory import load
@@ -60,7 +63,7 @@ class TrainedRun:
         """
         stored = read_recipe(run)
         density, variables = load(run, weights=weights, checkpoint=checkpoint)
-        return cls(Path(run), density, variables, stored)
+        return cls(path_of("load", "run", run), density, variables, stored)
 
     @property
     def noun(self) -> str:
@@ -156,11 +159,23 @@ class TrainedRun:
                 raise DataError("run", "data", rule, got, fix)
 
     def evaluate(
-        self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None
+        self, data: Data, *, num_draws: Count = 1, batch_size: Count = 250, seed: Seed = 0, progress: Progress = None
     ) -> Evaluation:
-        """The score of all rows; see `jflows.eval.evaluate`."""
+        """The score of all rows; see `jflows.eval.evaluate`.
+
+        Raises:
+          InvalidTypeError, InvalidValueError: if an argument is of the wrong type or out of range.
+          DataError: if the score is NaN.
+        """
+        check_is_data("evaluate", "data", data)
+        given = {"num_draws": num_draws, "batch_size": batch_size, "seed": seed}
+        check_call("evaluate", TrainedRun.evaluate, given)
         options: Any = {"seed": seed, "num_draws": num_draws, "progress": progress}
-        return scored(self.density, self.variables, data, batch_size, **options)
+        found = scored(self.density, self.variables, data, batch_size, **options)
+        if math.isnan(found.nats):
+            rule, fix = "must have scores that are numbers, by this flow", "Choose another {checkpoint}, or train anew."
+            raise DataError("evaluate", "data", rule, f"NaN for {data.name!r}", fix)
+        return found
 
     def clusters(self, data: Data, batch_size: int = 250) -> dict[str, Any] | None:
         """The shares of components and their agreement with labels; None for a density without components."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import optax
 
 from jflows.errors import InvalidValueError
-from jflows.options import Checked, Option, documented
+from jflows.options import LARGEST_INT, LARGEST_SEED, Checked, Option, documented
 from jflows.train.optim import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from jflows.train.sharding import PARALLEL_MODES
 
@@ -33,6 +33,7 @@ class TrainConfig(Checked):
             "Number of training steps, which is also the length of the learning rate's schedule. 0 counts `epochs` "
             f"instead, or trains for {DEFAULT_STEPS} steps if `epochs` is 0 too.",
             low=0,
+            stands_for=f"{DEFAULT_STEPS}, unless epochs are given",
         ),
     ] = 0
     epochs: Annotated[
@@ -162,6 +163,7 @@ class TrainConfig(Checked):
         Option(
             "Seed of the initial parameters, the order of the rows and all noise; another seed gives another run.",
             low=0,
+            high=LARGEST_SEED,
         ),
     ] = 0
     init_batch: Annotated[
@@ -259,9 +261,17 @@ class TrainConfig(Checked):
             raise InvalidValueError(where, "weight_decay", rule, repr(self.weight_decay), fix)
 
     def total_steps(self, num_examples: int) -> int:
-        """Number of steps of a run on `num_examples` training rows: `steps`, or what `epochs` amount to."""
+        """Number of steps of a run on `num_examples` training rows: `steps`, or what `epochs` amount to.
+
+        Raises:
+          InvalidValueError: if the epochs amount to more steps than can be counted.
+        """
         if self.epochs:
-            return max(1, math.ceil(self.epochs * num_examples / self.batch_size))
+            steps = self.epochs * num_examples / self.batch_size
+            if steps > LARGEST_INT:
+                rule = f"must amount to at most {LARGEST_INT} steps of {self.batch_size} rows"
+                raise InvalidValueError(type(self).__name__, "epochs", rule, f"{self.epochs:g}")
+            return max(1, math.ceil(steps))
         return self.steps or DEFAULT_STEPS
 
     def make_optimizer(self, steps: int) -> optax.GradientTransformationExtraArgs:

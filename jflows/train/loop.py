@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
 from jflows.data.dataset import check_is_data
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.memory import bytes_of, check_memory, least_bytes
 from jflows.flows import Density
 from jflows.train import progress as bars
 from jflows.train.config import TrainConfig
@@ -28,6 +29,7 @@ from jflows.train.step import TrainState, check_trainable, init_state, make_trai
 from jflows.train.support import check_support
 from jflows.typing import Array, Batch, Key, Variables
 
+SMALLER = "Lower it, set {accumulate} or a {backprop} that stores less, or make the flow smaller."
 NOUNS = {"images": "images", "table": "rows", "none": "samples"}
 
 
@@ -104,7 +106,10 @@ def fit(
     make_step = functools.partial(make_train_step, flow, optimizer, job.loss, **settings)
     runner = Runner(make_step, config.parallel, config.batch_size, job.longest_call)
     start = functools.partial(_first_state, job, optimizer, variables)
-    restored = job.recorder.restore(jax.eval_shape(start))
+    restored = job.recorder.restore(_planned_start(job, start))
+    if restored is not None and int(restored.step) > job.steps:
+        rule, fix = f"must not end before step {int(restored.step)}, at which the run stands", "Ask for more {steps}."
+        raise InvalidValueError("fit", "steps", rule, job.steps, fix)
     first = _checked_start(job, start(), validation) if restored is None else restored
     with _shown(progress, job, int(first.step)) as on_entry, _stop_event(stop) as stopped:
         monitor = Monitor(job, [on_entry] if callback is None else [on_entry, callback])
@@ -124,8 +129,10 @@ def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, s
     if step:
         monitor.resume()
     if step < job.steps:
-        seconds = runner.compile(state, job.batches.at(step, job.steps_of_call(step)))
-        monitor.start(step, compile_seconds=round(seconds, 2))
+        made = runner.compile(state, job.batches.at(step, job.steps_of_call(step)))
+        rows = job.config.batch_size
+        check_memory("fit", "batch_size", made.planned_bytes - made.in_place, "a training step", rows, SMALLER)
+        monitor.start(step, compile_seconds=round(made.seconds, 2))
     while step < job.steps and not monitor.scores.out_of_patience and not stopped.is_set():
         count = job.steps_of_call(step)
         state, metrics = runner.run(state, job.batches.at(step, count))
@@ -146,6 +153,9 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
     if not isinstance(config, TrainConfig):
         fix = "Write jflows.train.TrainConfig(steps=1000)."
         raise InvalidTypeError("fit", "config", "must be a TrainConfig", kind_of(config), fix)
+    if not all(hasattr(recorder, name) for name in ("restore", "save", "append_metrics")):
+        fix = "Pass jflows.runs.RunDirectory.create(path, flow)."
+        raise InvalidTypeError("fit", "run", "must be a run directory that is opened", kind_of(recorder), fix)
     if validation is not None:
         check_is_data("fit", "validation", validation)
         flow.reading.check(validation, "fit")
@@ -174,6 +184,24 @@ def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
     """How data are handed over: as the flow wants them, with labels as the context if the loss learns from them."""
     wanted = loss.takes_labels and data.partly_labelled and flow.reading.context == "none"
     return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
+
+
+def _planned_start(job: Job, start: Callable[[], TrainState]) -> TrainState:
+    """The shapes of the first state.
+
+    Raises:
+      InvalidValueError: if the state, the start or the batches of one call cannot fit into memory.
+    """
+    config, data = job.config, job.batches.data
+    calls = job.longest_call * config.batch_size * (bytes_of(data.x) + bytes_of(data.context)) / max(len(data), 1)
+    fix = "Lower {steps_per_call}, or {batch_size}."
+    check_memory("fit", "batch_size", calls, "the batches of one call", config.batch_size, fix, host=True)
+    jaxpr, shapes = jax.make_jaxpr(start, return_shape=True)()
+    fix = "Make the flow smaller."
+    check_memory("fit", "flow", bytes_of(shapes), "parameters, average and optimizer", repr(job.flow), fix)
+    fix = "Lower {init_batch}, or make the flow smaller."
+    check_memory("fit", "init_batch", least_bytes(jaxpr), "the initialisation", config.init_batch, fix)
+    return shapes
 
 
 def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState:

@@ -14,7 +14,7 @@ by one program: a loop whose length is an argument, which costs no more than `la
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -29,6 +29,18 @@ PARALLEL_MODES = ("none", "jit", "pmap", "shard_map")
 AXIS = "data"
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+class Compiled(NamedTuple):
+    """What compiling took, and what the program plans: the seconds, and the bytes that it holds at once on a device.
+
+    Attributes:
+      in_place: how many of the bytes are held already, by its arguments.
+    """
+
+    seconds: float
+    planned_bytes: int
+    in_place: int = 0
 
 
 class Runner:
@@ -90,14 +102,18 @@ class Runner:
         """The state as one copy, without a device axis."""
         return jax.tree.map(lambda leaf: leaf[0], state) if self.parallel == "pmap" else state
 
-    def compile(self, state: TrainState, batches: Batch) -> float:
-        """Compiles `run` for arguments of these shapes, and returns the seconds it took.
+    def compile(self, state: TrainState, batches: Batch) -> Compiled:
+        """Compiles `run` for arguments of these shapes.
 
         `run` then finds the program in the cache of `jit`; if `compile` was not called, the first `run` compiles.
         """
         started = time.perf_counter()
-        self._run.lower(state, *self._put_batches(batches)).compile()
-        return time.perf_counter() - started
+        found = self._run.lower(state, *self._put_batches(batches)).compile()
+        seconds, plan = time.perf_counter() - started, found.memory_analysis()
+        if plan is None:  # a backend that does not tell
+            return Compiled(seconds, 0)
+        planned = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
+        return Compiled(seconds, max(planned + plan.temp_size_in_bytes, 0), plan.argument_size_in_bytes)
 
     def run(self, state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
         """Takes one step for each batch in `batches`; `state` is donated and cannot be used again.

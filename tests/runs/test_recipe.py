@@ -9,7 +9,9 @@ import pytest
 
 import jflows
 from jflows import DataConfig, DataError, InvalidValueError, JflowsError, Recipe, TrainConfig
+from jflows.bijectors import Affine
 from jflows.cli.options import options_of, show
+from jflows.flows import presets
 from jflows.flows.presets import PRESETS
 from jflows.options import REQUIRED, settings_of
 from jflows.runs import find_recipe, list_configs
@@ -123,6 +125,35 @@ def test_a_component_is_named_or_described():
     assert "vmonf" not in recipe.options()["component"].choices and "maf" in recipe.options()["component"].choices
 
 
+def test_objects_of_a_preset_are_stored():
+    recipe = Recipe(flow=functools.partial(jflows.maf, inner=Affine("exp", 3.0)))
+    again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
+    assert again == recipe and again.options()["inner"].value == Affine("exp", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"component": {"preset": "vmonf"}}, "vmonf: `component` must be a preset of flows of vectors; got vmonf"),
+        ({"component": {"preset": "glow"}}, "vmonf: `component` must be a preset of flows of vectors; got glow"),
+        ({"component": 5}, '`component.flow` must be an object with the key "preset"'),
+        ({"activation": {"format": 1, "flow": 5}}, "`flow` must be a dictionary with a class and fields"),
+    ],
+)
+def test_json_that_was_edited(change, message):
+    content = Recipe(flow=jflows.vmonf).to_json()
+    with pytest.raises(JflowsError, match=message):
+        Recipe.from_json(content | {"flow": content["flow"] | change})
+
+
+def test_json_that_is_too_deep():
+    deep: dict = {"preset": "vmonf"}
+    for _ in range(3000):
+        deep = {"preset": "vmonf", "component": deep}
+    with pytest.raises(InvalidValueError, match="must not be nested more than 50 deep"):
+        Recipe.from_json(Recipe(flow=jflows.vmonf).to_json() | {"flow": deep})
+
+
 def test_losses_are_chosen_by_name():
     assert Recipe(flow=jflows.maf).objective == NegativeLogLikelihood()
     assert Recipe(flow=jflows.flow_gmm).objective == MixtureLoss()
@@ -176,18 +207,28 @@ def test_a_context_that_is_not_there(flow, outline, message):
         Recipe(flow=flow).with_options(conditional=True).build(outline)
 
 
-def test_data_of_another_shape():
+def test_data_of_another_shape(mine):
     with pytest.raises(jflows.DataError, match=r"`data` must suit maf, of which the shape must be \(dim,\); got 'd'"):
         Recipe(flow=jflows.maf).build(Outline("d", (8, 8, 1)))
     with pytest.raises(InvalidValueError, match="mine: `size` must be given"):
-        Recipe(flow=_mine).build(PLANE)
+        Recipe(flow=mine).build(PLANE)
 
 
-def _mine(event_shape: tuple[int, ...], size: int) -> jflows.Flow:
+def undeclared(event_shape: tuple[int, ...], size: int = 1) -> jflows.Flow:
     return jflows.flows.normal(event_shape)
 
 
-_mine.__name__ = "mine"
+@pytest.fixture
+def mine():
+    """A preset of a user, declared for the time of a test."""
+
+    @presets.preset
+    def mine(event_shape: tuple[int, ...], size: int) -> jflows.Flow:
+        """A preset without a default."""
+        return jflows.flows.normal(event_shape)
+
+    yield mine
+    del presets.PRESETS["mine"]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +249,30 @@ _mine.__name__ = "mine"
         (lambda: Recipe(flow=jflows.maf).with_options(fold=-1), "DataConfig: `fold` must be at least 0; got -1"),
         (lambda: Recipe(flow=jflows.maf).with_options(loss="nll"), "Recipe: `loss` must be one of"),
         (lambda: Recipe(flow=jflows.maf).with_options(temperature=2.0), "must be an option of this recipe"),
-        (lambda: Recipe(flow=jflows.vmonf).with_options(component="glov"), "`component` must be one of .* mean glow"),
+        (
+            lambda: Recipe(flow=jflows.vmonf).with_options(component="glov"),
+            "`component` must be one of .*normal; got 'glov'",
+        ),
+        (lambda: Recipe(flow=jflows.vmonf).with_options(component="glow"), "`component` must be one of .*; got 'glow'"),
+        (
+            lambda: Recipe(flow=functools.partial(jflows.vmonf, component=jflows.vmonf)),
+            "vmonf: `component` must be a preset of flows of vectors; got vmonf. Choose one of maf, ",
+        ),
+        (lambda: Recipe(flow=functools.partial(jflows.vmonf, component=jflows.glow)), "of vectors; got glow. Choose"),
+        (lambda: Recipe(flow=undeclared), "must be a declared preset, to be stored; got the function undeclared"),
+        (
+            lambda: TrainConfig(step=3),
+            "TrainConfig: `step` is not a setting of TrainConfig, which .* Did you mean steps",
+        ),
+        (lambda: DataConfig(nam="x"), "DataConfig: `nam` is not a setting of DataConfig, which .* Did you mean name"),
+        (lambda: MixtureLoss(temp=3), "MixtureLoss: `temp` is not a setting of MixtureLoss"),
+        (lambda: TrainConfig(seed=2**63), "`seed` must be 0 to 9223372036854775807; got 9223372036854775808"),
+        (lambda: TrainConfig(batch_size=10**30), "`batch_size` must be at most 2147483647; got 10"),
+        (lambda: TrainConfig(learning_rate=10**400), "`learning_rate` must be finite; got 100000000000... of 401 char"),
+        (
+            lambda: TrainConfig(epochs=1e300).total_steps(10),
+            "`epochs` must amount to at most 2147483647 steps of 64 row",
+        ),
         (
             lambda: Recipe(flow=jflows.vmonf).with_options(component={"num_layer": 1}),
             "`component.num_layer` must be an",
@@ -253,10 +317,10 @@ def test_json_that_is_no_recipe(content, message):
         Recipe.from_json(content)
 
 
-def test_required_options_are_told_from_others():
-    options = Recipe(flow=_mine).options()
+def test_required_options_are_told_from_others(mine):
+    options = Recipe(flow=mine).options()
     assert options["size"].value is REQUIRED
-    (shown, *_) = options_of(Recipe(flow=_mine))
+    (shown, *_) = options_of(Recipe(flow=mine))
     assert "must be given" in shown.help
 
 

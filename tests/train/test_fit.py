@@ -26,6 +26,7 @@ from jflows.runs.metrics import line_of
 from jflows.testing import find_non_finite
 from jflows.train import LOSSES, FunctionLoss, Runner, TrainConfig, fit
 from jflows.train import progress as bars
+from jflows.train.sharding import Compiled
 
 CONFIG = TrainConfig(
     steps=12,
@@ -126,7 +127,7 @@ def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
     monkeypatch.setattr(Runner, "run", watched)
     fit(jflows.nice((2,), 1, (3,)), table, config)
     assert compiled == []
-    monkeypatch.setattr(Runner, "compile", lambda *_: 0.0)
+    monkeypatch.setattr(Runner, "compile", lambda *_: Compiled(0.0, 0))
     fit(jflows.nice((2,), 1, (5,)), table, config)  # of another width, or the program of the first would serve
     assert compiled  # this is what the test would see
 

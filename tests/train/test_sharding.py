@@ -41,7 +41,8 @@ def train(parallel: str, **options):
     variables = flow.init(jax.random.key(0), jnp.asarray(batches().x[0]))
     start = lambda: runner.put_state(jax.tree.map(jnp.copy, init_state(variables, optimizer, jax.random.key(1))))
     state = start()
-    assert runner.compile(state, steps(0, 1)) > 0
+    made = runner.compile(state, steps(0, 1))
+    assert made.seconds > 0 and made.planned_bytes > made.in_place > 0
     num_traces = len(traces)
     state, metrics = runner.run(state, batches())
     parts = start()

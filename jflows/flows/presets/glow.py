@@ -128,7 +128,7 @@ Base = Annotated[
 
 @preset
 def glow(
-    event_shape: s.EventShape,
+    event_shape: s.ImageShape,
     num_levels: NumLevels = 3,
     num_steps: NumSteps = 32,
     width: Width = 512,
@@ -190,8 +190,6 @@ def glow_step(inner: InnerMap, permutation: str = "conv1x1", width: int = 512, n
 
 def _image_shape(event_shape: Shape, num_levels: int, dequantize: UniformDequantize) -> Shape:
     """The padded shape, if it can be squeezed so often."""
-    if len(event_shape) != 3:
-        raise InvalidValueError("glow", "event_shape", "must be (height, width, channels)", event_shape)
     shape = dequantize.padded_shape(event_shape)
     if any(side % 2**num_levels for side in shape[:2]):
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of 2^num_levels"

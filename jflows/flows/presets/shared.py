@@ -35,6 +35,16 @@ EventShape = Annotated[
     Shape,
     Option("Shape of one example: (D,) of a vector, (height, width, channels) of an image.", low=1, from_data=True),
 ]
+ImageShape = Annotated[
+    Shape,
+    Option(
+        "Shape of one image: (height, width, channels).",
+        low=1,
+        axes=3,
+        noun="(height, width, channels)",
+        from_data=True,
+    ),
+]
 NumClasses = Annotated[
     int | None,
     Option(

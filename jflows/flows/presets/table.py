@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jflows.flows.presets import PRESETS
-from jflows.options import REQUIRED, in_words, settings_of, shown
+from jflows.options import REQUIRED, default_in_words, in_words, settings_of
 
 HEAD = """# Presets and their options
 
@@ -26,7 +26,7 @@ def _section(name: str, function: Callable[..., Any]) -> str:
     for setting in settings_of(function):
         rule = setting.option.rule().removeprefix("must be ")
         takes = rule if setting.option.choices else ", ".join(filter(None, (in_words(setting.type), rule)))
-        default = "" if setting.default is REQUIRED else f"`{shown(setting.default)}`"
+        default = "" if setting.default is REQUIRED else f"`{default_in_words(setting)}`"
         default = "*from the data*" if setting.option.from_data else default
         lines.append(f"| `{setting.name}` | {takes} | {default} | {setting.option.help} |")
     return "\n".join([*lines, ""])

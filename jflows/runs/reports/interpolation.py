@@ -10,7 +10,7 @@ from jflows.errors import DataError, InvalidValueError
 from jflows.eval import latent
 from jflows.flows import Density
 from jflows.runs.reports.report import Material, Report
-from jflows.runs.reports.samples import pixel_bits, save_grid
+from jflows.runs.reports.samples import MOST_IMAGES, pixel_bits, save_grid
 from jflows.typing import Variables
 
 FILE = "interpolation.png"
@@ -35,8 +35,12 @@ def draw_paths(
       num_steps: number of images in a row, both ends included.
       mode: "linear" or "spherical".
     Raises:
+      InvalidValueError: if the picture would be too large.
       DataError: if there are too few images, or no two of one class for a class-conditional flow.
     """
+    if num_pairs * num_steps > MOST_IMAGES:
+        rule = f"must make at most {MOST_IMAGES:,} images in one picture, with {{num_steps}}"
+        raise InvalidValueError("interpolate", "num_pairs", rule, f"{num_pairs} pairs of {num_steps} steps")
     first, second = _pairs(density, images, num_pairs, seed)
     context = images.label[first] if density.reading.context == "labels" and images.label is not None else None
     paths = _interpolate(density, variables, images.x[first], images.x[second], num_steps, context, mode)

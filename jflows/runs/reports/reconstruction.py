@@ -11,7 +11,7 @@ from jflows.eval import latent, plots
 from jflows.flows import Density
 from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.report import Material, Report, save_image
-from jflows.runs.reports.samples import MAX_ROW, pixel_bits
+from jflows.runs.reports.samples import DRAW_BATCH, MAX_ROW, pixel_bits
 from jflows.typing import Variables
 
 FILE = "reconstruction.png"
@@ -21,22 +21,28 @@ NUM = 12
 def draw_errors(
     density: Density, variables: Variables, images: Data, path: Path, *, seed: int = 0, num: int = NUM
 ) -> float:
-    """Writes data, reconstructions and magnified errors as three rows.
+    """Writes data, reconstructions and magnified errors as three rows, of at most the first `MAX_ROW` images.
 
     Returns:
-      The largest error, in pixel levels.
+      The largest error of all `num` images, in pixel levels.
+    Raises:
+      DataError: if there are fewer than `num` images.
     """
-    rows = choose(images, min(num, MAX_ROW), seed)
-    context = images.label[rows] if density.reading.context == "labels" and images.label is not None else None
-    x = images.x[rows]
-    rebuilt, error = (np.asarray(a) for a in _reconstruct(density, variables, x, context))
-    top = 2 ** pixel_bits(density) - 1
-    largest = float(error.max())
+    rows, errors, shown = choose(images, num, seed), [], []
+    size, top = min(num, DRAW_BATCH), 2 ** pixel_bits(density) - 1
+    for start in range(0, num, size):
+        own = rows[np.arange(start, start + size) % num]  # the last batch is filled up, so that all have one shape
+        context = images.label[own] if density.reading.context == "labels" and images.label is not None else None
+        rebuilt, error = (np.asarray(a) for a in _reconstruct(density, variables, images.x[own], context))
+        errors.append(error.max())
+        shown = shown or [part[:MAX_ROW] for part in (images.x[own], rebuilt, error)]
+    largest = float(np.max(errors))
+    x, rebuilt, error = shown
     # A power of ten that makes the largest error visible; 1 where it is visible already.
     factor = 10 ** max(0, math.floor(math.log10(top / max(largest, 1e-12)))) if math.isfinite(largest) else 1
-    shown = [x, np.clip(np.rint(np.nan_to_num(rebuilt)), 0, top), np.clip(np.nan_to_num(error) * factor, 0, top)]
+    parts = [x, np.clip(np.rint(np.nan_to_num(rebuilt)), 0, top), np.clip(np.nan_to_num(error) * factor, 0, top)]
     labels = ["data", "reconstruction", f"|error| times {factor:,}"]
-    grid = plots.image_grid(np.concatenate(shown), len(rows), num_bits=pixel_bits(density), labels=labels)
+    grid = plots.image_grid(np.concatenate(parts), len(x), num_bits=pixel_bits(density), labels=labels)
     save_image(grid, path)
     return largest
 

@@ -19,6 +19,7 @@ GRID = 64  # samples per temperature
 OVERVIEW_COLUMNS = 10
 DRAW_BATCH = 64  # samples per call, which bounds memory
 MAX_ROW = 20
+MOST_IMAGES = 10_000  # in one picture
 PIXEL_BITS = 8  # of floats that are drawn as images
 
 

@@ -1,0 +1,61 @@
+"""Types of values on the command line that several commands share: paths, seeds, counts, checkpoints."""
+
+from typing import Any
+
+import click
+
+from jflows.errors import InvalidValueError
+from jflows.options import LARGEST_INT, LARGEST_SEED, path_of
+
+SEED = click.IntRange(0, LARGEST_SEED)
+COUNT = click.IntRange(1, LARGEST_INT)
+
+
+class PathType(click.ParamType):
+    """A path, in which ~ is expanded; the empty text is none, where click would take the working directory.
+
+    Args:
+      suffixes: the suffixes that a file may have; any if there are none.
+    """
+
+    name = "path"
+
+    def __init__(self, *suffixes: str):
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path that a text stands for."""
+        try:
+            path = path_of("", "", value)
+        except InvalidValueError as error:
+            self.fail(f"{error.rule}; got {error.got}. {error.fix}".strip(), param, ctx)
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"must end in {' or '.join(self.suffixes)}; got {str(path)!r}.", param, ctx)
+        if self.suffixes and path.is_dir():
+            self.fail(f"must be a file to write, not a folder; got {str(path)!r}.", param, ctx)
+        return path
+
+
+class CheckpointType(click.ParamType):
+    """auto, latest, best, or a step."""
+
+    name = "auto|latest|best|STEP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """The word, or the step as an int."""
+        if value in ("auto", "latest", "best") or isinstance(value, int):
+            return value
+        if str(value).isdecimal() and len(str(value)) < 20:
+            return int(value)
+        self.fail(f"{value!r} must be auto, latest, best or a step.", param, ctx)
+
+
+class NumberType(click.FloatRange):
+    """A finite number of a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text stands for."""
+        number = super().convert(value, param, ctx)
+        if number != number or number in (float("inf"), -float("inf")):
+            self.fail(f"{value} must be finite.", param, ctx)
+        return number
