@@ -114,10 +114,8 @@ def load(
     _refuse_options(given, KNOWN[name].options, repr(name))
     if split == ALL:
         raise InvalidValueError("load", "split", f"must be one of {', '.join(SPLITS)}, for {name}", repr(ALL))
-    places = Places(
-        path_of("load", "data_dir", data_dir or cache_dir() / "tfds"),
-        path_of("load", "manual_dir", manual_dir or cache_dir() / "manual"),
-    )
+    prepared = path_of("load", "data_dir", data_dir or cache_dir() / "tfds")
+    places = Places(prepared, path_of("load", "manual_dir", manual_dir or cache_dir() / "manual"))
     return KNOWN[name].load(split, num_validation, given, places)
 
 

@@ -87,8 +87,8 @@ def test_folds_are_for_data_that_have_them(tiny, tmp_path):
     ("study", "message"),
     [
         (dict(restarts=2, folds=2), "`restarts, folds` must not be asked for together. Choose one of them"),
-        (dict(restarts=0), "`restarts` must be at least 1; got 0"),
-        (dict(folds=-1), "`folds` must be at least 1; got -1"),
+        (dict(restarts=0), "`restarts` must be 1 to 1000; got 0"),
+        (dict(folds=-1), "`folds` must be 1 to 1000; got -1"),
         (dict(sweep=("num_layers", ())), "`sweep` must hold at least one value"),
         (dict(sweep=("num_layers", "12")), "`sweep` must hold at least one value; got '12'"),
         (dict(sweep=("num_layer", (1, 2))), "Did you mean num_layers"),
