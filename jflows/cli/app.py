@@ -220,10 +220,12 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
         found.append((rows, trained.scores(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)))
     (rows, scores), *second = found
     path = trained.save_scores(scores, out)
-    click.echo(scores_in_words(scores, trained.density.unit, f"{trained.taken(data, split)} of {rows.name}", path))
-    for others, of_others in second:
-        apart = trained.tell_apart(scores, of_others, rows, others)
-        click.echo(apart_in_words(apart, trained.noun.removesuffix("s"), rows.name, others.name))
+    of_what = f"{trained.taken(data, split)} of {rows.name}"
+    click.echo(scores_in_words(scores, trained.density.unit, of_what, path))
+    for others, other_scores in second:
+        apart = trained.tell_apart(scores, other_scores, rows, others)
+        of_others = f"{trained.taken(against, None)} of {others.name}"
+        click.echo(apart_in_words(apart, of_what, of_others))
 
 
 @main.command(cls=FlowCommand)

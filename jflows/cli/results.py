@@ -55,10 +55,10 @@ def scores_in_words(scores: np.ndarray, unit: Unit, of_what: str, path: Path) ->
     return f"scores of {len(scores):,} {of_what}{spread}{without}; {path}"
 
 
-def apart_in_words(found: Auroc, noun: str, data: str, others: str) -> str:
-    """How well scores tell two data sets apart; `noun` is an example in words."""
+def apart_in_words(found: Auroc, data: str, others: str) -> str:
+    """How well scores tell two data sets apart."""
     words = f"AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
-    return f"{words}a random {noun} of {data} is more likely than one of {others}; ties count half"
+    return f"{words}a draw from the {data} is more likely than one from the {others}; ties count half"
 
 
 def read_in_words(read_as: str, what: str = "file") -> list[str]:

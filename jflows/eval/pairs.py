@@ -24,14 +24,15 @@ GAP = 0.09  # between panels
 LEFT, RIGHT, BELOW, ABOVE = 0.75, 0.2, 0.62, 0.55  # around the panels
 DOTS = 30_000  # of data over all panels, so that the file stays small
 MOST_DOTS = 1500  # of data in one panel
-BINS, CELLS = 40, 60  # of a histogram, and along a side of a map
+BINS, FEWEST_BINS, CELLS = 40, 10, 60  # of a histogram, by the Rice rule in between, and along a side of a map
 SMOOTHING = (
     7.0  # of a map, in cells, for one row; it falls as num^(-1/6), as the best one does (Scott 1992, section 6.3)
 )
 SHARES = (0.5, 0.9)  # of rows inside of the two lines
-OUTSIDE, ROOM = 0.003, 0.06  # part of the rows on each side that limits may leave out, and room around the others
+OUTSIDE, ROOM = 0.005, 0.06  # part of the rows on each side that limits may leave out, and room around the others
 MOST_WHOLE = 60  # whole numbers that get a bin each
-LETTERS = 9  # of a name, for an inch of a panel
+LABEL_OFFSET = 0.45  # inches: of names at the left, so that they stand in line
+LETTERS = 13  # of a name, for an inch of a panel
 DATA, SAMPLES, DATA_DOTS = "#3f6ea3", drawing.AFTER, "#9db8d6"
 
 
@@ -59,8 +60,8 @@ def pairs_figure(
     """Draws the marginals of all columns on a diagonal, and the maps of all pairs of columns below it.
 
     Dots are rows of data. Lines enclose half and nine tenths of the data, and of the samples, where they are densest
-    (by histograms of 60 cells a side, smoothed over two cells for 2,000 rows). Limits leave out at most 0.3 % of either
-    on each side.
+    (by histograms of 60 cells a side, smoothed over two cells for 2,000 rows). Limits leave out at most half a percent
+    of either on each side.
 
     Args:
       data: rows of data; the first are drawn as dots.
@@ -143,7 +144,8 @@ def _column(name: str, data: np.ndarray, samples: np.ndarray) -> _Column:
     if whole:
         low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
     room = ROOM * (high - low) or max(abs(high) * 1e-3, 1e-6)
-    edges = np.arange(low, high + 0.75) if whole else np.linspace(low - room, high + room, BINS + 1)
+    bins = int(np.clip(2 * min(len(data), len(samples)) ** (1 / 3), FEWEST_BINS, BINS))
+    edges = np.arange(low, high + 0.75) if whole else np.linspace(low - room, high + room, bins + 1)
     return _Column(name, data, samples, low - room, high + room, edges)
 
 
@@ -227,6 +229,7 @@ def _label(panels: np.ndarray, columns: list[_Column]) -> None:
                 axes.set_yticklabels([])
             else:
                 axes.set_ylabel(_short(columns[row].name, most), fontsize=8.5, color=drawing.INK)
+                axes.yaxis.set_label_coords(-LABEL_OFFSET / (width * axes.get_position().width), 0.5)
 
 
 def _short(name: str, most: int) -> str:

@@ -119,7 +119,7 @@ def test_scores_of_rows_are_written_in_order(trained, folder, jflows):
     assert header == "log_prob_nats"
     np.testing.assert_allclose(np.array(rows, float), flow.log_prob(variables, x, context), rtol=1e-5, atol=1e-5)
     assert f"scores of {NUM} rows of mixed.csv, " in printed and "out.csv\nAUROC 0." in printed
-    assert "a random row of mixed.csv is more likely than one of far.csv; ties count half" in printed
+    assert "a draw from the rows of mixed.csv is more likely than one from the rows of far.csv; ties count" in printed
     assert jflows("score", trained[0]).stdout.startswith("scores of 6 test rows of t.csv, ")
     assert (trained[0] / "scores.csv").exists()
 

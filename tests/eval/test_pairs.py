@@ -27,6 +27,7 @@ def labels(figure):
     return [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
 
 
+@pytest.mark.by_default("2-3", "8-36")
 @pytest.mark.parametrize(("dim", "panels"), [(1, 1), (2, 3), (8, 36)])
 def test_all_columns_are_drawn_if_they_are_few(dim, panels, tmp_path):
     figure = pairs_figure(DATA[:, :dim], SAMPLES[:, :dim], NAMES[:dim], title="run")
