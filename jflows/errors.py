@@ -79,6 +79,10 @@ class JflowsError(Exception):
         return _rebuilt, (type(self), (self.where, self.settings, self.rule, self.got, self.fix), self.code)
 
 
+class DegenerateDataWarning(UserWarning):
+    """Training rows lie on a plane, or repeat their values, so that the likelihood of a flow can grow without bound."""
+
+
 def _rebuilt(cls: type[JflowsError], args: tuple, code: str) -> JflowsError:
     return cls(*args, code=code)
 

@@ -271,6 +271,7 @@ class TableData(Data):
       context_columns: names of the columns of a context [num, c]; () where they have none.
       weight: how much each row counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
+      as_published: whether the rows are as papers score them, so that `fit` does not warn of values that repeat.
     Raises:
       DataError: if dtype, rank, values, names, labels, contexts or weights break these rules; a bad value is named by
         row and column.
@@ -296,6 +297,7 @@ class TableData(Data):
     class_names: tuple[str, ...] = ()
     context_columns: tuple[str, ...] = ()
     weight: np.ndarray | None = None
+    as_published: bool = False
 
     def __post_init__(self):
         x = np.asarray(self.x)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
 from jflows.data.dataset import check_is_data
+from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.memory import bytes_of, check_memory, least_bytes
 from jflows.flows import Density
@@ -173,6 +174,7 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
         raise InvalidValueError("fit", "weight", rule, repr(data), "Set both to 0, or repeat rows by their weights.")
     reading = _reading(flow, chosen, data)
     reading.check(data, "fit")
+    warn_if_degenerate("fit", data, reading.domains)
     batches = TrainBatches(data, config.batch_size, config.seed, reading, config.mirror)
     scored = None
     if validation is not None:

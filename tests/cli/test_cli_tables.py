@@ -162,6 +162,18 @@ def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
     assert result.exit_code == 2 and "must hold the training rows that the run began with" in result.stderr
 
 
+def test_a_table_whose_likelihood_has_no_bound_is_told_in_one_line(tmp_path, jflows):
+    shares = np.random.RandomState(0).dirichlet([2, 3, 4], size=100)
+    np.savetxt(tmp_path / "shares.csv", shares, delimiter=",", header="a,b,c", comments="", fmt="%.6f")
+    trained = jflows("train", "maf", "--data", tmp_path / "shares.csv", "--out", tmp_path / "run", *TINY)
+    assert trained.exit_code == 0, trained.stderr
+    (line,) = [line for line in trained.stderr.splitlines() if "without bound" in line]
+    assert (
+        line.startswith("jflows: fit: the likelihood of 'shares.csv' can grow without bound")
+        and "--simplex a,b,c" in line
+    )
+
+
 def test_a_second_file_is_scored_and_must_stay_as_it_was(people, tmp_path, jflows):
     rows = [line.split(",")[1:] for line in people.read_text().splitlines()]
     test = tmp_path / "test.csv"

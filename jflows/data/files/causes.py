@@ -52,7 +52,8 @@ def cause(path: Path, sample: list[str], separator: str | None, decimal: str | N
         )
     rows_by = {each: _whole_rows(sample, each) for each in dialects.candidates(sample) if separator in (None, each)}
     rows_by = rows_by or {separator or "": _whole_rows(sample, separator or "")}
-    broken = next((rows for rows in rows_by.values() if isinstance(rows, csv.Error)), None)
+    errors = {each: rows for each, rows in rows_by.items() if isinstance(rows, csv.Error)}
+    broken = next(iter(errors.values()), None)
     if broken is not None and sum(line.count('"') for line in sample) % 2:
         got, fix = (
             f"a quotation that does not end ({broken})",
@@ -60,7 +61,7 @@ def cause(path: Path, sample: list[str], separator: str | None, decimal: str | N
         )
         return DataError("load", str(path), "must be a table of text", got, fix)
     usable = {each: rows for each, rows in rows_by.items() if isinstance(rows, list) and rows}
-    if not usable:
+    if not usable or any(each and all(each in line for line in kept) for each in errors):
         got, fix = f"{broken}".rstrip("."), "Repair the quotation marks: one inside a cell is written twice."
         return DataError("load", str(path), "must be a table of text", got, fix)
     usual = {each: Counter(map(len, rows)).most_common(1)[0] for each, rows in usable.items()}

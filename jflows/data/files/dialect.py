@@ -136,7 +136,7 @@ def readings(lines: list[str], separator: str | None, decimal: str | None, heade
         rows = [row[:-1] if len(row) == len(rows[-1]) else row for row in rows] if trailing else rows
         start = Dialect(candidate, trailing=trailing, settled=decimal is not None)
         for shape in _shapes(rows, _comment_cells(lines, candidate), start, _begin_with_quotes(lines)):
-            found += _with_numbers(shape, decimal, header)
+            found += _with_numbers(shape, separator, decimal, header)
     return _distinct(found)
 
 
@@ -191,14 +191,14 @@ def _name_rows(cells: list[str]) -> bool:
     return all(map(str.isdecimal, cells)) and all(int(b) - int(a) == 1 for a, b in itertools.pairwise(cells))
 
 
-def _with_numbers(shape: Reading, decimal: str | None, header: bool | None) -> list[Reading]:
+def _with_numbers(shape: Reading, separator: str | None, decimal: str | None, header: bool | None) -> list[Reading]:
     """The reading by each decimal mark that makes columns of numbers of it, if it may have names in this place."""
     if header is not None and header != (shape.dialect.header or shape.dialect.in_comment):
         return []
     marks = set().union(*(cell for row in shape.rows for cell in row))
     found = []
     for mark in DECIMALS.values() if decimal is None else [decimal]:
-        if decimal is None and mark == "," == shape.dialect.separator and "," not in marks:
+        if mark == "," == shape.dialect.separator and "," not in marks and None in (separator, decimal):
             continue  # 1.234,5.678 are two numbers with points: with decimal commas they would stand in quotes
         reading = shape._replace(dialect=shape.dialect._replace(numbers=Numbers(mark)))
         of_numbers = reading.of_numbers

@@ -45,7 +45,8 @@ class PaperTable(PreparedData):
         del options  # `manual_dir` is in `places`
         self._refuse_num_validation(num_validation)
         store = self.store()
-        return TableData(self.name, store.read_blocks(store.prepare(self, places), split), columns=self.columns)
+        x = store.read_blocks(store.prepare(self, places), split)
+        return TableData(self.name, x, columns=self.columns, as_published=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,4 +87,4 @@ class TenFolds(KnownData):
         train = np.concatenate(parts)
         x = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
         rows = test if split == "test" else train[slice(*split_rows(split, len(train), num_validation))]
-        return TableData(self.name, x[rows], columns=self.columns)
+        return TableData(self.name, x[rows], columns=self.columns, as_published=True)
