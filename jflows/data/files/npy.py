@@ -15,7 +15,7 @@ def read(path: Path, columns: Columns) -> Table:
     """Reads the chosen columns, which are called "x0", "x1", ..., and their values."""
     try:
         x = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # of damaged files: OSError, ValueError, TokenError, MemoryError, ...
         got, fix = instead(path, error)
         if str(error).startswith(PICKLED):
             got, fix = "an array of objects", "Save it as np.save(path, x.astype(float))."

@@ -7,7 +7,7 @@ import numpy as np
 
 from jflows.data.files.foreign import instead
 from jflows.data.files.tables import Columns, Table, bad_column, check_whole, choose, table_format, without_index
-from jflows.errors import DataError, MissingPackageError
+from jflows.errors import DataError, InvalidValueError, MissingPackageError
 
 
 def read(path: Path, columns: Columns) -> Table:
@@ -26,13 +26,16 @@ def read(path: Path, columns: Columns) -> Table:
         raise MissingPackageError("load", "pyarrow", f"is needed to read {path.name}", error, fix) from error
     try:
         schema = pyarrow.parquet.read_schema(path)
+        index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
         chosen = choose(path, schema.names, columns)
         names = [schema.names[i] for i in chosen]
         with pyarrow.parquet.ParquetFile(path) as file:  # which, unlike `read_table`, takes a name that stands twice
             table = file.read() if len(set(schema.names)) < len(schema.names) else file.read(columns=names)
         found = [table.column(i if table.num_columns == len(schema.names) else table.schema.get_field_index(name))
                  for i, name in zip(chosen, names, strict=True)]  # fmt: skip
-    except (pyarrow.ArrowException, OSError) as error:
+    except InvalidValueError:
+        raise
+    except Exception as error:  # of damaged files: ArrowException, OSError, UnicodeDecodeError, JSONDecodeError, ...
         got, fix = instead(path, error)
         raise DataError("load", str(path), "must be a whole Parquet file", got, fix) from error
     arrays = [_numbers(path, name, column) for name, column in zip(names, found, strict=True)]
@@ -41,7 +44,6 @@ def read(path: Path, columns: Columns) -> Table:
     result = Table(names, values)
     if columns is not None:
         return result
-    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     return without_index(path, result, index)
 
 
