@@ -174,16 +174,17 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     """Draw new images, or new rows of a table, from a run."""
     from jflows.cli.results import samples_in_words
     from jflows.runs import contexts
+    from jflows.train.progress import counted
 
     trained = _open(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
-    trained.check_samples(out, columns)
+    trained.check_samples(out, columns, num or 1)
     number = None if label is None else trained.label_of(label)
     given = None if context is None else trained.given_contexts(contexts.parsed(context))
     num = num or (DEFAULT_SAMPLES if given is None or len(given) == 1 else len(given))
-    drawn = trained.sample(num, temperature=temperature, label=number, context=given, seed=seed)
+    parts = trained.sample_parts(num, temperature=temperature, label=number, context=given, seed=seed)
     used = trained.contexts(num, number, given) if trained.density.reading.context == "vectors" else None
-    path = trained.save_samples(drawn, out, columns, used)
+    path = trained.save_samples(counted("sampling", num, trained.noun, parts), out, columns, used, num)
     click.echo(samples_in_words(num, temperature, path, used is not None))
 
 

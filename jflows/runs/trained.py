@@ -3,30 +3,29 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jflows.data import KNOWN, Data
+from jflows.data import Data
 from jflows.data.dataset import check_is_data
-from jflows.data.load import options_of
-from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Auroc, Evaluation, auroc, row_scores
-from jflows.flows import Density
+from jflows.eval.memory import check_memory
+from jflows.flows.checks import check_temperature
 from jflows.options import Count, Seed, check_call, path_of
 from jflows.runs.contexts import Given, contexts_of
-from jflows.runs.data import NOUNS, DataConfig, as_read, batches_of, checksum
+from jflows.runs.data import NOUNS, as_read, batches_of
 from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, pairs, reconstruction, rows, samples
 from jflows.runs.reports.report import KEY_SEED
+from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress, scored
-from jflows.runs.stored import StoredRecipe, read_recipe
+from jflows.runs.stored import read_recipe
 from jflows.train.progress import counting
-from jflows.typing import Variables
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
@@ -35,12 +34,11 @@ SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
 
 SCORE_NAMES = {"nats": "log_prob_nats", "bits_per_dim": "bits_per_dim"}
 NAMED_ROWS = 5  # at most, in an error about rows
-COUNT_ALIKE = "none"
-"""In the place of a column of weights: all rows count alike."""
+BYTES = 4  # of a number of a sample, at least one of them for each row
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedRun:
+class TrainedRun(RowsOfRun):
     """A trained flow and the recipe that it came from, opened by `TrainedRun.open`.
 
     Attributes:
@@ -48,11 +46,6 @@ class TrainedRun:
       density, variables: the flow and its collections, as `jflows.load` gives them.
       stored: the content of config.json.
     """
-
-    directory: Path
-    density: Density
-    variables: Variables
-    stored: StoredRecipe
 
     @classmethod
     def open(cls, run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> "TrainedRun":
@@ -64,99 +57,6 @@ class TrainedRun:
         stored = read_recipe(run)
         density, variables = load(run, weights=weights, checkpoint=checkpoint)
         return cls(path_of("load", "run", run), density, variables, stored)
-
-    @property
-    def noun(self) -> str:
-        """The noun for the run's examples: images or rows."""
-        return NOUNS[self.density.reading.kind]
-
-    def split_of(self, name: str | None) -> str:
-        """The rows that are used unless told otherwise: all of a file, the test rows of other data."""
-        return "test" if name is None or name in KNOWN else ALL
-
-    def taken(self, name: str | None, split: str | None) -> str:
-        """The rows that were used, in words: "test images", or "rows" of a file of which all are taken."""
-        split = split or self.split_of(name)
-        return self.noun if split == ALL else f"{split} {self.noun}"
-
-    def data(self, name: str | None = None, split: str | None = None, weight: str | None = None) -> Data:
-        """Loads rows to score or to draw, and checks that they fit the density.
-
-        Columns of another file, contexts and weights among them, are found by the names that they had in training.
-
-        Args:
-          name: the name of a data set or a path; None for the data of the run.
-          split: "train", "validation", "test" or, of a file, "all"; None takes that of `split_of`.
-          weight: the column that holds weights; None takes that of the run, and "none" counts all rows alike.
-        Raises:
-          DataError: if the data cannot be loaded, or do not fit.
-        """
-        config, split = self._config_for(name, weight), split or self.split_of(name)
-        try:
-            data = config.load(split)
-        except InvalidValueError as error:
-            if error.settings == ("weight",) and weight is None:
-                raise self._without_weights(config.name) from error
-            if error.settings not in (("columns",), ("context",)):
-                raise
-            wanted = self.stored.facts.get("columns" if error.settings == ("columns",) else "context", ())
-            what = "columns" if error.settings == ("columns",) else "columns of contexts"
-            rule = f"must have the {what} of the run, {', '.join(wanted)}"
-            raise DataError("run", "data", rule, error.got, "Rename them.") from error
-        except DataError as error:
-            if name is not None:
-                raise
-            fix = f"{error.fix} Or name other data by {{data}}."
-            raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
-        if name is None and config.name not in KNOWN:
-            own = self.stored.recipe.data
-            self._check_unchanged(own, {split: data} if own == config else {})
-        wanted = tuple(self.stored.facts.get("columns", data.columns))
-        if data.columns != wanted:  # or a column would be scored as another
-            rule = f"must have the columns of the run, {', '.join(wanted)}"
-            raise DataError(
-                "run", "data", rule, ", ".join(data.columns) or f"{data.name!r} without columns", "Rename them."
-            )
-        if weight == COUNT_ALIKE:
-            data = data.take(np.arange(len(data)), weight=None)
-        elif data.weight is None and self.stored.facts.get("weighted"):
-            raise self._without_weights(data.name)
-        self.density.reading.check(data, "run")
-        return data
-
-    def _config_for(self, name: str | None, weight: str | None) -> DataConfig:
-        """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""
-        config, facts = self.stored.recipe.data, self.stored.facts
-        if name is None and weight is None:
-            return config
-        taken = options_of(config.name if name is None else name)
-        given = {"columns": tuple(facts.get("columns", ())), "context": self.context_columns}
-        given |= {"separator": config.separator, "decimal": config.decimal, "header": config.header}
-        default = {"columns": (), "context": ()}
-        given = {option: value if option in taken else default.get(option) for option, value in given.items()}
-        if weight is None:
-            given["weight"] = config.weight if "weight" in taken else None
-        else:
-            given["weight"] = None if weight == COUNT_ALIKE else weight
-        if name is not None:
-            given |= {"name": name, "test_data": ""}
-            given |= {"num_validation": 0} if name in KNOWN and KNOWN[name].has_validation else {}
-        return dataclasses.replace(config, **given)
-
-    def _without_weights(self, name: str) -> DataError:
-        column = self.stored.recipe.data.weight
-        rule = "must have weights, as the data of the run have" + (f" in the column {column!r}" if column else "")
-        fix = f"Name another column by {{weight}}, or pass {{weight={COUNT_ALIKE}}} to count all rows alike."
-        return DataError("run", "data", rule, f"{name!r} without them", fix)
-
-    def _check_unchanged(self, config: DataConfig, loaded: dict[str, Data]) -> None:
-        """Raises `DataError` if the run's files hold other rows now: those to test on may be among those trained on."""
-        for split, name, what in (("train", "data_crc32", "trained"), ("test", "test_crc32", "tested")):
-            wanted, path = self.stored.facts.get(name), (split == "test" and config.test_data) or config.name
-            if wanted is not None and wanted != checksum(loaded.get(split) or config.load(split)):
-                rule, got = f"must hold the rows that the run was {what} on", f"other rows in {path}"
-                fix = "Restore the file, or name it by {data}, which scores all of its rows."
-                raise DataError("run", "data", rule, got, fix)
 
     def evaluate(
         self, data: Data, *, num_draws: Count = 1, batch_size: Count = 250, seed: Seed = 0, progress: Progress = None
@@ -242,11 +142,6 @@ class TrainedRun:
             raise InvalidValueError("sample", "context", rule, None, fix)
         return contexts_of(given, reading.context_shape, self.context_columns, self.stored.recipe.data)
 
-    @property
-    def context_columns(self) -> tuple[str, ...]:
-        """The names of the contexts that the run was trained with; () where they have none."""
-        return tuple(self.stored.facts.get("context", ()))
-
     def contexts(self, num: int, label: int | None = None, context: Given | None = None) -> np.ndarray | None:
         """The contexts of `num` samples, as `sample` chooses them; None for a flow without a context."""
         if context is not None:
@@ -281,11 +176,30 @@ class TrainedRun:
         Raises:
           InvalidValueError, DataError: if there is no such class or component, or contexts do not fit.
         """
+        size = num * math.prod(self.density.event_shape) * BYTES
+        fix = "Ask for fewer, or write them to a file: `sample_parts`, `save_samples`."
+        check_memory("sample", "num", size, f"{num} samples", num, fix, host=True)
+        given: Any = {"temperature": temperature, "label": label, "context": context, "seed": seed}
+        return np.concatenate(list(self.sample_parts(num, **given)))
+
+    def sample_parts(
+        self,
+        num: int,
+        *,
+        temperature: float | None = None,
+        label: int | None = None,
+        context: Given | None = None,
+        seed: int = 0,
+    ) -> Iterator[np.ndarray]:
+        """The samples that `sample` draws, in parts, whose memory does not grow with `num`."""
+        check_call("sample", _sampled, {"num": num, "seed": seed})
         temperature = self.temperature if temperature is None else temperature
-        key, density = jax.random.key(seed), self.density
-        if label is not None and component_samples.NAME in density.reports:
-            return component_samples.samples_of(density, self.variables, key, num, label, temperature)
-        return samples.draw(density, self.variables, key, num, self.contexts(num, label, context), temperature)
+        check_temperature("sample", temperature)
+        component = label if component_samples.NAME in self.density.reports else None
+        if component is not None:
+            component_samples.check_component(self.density, component)
+        own, key = self.contexts(num, label, context) if component is None else None, jax.random.key(seed)
+        return samples.draw_parts(self.density, self.variables, key, num, own, temperature, component)
 
     def label_of(self, name: str) -> int:
         """The number of a class, or of a component of a mixture, from its name or number as text.
@@ -306,7 +220,7 @@ class TrainedRun:
         """The default temperature of samples: 0.7 for images, 1 for tables."""
         return IMAGE_TEMPERATURE if self.density.reading.kind == "images" else 1.0
 
-    def check_samples(self, path: Path | None = None, columns: int | None = None) -> None:
+    def check_samples(self, path: Path | None = None, columns: int | None = None, num: int = 1) -> None:
         """Raises `InvalidValueError` if `save_samples` cannot write samples to this path, or with these columns."""
         kind = self.density.reading.kind
         suffixes, what = SUFFIXES[kind], "images" if kind == "images" else "a table"
@@ -314,35 +228,41 @@ class TrainedRun:
             raise InvalidValueError("sample", "out", f"must end in {' or '.join(suffixes)} for {what}", str(path))
         if columns is not None and kind != "images":
             raise InvalidValueError("sample", "columns", "is for images, not for a table", columns, "Leave it out.")
+        if kind == "images" and num > samples.MOST_IMAGES:
+            rule = f"must be at most {samples.MOST_IMAGES:,}, as images are drawn in one picture"
+            raise InvalidValueError("sample", "num", rule, num, "Draw more in Python, by `TrainedRun.sample_parts`.")
 
     def save_samples(
         self,
-        drawn: np.ndarray,
+        drawn: np.ndarray | Iterable[np.ndarray],
         path: Path | None = None,
         columns: int | None = None,
         context: np.ndarray | None = None,
+        num: int | None = None,
     ) -> Path:
         """Writes samples as a grid of images (.png) or rows of a table (.csv, .npy), and returns the path.
 
         Args:
+          drawn: the samples, or their parts, as `sample_parts` gives them.
+          num: the number of all samples, which parts do not tell.
           path: the file to write; None takes sample.png or sample.csv in the run directory.
           columns: images per row of the grid; None chooses a number.
           context: contexts of the samples, [num, c], which a .csv file gets as further columns, and a .npy file not.
         Raises:
           InvalidValueError: if the suffix does not suit the samples, or `columns` is given for a table.
         """
-        self.check_samples(path, columns)
+        if isinstance(drawn, np.ndarray):
+            drawn, num = [drawn], len(drawn)
+        if num is None:
+            raise InvalidValueError("save_samples", "num", "must be given with samples in parts", None)
+        self.check_samples(path, columns, num)
         kind = self.density.reading.kind
         path = self.directory / f"sample{SUFFIXES[kind][0]}" if path is None else path
         if kind == "images":
-            samples.save_grid(drawn, path, samples.pixel_bits(self.density), columns)
+            samples.save_grid(np.concatenate(list(drawn)), path, samples.pixel_bits(self.density), columns)
         else:
-            names = [*self.stored.facts.get("columns", ())] or [f"x{i}" for i in range(drawn.shape[-1])]
-            if context is not None and path.suffix.lower() == ".csv":
-                context = context.reshape(len(context), -1)
-                names += self.context_columns or [f"context{i}" for i in range(context.shape[1])]
-                drawn = np.concatenate([drawn, context], axis=1)
-            rows.save_rows(drawn, names, path)
+            names = self.stored.facts.get("columns", ())
+            rows.save_rows(drawn, num, names, path, context, self.context_columns)
         return path
 
     def pairs(
@@ -406,3 +326,7 @@ class TrainedRun:
             what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
             got = f"{self.directory}, {what}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
+
+
+def _sampled(num: Count, seed: Seed) -> None:
+    """The declared types of what `TrainedRun.sample` takes."""

@@ -3,11 +3,13 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+Part = TypeVar("Part", bound=Sized)
 LINE_SECONDS = 20  # between two lines where nobody watches
 
 
@@ -63,6 +65,16 @@ def counting(title: str, total: int, noun: str) -> Iterator[Callable[[int], None
 
     with report.bar or contextlib.nullcontext():
         yield callback
+
+
+def counted(title: str, total: int, noun: str, parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts of a task, while it shows how many images or rows of all are done."""
+    with counting(title, total, noun) as on_part:
+        done = 0
+        for part in parts:
+            yield part
+            done += len(part)
+            on_part(done)
 
 
 class _Report:

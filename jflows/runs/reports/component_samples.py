@@ -11,27 +11,18 @@ from jflows.eval import plots
 from jflows.flows import Density, MixtureOfFlows
 from jflows.runs.reports.report import Material, Report, save_image
 from jflows.runs.reports.samples import pixel_bits
-from jflows.typing import Key, Variables
 
 FILE = "samples.png"
 NAME = "component_samples"
 COLUMNS = 10  # samples of each component
 
 
-def samples_of(
-    density: Density, variables: Variables, key: Key, num: int, component: int, temperature: float
-) -> np.ndarray:
-    """Draws `num` samples of one component.
-
-    Raises:
-      InvalidValueError: if there is no such component.
-    """
+def check_component(density: Density, component: int) -> None:
+    """Raises `InvalidValueError` if the mixture has no such component."""
     mixture = cast(MixtureOfFlows, density)  # whose `reports` list this one
     if not 0 <= component < mixture.num_components:
         rule = f"must be a component, 0 to {mixture.num_components - 1}"
         raise InvalidValueError("sample", "label", rule, component)
-    sample = jax.jit(mixture.sample_by_component, static_argnums=2)
-    return np.asarray(sample(variables, key, (num,), temperature=temperature)[component])
 
 
 def can(density: Density, data: Data) -> bool:

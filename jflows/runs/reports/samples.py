@@ -1,8 +1,10 @@
-"""`samples.png` and one grid of images per temperature; `draw` samples in batches, which bounds the memory."""
+"""`samples.png` and one grid of images per temperature; `draw_parts` samples in batches, which bounds the memory."""
 
 import functools
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -10,14 +12,18 @@ import numpy as np
 from jflows.data import Data
 from jflows.errors import InvalidValueError
 from jflows.eval import plots
-from jflows.flows import Density
+from jflows.eval.memory import check_memory, least_bytes
+from jflows.flows import Density, Flow, MixtureOfFlows
+from jflows.flows.density import example_keys
 from jflows.runs.reports.report import Material, Report, save_image
 from jflows.typing import Array, Key, Variables
 
 TEMPERATURES = (0.0, 0.25, 0.6, 0.7, 0.8, 0.9, 1.0)
 GRID = 64  # samples per temperature
 OVERVIEW_COLUMNS = 10
-DRAW_BATCH = 64  # samples per call, which bounds memory
+DRAW_BATCH = 64  # images per call, which bounds memory
+LANES = 16
+DRAW_ROWS = 4096  # rows of a table per call
 MAX_ROW = 20
 MOST_IMAGES = 10_000  # in one picture
 PIXEL_BITS = 8  # of floats that are drawn as images
@@ -26,21 +32,41 @@ PIXEL_BITS = 8  # of floats that are drawn as images
 def draw(
     density: Density, variables: Variables, key: Key, num: int, context: np.ndarray | None, temperature: float
 ) -> np.ndarray:
-    """Draws `num` samples, a batch at a time; all temperatures share one compiled program.
+    """Draws `num` samples; see `draw_parts`."""
+    return np.concatenate(list(draw_parts(density, variables, key, num, context, temperature)))
 
-    Equal keys give equal noise, so that grids of several temperatures show the same draws.
+
+def draw_parts(
+    density: Density,
+    variables: Variables,
+    key: Key,
+    num: int,
+    context: np.ndarray | None,
+    temperature: float,
+    component: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Draws `num` samples, a batch at a time, in memory that does not grow with `num`.
+
+    Sample i has the key `fold_in(key, i)`, so that it does not depend on how many are drawn; equal keys give equal
+    noise, so that grids of several temperatures show the same draws, by one compiled program.
 
     Args:
       context: one per sample, [num, *context_shape], or None.
+      component: the component of a mixture to draw from; None draws from the density.
+    Raises:
+      InvalidValueError: if not even one batch fits into memory.
     """
-    size = min(num, DRAW_BATCH)
-    drawn = []
+    # Whole vectors of the processor: the rows left over by others are rounded in another way.
+    size = min(-(-num // LANES) * LANES, DRAW_BATCH if len(density.event_shape) > 1 else DRAW_ROWS)
+    heat = np.float32(temperature)
     for start in range(0, num, size):
-        rows = np.arange(start, start + size) % num
+        rows = np.arange(start, start + size) % num  # the last batch is filled up, so that all have one shape
         own = None if context is None else context[rows]
-        batch_key = jax.random.fold_in(key, start // size)
-        drawn.append(np.asarray(_draw(density, variables, batch_key, own, np.float32(temperature), size)))
-    return np.concatenate(drawn)[:num]
+        given = (density, variables, key, rows.astype(np.uint32), own, heat, component)
+        if not start:
+            least = least_bytes(_draw.trace(*given).jaxpr)
+            check_memory("sample", "num", least, f"{size} samples", num, "Ask for fewer.")
+        yield np.asarray(_draw(*given))[: num - start]
 
 
 def contexts(density: Density, data: Data | None, num: int, label: int | None) -> np.ndarray | None:
@@ -96,11 +122,25 @@ def write(material: Material) -> list[str]:
     return ["samples.png", *files]
 
 
-@functools.partial(jax.jit, static_argnames=("density", "size"))
+@functools.partial(jax.jit, static_argnames=("density", "component"))
 def _draw(
-    density: Density, variables: Variables, key: Key, context: Array | None, temperature: Array, size: int
+    density: Density,
+    variables: Variables,
+    key: Key,
+    index: Array,
+    context: Array | None,
+    temperature: Array,
+    component: int | None,
 ) -> Array:
-    return density.sample(variables, key, (size,) if context is None else (), context, temperature)
+    keys = example_keys(key, index)
+    if component is not None:
+        mixture = cast(MixtureOfFlows, density)
+        of_each = lambda key: mixture.sample_by_component(variables, key, (), None, temperature)[component]
+        return jax.vmap(of_each)(keys)
+    if isinstance(density, Flow):
+        return density.sample(variables, keys, keys.shape if context is None else (), context, temperature)
+    one: Any = lambda key, context: density.sample(variables, key, (), context, temperature)
+    return jax.vmap(one, in_axes=(0, None if context is None else 0))(keys, context)
 
 
 REPORT = Report(write)
