@@ -289,10 +289,10 @@ def test_interruption_and_defects(jflows, trained, monkeypatch):
 
         return draw
 
-    monkeypatch.setattr(samples, "draw", raise_(KeyboardInterrupt()))
+    monkeypatch.setattr(samples, "draw_parts", raise_(KeyboardInterrupt()))
     assert message(jflows("sample", trained), INTERRUPTED) == "jflows: interrupted."
-    monkeypatch.setattr(samples, "draw", raise_(ZeroDivisionError("a defect")))
+    monkeypatch.setattr(samples, "draw_parts", raise_(ZeroDivisionError("a defect")))
     with pytest.raises(ZeroDivisionError):
         jflows("sample", trained)
-    monkeypatch.setattr(samples, "draw", raise_(JflowsError("a", "b", "c\nd")))
+    monkeypatch.setattr(samples, "draw_parts", raise_(JflowsError("a", "b", "c\nd")))
     assert message(jflows("sample", trained)) == "jflows: sample: a: `b` c d."

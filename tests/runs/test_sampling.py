@@ -39,9 +39,7 @@ def test_files_are_written_in_parts(opened, tmp_path, monkeypatch):
 
 def test_what_neither_memory_nor_disk_holds_is_refused(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "free_on_host", lambda: 10**9)
-    with pytest.raises(
-        InvalidValueError, match="`num` must let .* into memory: it needs at least 17.2 GB, and 1 GB are"
-    ):
+    with pytest.raises(InvalidValueError, match="`num` must let .* into memory: it needs at least 17.2 GB, and 1 GB"):
         opened.sample(2**31 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1000))
     with pytest.raises(InvalidValueError, match="must fit on the disk: the file needs about 20 kB, and 1 kB are free"):
