@@ -1,8 +1,11 @@
 """Every kind of input of `tests/reliability.py` has the outcome that was written down for it; the page says so."""
 
+import numpy as np
 import pytest
 
-from tests.reliability import CASES, PAGE, outcome, page
+from jflows.data import load
+from jflows.errors import JflowsError
+from tests.reliability import CASES, FIXTURES, PAGE, outcome, page
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("PIL")
@@ -19,6 +22,34 @@ def test_every_kind_of_input_has_the_right_outcome_and_the_page_is_up_to_date(tm
     own = sum(case.writer in ("by hand", "as Excel writes it") for case in CASES)
     assert own < len(CASES) / 2
     assert PAGE.read_text() == page(found), "run `python tests/reliability.py --write`"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_is_read_or_refused_in_one_line(tmp_path, seed):
+    random, pieces = np.random.default_rng(seed), [b"\0", b'"', b",", b"\n", b"\xff", b"#", b"nan", b"---", b" ", b"\t"]
+    files = [path for path in sorted(FIXTURES.rglob("*")) if path.is_file() and path.parent != FIXTURES]
+    for number in range(1000):
+        source = files[random.integers(len(files))]
+        content = bytearray(source.read_bytes())
+        for place in random.integers(len(content), size=random.choice([1, 2, 8])):
+            change = random.integers(4)
+            if change == 0 and place < len(content):
+                content[place] ^= 1 << int(random.integers(8))
+            elif change == 1:
+                del content[place:]
+            elif change == 2:
+                content[place:place] = pieces[random.integers(len(pieces))]
+            else:
+                content[place : place + 8] = bytes(8)
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / source.name).write_bytes(content)
+        images = not {"pillow", "magick"}.isdisjoint(source.parts)
+        try:
+            load(place if images else place / source.name, "all")
+        except JflowsError as error:
+            assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("change", ["values", "columns", "told", "pattern"])

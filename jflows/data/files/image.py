@@ -31,16 +31,17 @@ def read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     except ImportError as error:
         raise DataError("load", str(path), "needs Pillow", str(error), "Run `pip install pillow`.") from error
     try:
-        with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("ignore")  # of Pillow, about ways to store transparency
-            fault = _fault(file, path)
-            if fault is None:
-                gray = file.mode in _GRAY_MODES
-                image = ImageOps.exif_transpose(file).convert("L" if gray else "RGB")
-                if size is not None:
-                    image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
-                pixels = np.asarray(image, np.uint8)
-                return pixels[..., None] if pixels.ndim == 2 else pixels
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about sizes and ways to store transparency
+            with Image.open(path) as file:
+                fault = _fault(file, path)
+                if fault is None:
+                    gray = file.mode in _GRAY_MODES
+                    image = ImageOps.exif_transpose(file).convert("L" if gray else "RGB")
+                    if size is not None:
+                        image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+                    pixels = np.asarray(image, np.uint8)
+                    return pixels[..., None] if pixels.ndim == 2 else pixels
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on damaged files
         got = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
