@@ -18,7 +18,7 @@ from jflows.errors import DataError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blanks": " ", "line": ""}
 """What may stand between cells: "blanks" is any run of them, "line" means that each line is one cell."""
-NEVER_INSIDE = (";", "\t", "|")  # no number holds one: where every line has as many, no blank separates cells
+NEVER_INSIDE = (";", "\t", "|")  # no number holds one: where every line has as many, nothing else separates cells
 OTHER_COMMENTS = ("%", "//")  # of MATLAB, C, ...: with "#" alone, no name of a column can be taken for a comment
 YEARS = range(1500, 2201)  # names of columns that are numbers are mostly these, or 0, 1, 2, ...
 
@@ -144,7 +144,7 @@ def candidates(lines: list[str]) -> list[str]:
     """The separators that may be those of these lines."""
     kept = list(Lines(lines))
     sure = [mark for mark in NEVER_INSIDE if kept and mark in kept[0] and len({line.count(mark) for line in kept}) == 1]
-    return [each for each in SEPARATORS.values() if not sure or each not in (" ", "")]
+    return [each for each in SEPARATORS.values() if not sure or each not in (" ", "", ",")]
 
 
 def _all_empty_at_end(rows: list[list[str]]) -> bool:
@@ -166,12 +166,12 @@ def _shapes(rows: list[list[str]], comment: list[str], dialect: Dialect, quoted:
     if len(lengths) != 1:
         return
     (length,) = lengths
-    if (dialect.separator == "") != (length == 1):
+    if (dialect.separator == "") != (length == 1) and not dialect.trailing:
         return
-    if len(rows[0]) == length and len(comment) == length:
-        yield Reading(dialect._replace(in_comment=True), comment, rows)
-    elif len(rows[0]) == length:
-        yield Reading(dialect, [f"x{i}" for i in range(length)], rows)
+    if len(rows[0]) == length:
+        in_comment = len(comment) == length
+        names = comment if in_comment else [f"x{i}" for i in range(length)]
+        yield Reading(dialect._replace(in_comment=in_comment), names, rows)
         several = dialect.separator == "" and "," in rows[0][0]  # names, so that a row is not one cell either
         if len(rows) > 1 and not several:
             yield Reading(dialect._replace(header=True), rows[0], rows[1:])
@@ -211,7 +211,15 @@ def _may_have_names(reading: Reading, of_numbers: list[int], header: bool | None
     if header is not None or not reading.dialect.header or reading.dialect.row_names:
         return True
     names = [reading.names[i] for i in of_numbers]
-    return not all(map(is_number, names)) or _like_names(names)
+    if not all(map(is_number, names)):
+        return True
+    return _like_names(names) if len(names) > 1 else _like_a_name(names[0], reading.columns[of_numbers[0]])
+
+
+def _like_a_name(name: str, column: tuple[str, ...]) -> bool:
+    """Whether a number may be the name of a single column: 0, as pandas calls it, or a year above what are no years."""
+    years = [cell for cell in column if cell.isdecimal() and int(cell) in YEARS and cell != name]
+    return name == "0" or (name.isdecimal() and int(name) in YEARS and 2 * len(years) < len(column))
 
 
 def _grouped(reading: Reading) -> tuple[str, ...]:
@@ -241,7 +249,7 @@ def _like_names(names: list[str]) -> bool:
     values = [int(name) for name in names]
     counts = values in (list(range(len(values))), list(range(1, len(values) + 1)))
     years = all(value in YEARS for value in values) and values == sorted(set(values))
-    return len(values) > 1 and (counts or years)
+    return counts or years
 
 
 def _comment_cells(lines: list[str], separator: str) -> list[str]:

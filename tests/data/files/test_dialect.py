@@ -79,6 +79,8 @@ OPEN = {
     "one number or two": (lines(lambda i: f"{1 + i % 3},{76 + i}"), {1.0, np.float32(1.76)}),
     "numbers or names": (lines(lambda i: f"{i}.5,{i * i}", "0,1"), {0.0, 0.5}),
     "years": (lines(lambda i: f"{i}.5,{i * i}", "2010,2011"), {2010.0, 0.5}),
+    "one number or one name": (lines(lambda i: f"{i + 3.5}", "0"), {0.0, 3.5}),
+    "one number or one year": (lines(lambda i: f"{i}.5", "2010"), {2010.0, 0.5}),
     "thousands or decimals": (lines(lambda i: f'"{i + 1},234",{2 * i}', "a,b"), {1234.0, np.float32(1.234)}),
     "points between thousands": (lines(lambda i: f"{i + 1}.234;{2 * i}", "a;b"), {1234.0, np.float32(1.234)}),
 }
