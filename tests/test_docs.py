@@ -81,9 +81,17 @@ def test_the_page_of_presets_is_that_of_their_declarations():
 
 def commands(text: str) -> list[list[str]]:
     """The words of every `jflows train` in the code blocks of a page, without the comment at the end."""
-    blocks = "\n".join(re.findall(r"```(?:sh|bash|console)?\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = "\n".join(block for language, block in found if language != "python").replace("\\\n", " ")
     lines = (line.strip() for line in blocks.splitlines())
     return [shlex.split(line, comments=True) for line in lines if line.startswith("jflows train ")]
+
+
+def test_commands_are_found_in_blocks_only():
+    text = (
+        "```python\n1\n```\njflows train no\n```\n# a note\njflows train maf --data x.csv \\\n  --steps 3  # why\n```\n"
+    )
+    assert commands(text) == [["jflows", "train", "maf", "--data", "x.csv", "--steps", "3"]]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: page.name)
