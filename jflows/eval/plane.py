@@ -163,7 +163,7 @@ def _compute(flow: Flow, variables: Variables, x: Array, z: Array, scored: Array
     both = layerwise(flow, variables, jnp.concatenate([z, rings.reshape(-1, 2)]), "forward")
     outwards = [z, *(values[: len(z)] for values in both)]
     lines = [rings, *(values[len(z) :].reshape(rings.shape) for values in both)]
-    x_error = jnp.max(jnp.abs(flow.decode(variables, inwards[-1], key=key)[0] - x), axis=-1)
+    x_error = jnp.max(jnp.abs(flow.deviation(flow.decode(variables, inwards[-1], key=key)[0], x)), axis=-1)
     z_error = jnp.max(jnp.abs(flow.encode(variables, outwards[-1], key=key)[0] - z), axis=-1)
     return inwards, outwards, lines, x_error, z_error, _log_prob(flow, variables, scored, key)
 

@@ -174,6 +174,20 @@ def of_rows(mapped: Callable[[Array], Array] | None) -> Callable[[np.ndarray], n
     return run
 
 
+def difference(a: Array, b: Array, domains: Domains | None) -> Array:
+    """a - b for rows of a table; of columns on a circle, the way from b to a that is the shorter one.
+
+    Shapes:
+      a, b: [*batch, dim] -> the same.
+    """
+    found = a - b
+    circles: Any = () if domains is None else domains.circle
+    for column, low, high in circles:
+        way = found[..., column]
+        found = found.at[..., column].set(way - (high - low) * jnp.round(way / (high - low)))
+    return found
+
+
 def standardizer(preprocess: Bijector | None) -> Standardize | None:
     """The `Standardize` of a flow's first map: that map itself, or the last one of a chain from data to latent."""
     if isinstance(preprocess, Standardize):

@@ -24,7 +24,7 @@ from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
 from jflows.flows import checks
-from jflows.flows.columns import of_rows, standardizer, to_reals
+from jflows.flows.columns import difference, of_rows, standardizer, to_reals
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
@@ -303,9 +303,13 @@ class Flow(Checked, Density):
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The largest |decode(encode(x)) - x|, see `Density.reconstruction_error`."""
         key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
-        x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
         z, _ = self.encode(variables, x, context, key)
-        return jnp.max(jnp.abs(self.decode(variables, z, context, key)[0] - x))
+        return jnp.max(jnp.abs(self.deviation(self.decode(variables, z, context, key)[0], x)))
+
+    def deviation(self, rebuilt: Array, x: Array) -> Array:
+        """rebuilt - x; integers count from the centres of their bins, and columns on a circle modulo the period."""
+        x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
+        return difference(rebuilt, x, self.domains)
 
     def quantize(self, x: Array) -> Array:
         """Continuous values in the form of the data: rounded down to integers if the flow dequantizes, else x."""

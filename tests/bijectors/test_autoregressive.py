@@ -21,6 +21,10 @@ FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
 QUICK = {"compiler_options": {"xla_backend_optimization_level": 0}}
 
 
+RING = b.RationalQuadraticSpline(2, np.pi, boundary="circular")
+BY_COLUMN = b.ByColumn((b.Affine(), RING), (1, 0, 0, 1, 0))
+
+
 def naive_forward(bijector, variables, z, context):
     """One pass of the network per coordinate, differentiated by autodiff."""
     dim, num_params = z.shape[-1], bijector.inner.num_params
@@ -47,6 +51,10 @@ def example(bijector, dim, context_dim=0, batch=(3,)):
         pytest.param("incremental", MADE((9, 5), "tanh"), b.Affine(), 0, marks=pytest.mark.slow),
         ("incremental", MADE((6, 6), "silu", order="random", seed=1, residual=True), b.Affine(), 2),
         ("parallel", MADE((6,), "tanh", order="reversed"), b.Affine(), 2),
+        pytest.param(
+            *("incremental", MADE((6,), "tanh", order="random", circles=(0, 3)), BY_COLUMN, 2), marks=pytest.mark.slow
+        ),
+        pytest.param("parallel", MADE((6,), "tanh", circles=(0, 3)), BY_COLUMN, 0, marks=pytest.mark.slow),
         pytest.param("incremental", MADE((8,), "tanh"), b.LogisticMixture(2), 2, marks=pytest.mark.slow),
         pytest.param("parallel", MADE((8,), "tanh"), b.LogisticMixture(2), 0, marks=pytest.mark.slow),
         pytest.param("incremental", MADE((3, 3), "tanh", order="reversed"), b.Affine(), 2, marks=pytest.mark.slow),

@@ -188,6 +188,9 @@ def columns(
     """The layout of columns with these domains, checked by `check_vector`; `circles` says if angles may be there."""
     check_vector(where, event_shape)
     found = layout(where, event_shape, domains)
+    if found.latent_shape[0] < least <= event_shape[0]:
+        rule, got = f"must leave {least} dimensions, to couple one part to the other", f"{found.latent_shape[0]} left"
+        raise InvalidValueError(where, "simplex", rule, got, "Use maf or nsf_autoregressive.")
     check_vector(where, found.latent_shape, least)
     if not circles:
         angles.check_no_circles(where, found, "Use nsf_coupling or nsf_autoregressive.")
