@@ -147,6 +147,8 @@ TEXT = _by_hand(
     ("a web page in place of a download", "t.csv", "<!DOCTYPE html>\n<html>404</html>\n", Refused("web page")),
     ("pointer of Git LFS", "t.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", Refused("Git LFS")),
     ("JSON that is called .csv", "t.csv", '[{"a": 1}, {"a": 2}]', Refused("JSON")),
+    ("JSON lines that are called .txt", "t.txt", '{"a": 1}\n{"a": 2}\n', Refused("JSON lines.*lines=True")),
+    ("an array as numpy prints it", "t.txt", "[[1. 2.]\n [3. 4.]]\n", Refused("as numpy prints it.*np.savetxt")),
     ("a zip archive that is called .csv", "t.csv", _zip("t.csv", _text()), Refused("zip archive.*Unpack it")),
     ("an Excel workbook that is called .csv", "t.csv", _zip("xl/workbook.xml", ""), Refused("Excel.*CSV UTF-8")),
     ("gzip that is called .csv", "t.csv", GZ, Refused(r"gzip.*[Rr]ename it")),

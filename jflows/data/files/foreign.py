@@ -97,7 +97,6 @@ _BY_WORDS = (
     ("<table", _PAGE),
     ("<?xml", Foreign("an XML file", "Run pandas.read_xml({name!r}).to_csv({stem!r}, index=False).")),
     ("[{", _JSON),
-    ("[[", _JSON),
     ('{"', _JSON),
     ("{\n", _JSON),
     ("@relation", _ARFF),
@@ -179,6 +178,11 @@ def _by_content(path: Path) -> Foreign | None:
     words = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n").lower().replace("\r", "")
     if next((True for line in words.split("\n")[1:2] if set(line) <= set("|-: ") and "|--" in line), False):
         return Foreign("a table of Markdown", "Remove its second line, and the bars at both ends of each line.")
+    first = words.partition("\n")[0].rstrip()
+    if first.startswith("{") and first.endswith("}"):
+        return _LINES
+    if first.startswith("[["):
+        return _JSON if "," in first else Foreign("an array as numpy prints it", "Save it by np.savetxt({name!r}, x).")
     return next((found for start, found in _BY_WORDS if words.startswith(start)), None)
 
 
