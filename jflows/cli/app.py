@@ -217,7 +217,7 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
     trained = _open(run, weights, checkpoint)
     found, names = [], [data] if against is None else [data, against]
     for name, chosen in zip(names, (split, None), strict=False):
-        rows = trained.data(name, chosen, weight)
+        rows = trained.data(name, chosen, weight, beyond_support=True)
         found.append((rows, trained.scores(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)))
     (rows, scores), *second = found
     path = trained.save_scores(scores, out)

@@ -95,15 +95,16 @@ def row_scores(
 ) -> Iterator[np.ndarray]:
     """The score of every row in order, a batch at a time, in the unit of the flow: nats, or bits per dimension.
 
-    Rows without padding are given; their noise is that of `evaluate`, whose mean is that of these scores.
+    Rows without padding are given; their noise is that of `evaluate`, whose mean is that of these scores. A row outside
+    of the support of the flow has density 0, a score of -inf nats.
 
     Args:
       batches, key, num_draws: as for `evaluate`; rows of weight 0 are taken for padding.
     Raises:
-      InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
+      InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading.beyond_support()`.
     """
     for batch in batches:
-        check_batch_values(batch, flow.reading, "row_scores")
+        check_batch_values(batch, flow.reading.beyond_support(), "row_scores")
         bits = np.asarray(_bits(flow, variables, batch, key, num_draws), np.float64)[np.asarray(batch.weight) > 0]
         yield flow.unit.score(-bits * (flow.num_dims * math.log(2)), flow.num_dims)
 

@@ -73,6 +73,13 @@ def contexts_of(given: Given, shape: Shape, names: Sequence[str], config: DataCo
     return kept
 
 
+def contexts_in_words(values: np.ndarray, names: Sequence[str]) -> str:
+    """Contexts [num, c] as "a=1, b=2.5", or "given contexts" if there are several, or no names."""
+    if len(values) > 1 or values.ndim != 2 or not names:
+        return "given contexts"
+    return ", ".join(f"{name}={value:.4g}" for name, value in zip(names, values[0], strict=True))
+
+
 def _by_name(given: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
     _check_named(names)
     wrong = [name for name in (*given, *names) if name not in names or name not in given]

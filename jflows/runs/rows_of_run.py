@@ -49,7 +49,14 @@ class RowsOfRun:
         split = split or self.split_of(name)
         return self.noun if split == ALL else f"{split} {self.noun}"
 
-    def data(self, name: str | None = None, split: str | None = None, weight: str | None = None) -> Data:
+    def data(
+        self,
+        name: str | None = None,
+        split: str | None = None,
+        weight: str | None = None,
+        *,
+        beyond_support: bool = False,
+    ) -> Data:
         """Loads rows to score or to draw, and checks that they fit the density.
 
         Columns of another file, contexts and weights among them, are found by the names that they had in training.
@@ -58,6 +65,7 @@ class RowsOfRun:
           name: the name of a data set or a path; None for the data of the run.
           split: "train", "validation", "test" or, of a file, "all"; None takes that of `split_of`.
           weight: the column that holds weights; None takes that of the run, and "none" counts all rows alike.
+          beyond_support: whether to take rows of density 0 too, see `Reading.beyond_support`; `scores` does.
         Raises:
           DataError: if the data cannot be loaded, or do not fit.
         """
@@ -91,7 +99,8 @@ class RowsOfRun:
             data = data.take(np.arange(len(data)), weight=None)
         elif data.weight is None and self.stored.facts.get("weighted"):
             raise self._without_weights(data.name)
-        self.density.reading.check(data, "run")
+        reading = self.density.reading
+        (reading.beyond_support() if beyond_support else reading).check(data, "run")
         return data
 
     def _config_for(self, name: str | None, weight: str | None) -> DataConfig:

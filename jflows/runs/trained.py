@@ -1,6 +1,5 @@
 """`TrainedRun`: scores, samples, latent paths and reconstructions of a trained flow, from its run directory alone."""
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,27 +12,25 @@ import numpy as np
 from jflows.data import Data
 from jflows.data.dataset import check_is_data
 from jflows.errors import DataError, InvalidValueError, check_choice
-from jflows.eval import Auroc, Evaluation, auroc, row_scores
+from jflows.eval import Auroc, Evaluation, auroc
 from jflows.eval.memory import check_memory
 from jflows.flows.checks import check_temperature
 from jflows.options import Count, Seed, check_call, path_of
-from jflows.runs.contexts import Given, contexts_of
-from jflows.runs.data import NOUNS, as_read, batches_of
+from jflows.runs import scores
+from jflows.runs.contexts import Given, contexts_in_words, contexts_of
+from jflows.runs.data import as_read
 from jflows.runs.directory import load
 from jflows.runs.reports import clusters, component_samples, interpolation, pairs, reconstruction, rows, samples
 from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress, scored
 from jflows.runs.stored import read_recipe
-from jflows.train.progress import counting
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
 """The suffixes of files of samples, by the kind of data that a density models."""
 
 
-SCORE_NAMES = {"nats": "log_prob_nats", "bits_per_dim": "bits_per_dim"}
-NAMED_ROWS = 5  # at most, in an error about rows
 BYTES = 4  # of a number of a sample, at least one of them for each row
 
 
@@ -84,51 +81,39 @@ class TrainedRun(RowsOfRun):
         return clusters.summary(clusters.report_on(self.density, self.variables, data, batch_size))
 
     def scores(
-        self, data: Data, *, num_draws: int = 1, batch_size: int = 250, seed: int = 0, progress: Progress = None
+        self, data: Data, *, num_draws: Count = 1, batch_size: Count = 250, seed: Seed = 0, progress: Progress = None
     ) -> np.ndarray:
         """The score of every row in order, float64 [num]: log density in nats of rows, bits per dimension of images.
 
-        Rows outside of the support of the density have a score of -inf nats. Weights play no part, and rows of weight 0
-        are scored like others. The scores of a run are those whose mean `evaluate` gives.
+        Rows outside of the support of the density have a score of -inf nats, see `data(beyond_support=True)`. Weights
+        play no part, and rows of weight 0 are scored like others. The mean of the scores is what `evaluate` gives.
 
         Raises:
+          InvalidTypeError, InvalidValueError: if an argument is of the wrong type or out of range.
           DataError: if a score is NaN; the message names the rows.
         """
-        alike = data.take(np.arange(len(data)), weight=None)
-        batches, key = batches_of(alike, batch_size, self.density), jax.random.key(seed)
-        shown = contextlib.nullcontext() if progress is False else counting("scoring", len(data), NOUNS[data.kind])
-        found = np.empty(len(data))
-        with shown as on_batch:
-            done = 0
-            for part in row_scores(self.density, self.variables, batches, key, num_draws):
-                found[done : done + len(part)] = part
-                done += len(part)
-                if on_batch is not None:
-                    on_batch(done)
-        bad = np.flatnonzero(np.isnan(found))
-        if bad.size:
-            rows = ", ".join(map(str, bad[:NAMED_ROWS])) + (", ..." if bad.size > NAMED_ROWS else "")
-            rule, fix = "must have no row whose score is NaN", "Leave these rows out, or train with smaller steps."
-            raise DataError("score", "data", rule, f"{bad.size} of {len(data):,} in {data.name!r}: rows {rows}", fix)
-        return found
+        check_is_data("score", "data", data)
+        check_call("score", TrainedRun.scores, {"num_draws": num_draws, "batch_size": batch_size, "seed": seed})
+        options: Any = {"num_draws": num_draws, "seed": seed, "progress": progress}
+        return scores.scores_of(self.density, self.variables, data, batch_size, **options)
 
-    def save_scores(self, scores: np.ndarray, path: Path | None = None) -> Path:
+    def save_scores(self, found: np.ndarray, path: Path | None = None) -> Path:
         """Writes one score a line below its name, log_prob_nats or bits_per_dim, and returns the path.
 
         Args:
           path: the .csv file to write; None takes scores.csv in the run directory.
         """
-        path = self.directory / "scores.csv" if path is None else path
-        rows.save_scores(scores, SCORE_NAMES[self.density.unit.key], path)
+        path = self.directory / scores.FILE if path is None else path
+        scores.save_scores(found, self.density, path)
         return path
 
-    def tell_apart(self, scores: np.ndarray, others: np.ndarray, data: Data, other_data: Data) -> Auroc:
+    def tell_apart(self, found: np.ndarray, others: np.ndarray, data: Data, other_data: Data) -> Auroc:
         """How well the scores of two data sets tell their rows apart, by `jflows.eval.auroc` with their weights.
 
         Its value is the probability that a row of `data` is the more likely one.
         """
         sign = -1 if self.density.unit.lower_is_better else 1
-        return auroc(sign * scores, sign * others, data.weight, other_data.weight)
+        return auroc(sign * found, sign * others, data.weight, other_data.weight)
 
     def given_contexts(self, given: Given) -> np.ndarray:
         """Contexts as `sample` takes them, as an array: [num, *context_shape], where num is 1 for a single one.
@@ -272,8 +257,8 @@ class TrainedRun(RowsOfRun):
         *,
         columns: Sequence[str] = (),
         context: Given | None = None,
-        num: int = pairs.NUM,
-        seed: int = 0,
+        num: Count = pairs.NUM,
+        seed: Seed = 0,
     ) -> Path:
         """Draws samples beside rows of a table, pair by pair of columns, and returns the path.
 
@@ -286,23 +271,20 @@ class TrainedRun(RowsOfRun):
         Raises:
           InvalidValueError: if the run is not one of tables, or columns or contexts do not fit.
         """
+        check_is_data("pairs", "data", data)
+        check_call("pairs", TrainedRun.pairs, {"num": num, "seed": seed})
         if not pairs.can(self.density, data):
             fix = "Try `jflows sample`."
             raise InvalidValueError("pairs", "run", "must be that of a table", f"{self.directory}, of images", fix)
         path = self.directory / pairs.FILE if path is None else path
         own, words = None, ""
         if context is not None:
-            own, words = self.contexts(num, context=context), self._in_words(context)
+            own = self.contexts(num, context=context)
+            words = contexts_in_words(self.given_contexts(context), self.context_columns)
         options: Any = {"columns": columns, "num": num, "context": own, "given": words}
         key, title = jax.random.key(seed), self.directory.resolve().name
         pairs.draw_pairs(self.density, self.variables, key, data, path, title=title, **options)
         return path
-
-    def _in_words(self, context: Given) -> str:
-        own = self.given_contexts(context)
-        if len(own) > 1 or own.ndim != 2 or not self.context_columns:
-            return "given contexts"
-        return ", ".join(f"{name}={value:.4g}" for name, value in zip(self.context_columns, own[0], strict=True))
 
     def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
         """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""

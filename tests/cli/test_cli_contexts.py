@@ -125,7 +125,7 @@ def test_scores_of_rows_are_written_in_order(trained, folder, jflows):
 
 
 def test_scores_that_are_not_finite(trained, jflows, monkeypatch, folder):
-    from jflows.runs import trained as module
+    from jflows.runs import scores as module
 
     made = lambda *values: lambda *args: iter([np.array([0.5] * (NUM - 2)), np.array(values)])
     monkeypatch.setattr(module, "row_scores", made(-np.inf, 1.0))

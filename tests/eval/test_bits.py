@@ -7,8 +7,9 @@ import pytest
 import jflows
 from jflows.bijectors import Standardize
 from jflows.data import ImageData, TableData, eval_batches
+from jflows.data.domains import Domains
 from jflows.distributions import StandardNormal
-from jflows.eval import evaluate, gaussian_baseline
+from jflows.eval import evaluate, gaussian_baseline, row_scores
 from jflows.typing import Batch
 
 NUM = 11
@@ -105,3 +106,19 @@ def test_the_standard_error_does_not_cancel_and_padding_alone_is_ignored():
     assert found.num_examples == 3000
     np.testing.assert_allclose(found.nats, log_prob.mean(), rtol=1e-6)
     np.testing.assert_allclose(found.nats_standard_error, log_prob.std() / 3000**0.5, rtol=1e-3)
+
+
+def test_rows_beyond_the_support_have_a_score_and_values_of_no_meaning_none():
+    domains = Domains(positive=(0,), integer=(1,))
+    flow = jflows.realnvp((2,), num_layers=1, hidden_sizes=(4,), domains=domains)
+    x = np.array([[1.0, 2], [2.0, 3], [-1.0, 4], [0.0, 5]], np.float32)
+    variables, reading = flow.init(jax.random.key(0), x[:2]), flow.reading.beyond_support()
+    batches = lambda rows: eval_batches(TableData("t", rows), 3, reading)
+    (found, rest) = row_scores(flow, variables, batches(x), jax.random.key(1))
+    assert np.isfinite(found[:2]).all() and [found[2], *rest] == [-np.inf, -np.inf]
+    mean = evaluate(flow, variables, eval_batches(TableData("t", x[:2]), 3), jax.random.key(1)).nats
+    np.testing.assert_allclose(mean, found[:2].mean(), rtol=1e-6)
+    with pytest.raises(jflows.DataError, match="must be whole"):
+        list(row_scores(flow, variables, batches(x + 0.5), jax.random.key(1)))
+    with pytest.raises(jflows.DataError, match="must be positive"):
+        eval_batches(TableData("t", x), 3, flow.reading)

@@ -1,4 +1,4 @@
-"""Writes sampled rows of a table, as .csv with the names of the columns, or as .npy; and scores of rows, as .csv."""
+"""`save_rows`: writes sampled rows of a table, as .csv with the names of the columns, or as .npy."""
 
 import itertools
 import math
@@ -65,12 +65,6 @@ def _check_space(path: Path, needed: int, num: int) -> None:
     if needed > free:
         rule = f"must fit on the disk: the file needs about {in_words(needed)}, and {in_words(free)} are free"
         raise InvalidValueError("sample", "num", rule, num, "Ask for fewer, or write to another disk by {out}.")
-
-
-def save_scores(scores: np.ndarray, name: str, path: Path) -> None:
-    """Writes one score a line, below its name, as .csv."""
-    with saving(path) as partial:
-        np.savetxt(partial, scores, fmt="%.9g", header=name, comments="")
 
 
 def _quoted(name: str) -> str:
