@@ -103,8 +103,12 @@ def row_scores(
     Raises:
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading.beyond_support()`.
     """
-    for batch in batches:
+    check_call("row_scores", evaluate, {"num_draws": num_draws})
+    for number, batch in enumerate(batches):
         check_batch_values(batch, flow.reading.beyond_support(), "row_scores")
+        if not number:
+            least = least_bytes(_bits.trace(flow, variables, batch, key, num_draws).jaxpr)
+            check_memory("row_scores", "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
         bits = np.asarray(_bits(flow, variables, batch, key, num_draws), np.float64)[np.asarray(batch.weight) > 0]
         yield flow.unit.score(-bits * (flow.num_dims * math.log(2)), flow.num_dims)
 
