@@ -15,6 +15,7 @@ from jflows.bijectors.inner import Inner, InnerMap
 from jflows.errors import InvalidValueError, kind_of
 from jflows.modules import Network, check_conditioner
 from jflows.ops.numerics import sum_event
+from jflows.ops.promotion import promoting
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
 from jflows.ops.varying import vary_alike
 from jflows.options import Option, Positive
@@ -159,6 +160,7 @@ def _solve_in_order(maps: _Maps, variables: tuple[Variables, Variables], z: Arra
 
 
 @_solve_in_order.defjvp
+@promoting
 def _solve_in_order_jvp(maps: _Maps, primals, tangents):
     variables, z, context = primals
     x = _solve_in_order(maps, variables, z, context)

@@ -17,6 +17,7 @@ from jflows.bijectors.base import Bijector, Part, SameShape
 from jflows.bijectors.initialised import variables_known
 from jflows.errors import InvalidValueError
 from jflows.ops import varying
+from jflows.ops.promotion import promoting
 from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 
@@ -228,11 +229,13 @@ def _invertible_scan(steps: _Steps, variables, context, keys, offset, values):
     return steps.run(variables, context, keys, values, offset=offset)
 
 
+@promoting
 def _invertible_scan_fwd(steps: _Steps, variables, context, keys, offset, values):
     outputs = steps.run(variables, context, keys, values, offset=offset)
     return outputs, (variables, context, keys, offset, outputs[0])
 
 
+@promoting
 def _invertible_scan_bwd(steps: _Steps, residuals, cotangents):
     variables, context, keys, offset, outputs = residuals
     g_outputs, g_log_det = cotangents

@@ -7,10 +7,10 @@ Every member of a `Chain` and every step of a `Repeat` is a layer, also inside `
 """
 
 import jax
-import jax.numpy as jnp
 
-from jflows.errors import InvalidTypeError, check_choice, check_event_shape
+from jflows.errors import check_choice, check_event_shape
 from jflows.flows import Flow
+from jflows.flows.checks import check_array
 from jflows.flows.module import FlowModule
 from jflows.typing import Array, Variables
 
@@ -37,19 +37,17 @@ def layerwise(
         shape that values have after this layer.
     Raises:
       InvalidValueError: for an unknown direction, or values of another event shape.
-      InvalidTypeError: if `values` is not an array.
+      InvalidTypeError: if `values` is not an array of numbers.
     """
     check_choice("layerwise", "direction", direction, DIRECTIONS)
-    if not hasattr(values, "shape"):
-        fix = "Wrap it in jnp.asarray."
-        raise InvalidTypeError("layerwise", "values", "must be an array", type(values).__name__, fix)
+    check_array("layerwise", "values", values)
     event_shape = flow.event_shape if direction == "inverse" else flow.latent_shape
     what = "x" if direction == "inverse" else "z"
     check_event_shape("layerwise", "values", values.shape, event_shape, f"They are {what} for direction={direction!r}.")
     batch_shape = values.shape[: values.ndim - len(event_shape)]
     key = jax.random.key(0) if flow.estimates_log_det else None  # log-dets are dropped, so any noise will do
-    walk = lambda module, context: _walk(module, jnp.asarray(values), context, direction)
-    return flow.run(variables, walk, batch_shape, context, key)[0]
+    walk = lambda module, values, context, key: _walk(module, values, context, direction)
+    return flow.run(variables, walk, values, batch_shape, context, key)[0]
 
 
 def layer_names(flow: Flow, direction: str = "inverse") -> list[str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape
@@ -15,26 +16,42 @@ def check_x(x: Array, event_shape: Shape, takes_integers: bool) -> Shape:
 
     Raises:
       InvalidValueError: if they do not end with `event_shape`.
-      InvalidTypeError: if they are no array, or integers where the flow does not dequantize.
+      InvalidTypeError: if they are no array of numbers, or integers where the flow does not dequantize.
     """
-    if not hasattr(x, "shape"):
-        raise InvalidTypeError("Flow", "x", "must be an array", type(x).__name__, "Wrap it in jnp.asarray.")
+    check_array("Flow", "x", x)
     fix = f"Give the {event_shape[0]} columns that the flow is for." if len(event_shape) == 1 else ""
     fix = fix or f"Bring x to the axes {event_shape} at its end."
     check_event_shape("Flow", "x", jnp.shape(x), event_shape, fix)
-    if not takes_integers and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+    if not takes_integers and not jnp.issubdtype(x.dtype, jnp.floating):
         fix = "Convert it, x.astype(jnp.float32), or build the flow with `dequantize`."
-        raise InvalidTypeError("Flow", "x", "must be of a floating type", f"{jnp.result_type(x)}", fix)
+        raise InvalidTypeError("Flow", "x", "must be of a floating type", f"{x.dtype}", fix)
     return jnp.shape(x)[: jnp.ndim(x) - len(event_shape)]
 
 
-def check_context(context: Array | None, context_shape: Shape | None, batch_shape: Shape) -> None:
-    """Raises `InvalidValueError` unless the context is what a flow takes, for a batch of this shape."""
+def check_array(where: str, argument: str, value: Any) -> None:
+    """Raises `InvalidTypeError` unless a value is an array, of NumPy or JAX, of floats or integers."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise InvalidTypeError(where, argument, "must be an array", type(value).__name__, "Wrap it in jnp.asarray.")
+    is_jax = jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # a key
+    if is_jax or not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        fix = "Convert it, such as by numpy.asarray(values, numpy.float32)."
+        raise InvalidTypeError(where, argument, "must hold floats or integers", f"{value.dtype}", fix)
+
+
+def check_context(context: Array | None, context_shape: Shape | None, batch_shape: Shape) -> Shape:
+    """The batch shape of values of `batch_shape` and a context together, which broadcast to each other.
+
+    Raises:
+      InvalidValueError: unless the context is what the flow takes, for a batch of this shape.
+      InvalidTypeError: if it is no array of numbers, nor a plain number for a label.
+    """
     if context is None and context_shape is None:
-        return
+        return batch_shape
     if context is None:
         rule, fix = f"must have event shape {context_shape}", "Pass a context for each row."
         raise InvalidValueError("Flow", "context", rule, "None", fix)
+    if type(context) is not int:
+        check_array("Flow", "context", context)
     got = f"shape {jnp.shape(context)}"
     if context_shape is None:
         fix = "Build the flow with a context, by context_dim or num_classes."
@@ -42,12 +59,17 @@ def check_context(context: Array | None, context_shape: Shape | None, batch_shap
     check_event_shape("Flow", "context", jnp.shape(context), context_shape)
     leading = jnp.shape(context)[: jnp.ndim(context) - len(context_shape)]
     try:
-        fits = jnp.broadcast_shapes(leading, batch_shape) == tuple(batch_shape)
-    except ValueError:
-        fits = False
-    if not fits:
-        rule = f"must have leading axes that broadcast to the batch shape {tuple(batch_shape)}"
-        raise InvalidValueError("Flow", "context", rule, got)
+        return jnp.broadcast_shapes(leading, batch_shape)
+    except ValueError as error:
+        rule = f"must have leading axes that broadcast with the batch shape {tuple(batch_shape)}"
+        raise InvalidValueError("Flow", "context", rule, got) from error
+
+
+def check_not_empty(where: str, batch_shape: Shape) -> None:
+    """Raises `InvalidValueError` for a batch without an example, of which `init` cannot take statistics."""
+    if 0 in batch_shape:
+        fix = "Give a few hundred examples."
+        raise InvalidValueError(where, "x", "must hold at least one example", f"batch shape {tuple(batch_shape)}", fix)
 
 
 def check_sample_shape(where: str, shape: Any) -> Shape:

@@ -23,7 +23,7 @@ from jflows.data.domains import Domains
 from jflows.data.reading import Reading, Statistics
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
-from jflows.flows import checks
+from jflows.flows import checks, door
 from jflows.flows.columns import difference, of_rows, standardizer, to_reals
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
@@ -31,6 +31,7 @@ from jflows.flows.module import FlowModule
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
 from jflows.flows.support import moved_inside
 from jflows.nn import ClassEmbed, StandardizeContext
+from jflows.ops.promotion import promoting
 from jflows.options import Checked
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -64,7 +65,10 @@ class Flow(Checked, Density):
       domains: what values the columns of a table can have, by position, so that data are checked before training;
         presets make the maps to these domains, which are then the first of `preprocess`.
     Shapes:
-      x: [*batch, *event_shape]; context: [..., *context_shape], its leading axes broadcast to the batch.
+      x: [*batch, *event_shape]; context: [*batch, *context_shape]. Their batch axes broadcast to each other, as NumPy's
+        do: one context serves all rows, and one row is scored under many contexts, as x [*event_shape] and context
+        [num, *context_shape] give log densities [num]. No row gives no result, in every method.
+      Types: data narrower than the parameters are widened to their type, and parameters where the data are wider.
     Raises:
       InvalidValueError: if the shapes of bijector, base and data do not fit.
     Example:
@@ -193,8 +197,10 @@ class Flow(Checked, Density):
         check_key("Flow.init", key)
         leading = () if context is None else self.context_batch(context)
         sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
-        batch_shape = sample_shape if x is None else self.check_x(x)
-        self.check_context(context, batch_shape)
+        batch_shape = self.check_context(context, sample_shape if x is None else self.check_x(x))
+        checks.check_not_empty("Flow.init", (*batch_shape, *leading))
+        x, context = door.in_one_type(x, context, least=jnp.result_type(float) if x is None else jnp.float32)
+        x = door.spread(x, len(self.event_shape), batch_shape)
         variables = _init(self, key, x, context, statistics, batch_shape)
         warn_of_constant_channels("Flow.init", self.bijector, variables.get("params", {}).get("bijector", {}))
         return variables
@@ -211,8 +217,8 @@ class Flow(Checked, Density):
           [*batch], float32 or wider; a density, so it may exceed 0. Outside the support, it is -inf with gradient 0;
           it is NaN only where x is NaN.
         """
-        run = lambda module, context: module.log_prob(x, context, key)
-        return self.run(variables, run, self.check_x(x), context, key)[0]
+        run = lambda module, x, context, key: module.log_prob(x, context, key)
+        return self.run(variables, run, x, self.check_x(x), context, key)[0]
 
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
@@ -222,9 +228,9 @@ class Flow(Checked, Density):
         Returns:
           log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
         """
-        run = lambda module, context: module.log_prob(x, context, key)
+        run = lambda module, x, context, key: module.log_prob(x, context, key)
         mutable = tuple(name for name in ("batch_stats",) if name in variables)
-        return self.run(variables, run, self.check_x(x), context, key, mutable)
+        return self.run(variables, run, x, self.check_x(x), context, key, mutable)
 
     def sample(
         self,
@@ -248,6 +254,7 @@ class Flow(Checked, Density):
         """
         return self.sample_and_log_prob(variables, key, sample_shape, context, temperature)[0]
 
+    @promoting
     def sample_and_log_prob(
         self,
         variables: Variables,
@@ -270,13 +277,15 @@ class Flow(Checked, Density):
         )
         checks.check_temperature("Flow.sample", temperature)
         checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
-        run = lambda module, context: module.sample(key, shape, context, temperature)
-        x, log_prob = self.run(variables, run, shape, context, key)[0]
+        warmth = temperature if math.prod(shape) else 1.0  # for no sample, one of another batch shape is traced
+        run = lambda module, like, context, key: module.sample(key, like.shape, context, warmth)
+        x, log_prob = self.run(variables, run, jnp.zeros(shape), shape, context, key)[0]
         if self.is_restricted:
             continuous = dataclasses.replace(self, dequantize=None)  # x has its noise
             x, log_prob = moved_inside(continuous, variables, x, context, key)
         return self.quantize(x), log_prob
 
+    @promoting
     def encode(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Array]:
@@ -284,8 +293,8 @@ class Flow(Checked, Density):
 
         Data outside the support have no latent: z is NaN and the log-det -inf.
         """
-        run = lambda module, context: module.encode(x, context, key)
-        z, log_det = self.run(variables, run, self.check_x(x), context, key)[0]
+        run = lambda module, x, context, key: module.encode(x, context, key)
+        z, log_det = self.run(variables, run, x, self.check_x(x), context, key)[0]
         return nan_where_zero(z, log_det), log_det
 
     def decode(
@@ -296,16 +305,21 @@ class Flow(Checked, Density):
         x is continuous, so that `decode` inverts `encode`; `flow.quantize(x)` gives integers. A key is needed only for
         a log-det that is estimated.
         """
+        checks.check_array("Flow.decode", "z", z)
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
-        return self.run(variables, lambda module, context: module.decode(z, context), batch_shape, context, key)[0]
+        run = lambda module, z, context, key: module.decode(z, context)
+        return self.run(variables, run, z, batch_shape, context, key)[0]
 
+    @promoting
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The largest |decode(encode(x)) - x|, see `Density.reconstruction_error`."""
         key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
         z, _ = self.encode(variables, x, context, key)
-        return jnp.max(jnp.abs(self.deviation(self.decode(variables, z, context, key)[0], x)))
+        back = self.decode(variables, z, context, key)[0]
+        return jnp.max(jnp.abs(self.deviation(back, x)), initial=0.0)
 
+    @promoting
     def deviation(self, rebuilt: Array, x: Array) -> Array:
         """rebuilt - x; integers count from the centres of their bins, and columns on a circle modulo the period."""
         x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
@@ -336,15 +350,15 @@ class Flow(Checked, Density):
             raise InvalidTypeError("Flow.latents", "bijector", "must be a MultiScale", got, "Use encode.")
         if not raw:
             return self.bijector.split_latent(self.encode(variables, x, context, key)[0])
-        run = lambda module, context: module.raw_latents(x, context, key)
-        return self.run(variables, run, self.check_x(x), context, key)[0]
+        run = lambda module, x, context, key: module.raw_latents(x, context, key)
+        return self.run(variables, run, x, self.check_x(x), context, key)[0]
 
     def recorded(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> dict[str, Array]:
         """What bijectors record while x is encoded, see `Density.recorded`; steps of a `Repeat` come stacked."""
-        run = lambda module, context: module.log_prob(x, context, key)
-        found = self.run(variables, run, self.check_x(x), context, key, ("intermediates",))[1]
+        run = lambda module, x, context, key: module.log_prob(x, context, key)
+        found = self.run(variables, run, x, self.check_x(x), context, key, ("intermediates",))[1]
         flat, _ = jax.tree_util.tree_flatten_with_path(found.get("intermediates", {}))
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
@@ -356,10 +370,12 @@ class Flow(Checked, Density):
         variables = abstract_variables(self)
         return summary(self, flow_rows(self, variables.get("params", {})), variables, batch_size)
 
+    @promoting
     def run(
         self,
         variables: Variables,
-        function: Callable[[FlowModule, Array | None], Any],
+        function: Callable[[FlowModule, Any, Array | None, Any], Any],
+        values: Array,
         batch_shape: Shape,
         context: Array | None = None,
         key: Key | None = None,
@@ -368,11 +384,13 @@ class Flow(Checked, Density):
         """Runs a function of the flow's parts; all other methods are made of this one.
 
         Args:
-          function: `function(module, context)`, given the `FlowModule` bound to the variables, and the context embedded
-            and broadcast to the batch, or None.
-          batch_shape: batch shape of the values that the function works on.
+          function: `function(module, values, context, key)`, given the `FlowModule` bound to the variables, the values,
+            and the context embedded and broadcast to the batch, or None; it returns arrays that begin with the batch
+            axes. All have one floating type. For an empty batch it is only traced, for the shapes of its results.
+          values: what the function works on, [*batch, ...].
+          batch_shape: batch shape of the values.
           context: the context before it is embedded: [..., *context_shape].
-          key: key for the noise of estimated log-dets and of bases that need a key.
+          key: key for the function, and for the noise of estimated log-dets and of bases that need a key.
           mutable: names of the collections that the function may write.
         Returns:
           What the function returns, and the collections it has written.
@@ -380,16 +398,29 @@ class Flow(Checked, Density):
         checks.check_variables(variables)
         if key is not None:
             check_key("Flow", key)
-        self.check_context(context, batch_shape)
+        event_ndims = values.ndim - len(batch_shape)
+        batch_shape = self.check_context(context, batch_shape)
+        own_float = values is None or not jnp.issubdtype(
+            values.dtype, jnp.floating
+        )  # samples, and dequantized integers
+        least = jnp.result_type(float) if own_float else None
+        cast, values, context = door.in_one_type(variables, values, context, least=least)
+        values = door.spread(values, event_ndims, batch_shape)
 
-        def method(module: FlowModule) -> Any:
-            return function(module, module.embedded(context, self.context_ndims, batch_shape))
+        def run(values: Any, context: Array | None, key: Key | None, batch_shape: Shape) -> tuple[Any, Variables]:
+            def method(module: FlowModule) -> Any:
+                return function(module, values, module.embedded(context, self.context_ndims, batch_shape), key)
+
+            found = self._module.apply(cast, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
+            return found if mutable else (found, {})
 
         x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
         init = lambda x, context: self.init(jax.random.key(0), x, context)
         with held_to_init("Flow", init, variables, "x", x, context):
-            found = self._module.apply(variables, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
-        return found if mutable else (found, {})
+            if 0 in batch_shape:
+                return door.nothing(run, values, context, key, batch_shape, variables)
+            found, written = run(values, context, key, batch_shape)
+        return found, door.in_types_of(written, variables)
 
     @property
     def context_ndims(self) -> int:
@@ -404,9 +435,9 @@ class Flow(Checked, Density):
         """The batch shape of data; raises unless they are an array of a shape and type that the flow scores."""
         return checks.check_x(x, self.event_shape, self.dequantize is not None)
 
-    def check_context(self, context: Array | None, batch_shape: Shape) -> None:
-        """Raises `InvalidValueError` unless the context is what the flow takes, for a batch of this shape."""
-        checks.check_context(context, self.context_shape, batch_shape)
+    def check_context(self, context: Array | None, batch_shape: Shape) -> Shape:
+        """The batch shape of values and context together; raises unless the context is what the flow takes for them."""
+        return checks.check_context(context, self.context_shape, batch_shape)
 
     def _rngs(self, key: Key | None) -> dict[str, Key]:
         """The Linen streams that bijector and base draw from; without a key, a base uses what it has stored."""
@@ -423,6 +454,7 @@ class Flow(Checked, Density):
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "statistics", "batch_shape"))
+@promoting
 def _init(
     flow: Flow,
     key: Key,

@@ -39,10 +39,8 @@ def flow_matching_loss(flow: Flow, variables: Variables, x: Array, key: Key, con
     check_key("flow_matching_loss", key)
     if key.ndim:
         return jax.vmap(lambda x, k, c: flow_matching_loss(flow, variables, x, k, c))(x, key, context)
-    batch_shape = flow.check_x(x)
-    return flow.run(variables, lambda module, context: _regression(module, x, context, key), batch_shape, context, key)[
-        0
-    ]
+    run = lambda module, x, context, key: _regression(module, x, context, key)
+    return flow.run(variables, run, x, flow.check_x(x), context, key)[0]
 
 
 def _regression(module: FlowModule, x: Array, context: Array | None, key: Key) -> Array:

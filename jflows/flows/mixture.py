@@ -16,7 +16,14 @@ from flax import linen as nn
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Reading, Statistics
 from jflows.errors import InvalidValueError, check_key
-from jflows.flows.checks import check_sample_shape, check_temperature, check_variables
+from jflows.flows import door
+from jflows.flows.checks import (
+    check_array,
+    check_not_empty,
+    check_sample_shape,
+    check_temperature,
+    check_variables,
+)
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
@@ -35,6 +42,7 @@ from jflows.flows.mixture_parts import (
 )
 from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
 from jflows.ops.numerics import log_mixture
+from jflows.ops.promotion import promoting
 from jflows.options import Checked, Option
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -72,7 +80,7 @@ class MixtureOfFlows(Checked, Density):
         component k (by distances in the units of x), which matters for flows that whiten (norm="actnorm",
         standardize=True).
     Shapes:
-      x: [*batch, *event_shape]; context: as in `Flow`, or labels [*batch].
+      x: [*batch, *event_shape]; context: broadcast as in `Flow`, or labels [*batch].
       `params`: components (stacked, [K, ...], or one entry for each), encoder, trunk, log_weights [K] if learned.
     Raises:
       InvalidTypeError: if a part is of the wrong type.
@@ -156,6 +164,7 @@ class MixtureOfFlows(Checked, Density):
         """Event shape of the context of trunk and components; None if they take none."""
         return self._front.context_shape
 
+    @promoting
     def init(
         self,
         key: Key,
@@ -181,8 +190,15 @@ class MixtureOfFlows(Checked, Density):
             raise InvalidValueError("MixtureOfFlows.init", "x", "must be given", None, "Components start from data.")
         check_key("MixtureOfFlows.init", key)
         check_labels("MixtureOfFlows.init", context if self.context_shape is None else None, self.num_components)
+        x, context = self._entered(x, context)
+        batch_shape = x.shape[: x.ndim - len(self.event_shape)]
+        if len(batch_shape) != 1:
+            fix = "Write x[None] for one example."
+            raise InvalidValueError("MixtureOfFlows.init", "x", "must have one batch axis", f"shape {x.shape}", fix)
+        check_not_empty("MixtureOfFlows.init", batch_shape)
         check_assignment("MixtureOfFlows.init", assignment, len(x), self.num_components)
-        variables = init_mixture(self, key, x, self.own_context(x, context), statistics, assignment)
+        x, context = door.in_one_type(x, context, least=jnp.float32)
+        variables = init_mixture(self, key, x, context, statistics, assignment)
         warn_of_constants(self, variables)
         return variables
 
@@ -214,6 +230,7 @@ class MixtureOfFlows(Checked, Density):
         log_joint, updates = self.apply_log_joint(variables, x, context, key)
         return log_mixture(log_joint), updates
 
+    @promoting
     def elbo(
         self,
         variables: Variables,
@@ -226,6 +243,7 @@ class MixtureOfFlows(Checked, Density):
         log_joint = self.log_joint(variables, x, context, key)
         return exact_sum(log_joint, self.log_q(variables, x, context, key, temperature, log_joint))
 
+    @promoting
     def log_q(
         self,
         variables: Variables,
@@ -246,11 +264,11 @@ class MixtureOfFlows(Checked, Density):
         if self.encoder is None:
             logits = self.log_joint(variables, x, context, key) if log_joint is None else log_joint
         else:
-            context = self.own_context(x, context)
+            x, context = self._entered(x, context)
             encoder = self.encoder_module(self.encoder)
             start = lambda x, context: encoder.init(jax.random.key(0), x, context)
-            own = part(variables, "encoder")
-            with held_to_init("MixtureOfFlows.encoder", start, own, "x", jnp.asarray(x), context):
+            own, x, context = door.in_one_type(part(variables, "encoder"), x, context)
+            with held_to_init("MixtureOfFlows.encoder", start, own, "x", x, context):
                 logits: Any = encoder.apply(own, x, context)
         return jax.nn.log_softmax(logits / temperature, axis=-1)
 
@@ -282,6 +300,7 @@ class MixtureOfFlows(Checked, Density):
         """The most probable component: int [*batch]; see `responsibilities`."""
         return jnp.argmax(self.responsibilities(variables, x, context, key, exact), axis=-1)
 
+    @promoting
     def sample(
         self,
         variables: Variables,
@@ -299,6 +318,7 @@ class MixtureOfFlows(Checked, Density):
         index = component.reshape(1, *shape, *(1,) * len(self.event_shape))
         return jnp.take_along_axis(draws, index, axis=0)[0]
 
+    @promoting
     def sample_by_component(
         self,
         variables: Variables,
@@ -322,6 +342,7 @@ class MixtureOfFlows(Checked, Density):
             return draws
         return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
 
+    @promoting
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The largest error of trunk and components, see `Density.reconstruction_error`."""
         own = self.own_context(x, context)
@@ -365,6 +386,7 @@ class MixtureOfFlows(Checked, Density):
     def _flows(self) -> tuple[Flow, ...]:
         return self.components if self.trunk is None else (self.trunk, *self.components)
 
+    @promoting
     def _log_joint(self, variables, x, context, key, training: bool) -> tuple[Array, Variables]:
         context = self.own_context(x, context)
         inner, log_det, of_trunk = self._encode(variables, x, context, key, training)
@@ -379,14 +401,15 @@ class MixtureOfFlows(Checked, Density):
         log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
         return log_joint, join({"components": updates, "trunk": of_trunk})
 
+    @promoting
     def _encode(self, variables, x, context, key, training: bool) -> tuple[Array, Array | float, Variables]:
         """What components see of x, the log-det on the way, and the trunk's updated collections."""
         if self.trunk is None:
             return x, 0.0, {}
         of_trunk = part(variables, "trunk")
         mutable = tuple(name for name in ("batch_stats",) if training and name in of_trunk)
-        encode = lambda module, context: module.encode(x, context, key)
-        (inner, log_det), updates = self.trunk.run(of_trunk, encode, self.trunk.check_x(x), context, key, mutable)
+        encode = lambda module, x, context, key: module.encode(x, context, key)
+        (inner, log_det), updates = self.trunk.run(of_trunk, encode, x, self.trunk.check_x(x), context, key, mutable)
         return inner, log_det, updates
 
     def own_context(self, x: Array, context: Array | None) -> Array | None:
@@ -395,12 +418,21 @@ class MixtureOfFlows(Checked, Density):
         if self.context_shape is not None or context is None:
             self._front.check_context(context, batch_shape)
             return context
-        if not jnp.issubdtype(jnp.result_type(context), jnp.integer) or jnp.shape(context) != batch_shape:
+        check_array("MixtureOfFlows", "context", context)
+        if not jnp.issubdtype(context.dtype, jnp.integer) or jnp.shape(context) != batch_shape:
             rule = f"must be None, or integer labels of shape {batch_shape} (-1 for none)"
-            got = f"{jnp.result_type(context)} of shape {jnp.shape(context)}"
+            got = f"{context.dtype} of shape {jnp.shape(context)}"
             fix = "To condition on a context, build the components with one."
             raise InvalidValueError("MixtureOfFlows", "context", rule, got, fix)
         return None
+
+    def _entered(self, x: Array, context: Array | None) -> tuple[Array, Array | None]:
+        """x and the context of trunk and components, broadcast to each other."""
+        context = self.own_context(x, context)
+        batch_shape = self._front.check_context(context, self._front.check_x(x))
+        return door.spread(x, len(self.event_shape), batch_shape), door.spread(
+            context, len(self.context_shape or ()), batch_shape
+        )
 
     def context_of(self, flow: Flow, context: Array | None) -> Array | None:
         """The context for one component, which may take none although the trunk takes one."""

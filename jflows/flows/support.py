@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.ops import varying
+from jflows.ops.promotion import promoting
 from jflows.typing import Array, Key, Variables
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 STEPS_IN_EPS = (4.0, 64.0, 1024.0, 16384.0)  # tried in this order: parts of the way to the centre, in units of eps
 
 
+@promoting
 def moved_inside(flow: "Flow", variables: Variables, x: Array, context: Array | None, key: Key) -> tuple[Array, Array]:
     """Samples of a flow inside its support, and their log density.
 

@@ -27,6 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jflows.errors import InvalidValueError, check_choice
+from jflows.ops.promotion import promoting
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
@@ -89,6 +90,7 @@ def _relu(x):
 
 
 @_relu.defjvp
+@promoting
 def _relu_jvp(primals, tangents):
     y = _relu(*primals)
     return y, gate_p.bind(*vary_alike(y, tangents[0]))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfc, gammaln
 
+from jflows.ops.promotion import promoting
 from jflows.typing import Array
 
 SERIES_FROM = 16.0  # the first term left out is 31 / (18432 x^9), below 3e-14 from here on
@@ -64,6 +65,7 @@ def _hazard(z: Array) -> Array:
 
 
 @_hazard.defjvp
+@promoting
 def _hazard_jvp(primals, tangents):
     (z,), (z_dot,) = primals, tangents
     excess = _excess(z)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops.promotion import promoting
 from jflows.typing import Array
 
 BOUNDARIES = ("linear", "learned", "circular")
@@ -167,6 +168,7 @@ def implicit_root(solve: Callable, curve: Callable, target: Array, *coefficients
 
 
 @implicit_root.defjvp
+@promoting
 def _implicit_root_jvp(solve, curve, primals, tangents):
     t = implicit_root(solve, curve, *primals)
     _, moved = jax.jvp(lambda *c: curve(t, *c)[0], primals[1:], tangents[1:])
@@ -187,6 +189,7 @@ def _rational_quadratic_bin(t, s, h, left, right):
 
 
 @_rational_quadratic_bin.defjvp
+@promoting
 def _rational_quadratic_bin_jvp(primals, tangents):
     # Autodiff would give three times as many operations; this is linear in the tangents, so it transposes as it is.
     t, s, h, left, right = primals
@@ -278,6 +281,7 @@ def pick(index: Array, rows: Array) -> Array:
 
 
 @pick.defjvp
+@promoting
 def _pick_jvp(primals, tangents):
     index, rows = primals
     is_at = _numbers(rows.shape[-2]) == index[..., None, :]
@@ -291,6 +295,7 @@ def sum_before(index: Array, rows: Array) -> Array:
 
 
 @sum_before.defjvp
+@promoting
 def _sum_before_jvp(primals, tangents):
     index, rows = primals
     is_before = _numbers(rows.shape[-2]) < index[..., None, :]
@@ -354,6 +359,7 @@ def _locate(value, raw, num_bins: int, min_sizes, min_slope, by_height: bool) ->
 
 
 @_locate.defjvp
+@promoting
 def _locate_jvp(num_bins, min_sizes, min_slope, by_height, primals, tangents):
     value, raw = primals
     located = _locate_with_residuals(value, raw, num_bins, min_sizes, min_slope, by_height)

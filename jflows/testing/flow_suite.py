@@ -64,13 +64,15 @@ def _measure(flow: Flow, variables: Variables, x: Array, context: Array | None, 
     if flow.dequantize is not None:
         shape = flow.dequantize.padded_shape(flow.event_shape)
         continuous = dataclasses.replace(flow, dequantize=None, event_shape=shape)
-        of_noise = lambda module, context: module.dequantize.dequantize(x, key)
-        (continuous_x, log_weight), _ = flow.run(variables, of_noise, x.shape[:1], context, key)
+        of_noise = lambda module, x, context, key: module.dequantize.dequantize(x, key)
+        (continuous_x, log_weight), _ = flow.run(variables, of_noise, x, x.shape[:1], context, key)
     # One key throughout: an estimated log-det is the same number wherever it is estimated at the same point.
     z, log_det = continuous.encode(variables, continuous_x, context, key)
     back, back_log_det = continuous.decode(variables, z, context, key)
-    of_base = lambda module, context: module.base.log_prob(z, context)  # within the flow, so that its noise is the same
-    base_log_prob, _ = flow.run(variables, of_base, x.shape[:1], context, key)
+    of_base = lambda module, z, context, key: module.base.log_prob(
+        z, context
+    )  # within the flow, so that its noise is the same
+    base_log_prob, _ = flow.run(variables, of_base, z, x.shape[:1], context, key)
     sample_shape = x.shape[:1] if context is None else ()
     sample, sample_log_prob = continuous.sample_and_log_prob(variables, key, sample_shape, context)
 

@@ -265,11 +265,7 @@ def test_arguments_of_the_wrong_shape_are_refused():
         (lambda: conditional.log_prob({}, x, x), r"Flow: `context` must have event shape \(2,\); got shape \(16, 3\)"),
         (
             lambda: conditional.log_prob({}, x, jnp.ones((5, 2))),
-            r"`context` must have leading axes that broadcast to the batch shape \(16,\); got shape \(5, 2\)",
-        ),
-        (
-            lambda: conditional.log_prob({}, x[:1], jnp.ones((5, 2))),
-            r"`context` must have leading axes that broadcast to the batch shape \(1,\); got shape \(5, 2\)",
+            r"`context` must have leading axes that broadcast with the batch shape \(16,\); got shape \(5, 2\)",
         ),
     ]
     for call, message in checks:
