@@ -12,11 +12,13 @@ from jflows.bijectors.base import SameShape
 from jflows.errors import JflowsError
 from jflows.modules import Network, check_takes
 from jflows.ops import trace as trace_ops
+from jflows.ops.reverse_only import Refusal, reverse_only
 from jflows.options import Count, Ndims, Option, Positive
 from jflows.typing import Array
 
 TRACES = ("exact", "hutchinson")
 SOLVERS = {"tsit5": "Tsit5", "dopri5": "Dopri5", "dopri8": "Dopri8"}  # names in diffrax, all adaptive
+DERIVATIVES = ("reverse", "all")
 ROUNDING = 10  # tolerances below so many units of rounding would make the step size collapse
 
 
@@ -32,7 +34,9 @@ class Continuous(SameShape):
     | "hutchinson" | unbiased: noise^T (dv/dx) noise, with one noise vector for the whole path | 1 | yes |
 
     Every example takes steps of its own size, so its result does not depend on the batch. Derivatives are those of the
-    steps taken (reverse mode only), from checkpoints along the path: memory grows with the logarithm of their number.
+    steps taken. With derivatives="reverse" they come from checkpoints along the path, whose memory grows with the
+    logarithm of the number of steps: of first order, in reverse mode. "all" stores every step, and takes several times
+    as long; it serves forward mode and derivatives of any order.
     `velocity` is public: `jflows.flows.flow_matching_loss` trains it without solving anything.
 
     Needs diffrax: `pip install jflows-flax[ode]`.
@@ -47,12 +51,13 @@ class Continuous(SameShape):
       atol: absolute tolerance of a step, in units of x.
       max_steps: largest number of solver steps for one example; if it needs more, its result is NaN.
       noise: "rademacher" or "normal".
+      derivatives: "reverse" for training, "all" for jax.jvp, jax.hessian and the like.
       event_ndims: 1 for vectors, 3 for images.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch].
     Raises:
-      InvalidValueError: for an unknown trace, solver or noise, or a tolerance that is not positive; without a key where
-        one is needed.
+      InvalidValueError: for an unknown trace, solver, noise or kind of derivatives; for a tolerance that is not
+        positive; without a key where one is needed; for a derivative that derivatives="reverse" does not have.
       JflowsError: if diffrax is not installed.
     Numerics: round trip and log_det are off by about 10 to 100 times the tolerances, which 10 units of rounding limit
       from below; bfloat16 is integrated in float32.
@@ -65,6 +70,7 @@ class Continuous(SameShape):
     atol: Positive = 1e-5
     max_steps: Count = 4096
     noise: Annotated[str, Option(choices=trace_ops.NOISE_KINDS)] = "rademacher"
+    derivatives: Annotated[str, Option(choices=DERIVATIVES)] = "reverse"
     event_ndims: Ndims = 1
 
     allows_invertible_backprop: ClassVar[bool] = False
@@ -98,7 +104,10 @@ class Continuous(SameShape):
             noise = trace_ops.hutchinson_noise(self._noise_key(), flat.shape, flat.dtype, self.noise)
         if context is not None:
             context = context.reshape(-1, *context.shape[len(batch_shape) :])
-        path = _Path(network, self.solver, self.rtol, self.atol, self.max_steps, self.event_ndims)
+        path = _Path(network, self.solver, self.rtol, self.atol, self.max_steps, self.event_ndims, self.derivatives)
+        if self.derivatives == "reverse":
+            refusal = Refusal("Continuous", "derivatives", "'all'", self.derivatives, second_order=False)
+            variables, flat, context = reverse_only((variables, flat, context), refusal)
         times = jnp.asarray([start, end], flat.dtype)
         solve = jax.vmap(functools.partial(_solve, path, variables, times))
         out, log_det = solve(flat, context, noise)
@@ -115,6 +124,7 @@ class _Path:
     atol: float
     max_steps: int
     event_ndims: int
+    derivatives: str
 
 
 @functools.partial(jax.jit, static_argnums=0)  # tracing the solver takes seconds: once for both directions
@@ -142,6 +152,7 @@ def _solve(path: _Path, variables: Any, times: Array, value: Array, context: Arr
         None,
         (value, jnp.zeros((), value.dtype)),
         stepsize_controller=diffrax.PIDController(rtol=max(path.rtol, least), atol=max(path.atol, least)),
+        adjoint=(diffrax.DirectAdjoint if path.derivatives == "all" else diffrax.RecursiveCheckpointAdjoint)(),
         max_steps=path.max_steps,
         throw=False,
     )

@@ -18,6 +18,7 @@ from jflows.bijectors.initialised import variables_known
 from jflows.errors import InvalidValueError
 from jflows.ops import varying
 from jflows.ops.promotion import promoting
+from jflows.ops.reverse_only import Refusal, reverse_only
 from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 
@@ -143,6 +144,8 @@ class Repeat(SameShape):
             return values, log_det
         if self.backprop != "invertible":
             return steps.run(variables, context, keys, values, remat=self.backprop == "remat")
+        refusal = Refusal("Repeat", "backprop", "'standard' or 'remat'", self.backprop, second_order=True)
+        variables, context, values = reverse_only((variables, context, values), refusal)
         return _anchored(steps, self.anchor_every or self.num_layers, variables, context, keys, values)
 
 

@@ -11,7 +11,7 @@ from flax import linen
 from jax.scipy.linalg import expm
 
 from jflows import bijectors as b
-from jflows.errors import JflowsError
+from jflows.errors import InvalidValueError, JflowsError
 
 pytest.importorskip("diffrax", reason="continuous flows need the optional package diffrax")
 
@@ -91,3 +91,30 @@ def test_without_diffrax_the_error_says_what_to_install(monkeypatch):
     message = r"Continuous: `diffrax` must be installed .* Run `pip install jflows-flax\[ode\]`."
     with pytest.raises(JflowsError, match=message):
         bijector.apply(VARIABLES, X[0], method=INVERSE)
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [
+        lambda f, x: jax.jvp(f, (x,), (x,)),
+        lambda f, x: jax.jvp(jax.jit(f), (x,), (x,)),
+        lambda f, x: jax.jit(jax.hessian(lambda x: f(x).sum())).lower(x),
+        lambda f, x: jax.jacrev(jax.grad(lambda x: f(x).sum()))(x),
+    ],
+    ids=["jvp", "jvp_of_jit", "hessian", "reverse_twice"],
+)
+@pytest.mark.by_default("jvp_of_jit", "hessian")
+def test_derivatives_that_need_a_setting_name_it(derive):
+    bijector = b.Continuous(LinearField())
+    message = "Continuous: `derivatives` must be 'all' for derivatives in forward mode .* second order; got 'reverse'"
+    with pytest.raises(InvalidValueError, match=message):
+        derive(lambda x: bijector.apply(VARIABLES, x, method=INVERSE)[0], X[0, :1])
+
+
+@pytest.mark.slow
+def test_all_derivatives_of_a_linear_field():
+    bijector = b.Continuous(LinearField(), rtol=1e-9, atol=1e-9, max_steps=32, derivatives="all")
+    squared = lambda z: 0.5 * jnp.sum(bijector.apply(VARIABLES, z, method=FORWARD)[0] ** 2)
+    wanted = expm(MATRIX).T @ expm(MATRIX)
+    np.testing.assert_allclose(fast_jit(jax.hessian(squared))(X[0, 0]), wanted, rtol=1e-6)
+    np.testing.assert_allclose(fast_jit(jax.jacfwd(squared))(X[0, 0]), wanted @ X[0, 0], rtol=1e-6)

@@ -273,3 +273,16 @@ def test_a_layer_that_changes_the_shape_is_refused():
         b.Repeat(b.Squeeze(), 2).z_event_shape((4, 4, 1))
     with pytest.raises(InvalidTypeError, match="Repeat: `layer` must be a Bijector; got MLP"):
         b.Repeat(networks.MLP(), 2)
+
+
+def test_forward_mode_through_replayed_steps_names_the_setting_that_allows_it():
+    z = jnp.ones((1, 2))
+    repeats = {how: b.Repeat(b.ActNorm(), 2, how) for how in ("invertible", "standard", "remat")}
+    variables = repeats["standard"].init(jax.random.key(0), jnp.asarray([[0.0, 1.0], [2.0, 5.0]]))
+    slope = lambda how: jax.jvp(jax.jit(lambda z: repeats[how].apply(variables, z)[0]), (z,), (z,))[1]
+    message = "Repeat: `backprop` must be 'standard' or 'remat' for derivatives in forward mode .*; got 'invertible'"
+    with pytest.raises(InvalidValueError, match=message):
+        slope("invertible")
+    np.testing.assert_allclose(slope("standard"), slope("remat"))
+    loss = lambda how: lambda z: jnp.sum(repeats[how].apply(variables, z)[0] ** 2)
+    np.testing.assert_allclose(jax.hessian(loss("invertible"))(z), jax.hessian(loss("standard"))(z))

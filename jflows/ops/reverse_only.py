@@ -1,0 +1,80 @@
+"""A mark on the inputs of a function that has derivatives in reverse mode only, so that others fail with advice.
+
+`jax.custom_vjp` refuses forward mode by a message that knows nothing of the setting that would allow it, and only when
+the program runs or is lowered: by then no function of jflows is being called that could catch it. The mark is a
+primitive that returns its argument. Its tangent goes through a second one, which can be transposed, as reverse mode
+does, but not evaluated.
+"""
+
+from typing import NamedTuple
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jflows.errors import InvalidValueError
+from jflows.typing import PyTree
+
+FORWARD = "for derivatives in forward mode (jax.jvp, jax.jacfwd, jax.linearize)"
+SECOND = "for derivatives in forward mode (jax.jvp, jax.jacfwd, jax.hessian) and of second order"
+
+
+class Refusal(NamedTuple):
+    """What the error says: the class, its setting, and which values of it allow what is refused.
+
+    Attributes:
+      where: class that has the setting.
+      setting: its name.
+      allowed: the values in words, such as "'standard' or 'remat'".
+      got: the value that refuses.
+      second_order: whether derivatives of second order are possible.
+    """
+
+    where: str
+    setting: str
+    allowed: str
+    got: str
+    second_order: bool
+
+    def error(self) -> InvalidValueError:
+        """The error to raise."""
+        rule = f"must be {self.allowed} {FORWARD if self.second_order else SECOND}"
+        return InvalidValueError(self.where, self.setting, rule, repr(self.got))
+
+
+def reverse_only(tree: PyTree, refusal: Refusal) -> PyTree:
+    """The tree itself, whose floating leaves have derivatives in reverse mode only."""
+    is_floating = lambda leaf: jax.numpy.issubdtype(jax.typeof(leaf).dtype, jax.numpy.inexact)
+    mark = lambda leaf: _mark_p.bind(leaf, refusal=refusal, order=1) if is_floating(leaf) else leaf
+    return jax.tree.map(mark, tree)
+
+
+_mark_p, _tangent_p = Primitive("reverse_only"), Primitive("reverse_only_tangent")
+
+
+def _mark_jvp(primals, tangents, *, refusal: Refusal, order: int):
+    if not refusal.second_order and order > 1:
+        raise refusal.error()
+    (x,), (tangent,) = primals, tangents
+    # A second derivative meets the mark again only if it is left on the primal value.
+    x = x if refusal.second_order else _mark_p.bind(x, refusal=refusal, order=order + 1)
+    return x, tangent if type(tangent) is ad.Zero else _tangent_p.bind(tangent, refusal=refusal)
+
+
+def _refuse(tangent, *, refusal: Refusal):
+    raise refusal.error()
+
+
+def _same(x, **_):
+    return x
+
+
+_mark_p.def_impl(_same)
+_tangent_p.def_impl(_refuse)
+ad.primitive_jvps[_mark_p] = _mark_jvp
+ad.deflinear2(_tangent_p, lambda cotangent, _, **__: [cotangent])
+for _primitive in (_mark_p, _tangent_p):
+    _primitive.def_abstract_eval(_same)
+    batching.defvectorized(_primitive)
+mlir.register_lowering(_mark_p, mlir.lower_fun(_same, multiple_results=False))
+mlir.register_lowering(_tangent_p, mlir.lower_fun(_refuse, multiple_results=False))
