@@ -177,6 +177,29 @@ def check_call(where: str, function: Callable[..., Any], arguments: Mapping[str,
             setting.check(where, arguments[setting.name])
 
 
+def checked(function: Owner) -> Owner:
+    """Checks the arguments that are declared with an `Option` whenever the function is called; a decorator.
+
+    Other arguments, such as arrays, are left to the function. An integer of NumPy counts as an int.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        for setting in settings_of(function):
+            if setting.name in given and setting.option != Option():
+                value = given[setting.name]
+                setting.check(function.__name__, value.item() if _is_numpy_integer(value) else value)
+        return function(*args, **kwargs)
+
+    return typing.cast(Owner, run)
+
+
+def _is_numpy_integer(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "iu"
+
+
 class Checked:
     """Base of dataclasses and Linen modules whose fields are checked by their annotations when they are made.
 
@@ -222,6 +245,8 @@ Ndims = Annotated[int, Option(low=1)]
 EventShape = Annotated[tuple[int, ...], Option(low=1)]
 NumBits = Annotated[int, Option(low=1, high=16)]
 Seed = Annotated[int, Option(low=0, high=LARGEST_SEED)]
+AtLeastTwo = Annotated[int, Option(low=2)]
+NotNegative = Annotated[int, Option(low=0)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
 

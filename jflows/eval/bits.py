@@ -14,7 +14,7 @@ from jflows.errors import InvalidValueError
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.flows import Density
 from jflows.flows.density import example_keys
-from jflows.options import Count, check_call
+from jflows.options import Count, checked
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -38,6 +38,7 @@ class Evaluation(NamedTuple):
     effective_examples: float
 
 
+@checked
 def evaluate(
     flow: Density,
     variables: Variables,
@@ -65,7 +66,6 @@ def evaluate(
       InvalidValueError: if there is no example.
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
     """
-    check_call("evaluate", evaluate, {"num_draws": num_draws})
     parts, done = [], 0
     for batch in batches:
         check_batch_values(batch, flow.reading, "evaluate")

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jflows.errors import InvalidValueError, check_positive
+from jflows.errors import InvalidValueError
 from jflows.eval import drawing
 from jflows.eval.plots import image_grid
 from jflows.flows import MixtureOfFlows
+from jflows.options import Count, NumBits, checked
 from jflows.typing import Key, Variables
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ MAX_POINTS = 4000  # drawn of the data; more would hide the map
 FAINTEST = 0.25  # opacity of the map where the density is lowest
 
 
+@checked
 def responsibility_grid(
-    mixture: MixtureOfFlows, variables: Variables, x: ArrayLike, num_points: int = 200, exact: bool = False
+    mixture: MixtureOfFlows, variables: Variables, x: ArrayLike, num_points: Count = 200, exact: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
     """Responsibilities and log density on a square grid around data in the plane.
 
@@ -45,7 +47,6 @@ def responsibility_grid(
     if mixture.event_shape != (2,) or x.ndim != 2 or x.shape[1] != 2:
         got = f"event_shape {mixture.event_shape}, x of shape {x.shape}"
         raise InvalidValueError("responsibility_grid", ("mixture", "x"), "must be of the plane, event_shape (2,)", got)
-    check_positive("responsibility_grid", "num_points", num_points)
     low, high = x.min(axis=0), x.max(axis=0)
     low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
     across, up = (np.linspace(low[i], high[i], num_points, dtype=np.float32) for i in range(2))
@@ -67,7 +68,7 @@ def responsibility_map(
     path: str | PathLike[str],
     *,
     labels: ArrayLike | None = None,
-    num_points: int = 200,
+    num_points: Count = 200,
     exact: bool = False,
     title: str = "",
 ) -> None:
@@ -93,7 +94,7 @@ def responsibility_maps(
     *,
     titles: Sequence[str],
     labels: ArrayLike | None = None,
-    num_points: int = 200,
+    num_points: Count = 200,
     exact: bool = False,
 ) -> None:
     """Writes several maps of `responsibility_map` side by side, such as the restarts of one mixture.
@@ -154,14 +155,15 @@ def _draw_map(
     axes.set_ylim(edges[2], edges[3])
 
 
+@checked
 def component_samples(
     mixture: MixtureOfFlows,
     variables: Variables,
     key: Key,
-    columns: int = 10,
+    columns: Count = 10,
     *,
     temperature: float = 1.0,
-    num_bits: int = 8,
+    num_bits: NumBits = 8,
 ) -> "Image":
     """Draws images, one row per component.
 
@@ -172,7 +174,6 @@ def component_samples(
     Raises:
       InvalidValueError: if the events are not images, or columns is not positive.
     """
-    check_positive("component_samples", "columns", columns)
     draws: Any = mixture.sample_by_component(variables, key, (columns,), temperature=temperature)
     images = np.asarray(draws).reshape(-1, *mixture.event_shape)
     return image_grid(images, columns, num_bits=num_bits, labels=[str(k) for k in range(mixture.num_components)])

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.data.checks import check_weight
-from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, kind_of
 from jflows.eval.gaussian import LogLikelihood, weighted_mean
+from jflows.options import Count, Seed, checked
 
 UNUSED = 0.1  # of the share 1 / K that all would have if they were used alike
 
@@ -78,11 +79,12 @@ class GaussianMixture(NamedTuple):
         return np.argmax(log_joint, axis=0)
 
 
+@checked
 def contingency_table(
     labels: ArrayLike,
     clusters: ArrayLike,
-    num_labels: int | None = None,
-    num_clusters: int | None = None,
+    num_labels: Count | None = None,
+    num_clusters: Count | None = None,
     weight: ArrayLike | None = None,
 ) -> np.ndarray:
     """The number of rows of each label in each cluster, or their weight: [num_labels, num_clusters].
@@ -111,11 +113,12 @@ def contingency_table(
     return table
 
 
+@checked
 def cluster_scores(
     labels: ArrayLike,
     clusters: ArrayLike,
-    num_labels: int | None = None,
-    num_clusters: int | None = None,
+    num_labels: Count | None = None,
+    num_clusters: Count | None = None,
     weight: ArrayLike | None = None,
 ) -> ClusterScores:
     """Accuracy under the best one-to-one matching of clusters to labels, NMI and ARI.
@@ -175,8 +178,9 @@ def component_use(
     return ComponentUse(share, float(np.exp(_entropy(share))), unused)
 
 
+@checked
 def fit_gaussian_mixture(
-    train: ArrayLike, num_components: int, test: ArrayLike | None = None, *, num_starts: int = 10, seed: int = 0
+    train: ArrayLike, num_components: Count, test: ArrayLike | None = None, *, num_starts: Count = 10, seed: Seed = 0
 ) -> GaussianMixture:
     """Fits a mixture of normals by EM (scikit-learn), and keeps the start with the highest likelihood.
 
@@ -193,7 +197,6 @@ def fit_gaussian_mixture(
     """
     from sklearn.mixture import GaussianMixture as EM
 
-    check_positive("fit_gaussian_mixture", "num_components", num_components)
     if hasattr(train, "x"):
         got = kind_of(train)
         raise InvalidTypeError("fit_gaussian_mixture", "train", "must be an array [num, dim]", got, "Pass its `x`.")

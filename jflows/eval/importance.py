@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key, kind_of
 from jflows.flows import Flow
 from jflows.flows.density import example_keys
+from jflows.options import AtLeastTwo, Count, checked
 from jflows.typing import Array, Key, Shape, Variables
 
 MIN_TAIL = 5  # weights; a shape fitted to fewer says nothing
@@ -53,14 +54,15 @@ class ImportanceSamples(NamedTuple):
         return jnp.sum(weights.reshape(*weights.shape, *(1,) * (values.ndim - weights.ndim)) * values, axis=0)
 
 
+@checked
 def importance_sample(
     flow: Flow,
     variables: Variables,
     log_density: Callable[..., Array],
     key: Key,
-    num_samples: int,
+    num_samples: AtLeastTwo,
     context: Array | None = None,
-    batch_size: int = 1000,
+    batch_size: Count = 1000,
 ) -> ImportanceSamples:
     """Draws x ~ q from a flow and weighs it by a density p~ that need not be normalised.
 
@@ -94,9 +96,6 @@ def importance_sample(
     check_log_density(where, log_density)
     check_flow(where, flow)
     check_key(where, key)
-    for name, value, least in (("num_samples", num_samples, 2), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise InvalidValueError(where, name, f"must be at least {least}", repr(value))
     if flow.dequantize is not None or flow.bijector.needs_key:
         got = "one that dequantizes" if flow.dequantize is not None else "an estimated log-det"
         raise InvalidValueError(where, "flow", "must have an exact density", got)

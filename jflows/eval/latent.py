@@ -9,18 +9,20 @@ import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.flows import Flow
+from jflows.options import AtLeastTwo, checked
 from jflows.typing import Array, Key, Variables
 
 MODES = ("linear", "spherical")
 PARALLEL_ANGLE = 1e-3  # radians; below, the spherical weights are 0/0 in float32 and the straight line is the limit
 
 
+@checked
 def interpolate(
     flow: Flow,
     variables: Variables,
     x_a: Array,
     x_b: Array,
-    num_steps: int = 8,
+    num_steps: AtLeastTwo = 8,
     context: Array | None = None,
     mode: str = "linear",
 ) -> Array:
@@ -44,8 +46,6 @@ def interpolate(
       InvalidValueError: for num_steps < 2, an unknown mode, or shapes that differ.
     """
     check_choice("interpolate", "mode", mode, MODES)
-    if num_steps < 2:
-        raise InvalidValueError("interpolate", "num_steps", "must be at least 2", repr(num_steps))
     if jnp.shape(x_a) != jnp.shape(x_b):
         got = f"shapes {jnp.shape(x_a)} and {jnp.shape(x_b)}"
         raise InvalidValueError("interpolate", ("x_a", "x_b"), "must have one shape", got)

@@ -15,6 +15,7 @@ from jflows.flows import MixtureOfFlows
 from jflows.flows.density import example_keys
 from jflows.flows.mixture_parts import exact_sum
 from jflows.ops.numerics import log_mixture
+from jflows.options import Count, checked
 from jflows.typing import Array, Batch, Key, Variables
 
 
@@ -36,13 +37,14 @@ class MixtureReport(NamedTuple):
     responsibilities: np.ndarray
 
 
+@checked
 def mixture_report(
     mixture: MixtureOfFlows,
     variables: Variables,
     batches: Iterable[Batch],
     key: Key | None = None,
     *,
-    num_classes: int | None = None,
+    num_classes: Count | None = None,
     exact: bool = False,
 ) -> MixtureReport:
     """Computes bound, likelihood, responsibilities, and scores against labels, over all rows.

@@ -12,6 +12,7 @@ import numpy as np
 
 from jflows.errors import InvalidValueError
 from jflows.eval.bits import Evaluation
+from jflows.options import Count, NotNegative, NumBits, checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,8 @@ EARLY = 0.05  # part of a learning curve that may be cut off at the top, or its 
 CURVE_POINTS = 300  # a longer curve is averaged over neighbours, or its noise would hide its course
 
 
-def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
+@checked
+def to_bytes(images: np.ndarray, num_bits: NumBits = 8) -> np.ndarray:
     """Scales integers 0..2^num_bits - 1 to uint8 0..255, so that the highest level becomes 255.
 
     Example:
@@ -38,8 +40,15 @@ def to_bytes(images: np.ndarray, num_bits: int = 8) -> np.ndarray:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+@checked
 def image_grid(
-    images: np.ndarray, columns: int, *, num_bits: int = 8, magnify: int = 0, gap: int = 3, labels: Sequence[str] = ()
+    images: np.ndarray,
+    columns: Count,
+    *,
+    num_bits: NumBits = 8,
+    magnify: NotNegative = 0,
+    gap: NotNegative = 3,
+    labels: Sequence[str] = (),
 ) -> "Image":
     """Puts images side by side, row by row, on white.
 
@@ -57,8 +66,6 @@ def image_grid(
     images = np.asarray(images)
     if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in (1, 3):
         raise InvalidValueError("image_grid", "images", "must be [num, height, width, 1 or 3]", f"shape {images.shape}")
-    if columns < 1:
-        raise InvalidValueError("image_grid", "columns", "must be at least 1", repr(columns))
     from PIL import Image
 
     num, height, width, _ = images.shape

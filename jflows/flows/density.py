@@ -13,9 +13,10 @@ import numpy as np
 
 from jflows.bijectors.base import OUTSIDE
 from jflows.data.reading import Reading, Statistics
-from jflows.errors import InvalidValueError, check_positive
+from jflows.errors import InvalidValueError
 from jflows.flows.dequantize import Dequantize
 from jflows.ops.numerics import log_mixture
+from jflows.options import Count, check_call
 from jflows.typing import Array, Key, Shape, Variables
 
 Score = TypeVar("Score", float, Array, np.ndarray)
@@ -181,7 +182,7 @@ class Density(abc.ABC):
         return math.prod(self.event_shape)
 
     def bits_per_dim(
-        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, num_draws: int = 1
+        self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None, num_draws: Count = 1
     ) -> Array:
         """Bits per dimension, -log2 p(x) / D: an upper bound on the code length of integer data.
 
@@ -201,7 +202,7 @@ class Density(abc.ABC):
         if self.dequantize is not None and key is None:
             rule, fix = "must be given, as this flow dequantizes", "Pass key=jax.random.key(seed)."
             raise InvalidValueError(where, "key", rule, None, fix)
-        check_positive(where, "num_draws", num_draws)
+        check_call(where, Density.bits_per_dim, {"num_draws": num_draws})
         if num_draws > 1 and self.estimates_log_det:
             rule, fix = "must be 1, as the log-det is estimated", "Use an exact estimator for this bound."
             raise InvalidValueError(where, "num_draws", rule, repr(num_draws), fix)

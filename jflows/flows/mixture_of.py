@@ -11,15 +11,17 @@ from flax import linen as nn
 
 from jflows.bijectors import Identity
 from jflows.distributions import DiagonalNormal
-from jflows.errors import InvalidTypeError, InvalidValueError, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows.flow import Flow
 from jflows.flows.mixture import MixtureOfFlows
+from jflows.options import AtLeastTwo, Positive, checked
 
 
+@checked
 def mixture_of_flows(
     components: Flow | Sequence[Flow],
     encoder: nn.Module | None,
-    num_components: int | None = None,
+    num_components: AtLeastTwo | None = None,
     *,
     weights: str | Sequence[float] = "uniform",
     trunk: Flow | None = None,
@@ -63,11 +65,12 @@ def mixture_of_flows(
     return MixtureOfFlows(flows, num_components, encoder, own, trunk, start)
 
 
+@checked
 def with_mixture_base(
     flow: Flow,
-    num_components: int,
+    num_components: AtLeastTwo,
     *,
-    spread: float = 1.0,
+    spread: Positive = 1.0,
     weights: str | Sequence[float] = "uniform",
 ) -> MixtureOfFlows:
     """One flow whose base is replaced by a mixture of normals, one for each class; the class follows by Bayes' rule.
@@ -85,7 +88,6 @@ def with_mixture_base(
     """
     if not isinstance(flow, Flow):
         raise InvalidTypeError("with_mixture_base", "flow", "must be a Flow", kind_of(flow))
-    check_positive("with_mixture_base", "spread", spread)
     shape = flow.latent_shape
     normal = Flow(Identity(event_ndims=len(shape)), DiagonalNormal(shape, spread), shape)
     return mixture_of_flows(normal, None, num_components, weights=weights, trunk=flow)

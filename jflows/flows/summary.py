@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jflows.bijectors import Bijector, Chain
 from jflows.flows.density import Density
+from jflows.options import NotNegative, checked
 from jflows.typing import Shape, Variables
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Summary:
         return f"{text}\nA gradient of {self.batch_size} examples plans {memory} of temporaries."
 
 
-def summary(density: Density, rows: Iterator[Row], variables: Variables, batch_size: int) -> Summary:
+@checked
+def summary(density: Density, rows: Iterator[Row], variables: Variables, batch_size: NotNegative) -> Summary:
     """The rows of a density, with the memory that a gradient on `batch_size` examples would take."""
     planned = _planned_bytes(density, variables, batch_size) if batch_size else 0
     return Summary(tuple(rows), count_parameters(variables), batch_size, planned)

@@ -96,7 +96,7 @@ def test_bad_input():
     )
     with pytest.raises(InvalidValueError, match=rule):
         responsibility_grid(mixture, {}, np.zeros((4, 3)))
-    with pytest.raises(InvalidValueError, match="responsibility_grid: `num_points` must be positive; got 0"):
+    with pytest.raises(InvalidValueError, match="responsibility_grid: `num_points` must be at least 1; got 0"):
         responsibility_grid(with_mixture_base(identity((2,)), 2), {}, X, 0)
-    with pytest.raises(InvalidValueError, match="component_samples: `columns` must be positive; got 0"):
+    with pytest.raises(InvalidValueError, match="component_samples: `columns` must be at least 1; got 0"):
         component_samples(mixture, {}, KEY, 0)

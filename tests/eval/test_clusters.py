@@ -85,7 +85,7 @@ def test_em_finds_separate_normals():
             lambda: fit_gaussian_mixture(np.ones((2, 1)), 3),
             r"fit_gaussian_mixture: `train` must be finite, \[num, dim\] with at least 3 rows; got shape \(2, 1\)",
         ),
-        (lambda: fit_gaussian_mixture(np.ones((2, 1)), 0), "`num_components` must be positive; got 0"),
+        (lambda: fit_gaussian_mixture(np.ones((2, 1)), 0), "`num_components` must be at least 1; got 0"),
         (
             lambda: fit_gaussian_mixture(np.ones((5, 2)), 1, np.ones((5, 3))),
             r"`test` must have event shape \(2,\); got shape \(5, 3\)",

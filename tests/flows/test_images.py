@@ -140,7 +140,7 @@ def test_bits_per_dim_needs_a_key_where_the_flow_dequantizes():
     expected = r"Flow.bits_per_dim: `key` must be given, as this flow dequantizes\. Pass key=jax\.random\.key\(seed\)\."
     with pytest.raises(InvalidValueError, match=expected):
         flow.bits_per_dim(variables, x)
-    with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `num_draws` must be positive; got 0"):
+    with pytest.raises(InvalidValueError, match="Flow.bits_per_dim: `num_draws` must be at least 1; got 0"):
         flow.bits_per_dim(variables, x, key=KEY, num_draws=0)
     plain = Flow(b.Reverse(3), Uniform((2, 2, 1)), (2, 2, 1))
     assert not plain.needs_key
