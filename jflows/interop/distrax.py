@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from jflows.bijectors import Bijector
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError
+from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError, check_key
 from jflows.flows import Flow
+from jflows.options import Count, checked
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -103,8 +104,10 @@ class DistraxDensity(distrax.Distribution):
       batch_shape: the batch axes of the context, () without one. Values broadcast to it.
     """
 
-    def __init__(self, model: Flow | Base, variables: Variables, context: Array | None, context_ndims: int):
-        self._model, self._variables, self._context = model, dict(variables), context
+    def __init__(
+        self, model: Flow | Base, variables: Variables, context: Array | None, context_ndims: int, key: Key | None
+    ):
+        self._model, self._variables, self._context, self._key = model, dict(variables), context, key
         self._batch_shape = () if context is None else context.shape[: context.ndim - context_ndims]
 
     @property
@@ -136,7 +139,7 @@ class DistraxDensity(distrax.Distribution):
         shape = jnp.broadcast_shapes(batch_shape, self.batch_shape)
         value = jnp.broadcast_to(value, (*shape, *self.event_shape))
         if isinstance(self._model, Flow):
-            return self._model.log_prob(self._variables, value, self._context)
+            return self._model.log_prob(self._variables, value, self._context, self._key)
         return self._of_base(value, self._wide_context(shape), method="log_prob")
 
     def mean(self) -> Array:
@@ -152,7 +155,7 @@ class DistraxDensity(distrax.Distribution):
         return jnp.broadcast_to(statistic, (*self.batch_shape, *self.event_shape))
 
 
-def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) -> DistraxDensity:
+def as_distrax(model: Flow | Base, variables: Variables, context: Any = None, key: Key | None = None) -> DistraxDensity:
     """Turns a flow or a base into a distrax distribution, with log_prob, sample, and a base's mean and mode.
 
     Args:
@@ -160,9 +163,10 @@ def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) ->
         density is that of continuous values.
       variables: the collections of `model`.
       context: the context of `model`: [*batch, *context_shape] for a flow, [*batch, context_dim] for a base.
+      key: typed key for the noise of a flow with an estimated log-det, the same in every call; None for others.
     Raises:
       InvalidTypeError: if `model` is neither a flow nor a base.
-      InvalidValueError: if the flow dequantizes.
+      InvalidValueError: if the flow dequantizes, or needs a key and has none.
     Example:
       >>> import jax, jflows
       >>> from jflows.interop.distrax import as_distrax
@@ -174,19 +178,31 @@ def as_distrax(model: Flow | Base, variables: Variables, context: Any = None) ->
         raise InvalidTypeError("as_distrax", "model", "must be a Flow or a Base", type(model).__name__)
     context = None if context is None else jnp.asarray(context)
     if isinstance(model, Base):
-        return DistraxDensity(model, variables, context, 1)
+        return DistraxDensity(model, variables, context, 1, None)
     if model.dequantize is not None:
         fix = "Build the flow with dequantize=None, over dequantized data."
         raise InvalidValueError("as_distrax", "model", "must not dequantize", type(model.dequantize).__name__, fix)
-    return DistraxDensity(model, variables, context, len(model.context_shape or ()))
+    _check_noise_key("as_distrax", key, model.estimates_log_det)
+    return DistraxDensity(model, variables, context, len(model.context_shape or ()), key)
+
+
+def _check_noise_key(where: str, key: Key | None, needs_key: bool) -> None:
+    if key is not None:
+        check_key(where, key)
+    elif needs_key:
+        fix = "Pass key=jax.random.key(seed)."
+        raise InvalidValueError(where, "key", "must be given, as the log-det is estimated", None, fix)
 
 
 class DistraxBijector(distrax.Bijector):
     """A bijector of jflows, with its variables, as a distrax bijector; made by `as_distrax_bijector`."""
 
-    def __init__(self, bijector: Bijector, variables: Variables, context: Array | None):
+    def __init__(
+        self, bijector: Bijector, variables: Variables, context: Array | None, context_ndims: int, key: Key | None
+    ):
         super().__init__(bijector.z_event_ndims, bijector.x_event_ndims)
         self._bijector, self._variables, self._context = bijector, dict(variables), context
+        self._context_ndims, self._key = context_ndims, key
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         self._check_forward_input_shape(x)
@@ -200,13 +216,23 @@ class DistraxBijector(distrax.Bijector):
         context = self._context
         if context is not None:
             batch_ndims = value.ndim - event_ndims
-            shape = jnp.broadcast_shapes(value.shape[:batch_ndims], context.shape[:-1])
+            leading = context.ndim - self._context_ndims
+            shape = jnp.broadcast_shapes(value.shape[:batch_ndims], context.shape[:leading])
             value = jnp.broadcast_to(value, (*shape, *value.shape[batch_ndims:]))
-            context = jnp.broadcast_to(context, (*shape, context.shape[-1]))
-        return self._bijector.apply(self._variables, value, context, method=method)
+            context = jnp.broadcast_to(context, (*shape, *context.shape[leading:]))
+        rngs = {} if self._key is None else {"noise": self._key}
+        return self._bijector.apply(self._variables, value, context, method=method, rngs=rngs)
 
 
-def as_distrax_bijector(bijector: Bijector, variables: Variables, context: Any = None) -> DistraxBijector:
+@checked
+def as_distrax_bijector(
+    bijector: Bijector,
+    variables: Variables,
+    context: Any = None,
+    *,
+    context_ndims: Count = 1,
+    key: Key | None = None,
+) -> DistraxBijector:
     """Turns a bijector into a distrax bijector with the same directions: `forward` still maps latent to data.
 
     Args:
@@ -214,10 +240,15 @@ def as_distrax_bijector(bijector: Bijector, variables: Variables, context: Any =
       variables: the collections of `bijector`; those of a flow's bijector are
         `{name: tree["bijector"] for name, tree in variables.items()}`.
       context: [*batch, context_dim], already embedded, or None; it and the values broadcast to each other.
+      context_ndims: how many trailing axes form one context: 1 for vectors, 3 for images.
+      key: typed key for the noise of a bijector with an estimated log-det, the same in every call; None for others.
     Raises:
       InvalidTypeError: if `bijector` is not a `Bijector`.
+      InvalidValueError: if the bijector needs a key and has none.
     """
     if not isinstance(bijector, Bijector):
         got = type(bijector).__name__
         raise InvalidTypeError("as_distrax_bijector", "bijector", "must be a jflows bijector", got)
-    return DistraxBijector(bijector, variables, None if context is None else jnp.asarray(context))
+    _check_noise_key("as_distrax_bijector", key, bijector.needs_key)
+    context = None if context is None else jnp.asarray(context)
+    return DistraxBijector(bijector, variables, context, context_ndims, key)

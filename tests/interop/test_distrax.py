@@ -1,5 +1,6 @@
 """Flows, bases and bijectors in distrax, and distrax distributions under flows."""
 
+import functools
 import importlib
 import sys
 
@@ -15,7 +16,7 @@ from jflows import bijectors as b
 from jflows import distributions as d
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
 from jflows.interop.distrax import as_distrax, as_distrax_bijector, from_distrax
-from jflows.nn import MLP, ClassEmbed
+from jflows.nn import MLP, ClassEmbed, ConvNet, LipschitzMLP
 from jflows.testing.common import perturb
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
@@ -98,6 +99,35 @@ def test_a_conditional_bijector_broadcasts():
     x = jnp.asarray(Z[:1])
     wanted = flow.bijector.apply(inner, x, jnp.eye(3)[1:2], method="inverse_and_log_det")
     np.testing.assert_allclose(z[1], wanted[0][0], rtol=1e-12)
+
+
+def test_a_keyed_bijector_runs_with_the_key_it_was_given():
+    keyed = b.Residual(LipschitzMLP((4,), coefficient=0.5), "roulette")
+    variables = perturb(keyed.init(KEY, jnp.asarray(Z)), 1, 0.3, jnp.float64)
+    theirs = as_distrax_bijector(keyed, variables, key=KEY)
+    wanted = keyed.apply(variables, jnp.asarray(Z), rngs={"noise": KEY})
+    for found in (theirs.inverse_and_log_det(Z), jax.jit(lambda t, z: t.inverse_and_log_det(z))(theirs, Z)):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10), found, wanted)
+    flow = jflows.Flow(keyed, d.StandardNormal((2,)), (2,))
+    of_flow = {collection: {"bijector": tree} for collection, tree in variables.items()}
+    log_prob = as_distrax(flow, of_flow, key=KEY).log_prob(Z)
+    np.testing.assert_allclose(log_prob, flow.log_prob(of_flow, jnp.asarray(Z), key=KEY), rtol=1e-10)
+    for call in (lambda: as_distrax_bijector(keyed, variables), lambda: as_distrax(flow, of_flow)):
+        with pytest.raises(InvalidValueError, match="`key` must be given, as the log-det is estimated. Pass key="):
+            call()
+
+
+def test_a_context_may_be_an_image():
+    coupling = b.Coupling(ConvNet(2), b.Affine(), event_ndims=3)
+    image, context = jnp.ones((2, 2, 2)), jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 1)))
+    variables = perturb(coupling.init(KEY, jnp.stack([image] * 3), context), 1, 0.3, jnp.float64)
+    theirs = as_distrax_bijector(coupling, variables, context, context_ndims=3)
+    z, log_det = theirs.inverse_and_log_det(image)
+    wanted = coupling.apply(variables, jnp.stack([image] * 3), context)
+    np.testing.assert_allclose(z, wanted[0], rtol=1e-10)
+    np.testing.assert_allclose(log_det, wanted[1], rtol=1e-10)
+    with pytest.raises(InvalidValueError, match="as_distrax_bijector: `context_ndims` must be at least 1; got 0"):
+        as_distrax_bijector(coupling, variables, context, context_ndims=0)
 
 
 def test_a_distrax_distribution_is_a_base():
