@@ -52,11 +52,11 @@ class _Whitening(SameShape):
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         shift, log_scale = self._shift_and_log_scale(z, forward=True)
-        return z * jnp.exp(-log_scale) - shift, -self._log_det(z, log_scale)
+        return affine.scaled(z, -log_scale) - shift, -self._log_det(z, log_scale)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         shift, log_scale = self._shift_and_log_scale(x, forward=False)
-        return (x + shift) * jnp.exp(log_scale), self._log_det(x, log_scale)
+        return affine.scaled(x + shift, log_scale), self._log_det(x, log_scale)
 
 
 def _zeros(values: Array) -> tuple[Array, Array]:
@@ -90,7 +90,7 @@ class ActNorm(_Whitening):
     def _first(self, values: Array, forward: bool) -> tuple[Array, Array]:
         shift, log_scale = affine.whitening(values)
         # x = z exp(-log_scale) - shift: forward whitens x instead of z.
-        return (-shift * jnp.exp(log_scale), -log_scale) if forward else (shift, log_scale)
+        return (affine.scaled(-shift, log_scale), -log_scale) if forward else (shift, log_scale)
 
 
 def warn_of_constant_channels(where: str, bijector: Bijector, params: Mapping) -> None:

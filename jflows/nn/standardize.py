@@ -15,14 +15,14 @@ from jflows.typing import Array
 class StandardizeContext(nn.Module):
     """Subtracts the mean of each feature of the context and divides by its deviation; for `embed` of a `Flow`.
 
-        y = (context - mean) * scale,   scale = 1 / deviation
+        y = (context - mean) * exp(log_scale),   log_scale = -log(deviation)
 
     Mean and scale are `constants`, never trained. They are those of the contexts that `init` sees, or better those of
     all data, which a module that knows them passes to `use` in its `init`. A constant feature keeps scale 1. Initial
     weights of networks are made for inputs of about 1; without this map, a context of mean 5000 would drown all else.
 
     Shapes:
-      context: [*batch, context_dim] -> the same. `constants`: mean [context_dim], scale [context_dim].
+      context: [*batch, context_dim] -> the same. `constants`: mean [context_dim], log_scale [context_dim].
     Raises:
       InvalidTypeError: if the context is not of a floating type.
       InvalidValueError: if the context has another number of features than at `init`.
@@ -34,11 +34,11 @@ class StandardizeContext(nn.Module):
         if not jnp.issubdtype(context.dtype, jnp.floating):
             rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
             raise InvalidTypeError("StandardizeContext", "context", rule, f"{context.dtype}", fix)
-        mean, scale = self._mean_and_scale(functools.partial(affine.whitening, context))
+        mean, log_scale = self._mean_and_log_scale(functools.partial(affine.whitening, context))
         if mean.shape != context.shape[-1:]:
             rule, got = f"must have {mean.shape[0]} features, as at `init`", f"shape {context.shape}"
             raise InvalidValueError("StandardizeContext", "context", rule, got)
-        return (context - mean) * scale
+        return affine.scaled(context - mean, log_scale)
 
     def use(self, mean: Array | np.ndarray, deviation: Array | np.ndarray, dtype) -> None:
         """Sets the statistics instead of taking those of the first batch; called in `init` before any context.
@@ -53,10 +53,10 @@ class StandardizeContext(nn.Module):
           InvalidValueError: if the two differ in shape, or are not finite, or a deviation is negative.
         """
         affine.check_statistics("StandardizeContext.use", mean, deviation)
-        self._mean_and_scale(functools.partial(affine.whitening_by, mean, deviation, dtype))
+        self._mean_and_log_scale(functools.partial(affine.whitening_by, mean, deviation, dtype))
 
     @nn.compact
-    def _mean_and_scale(self, whitening: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
+    def _mean_and_log_scale(self, whitening: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
         first = functools.cache(whitening)
         mean = self.variable("constants", "mean", lambda: -first()[0]).value
-        return mean, self.variable("constants", "scale", lambda: jnp.exp(first()[1])).value
+        return mean, self.variable("constants", "log_scale", lambda: first()[1]).value

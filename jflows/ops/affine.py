@@ -15,6 +15,7 @@ from jflows.typing import Array
 SCALE_KINDS = ("tanh", "sigmoid", "exp")
 SIGMOID_OFFSET = 2.0  # Glow's published code: sigmoid(s + 2), which starts at 0.88
 CONSTANT_ULPS = 4  # a deviation of so few units of rounding of a channel's largest element is that of a constant
+HUGE = 2.0**64  # numbers beyond this are scaled before they are summed
 ILL_CONDITIONED = 2.0**-10  # deviation below which, relative to the largest element, the rounding of the mean counts
 
 
@@ -37,6 +38,15 @@ def bounded_log_scale(raw: Array, kind: str, max_log_scale: float) -> Array:
     return raw
 
 
+def scaled(values: Array, log_scale: Array) -> Array:
+    """values * exp(log_scale), in two steps: the scale itself may be too large or too small for its type.
+
+    Columns of deviation 1e38 have the scale 1e-38, which XLA takes for 0 in float32. Shapes broadcast.
+    """
+    half = jnp.exp(0.5 * log_scale)
+    return values * half * half
+
+
 def whitening(x: Array) -> tuple[Array, Array]:
     """Per-channel `(shift, log_scale)` for which (x + shift) * exp(log_scale) has mean 0 and deviation 1.
 
@@ -46,8 +56,8 @@ def whitening(x: Array) -> tuple[Array, Array]:
 
     Shapes:
       x: [..., channels] -> [channels], [channels].
-    Numerics: float32 deviations of 1e-30 and of 1e30 are found; x + shift is exact where x is within a factor 2 of the
-      mean. NaN stays NaN.
+    Numerics: float32 deviations from 1e-35 to 1e38 are found; XLA takes a mean below 1e-38 for 0. x + shift is exact
+      where x is within a factor 2 of the mean. NaN stays NaN.
     """
     mean, deviation = _moments(x)
     return -mean.astype(x.dtype), _negative_log(deviation, constant_channels(x), x.dtype)
@@ -103,13 +113,24 @@ def _moments(x: Array) -> tuple[Array, Array]:
     """Mean and deviation per channel: [..., channels] -> [channels], [channels], float32 or wider."""
     axes = tuple(range(x.ndim - 1))
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = jnp.mean(x, axis=axes)
+    # Powers of two change no digit. They keep sums of huge numbers, and squares of tiny and huge ones, from becoming 0
+    # or infinite.
+    huge = _power_of_two_below(jnp.max(jnp.abs(x), axis=axes) / HUGE)
+    average = lambda values: jnp.mean(values / huge, axis=axes) * huge
+    mean = average(x)
     centred = x - mean
-    # Powers of two change no digit, and keep the squares of tiny and of huge numbers from becoming 0 or infinite.
-    _, exponent = jnp.frexp(jnp.max(jnp.abs(centred), axis=axes))
-    unit = jnp.ldexp(jnp.ones_like(mean), exponent)
+    unit = _power_of_two_below(jnp.max(jnp.abs(centred), axis=axes))
     deviation = jnp.std(x / unit, axis=axes) * unit
     # The mean of many numbers is rounded by more than one unit: here that is much of the deviation.
     ill = deviation < ILL_CONDITIONED * jnp.max(jnp.abs(x), axis=axes)
     refined = jnp.std(centred / unit, axis=axes) * unit
-    return jnp.where(ill, mean + jnp.mean(centred, axis=axes), mean), jnp.where(ill, refined, deviation)
+    return jnp.where(ill, mean + average(centred), mean), jnp.where(ill, refined, deviation)
+
+
+def _power_of_two_below(size: Array) -> Array:
+    """The largest power of two up to `size`, or 1 where that is 0 or too small to divide by."""
+    limits = jnp.finfo(size.dtype)
+    exponent = jnp.frexp(size)[1] - 1
+    return jnp.where(
+        size >= float(limits.tiny), jnp.ldexp(jnp.ones_like(size), jnp.minimum(exponent, limits.maxexp - 1)), 1
+    )

@@ -75,7 +75,7 @@ class TestContexts:
     def test_contexts_of_any_unit_are_whitened(self):
         y, variables = nn.StandardizeContext().init_with_output(KEY, X)
         np.testing.assert_allclose(np.asarray(y, np.float64).std(axis=0), [1, 1, 0], atol=1e-3)
-        assert jax.tree.map(jnp.shape, variables) == {"constants": {"mean": (3,), "scale": (3,)}}
+        assert jax.tree.map(jnp.shape, variables) == {"constants": {"mean": (3,), "log_scale": (3,)}}
         np.testing.assert_allclose(nn.StandardizeContext().apply(variables, X[0]), y[0])
 
     def test_statistics_that_are_given_come_first(self):
@@ -167,3 +167,20 @@ def test_float64_data_without_x64_are_taken_as_float32_without_a_warning():
     done = subprocess.run(code, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 20
+
+
+@pytest.mark.parametrize(
+    "layer", [b.ActNorm(), b.Standardize(), nn.StandardizeContext()], ids=lambda m: type(m).__name__
+)
+def test_scales_at_the_ends_of_float32(layer):
+    """1 / 1e38 is 0 for XLA, the sum of columns of 1e38 is infinite, and 1e-45 is 0: a constant."""
+    x = jnp.asarray(NOISE[:, :1] * [1e-35, 1e37, 1e-45] + [0.0, 1e38, 0.0], jnp.float32)
+    found, variables = jax.jit(layer.init_with_output)(KEY, x)
+    z = np.asarray(found[0] if isinstance(found, tuple) else found)
+    np.testing.assert_allclose(z[:, :2].std(axis=0), 1, rtol=1e-4)
+    np.testing.assert_allclose(z[:, :2].mean(axis=0), 0, atol=2e-3)  # a mean of 1e-38 is 0
+    np.testing.assert_array_equal(z[:, 2], 0)
+    if isinstance(found, tuple):
+        np.testing.assert_allclose(found[1], -np.log(1e-35) - np.log(1e37), atol=0.2)
+        back, _ = jax.jit(lambda v, z: layer.apply(v, z, method=FORWARD))(variables, z)
+        np.testing.assert_allclose(back[:, :2], x[:, :2], rtol=1e-5, atol=1.2e-38)
