@@ -32,7 +32,7 @@ class Base(Module, abc.ABC):
 
     @property
     def needs_key(self) -> bool:
-        """Whether `log_prob` should be given noise in training, by the random stream "noise"."""
+        """Whether `log_prob` should be given noise in training, by the random stream "fresh"; elsewhere it has none."""
         return False
 
     @property

@@ -20,10 +20,10 @@ class ResampledNormal(Base):
         p(z) = N(z) [a(z) (1 - r^(T-1)) / Z + r^(T-1)],   Z = E_N[a(z)],  r = 1 - Z       [density of an event]
         a(z) = sigmoid(acceptance(z))
 
-    Z is a mean over points of N(0, I). In training these are `num_points` fresh points if the random stream "noise" is
-    given (`needs_key`): a network that is trained on fixed points learns to reject just these, which makes Z too small
-    and the density too large. Without the stream, the points are those that `init` drew and `constants` keep, so that
-    evaluation and samples' densities are deterministic, at points that training has not seen. log p is then off by the
+    Z is a mean over points of N(0, I). In training these are `num_points` fresh points, from the random stream "fresh"
+    (`needs_key`), which `Flow.apply_loss` gives if it has a key: a network that is trained on fixed points learns to
+    reject just these, which makes Z too small and the density too large. Elsewhere, the points are those that `init`
+    drew and `constants` keep: `log_prob`, and the density of samples, depend on no key. log p is then off by the
     same small number everywhere: its standard error is sqrt((1 - Z) / (Z num_points)) at most, 0.03 nats for Z = 1/2
     and 1024 points, so use more points to compare models that differ by less.
 
@@ -63,8 +63,8 @@ class ResampledNormal(Base):
     def _points(self, fresh: bool = False) -> Array:
         shape = (self.num_points, *self.event_shape)
         stored = self.variable("constants", "points", lambda: jax.random.normal(self.make_rng("params"), shape)).value
-        if fresh and self.has_rng("noise") and not self.is_initializing():
-            return jax.random.normal(self.make_rng("noise"), shape, stored.dtype)
+        if fresh and self.has_rng("fresh") and not self.is_initializing():
+            return jax.random.normal(self.make_rng("fresh"), shape, stored.dtype)
         return stored
 
     def _logits(self, z: Array) -> Array:

@@ -230,7 +230,7 @@ class Flow(Checked, Density):
         """
         run = lambda module, x, context, key: module.log_prob(x, context, key)
         mutable = tuple(name for name in ("batch_stats",) if name in variables)
-        return self.run(variables, run, x, self.check_x(x), context, key, mutable)
+        return self.run(variables, run, x, self.check_x(x), context, key, mutable, training=True)
 
     def sample(
         self,
@@ -245,7 +245,7 @@ class Flow(Checked, Density):
         Args:
           key: one key, or one per sample of shape [*sample_shape, *batch]. With one per sample, each sample depends on
             its own key alone, so that samples may be drawn in parts or on several devices; only the noise of estimated
-            log-dets, and of bases that need a key, still comes from the first key.
+            log-dets still comes from the first key.
           sample_shape: number of draws; static under jit.
           context: [*batch, *context_shape] or None.
           temperature: multiplies the base's deviation from its mean.
@@ -380,6 +380,7 @@ class Flow(Checked, Density):
         context: Array | None = None,
         key: Key | None = None,
         mutable: tuple[str, ...] = (),
+        training: bool = False,
     ) -> tuple[Any, Variables]:
         """Runs a function of the flow's parts; all other methods are made of this one.
 
@@ -390,8 +391,9 @@ class Flow(Checked, Density):
           values: what the function works on, [*batch, ...].
           batch_shape: batch shape of the values.
           context: the context before it is embedded: [..., *context_shape].
-          key: key for the function, and for the noise of estimated log-dets and of bases that need a key.
+          key: key for the function, and for the noise of estimated log-dets; in training, for that of bases too.
           mutable: names of the collections that the function may write.
+          training: whether bases that need a key draw fresh noise, see `Base.needs_key`.
         Returns:
           What the function returns, and the collections it has written.
         """
@@ -411,7 +413,8 @@ class Flow(Checked, Density):
             def method(module: FlowModule) -> Any:
                 return function(module, values, module.embedded(context, self.context_ndims, batch_shape), key)
 
-            found = self._module.apply(cast, method=method, mutable=list(mutable) or False, rngs=self._rngs(key))
+            rngs = self._rngs(key, training)
+            found = self._module.apply(cast, method=method, mutable=list(mutable) or False, rngs=rngs)
             return found if mutable else (found, {})
 
         x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
@@ -439,14 +442,15 @@ class Flow(Checked, Density):
         """The batch shape of values and context together; raises unless the context is what the flow takes for them."""
         return checks.check_context(context, self.context_shape, batch_shape)
 
-    def _rngs(self, key: Key | None) -> dict[str, Key]:
-        """The Linen streams that bijector and base draw from; without a key, a base uses what it has stored."""
+    def _rngs(self, key: Key | None, training: bool = False) -> dict[str, Key]:
+        """The Linen streams that the bijector and, in training, the base draw from."""
         if key is None and self.bijector.needs_key:
             fix = "Pass key=jax.random.key(seed)."
             raise InvalidValueError("Flow", "key", "must be given, as the log-det is estimated", None, fix)
-        if key is None or not (self.bijector.needs_key or self.base.needs_key):
+        names = ["noise"] * self.bijector.needs_key + ["fresh"] * (training and self.base.needs_key)
+        if key is None or not names:
             return {}
-        return {"noise": jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM)}
+        return dict.fromkeys(names, jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM))
 
     @property
     def _module(self) -> FlowModule:

@@ -6,11 +6,14 @@ The reference is the same map in float64, whose rounding is a billion times smal
 
 import functools
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from jflows import bijectors as b
 from jflows import distributions as d
 from jflows.testing.common import cast, perturb
 from tests.cases import CASES
@@ -88,3 +91,38 @@ def test_students_t_does_not_end_where_squares_overflow():
     wanted = [norm - 120 * np.log(10), norm - 80 * np.log(10), norm - 2 * np.log(3.25)]
     np.testing.assert_allclose(log_prob(z), wanted, rtol=1e-6)
     np.testing.assert_allclose(jax.grad(lambda z: log_prob(z).sum())(z)[:, 0], [-4e-30, 4e-20, -2 / 3.25], rtol=1e-5)
+
+
+# Inner maps that are bounded on both sides, and so defined for every raw parameter; the others take exp of it.
+BOUNDED = {
+    "affine": b.Affine(),
+    "linear_spline": b.LinearSpline(5, 2.0, bins="learned"),
+    "quadratic_spline": b.QuadraticSpline(5, 2.0, learn_bound=True),
+    "cubic_spline": b.CubicSpline(5, 2.0),
+    "spline": b.RationalQuadraticSpline(5, 2.0, boundary="learned"),
+    "circular_spline": b.RationalQuadraticSpline(5, 2.0, boundary="circular"),
+    "logistic_mixture": b.LogisticMixture(3),
+    "gaussianize": b.Gaussianize(3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOUNDED)
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(seed=st.integers(0, 2**31), size=st.sampled_from([1.0, 10.0, 40.0, 100.0, 1e3]))
+def test_float32_values_log_dets_and_gradients_are_finite_at_any_raw_parameters(name, seed, size):
+    inner, random = BOUNDED[name], np.random.default_rng(seed)
+    params = np.float32(size * random.normal(size=(inner.num_params, 8)))
+    values = np.float32(random.normal(size=8) * np.exp(random.normal(size=8)))
+    for method in ("forward_and_log_det", "inverse_and_log_det"):
+        for found in jax.tree.leaves(_gradients(inner, method, values, params)):
+            assert np.all(np.isfinite(found)), method
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=PLAIN)
+def _gradients(inner, method, values, params):
+    def total(values, params):
+        out, log_det = inner.apply({}, values, params, method=method)
+        return jnp.sum(out) + jnp.sum(log_det), (out, log_det)
+
+    return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(values, params)

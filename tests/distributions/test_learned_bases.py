@@ -14,6 +14,7 @@ from jflows.distributions import ClassConditionalNormal, FullNormal, NormalMixtu
 from jflows.nn import MLP, ClassEmbed
 from jflows.ops.clustering import kmeans
 from jflows.testing import check_flow
+from jflows.testing.common import perturb
 from tests.distributions.cases import CASES
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
@@ -115,7 +116,7 @@ def test_fresh_points_are_used_when_noise_is_given():
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def log_prob(key=None):
-        rngs = {} if key is None else {"noise": key}
+        rngs = {} if key is None else {"fresh": key}
         return base.apply(variables, z, method="log_prob", rngs=rngs)[0]
 
     stored, fresh = float(log_prob()), [float(log_prob(jax.random.key(seed))) for seed in (0, 0, 1)]
@@ -136,3 +137,14 @@ def test_a_network_that_rejects_nearly_everything_stays_finite():
         value, slope = measure(variables)
         np.testing.assert_allclose(value, -0.5 * np.log(2 * np.pi), rtol=1e-6)
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slope))
+
+
+def test_only_training_draws_fresh_points():
+    flow = jflows.Flow(b.Identity(), ResampledNormal((1,), MLP((2,), "tanh"), 4, 16), (1,))
+    variables = perturb(flow.init(KEY, jnp.zeros((2, 1))), 1, 1.0)
+    keys = jax.random.key(1), jax.random.key(2)
+    x, density = flow.sample_and_log_prob(variables, keys[0], (3,))
+    for key in (None, *keys):
+        np.testing.assert_array_equal(flow.log_prob(variables, x, key=key), density)
+    losses = [flow.apply_loss(variables, x, key=key)[0] for key in keys]
+    assert flow.needs_key and not np.allclose(*losses, rtol=1e-6)
