@@ -30,6 +30,7 @@ from jflows.train.step import TrainState, check_trainable, init_state, make_trai
 from jflows.train.support import check_support
 from jflows.typing import Array, Batch, Key, Variables
 
+BYTES_OF_VISIT = 32  # its number, epoch, row and index while a batch is made, as int64
 SMALLER = "Lower it, set {accumulate} or a {backprop} that stores less, or make the flow smaller."
 NOUNS = {"images": "images", "table": "rows", "none": "samples"}
 
@@ -195,7 +196,8 @@ def _planned_start(job: Job, start: Callable[[], TrainState]) -> TrainState:
       InvalidValueError: if the state, the start or the batches of one call cannot fit into memory.
     """
     config, data = job.config, job.batches.data
-    calls = job.longest_call * config.batch_size * (bytes_of(data.x) + bytes_of(data.context)) / max(len(data), 1)
+    row = (bytes_of(data.x) + bytes_of(data.context)) / max(len(data), 1) + BYTES_OF_VISIT
+    calls = job.longest_call * config.batch_size * row
     fix = "Lower {steps_per_call}, or {batch_size}."
     check_memory("fit", "batch_size", calls, "the batches of one call", config.batch_size, fix, host=True)
     jaxpr, shapes = jax.make_jaxpr(start, return_shape=True)()
