@@ -90,8 +90,9 @@ def evaluate(
     return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(counts.sum()), effective)
 
 
+@checked
 def row_scores(
-    flow: Density, variables: Variables, batches: Iterable[Batch], key: Key, num_draws: int = 1
+    flow: Density, variables: Variables, batches: Iterable[Batch], key: Key, num_draws: Count = 1
 ) -> Iterator[np.ndarray]:
     """The score of every row in order, a batch at a time, in the unit of the flow: nats, or bits per dimension.
 
@@ -103,7 +104,6 @@ def row_scores(
     Raises:
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading.beyond_support()`.
     """
-    check_call("row_scores", evaluate, {"num_draws": num_draws})
     for number, batch in enumerate(batches):
         check_batch_values(batch, flow.reading.beyond_support(), "row_scores")
         if not number:
