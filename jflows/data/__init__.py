@@ -1,8 +1,9 @@
 """Data: known images and tables, toys in two dimensions, your own files; and batches of them, by step."""
 
 from jflows.data import toys
+from jflows.data.base import Data
 from jflows.data.batches import TrainBatches, eval_batches
-from jflows.data.dataset import Data, ImageData, NoData, TableData, reduce_bits
+from jflows.data.dataset import ImageData, NoData, TableData, reduce_bits
 from jflows.data.domains import Domains
 from jflows.data.files import FORMATS, FileFormat
 from jflows.data.known import KNOWN

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data.dataset import Data, check_is_data, reduce_bits
+from jflows.data.base import Data, check_is_data
+from jflows.data.dataset import reduce_bits
 from jflows.data.reading import Reading
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive, kind_of
 from jflows.typing import Batch

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jflows.data.dataset import Data, TableData
+from jflows.data.base import Data
+from jflows.data.dataset import TableData
 from jflows.data.domains import Domains
 from jflows.errors import DegenerateDataWarning
 

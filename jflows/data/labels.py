@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from jflows.data.dataset import NO_LABEL, Data, check_is_data
+from jflows.data.base import NO_LABEL, Data, check_is_data
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive
 
 DataT = TypeVar("DataT", bound=Data)

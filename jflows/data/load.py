@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jflows.data.dataset import Data
+from jflows.data.base import Data
 from jflows.data.files import FOLDER, FORMATS
 from jflows.data.files.foreign import check_suffix
 from jflows.data.known import KNOWN

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jflows.data.dataset import Data
+from jflows.data.base import Data
 from jflows.data.files import FileFormat
 from jflows.data.splits import ALL, split_rows
 from jflows.errors import DataError

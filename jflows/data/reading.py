@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jflows.data.dataset import NO_LABEL, Data, check_is_data
+from jflows.data.base import NO_LABEL, Data, check_is_data
 from jflows.data.domains import Domains
 from jflows.data.statistics import Statistics
 from jflows.errors import DataError, InvalidTypeError, kind_of

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from jflows.data import KNOWN, Data, eval_batches, has_validation, hide_labels, load, only_classes
-from jflows.data.dataset import ROWWISE
+from jflows.data.base import ROWWISE
 from jflows.data.domains import (
     CircleColumns,
     Domains,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jflows.data import Data
-from jflows.data.dataset import check_is_data
+from jflows.data.base import check_is_data
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval import Auroc, Evaluation, auroc
 from jflows.eval.memory import check_memory

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
-from jflows.data.dataset import check_is_data
+from jflows.data.base import check_is_data
 from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.memory import bytes_of, check_memory, least_bytes

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jflows.data.dataset import Data
+from jflows.data.base import Data
 
 
 class FileFormat(NamedTuple):

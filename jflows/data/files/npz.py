@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data.dataset import Data, ImageData, TableData
+from jflows.data.base import Data
+from jflows.data.dataset import ImageData, TableData
 from jflows.data.files.base import FileFormat
 from jflows.data.files.foreign import instead
 from jflows.data.files.npy import PICKLED

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from jflows.data.dataset import Data
+from jflows.data.base import Data
 from jflows.data.store import archives
 from jflows.data.store.archives import Archive
 from jflows.errors import DataError, InvalidValueError
