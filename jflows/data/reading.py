@@ -59,14 +59,15 @@ class Reading:
         return dataclasses.replace(self, context="labels", context_shape=(), num_classes=num_classes)
 
     def beyond_support(self) -> Self:
-        """A reading that also takes rows with values outside of an interval or of the positive numbers.
+        """A reading that also takes rows with values outside of an interval, of positive numbers or of shares of 1.
 
         Their density is 0, which is a score of a single row, while it would leave nothing of a mean. Values that are no
         values of their column at all, such as 2.5 of whole numbers, are refused still.
         """
         if self.domains is None:
             return self
-        return dataclasses.replace(self, domains=dataclasses.replace(self.domains, positive=(), interval=()))
+        kept = dataclasses.replace(self.domains, positive=(), interval=(), simplex=())
+        return dataclasses.replace(self, domains=kept)
 
     def check(self, data: Data, where: str) -> None:
         """Raises unless these data fit a density with this reading.

@@ -59,6 +59,17 @@ def test_domains_are_stored_by_name_and_hold_for_samples_and_other_files(trained
     assert refused.exit_code == 2
     message = "`column 'share'` must lie between 0 and 1, without these ends; got 1.5 in row 4 (1 such rows)"
     assert message in refused.stderr
+    other[9, [4, 5]] = 0, other[9, 4] + other[9, 5]  # a share of 0
+    path = write(path, other)
+    scored = jflows("score", trained, "--data", path, "--out", tmp_path / "scores.csv")  # a density of 0 is a score
+    assert scored.exit_code == 0, scored.stderr
+    scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
+    assert np.isneginf(scores[[4, 9]]).all() and np.isfinite(np.delete(scores, [4, 9])).all()
+    for column, value in (("count", 1.5), ("phase", 90.0)):  # but here a number would mean something else
+        other = rows(30, seed=1)
+        other[4, NAMES.index(column)] = value
+        refused = jflows("score", trained, "--data", write(path, other))
+        assert refused.exit_code == 2 and f"`column {column!r}` must" in refused.stderr
 
 
 @pytest.mark.parametrize(
