@@ -143,21 +143,21 @@ class Stack(Bijector):
 
     def latent_columns(self) -> tuple[tuple[int, ...], ...]:
         """Which entries of z belong to each part, in its order."""
-        places = self._places(self._latent_sizes())
-        rank = np.argsort(np.argsort(np.concatenate(places)))
-        return tuple(tuple(part.tolist()) for part in np.split(rank, np.cumsum([len(part) for part in places])[:-1]))
+        return tuple(tuple(part.tolist()) for part in self._indices(self._latent_sizes()))
 
     def _places(self, sizes: tuple[int, ...]) -> list[np.ndarray]:
-        """The columns of each part, of which only so many are left."""
+        """The columns of each part, of which only the first so many are left."""
         columns = np.asarray(self.columns or range(sum(self.sizes)))
         parts = np.split(columns, np.cumsum(self.sizes)[:-1])
         return [part[:size] for part, size in zip(parts, sizes, strict=True)]
 
+    def _indices(self, sizes: tuple[int, ...]) -> list[np.ndarray]:
+        """Where each part is in a vector whose parts have these sizes, all gaps closed."""
+        rank = np.argsort(np.argsort(np.concatenate(self._places(sizes))))
+        return np.split(rank, np.cumsum(sizes)[:-1])
+
     def _dealt(self, values: Array, sizes: tuple[int, ...]) -> list[Array]:
-        places = self._places(sizes)
-        rank = np.argsort(np.argsort(np.concatenate(places)))
-        indices = np.split(rank, np.cumsum(sizes)[:-1])
-        return [take(values, index) for index in indices]
+        return [take(values, index) for index in self._indices(sizes)]
 
     def _joined(self, parts: list[Array]) -> Array:
         places = self._places(tuple(part.shape[-1] for part in parts))

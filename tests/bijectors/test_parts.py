@@ -100,6 +100,12 @@ def test_image_context_reaches_every_position():
             r"Stack: `sizes` must hold one size for each of 1 bij.*\(1, 2\)",
         ),
         (lambda: b.Stack((b.Exp(),), (0,)), r"Stack: `sizes` must have entries that are at least 1"),
+        (
+            lambda: b.Stack((b.Exp(), b.Exp()), (1, 1), columns=(0, 2)),
+            r"Stack: `columns` must hold every number from 0 to 1 once, or be empty; got \(0, 2\)",
+        ),
+        (lambda: b.ByColumn((b.Affine(),), (0, 1)), "ByColumn: `which` must hold numbers of inner maps, 0 to 0"),
+        (lambda: b.Interval(1.0, 1.0), r"Interval: `low, high` must hold low < high; got \(1.0, 1.0\)"),
         (lambda: b.Split(b.Squeeze(), b.Exp()), "Split: `bijector, prior` must agree on event_ndims; got 3 and 1"),
         (lambda: b.Vmap(b.Exp(), 0), "Vmap: `size` must be at least 1; got 0"),
         (lambda: b.Coupling(nn.MLP(), b.Shift(), mask="odd"), "Coupling: `mask` must be one of 'half', .*; got 'odd'"),
@@ -120,6 +126,12 @@ def test_bad_settings_are_refused(make, message):
         (b.Coupling(nn.MLP(), b.Shift(), mask="checkerboard"), (4,), r"must be \(height, width, channels\)"),
         (b.Masked(b.Exp()), (1,), "make_mask: `event_shape` must have something to keep and something to change"),
         (b.Stack((b.Exp(),), (2,)), (3,), r"Stack: `x` must have 2 features \(the sum of sizes\); got shape \(3,\)"),
+        (b.Stack((b.StickBreaking(),), (1,)), (1,), "StickBreaking: `x` must have at least 2 columns, which sum to 1"),
+        (
+            b.Coupling(nn.MLP(), b.ByColumn((b.Affine(),), (0, 0))),
+            (2,),
+            r"ByColumn: `x` must have 2 columns, as `which` has; got shape \(2, 1\). Correct which.",
+        ),
         (b.Vmap(b.Exp(), 2), (3, 1), r"Vmap: `x` must have 2 along the first event axis; got event shape \(3, 1\)"),
         (b.Split(b.Exp(), b.Coupling(nn.MLP(), b.Shift())), (1,), "Coupling: `x` must have at least 2 channels"),
     ],
@@ -138,9 +150,9 @@ def test_conditioned_needs_a_context():
 
 
 @pytest.mark.parametrize("bijector", [b.Exp(), b.Softplus(), b.Sigmoid(), b.Tanh(), b.Softsign(), b.Power()])
-def test_values_outside_the_domain_give_visible_nan(bijector):
+def test_values_outside_the_domain_have_no_density_and_no_image(bijector):
     _, log_det = run(bijector, jnp.asarray([-1.5]))
-    assert jnp.isnan(log_det)
+    assert jnp.isneginf(log_det) and jnp.isnan(run(bijector, jnp.asarray([-1.5]), method="inverse")).all()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -153,3 +165,15 @@ def test_tanh_and_softplus_keep_their_digits_far_out(dtype):
     x, _ = run(b.Softplus(), z[:, None], method=FORWARD)
     back, _ = run(b.Softplus(), x)
     np.testing.assert_allclose(back[:, 0], z, rtol=1e-5, atol=1e-6)
+
+
+def test_stack_deals_columns_in_any_order_and_closes_gaps():
+    stack = b.Stack((b.StickBreaking(), b.Exp(), b.Identity()), (3, 1, 1), columns=(4, 0, 2, 1, 3))
+    assert stack.latent_columns() == ((3, 0), (1,), (2,)) and stack.z_event_shape((5,)) == (4,)
+    x = jnp.asarray([[0.3, 2.0, 0.2, 7.0, 0.5]])
+    z, _ = run(stack, x)
+    broken, _ = run(b.StickBreaking(), x[:, np.array([4, 0, 2])])
+    np.testing.assert_allclose(z, [[broken[0, 1], np.log(2), 7, broken[0, 0]]])
+    values = stack.init_with_output(KEY, x, None, "inverse", method="layer_values")[0]
+    assert [value.shape for value in values] == [(1, 5), (1, 5), (1, 4)]
+    np.testing.assert_allclose(values[-1], z)
