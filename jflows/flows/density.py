@@ -64,6 +64,8 @@ class Density(abc.ABC):
     """Name in `jflows.train.LOSSES` of the loss that trains this density if no other is given."""
     encodes: ClassVar[bool]
     """Whether the density has one latent space, with `encode`, `decode` and `latent_shape`."""
+    takes_keys: ClassVar[bool]
+    """Whether `sample` takes one key for each sample; else it takes one for all."""
 
     @property
     def unit(self) -> Unit:

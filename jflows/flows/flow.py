@@ -8,31 +8,24 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import linen as nn
 
-from jflows.bijectors import Bijector, MultiScale
+from jflows.bijectors import MultiScale
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.base import nan_where_zero
 from jflows.bijectors.initialised import held_to_init
-from jflows.data.domains import Domains
-from jflows.data.reading import Reading, Statistics
-from jflows.distributions import Base
+from jflows.data.reading import Statistics
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
 from jflows.flows import checks, door
-from jflows.flows.columns import difference, of_rows, standardizer, to_reals
-from jflows.flows.density import Density
-from jflows.flows.dequantize import Dequantize
+from jflows.flows.columns import difference
+from jflows.flows.flow_structure import FlowStructure
 from jflows.flows.module import FlowModule
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
 from jflows.flows.support import moved_inside
-from jflows.nn import ClassEmbed, StandardizeContext
 from jflows.ops.promotion import promoting
-from jflows.options import Checked
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -42,7 +35,7 @@ LOG_DET_STREAM = 0x6C6F6764  # folded into the key, so that noise of the log-det
 
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
-class Flow(Checked, Density):
+class Flow(FlowStructure):
     """A density over events of shape `event_shape`: a bijector applied to a base distribution.
 
         log p(x) = log p_base(z) + log|det dz/dx|,   z = f^-1(x)          [nats per event; may exceed 0]
@@ -81,99 +74,6 @@ class Flow(Checked, Density):
       >>> flow.sample(variables, jax.random.key(2), (4,)).shape
       (4, 2)
     """
-
-    bijector: Bijector
-    base: Base
-    event_shape: Shape
-    dequantize: Dequantize | None = None
-    preprocess: Bijector | None = None
-    embed: nn.Module | None = None
-    context_shape: Shape | None = None
-    domains: Domains | None = None
-
-    objective: ClassVar[str] = "likelihood"
-    encodes: ClassVar[bool] = True
-
-    def _check(self) -> None:
-        shape = self.event_shape if self.dequantize is None else self.dequantize.padded_shape(self.event_shape)
-        for argument, bijector in (("bijector", self.bijector), ("preprocess", self.preprocess)):
-            if bijector is not None and bijector.x_event_ndims != len(shape):
-                rule = f"must have x_event_ndims={len(shape)}, the axes of event_shape {self.event_shape}"
-                got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
-                raise InvalidValueError("Flow", argument, rule, got, f"Set event_ndims={len(shape)}.")
-        shape = shape if self.preprocess is None else self.preprocess.z_event_shape(shape)
-        latent_shape = self.bijector.z_event_shape(shape)
-        if self.domains is not None:
-            self.domains.check_positions("Flow", math.prod(self.event_shape))
-        if latent_shape != tuple(self.base.event_shape):
-            rule = f"must have event_shape {latent_shape}, the bijector's latent shape for {self.event_shape}"
-            raise InvalidValueError("Flow", "base", rule, f"{self.base.event_shape}")
-
-    def __repr__(self) -> str:
-        """One line: the parts from data to latent; `flow.summary()` is the whole table."""
-        parts = (self.dequantize, self.preprocess, self.bijector, self.base)
-        names = " -> ".join(type(part).__name__ for part in parts if part is not None)
-        context = "" if self.context_shape is None else f" | context {self.context_shape}"
-        return f"Flow({self.event_shape}{context}: {names})"
-
-    @property
-    def needs_key(self) -> bool:
-        """Whether losses and `bits_per_dim` must be given a key, see `Density.needs_key`."""
-        return self.dequantize is not None or self.bijector.needs_key or self.base.needs_key
-
-    @property
-    def estimates_log_det(self) -> bool:
-        """Whether the log-det is estimated with noise, for which `log_prob` must be given a key."""
-        return self.bijector.needs_key
-
-    @property
-    def uses_invertible_backprop(self) -> bool:
-        """Whether a `Repeat` in the bijector has backprop="invertible"."""
-        return self.bijector.uses_invertible_backprop
-
-    @property
-    def is_restricted(self) -> bool:
-        """Whether the density is 0 for some finite x: a bijector is not defined there, or the base is 0.
-
-        False for images, whose integers are checked where data are made.
-        """
-        return self.reading.num_bits is None and self._module.is_restricted
-
-    @property
-    def standardizes(self) -> bool:
-        """Whether data pass through a `Standardize` first, or contexts through a `StandardizeContext`."""
-        return standardizer(self.preprocess) is not None or isinstance(self.embed, StandardizeContext)
-
-    @property
-    def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """What rows are mapped to before `Standardize` sees them, see `Density.before_standardizing`."""
-        return of_rows(self.to_reals)
-
-    @property
-    def to_reals(self) -> Callable[[Array], Array] | None:
-        """`before_standardizing` as a function of arrays, which may be traced."""
-        return to_reals(self.preprocess, self.dequantize)
-
-    @property
-    def reading(self) -> Reading:
-        """How data are handed over: as images if the flow dequantizes them, else as rows; see `Reading`."""
-        kind, bits = ("table", None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)
-        num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
-        context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
-        return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes, self.domains)
-
-    @property
-    def reports(self) -> tuple[str, ...]:
-        """Names of the reports that a run writes: a learning curve, and pictures of images, of pairs, of the plane."""
-        if len(self.event_shape) == 3:
-            return ("learning_curve", "samples", "interpolation", "reconstruction")
-        plane = ("page",) if self.event_shape == self.latent_shape == (2,) else ()
-        return ("learning_curve", "pairs", *plane) if len(self.event_shape) == 1 else ("learning_curve",)
-
-    @property
-    def latent_shape(self) -> Shape:
-        """Event shape of z."""
-        return tuple(self.base.event_shape)
 
     def init(
         self,
@@ -414,7 +314,7 @@ class Flow(Checked, Density):
                 return function(module, values, module.embedded(context, self.context_ndims, batch_shape), key)
 
             rngs = self._rngs(key, training)
-            found = self._module.apply(cast, method=method, mutable=list(mutable) or False, rngs=rngs)
+            found = self.module.apply(cast, method=method, mutable=list(mutable) or False, rngs=rngs)
             return found if mutable else (found, {})
 
         x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
@@ -424,15 +324,6 @@ class Flow(Checked, Density):
                 return door.nothing(run, values, context, key, batch_shape, variables)
             found, written = run(values, context, key, batch_shape)
         return found, door.in_types_of(written, variables)
-
-    @property
-    def context_ndims(self) -> int:
-        """Number of event axes of the context: 0 for class labels, 1 for vectors."""
-        return len(self.context_shape or ())
-
-    def context_batch(self, context: Array) -> Shape:
-        """The leading axes of a context."""
-        return jnp.shape(context)[: jnp.ndim(context) - self.context_ndims]
 
     def check_x(self, x: Array) -> Shape:
         """The batch shape of data; raises unless they are an array of a shape and type that the flow scores."""
@@ -451,10 +342,6 @@ class Flow(Checked, Density):
         if key is None or not names:
             return {}
         return dict.fromkeys(names, jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM))
-
-    @property
-    def _module(self) -> FlowModule:
-        return FlowModule(self.bijector, self.base, self.dequantize, self.preprocess, self.embed)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "statistics", "batch_shape"))
@@ -476,4 +363,4 @@ def _init(
             return module.sample(noise_key, batch_shape, embedded, 1.0)
         return module.log_prob(x, embedded, noise_key)
 
-    return flow._module.init({"params": params_key} | flow._rngs(noise_key), method=first_pass)
+    return flow.module.init({"params": params_key} | flow._rngs(noise_key), method=first_pass)

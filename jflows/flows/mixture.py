@@ -5,16 +5,13 @@ well clusters and labels agree.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import linen as nn
 
 from jflows.bijectors.initialised import held_to_init
-from jflows.data.reading import Reading, Statistics
+from jflows.data.reading import Statistics
 from jflows.errors import InvalidValueError, check_key
 from jflows.flows import door
 from jflows.flows.checks import (
@@ -24,35 +21,28 @@ from jflows.flows.checks import (
     check_temperature,
     check_variables,
 )
-from jflows.flows.density import Density
-from jflows.flows.dequantize import Dequantize
 from jflows.flows.flow import Flow
-from jflows.flows.mixture_encoder import Encoder
 from jflows.flows.mixture_init import init_mixture, warn_of_constants
 from jflows.flows.mixture_parts import (
     check_assignment,
     check_labels,
-    check_parts,
-    check_weights,
     components_of,
     exact_sum,
     join,
     over_components,
     part,
 )
+from jflows.flows.mixture_structure import MixtureStructure
 from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
 from jflows.ops.numerics import log_mixture
 from jflows.ops.promotion import promoting
-from jflows.options import Checked, Option
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
-
-STARTS = ("same", "kmeans")
 
 
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
-class MixtureOfFlows(Checked, Density):
+class MixtureOfFlows(MixtureStructure):
     """A mixture of K flows, with an encoder q(k | x) that approximates which component an event belongs to.
 
         log p(x) = log sum_k w_k p_k(x)                                            [nats per event]
@@ -86,83 +76,6 @@ class MixtureOfFlows(Checked, Density):
       InvalidTypeError: if a part is of the wrong type.
       InvalidValueError: if K < 2, weights do not fit, or the parts do not agree on event shape or context.
     """
-
-    components: tuple[Flow, ...]
-    num_components: Annotated[int, Option(low=2)]
-    encoder: nn.Module | None = None
-    weights: str | tuple[float, ...] = "uniform"
-    trunk: Flow | None = None
-    start: Annotated[str, Option(choices=STARTS)] = "same"
-
-    objective: ClassVar[str] = "mixture"
-    encodes: ClassVar[bool] = False
-
-    def _check(self) -> None:
-        check_parts(self.components, self.num_components, self.trunk)
-        check_weights(self.weights, self.num_components)
-
-    def __repr__(self) -> str:
-        """One line; `mixture.summary()` is the whole table."""
-        copies = f"{self.num_components} x " if len(self.components) == 1 else ""
-        parts = [f"{copies}{flow!r}" for flow in self.components]
-        parts += [] if self.encoder is None else [f"encoder {type(self.encoder).__name__}"]
-        parts += [] if self.trunk is None else [f"trunk {self.trunk!r}"]
-        return f"MixtureOfFlows({', '.join(parts)})"
-
-    @property
-    def event_shape(self) -> Shape:
-        """Shape of one event, as the trunk or, without a trunk, the components take it."""
-        return self._front.event_shape
-
-    @property
-    def dequantize(self) -> Dequantize | None:
-        """How integers become floats, as the trunk or, without a trunk, the components do it."""
-        return self._front.dequantize
-
-    @property
-    def reading(self) -> Reading:
-        """How data are handed over: as to a flow, with labels 0..K-1 for the loss and for scores."""
-        return dataclasses.replace(self._front.reading, num_classes=self.num_components)
-
-    @property
-    def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """What rows are mapped to before encoder, trunk or components standardise them."""
-        return self._front.before_standardizing
-
-    @property
-    def reports(self) -> tuple[str, ...]:
-        """Names of the reports that a run writes: a learning curve, pairs of columns, clusters, each component."""
-        return ("learning_curve", "pairs", "clusters", "component_samples")
-
-    @property
-    def standardizes(self) -> bool:
-        """Whether any part standardises: an encoder always does; see `Flow.standardizes`."""
-        return self.encoder is not None or any(flow.standardizes for flow in self._flows)
-
-    @property
-    def needs_key(self) -> bool:
-        """Whether any part needs a key, see `Density.needs_key`."""
-        return any(flow.needs_key for flow in self._flows)
-
-    @property
-    def estimates_log_det(self) -> bool:
-        """Whether any part's log-det is estimated with noise, for which `log_prob` must be given a key."""
-        return any(flow.estimates_log_det for flow in self._flows)
-
-    @property
-    def is_restricted(self) -> bool:
-        """Whether a part is, see `Density.is_restricted`."""
-        return any(flow.is_restricted for flow in self._flows)
-
-    @property
-    def uses_invertible_backprop(self) -> bool:
-        """Whether any part uses invertible back-propagation, see `Flow.uses_invertible_backprop`."""
-        return any(flow.uses_invertible_backprop for flow in self._flows)
-
-    @property
-    def context_shape(self) -> Shape | None:
-        """Event shape of the context of trunk and components; None if they take none."""
-        return self._front.context_shape
 
     @promoting
     def init(
@@ -377,15 +290,6 @@ class MixtureOfFlows(Checked, Density):
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
         return found | {f"components/{path}": leaf for path, leaf in named.items()}
 
-    @property
-    def _front(self) -> Flow:
-        """What meets the data first."""
-        return self.components[0] if self.trunk is None else self.trunk
-
-    @property
-    def _flows(self) -> tuple[Flow, ...]:
-        return self.components if self.trunk is None else (self.trunk, *self.components)
-
     @promoting
     def _log_joint(self, variables, x, context, key, training: bool) -> tuple[Array, Variables]:
         context = self.own_context(x, context)
@@ -433,14 +337,3 @@ class MixtureOfFlows(Checked, Density):
         return door.spread(x, len(self.event_shape), batch_shape), door.spread(
             context, len(self.context_shape or ()), batch_shape
         )
-
-    def context_of(self, flow: Flow, context: Array | None) -> Array | None:
-        """The context for one component, which may take none although the trunk takes one."""
-        return None if flow.context_shape is None else context
-
-    def encoder_module(self, network: nn.Module) -> Encoder:
-        """The encoder that a network is part of; it is conditioned on contexts that are vectors."""
-        num_bits = None if self.dequantize is None else self.dequantize.bits
-        takes_context = self.context_shape is not None and len(self.context_shape) == 1
-        before = self._front.to_reals
-        return Encoder(network, self.num_components, len(self.event_shape), num_bits, takes_context, before)

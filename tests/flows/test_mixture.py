@@ -325,7 +325,7 @@ def test_bad_settings(make, message):
         (lambda: MixtureOfFlows(small(), 2), "`components` must be a tuple of Flows; got Flow"),
         (lambda: mixture_of_flows(small(), MLP, 2), r"`encoder` must be a network .*; got the class MLP; write MLP"),
         (lambda: mixture_of_flows(small(), 3), "`encoder` must be a network .*; got int"),
-        (lambda: mixture_of_flows(small(), None, "3"), "`num_components` must be an int; got '3'"),
+        (lambda: mixture_of_flows(small(), None, "3"), "`num_components` must be an int or None; got '3'"),
         (
             lambda: mixture_of_flows(small(), None, 2, weights=None),
             "`weights` must be a str or a tuple of numbers; got None",

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from jflows.data.domains import Domains
 from jflows.flows.flow import Flow
-from jflows.flows.mixture import STARTS, MixtureOfFlows
+from jflows.flows.mixture import MixtureOfFlows
 from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
 from jflows.flows.mixture_parts import WEIGHTS
+from jflows.flows.mixture_structure import STARTS
 from jflows.flows.presets import circles as angles
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.coupling import realnvp

@@ -13,7 +13,7 @@ from jflows.data import Data
 from jflows.errors import InvalidValueError
 from jflows.eval import plots
 from jflows.eval.memory import check_memory, least_bytes
-from jflows.flows import Density, Flow, MixtureOfFlows
+from jflows.flows import Density, MixtureOfFlows
 from jflows.flows.density import example_keys
 from jflows.runs.reports.report import Material, Report, save_image
 from jflows.typing import Array, Key, Variables
@@ -137,7 +137,7 @@ def _draw(
         mixture = cast(MixtureOfFlows, density)
         of_each = lambda key: mixture.sample_by_component(variables, key, (), None, temperature)[component]
         return jax.vmap(of_each)(keys)
-    if isinstance(density, Flow):
+    if density.takes_keys:
         return density.sample(variables, keys, keys.shape if context is None else (), context, temperature)
     one: Any = lambda key, context: density.sample(variables, key, (), context, temperature)
     return jax.vmap(one, in_axes=(0, None if context is None else 0))(keys, context)
