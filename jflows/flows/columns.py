@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jflows.bijectors import Bijector, Chain, Circle, Exp, Identity, Interval, Stack, Standardize, StickBreaking
 from jflows.data.domains import Domains
@@ -17,6 +18,7 @@ from jflows.flows.dequantize import BIN_CENTRE, Dequantize, check_keys, draw
 from jflows.options import Option
 from jflows.typing import Array, Key, Shape
 
+LEAST_NOISE = 2.0**-24  # float32 draws 0 once in 2^23 times, of whose logarithm a count of 0 would make an outlier
 CHUNK_ROWS = 2**16  # that go through the map at a time, before statistics are taken
 
 
@@ -61,8 +63,10 @@ class DequantizeColumns(Dequantize):
         if key is None:
             return jnp.where(whole, x + BIN_CENTRE, x), jnp.zeros(())
         check_keys("DequantizeColumns", key, x.shape[:-1])
-        low, high = jnp.nextafter(x, jnp.full_like(x, jnp.inf)), jnp.nextafter(x + 1, x)
-        v = jnp.clip(x + draw(jax.random.uniform, key, x), low, high)
+        fixed = lax.stop_gradient(x)  # `nextafter` has no derivative; that of v by x is 1
+        low, high = jnp.nextafter(fixed, jnp.full_like(x, jnp.inf)), jnp.nextafter(fixed + 1, fixed)
+        u = jnp.maximum(draw(jax.random.uniform, key, x), LEAST_NOISE)
+        v = jnp.clip(fixed + u, low, high) + (x - fixed)
         return jnp.where(whole, v, x), jnp.zeros(())
 
     def crop(self, v: Array) -> Array:

@@ -15,6 +15,7 @@ from jflows.bijectors import Standardize
 from jflows.data import Domains, TableData, check_batch_values, eval_batches
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.eval import evaluate
+from jflows.flows import DequantizeColumns
 from jflows.testing import check_flow
 from jflows.testing.common import cast, perturb
 from jflows.typing import Batch
@@ -175,6 +176,30 @@ def test_a_flow_of_all_domains_survives_json_and_its_latents_come_back():
     np.testing.assert_allclose(back, x + 0.5 * (np.arange(8) == 3), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(log_det, -back_log_det, atol=1e-6)
     np.testing.assert_array_equal(flow.quantize(back)[:, 3], x[:, 3])
+
+
+def test_noise_lies_strictly_between_whole_numbers_and_leaves_derivatives_alone():
+    part = DequantizeColumns((0, 1))
+    x = jnp.asarray([[0.0, -1.0, 3.0], [2.0**22 - 1, 1000.0, 0.5]], jnp.float32)
+    keys = jax.random.split(KEY, (2000,))
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def run(x):
+        draw = lambda key: part.dequantize(x, key)[0]
+        return jax.vmap(draw)(keys), jax.grad(lambda x: jnp.sum(part.dequantize(x, KEY)[0]))(x)
+
+    v, gradient = map(np.asarray, run(x))
+    assert v.dtype == np.float32 and (np.floor(v[..., :2]) == x[:, :2]).all() and (v[..., :2] > x[:, :2]).all()
+    np.testing.assert_array_equal(v[..., 2], np.broadcast_to(x[:, 2], (2000, 2)))
+    np.testing.assert_array_equal(gradient, np.ones((2, 3)))
+    with pytest.MonkeyPatch.context() as patch:  # the draw that comes once in eight million
+        patch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.zeros(shape, dtype))
+        assert part.dequantize(x, KEY)[0][0, 0] == 2.0**-24
+    np.testing.assert_array_equal(part.dequantize(x.astype(int), None)[0][0], [0.5, -0.5, 3])
+    with pytest.raises(
+        InvalidValueError, match="DequantizeColumns: `key` must be one key, or one per example of shape"
+    ):
+        part.dequantize(x, keys)
 
 
 def test_statistics_are_those_of_all_mapped_rows():
