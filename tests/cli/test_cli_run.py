@@ -95,6 +95,8 @@ def test_reconstruct_prints_a_small_error(trained, jflows, tmp_path):
     shown = jflows("reconstruct", trained, "--num", 5, "--out", tmp_path / "rebuilt.png")
     assert shown.exit_code == 0 and (tmp_path / "rebuilt.png").is_file()
     assert float(shown.output.split("images: ")[1].split()[0]) < 1e-3
+    shown = jflows("reconstruct", trained, "--num", 5000, "--out", tmp_path / "all.png")
+    assert shown.exit_code == 2 and "must be at least 5000; got 360. Ask for fewer" in shown.stderr
 
 
 def test_checkpoint_and_weights_can_be_chosen(trained, jflows):

@@ -333,7 +333,7 @@ def test_bad_settings(make, message):
     ],
 )
 def test_bad_types(make, message):
-    with pytest.raises(InvalidTypeError, match=f"MixtureOfFlows: {message}"):
+    with pytest.raises(InvalidTypeError, match=f"(MixtureOfFlows|mixture_of_flows): {message}"):
         make()
 
 

@@ -1,6 +1,9 @@
 """`jflows.run`: from Python as from the command line, repeated from its config.json, and its parts alone."""
 
 import functools
+import json
+import math
+import shutil
 
 import jax
 import numpy as np
@@ -90,6 +93,23 @@ def test_a_run_goes_on_with_its_own_options(trained, tiny, tmp_path):
         jflows.run("realnvp", out, resume=True, hidden_sizes=(8,), progress=False)
     with pytest.raises(RunError, match="`config` must be as in the run; got 'realnvp' -> 'maf'"):
         jflows.run("maf", out, resume=True, progress=False)
+
+
+def test_a_run_does_not_go_on_to_a_step_before_its_last(trained, tmp_path):
+    out = shutil.copytree(trained.directory, tmp_path / "run")
+    before = (out / "config.json").read_bytes()
+    with pytest.raises(RunError, match="`steps` must not end before step 20, at which the run stands; got 10 steps"):
+        jflows.run("realnvp", out, resume=True, steps=10, progress=False)
+    assert (out / "config.json").read_bytes() == before
+
+
+def test_a_run_whose_score_is_nan_ends_with_an_error(tiny, tmp_path, monkeypatch):
+    scored = running.scored
+    nan = lambda *args, **options: scored(*args, **options)._replace(nats=math.nan)
+    monkeypatch.setattr(running, "scored", nan)
+    with pytest.raises(RunError, match="`score` must not be NaN on the test rows; .*; got NaN in "):
+        jflows.run("realnvp", tmp_path / "run", **tiny)
+    assert math.isnan(json.loads((tmp_path / "run" / "result.json").read_text())["test_nats"])
 
 
 def test_the_parts_can_be_used_alone(trained, tmp_path):
