@@ -13,8 +13,10 @@ a defect of jflows (a traceback). Read next: `jflows/options.py`, where most val
 """
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 _SETTING = re.compile(r"\{([a-z_][\w.]*)(?:=([^{}]*))?\}")  # {width} or {width=4} in a template
@@ -157,3 +159,21 @@ def kind_of(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
     return type(value).__name__
+
+
+def path_of(where: str, argument: str, value: Any) -> Path:
+    """The path that a user has given, with ~ expanded.
+
+    Raises:
+      InvalidTypeError: if it is neither a str nor a path.
+      InvalidValueError: if it is empty, or no path of this system.
+    """
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise InvalidTypeError(where, argument, "must be a str or a path", "None" if value is None else kind_of(value))
+    text = os.fspath(value)
+    if not text.strip() or "\0" in text:
+        raise InvalidValueError(where, argument, "must be a path", repr(text), "Write . for the working directory.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # of ~user, for a user who does not exist
+        raise InvalidValueError(where, argument, "must name a home that exists", repr(text)) from error

@@ -12,12 +12,10 @@ import dataclasses
 import functools
 import inspect
 import math
-import os
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kind_of
@@ -249,24 +247,6 @@ AtLeastTwo = Annotated[int, Option(low=2)]
 NotNegative = Annotated[int, Option(low=0)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
-
-
-def path_of(where: str, argument: str, value: Any) -> Path:
-    """The path that a user has given, with ~ expanded.
-
-    Raises:
-      InvalidTypeError: if it is neither a str nor a path.
-      InvalidValueError: if it is empty, or no path of this system.
-    """
-    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise InvalidTypeError(where, argument, "must be a str or a path", _received(value))
-    text = os.fspath(value)
-    if not text.strip() or "\0" in text:
-        raise InvalidValueError(where, argument, "must be a path", repr(text), "Write . for the working directory.")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # of ~user, for a user who does not exist
-        raise InvalidValueError(where, argument, "must name a home that exists", repr(text)) from error
 
 
 def in_words(hint: Any) -> str:

@@ -10,8 +10,8 @@ import pytest
 
 import jflows
 from jflows import TrainConfig
-from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.options import REQUIRED, Checked, Option, check_call, documented, in_words, path_of, settings_of
+from jflows.errors import InvalidTypeError, InvalidValueError, path_of
+from jflows.options import REQUIRED, Checked, Option, check_call, documented, in_words, settings_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ import click
 from jflows.cli.groups import IMPORT, INTERRUPTED, SETTINGS, Commands, FlowCommand, Stop, import_modules
 from jflows.cli.types import PathType
 from jflows.cli.words import flag, in_words_of
-from jflows.options import LARGEST_INT, path_of
+from jflows.errors import path_of
+from jflows.options import LARGEST_INT
 from jflows.runs import configs
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from jflows.errors import InvalidValueError
-from jflows.options import LARGEST_INT, LARGEST_SEED, path_of
+from jflows.errors import InvalidValueError, path_of
+from jflows.options import LARGEST_INT, LARGEST_SEED
 
 SEED = click.IntRange(0, LARGEST_SEED)
 COUNT = click.IntRange(1, LARGEST_INT)

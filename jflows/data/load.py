@@ -17,8 +17,7 @@ from jflows.data.pair import Place, load_pair
 from jflows.data.protocols.base import Places
 from jflows.data.splits import ALL, SPLITS
 from jflows.data.store.archives import cache_dir
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean
-from jflows.options import path_of
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean, path_of
 
 _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
     {

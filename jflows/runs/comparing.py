@@ -5,9 +5,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from jflows.errors import InvalidTypeError, InvalidValueError, RunError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError, path_of
 from jflows.eval import plots
-from jflows.options import path_of
 from jflows.runs.files import read_json, saving
 from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import changes_what_is_scored

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, did_you_mean, kind_of
-from jflows.options import path_of
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, JflowsError, did_you_mean, kind_of, path_of
 
 if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe

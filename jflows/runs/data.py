@@ -20,9 +20,9 @@ from jflows.data.domains import (
 )
 from jflows.data.files.dialect import SEPARATORS
 from jflows.data.files.numbers import DECIMALS
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidValueError, path_of
 from jflows.flows import Density
-from jflows.options import Checked, Option, documented, path_of, settings_of
+from jflows.options import Checked, Option, documented, settings_of
 from jflows.typing import Batch, Shape
 
 DOMAINS = tuple(setting.name for setting in settings_of(Domains))

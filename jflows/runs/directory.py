@@ -19,9 +19,8 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_choice, did_you_mean
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_choice, did_you_mean, path_of
 from jflows.flows import Density
-from jflows.options import path_of
 from jflows.runs.files import CHECKSUM, read_json, write_json, write_text
 from jflows.runs.metrics import FILE as METRICS
 from jflows.runs.metrics import line_of, read_lines

@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jflows.errors import RunError
-from jflows.options import path_of
+from jflows.errors import RunError, path_of
 from jflows.runs.files import CHECKSUM, crc32_of
 
 FILE = "metrics.jsonl"

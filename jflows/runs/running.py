@@ -23,10 +23,9 @@ import numpy as np
 from jflows._version import __version__
 from jflows.data import KNOWN, Data
 from jflows.data.splits import ALL
-from jflows.errors import InvalidValueError, RunError
+from jflows.errors import InvalidValueError, RunError, path_of
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
-from jflows.options import path_of
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
 from jflows.runs.directory import AS_IN_THE_RUN, RunDirectory, alone_in, load

@@ -11,11 +11,11 @@ import numpy as np
 
 from jflows.data import Data
 from jflows.data.base import check_is_data
-from jflows.errors import DataError, InvalidValueError, check_choice
+from jflows.errors import DataError, InvalidValueError, check_choice, path_of
 from jflows.eval import Auroc, Evaluation, auroc
 from jflows.eval.memory import check_memory
 from jflows.flows.checks import check_temperature
-from jflows.options import Count, Seed, check_call, path_of
+from jflows.options import Count, Seed, check_call
 from jflows.runs import scores
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of
 from jflows.runs.data import as_read

@@ -25,8 +25,7 @@ from flax.traverse_util import unflatten_dict
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from jflows.errors import InvalidValueError, RunError, check_positive
-from jflows.options import path_of
+from jflows.errors import InvalidValueError, RunError, check_positive, path_of
 from jflows.train import storage
 from jflows.train.storage import DamagedError, Table
 from jflows.typing import PyTree, Variables
