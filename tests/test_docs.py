@@ -114,3 +114,13 @@ def test_options_of_training_on_a_page_are_options_of_that_config(page):
 def test_python_on_a_page_is_python(page):
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         compile(block, page.name, "exec")
+
+
+def test_the_preset_of_ones_own_takes_contexts_and_domains(monkeypatch):
+    (block,) = re.findall(r"```python\n(from jflows\.bijectors.*?)```", (ROOT / "docs/runs.md").read_text(), re.DOTALL)
+    home = importlib.import_module("jflows.flows.presets.preset")  # not the function of that name
+    monkeypatch.setattr(home, "PRESETS", {})  # a preset of this test alone
+    made: dict = {"__name__": "mine"}
+    exec(compile(block, "mine.py", "exec"), made)
+    flow = made["mine_flow"]((3,), num_layers=2, context_dim=2, domains=jflows.data.Domains(positive=(1,)))
+    assert flow.context_shape == (2,) and flow.domains.positive == (1,)

@@ -39,7 +39,7 @@ class Continuous(SameShape):
     as long; it serves forward mode and derivatives of any order.
     `velocity` is public: `jflows.flows.flow_matching_loss` trains it without solving anything.
 
-    Needs diffrax: `pip install jflows-flax[ode]`.
+    Needs diffrax: `pip install diffrax`, or `pip install -e '.[ode]'` in a checkout of jflows.
 
     Source: Chen et al. 2018, arXiv:1806.07366, theorem 1; Grathwohl et al. 2019, arXiv:1810.01367, section 3.1.
 
@@ -164,6 +164,6 @@ def _import_diffrax() -> Any:
     try:
         import diffrax
     except ImportError as error:
-        rule, fix = "must be installed to solve differential equations", "Run `pip install jflows-flax[ode]`."
+        rule, fix = "must be installed to solve differential equations", "Run `pip install diffrax`."
         raise JflowsError("Continuous", "diffrax", rule, None, fix) from error
     return diffrax

@@ -88,7 +88,7 @@ def test_velocity_is_public():
 def test_without_diffrax_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffrax", None)
     bijector = b.Continuous(LinearField(), max_steps=77)  # settings that nothing else has traced
-    message = r"Continuous: `diffrax` must be installed .* Run `pip install jflows-flax\[ode\]`."
+    message = r"Continuous: `diffrax` must be installed .* Run `pip install diffrax`\."
     with pytest.raises(JflowsError, match=message):
         bijector.apply(VARIABLES, X[0], method=INVERSE)
 

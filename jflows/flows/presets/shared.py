@@ -66,7 +66,8 @@ NumLayers = Annotated[
     int,
     Option(
         "Number of layers. More layers fit more; a training step takes time in proportion, while compile time does not "
-        "grow.",
+        "grow. A coupling changes half of the columns, rounded down: of couplings, one layer leaves the others as they "
+        "are; with permutation=swap, two layers still leave one of an odd number, and three change all.",
         low=1,
     ),
 ]
