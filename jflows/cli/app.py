@@ -226,7 +226,7 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
     for others, other_scores in second:
         apart = trained.tell_apart(scores, other_scores, rows, others)
         of_others = f"{trained.taken(against, None)} of {others.name}"
-        click.echo(apart_in_words(apart, of_what, of_others))
+        click.echo(apart_in_words(apart, of_what, of_others, other_scores))
 
 
 @main.command(cls=FlowCommand)

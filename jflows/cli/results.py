@@ -50,13 +50,17 @@ def scores_in_words(scores: np.ndarray, unit: Unit, of_what: str, path: Path) ->
     """How many scores were written, their range, and how many rows are outside of the support of the density."""
     finite = scores[np.isfinite(scores)]
     spread = f", {finite.min():.4f} to {finite.max():.4f} {unit.label}" if len(finite) else ""
-    outside = len(scores) - len(finite)
-    without = f"; {outside:,} of them outside of the support of the density, with density 0" if outside else ""
-    return f"scores of {len(scores):,} {of_what}{spread}{without}; {path}"
+    return f"scores of {len(scores):,} {of_what}{spread}{_outside_in_words(scores)}; {path}"
 
 
-def apart_in_words(found: Auroc, data: str, others: str) -> str:
-    """How well scores tell two data sets apart."""
+def _outside_in_words(scores: np.ndarray) -> str:
+    outside = int(np.sum(~np.isfinite(scores)))
+    return f"; {outside:,} of them outside of the support of the density, with density 0" if outside else ""
+
+
+def apart_in_words(found: Auroc, data: str, others: str, other_scores: np.ndarray) -> str:
+    """How well scores tell two data sets apart, and how many of the others are outside of the support."""
+    others = f"{others} ({len(other_scores):,} rows{_outside_in_words(other_scores)})"
     words = f"AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
     return f"{words}a draw from the {data} is more likely than one from the {others}; ties count half"
 

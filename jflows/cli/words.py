@@ -57,7 +57,7 @@ def worded(error: JflowsError, command: click.Command, called: str) -> str:
     def spell(name: str, value: str | None) -> str:
         if name in inner:
             return name if value is None else f"{name}={value}"
-        option = names.get(name, flag(name))  # of another command, such as `train`
+        option = names.get(name, flag(OTHER_WORDS.get(name, name)))  # of another command, such as `train`
         if value in ("True", "False") and option.startswith("--"):
             return option if value == "True" else f"--no-{option[2:]}"
         return option if value is None else f"{option}={value}"

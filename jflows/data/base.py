@@ -6,7 +6,7 @@ density.
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -193,6 +193,23 @@ class Data(abc.ABC):
             rule, fix = "must vary in every entry, to be standardised", "Leave this entry out of the context."
             raise DataError(f"{type(self).__name__} {self.name!r}", "context", rule, got, fix)
         return found.mean, found.deviation
+
+
+def check_same_columns(data: Data, where: str, argument: str, columns: Sequence[str], context: Sequence[str]) -> None:
+    """Raises `DataError` unless named columns of x and of contexts are these, in this order.
+
+    Otherwise one column would be scored as another. Names that were made up for an array, "x0", "x1", ..., say nothing.
+    """
+    for what, own, wanted in (("columns", data.columns, columns), ("context_columns", data.context_columns, context)):
+        if {tuple(own), tuple(wanted)} & {(), made_up(len(own)), made_up(len(wanted))} or tuple(own) == tuple(wanted):
+            continue
+        rule, got = f"must have the {what} {', '.join(wanted)}, in this order", ", ".join(own)
+        raise DataError(where, argument, rule, got, f"Load them with {what.removesuffix('_columns')}={tuple(wanted)}.")
+
+
+def made_up(num: int) -> tuple[str, ...]:
+    """The names of columns that were given none."""
+    return tuple(f"x{i}" for i in range(num))
 
 
 def check_is_data(where: str, argument: str, value: object) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from jflows.data.base import Data
+from jflows.data.base import Data, made_up
 from jflows.data.checks import check_context, check_images, check_table
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
 from jflows.errors import DataError, check_choice, kind_of
@@ -122,7 +122,7 @@ class TableData(Data):
 
     def __post_init__(self):
         x = np.asarray(self.x)
-        names = tuple(self.columns) or tuple(f"x{i}" for i in range(x.shape[-1] if x.ndim else 0))
+        names = tuple(self.columns) or made_up(x.shape[-1] if x.ndim else 0)
         object.__setattr__(self, "columns", names)
         object.__setattr__(self, "x", check_table(x, names, self.name))
         self._check_label()

@@ -13,6 +13,7 @@ from jflows.errors import DataError, InvalidValueError, did_you_mean
 from jflows.options import Checked, Option, documented
 
 SUM_TOLERANCE = 1e-3  # by which columns may miss 1 together, as numbers in files are rounded
+SMALLEST = float(np.finfo(np.float32).smallest_normal)  # smaller numbers are 0 in compiled programs
 MOST_WHOLE = 2**22  # from here on, float32 has less than two bits for the noise between two whole numbers
 ROUNDING = 1e-6  # of a period, by which values in one branch of a circle may exceed it
 
@@ -144,7 +145,7 @@ class Domains(Checked):
             report.need(column, np.abs(x[:, column]) < MOST_WHOLE, rule, "Leave it out of {integer}.")
         for column in own.positive:
             whole = column in own.integer
-            rule, holds = "must be at least 0" if whole else "must be positive", x[:, column] > 0
+            rule, holds = "must be at least 0" if whole else "must be positive", x[:, column] >= SMALLEST
             report.need(column, holds | (x[:, column] == 0) if whole else holds, rule, report.about_zeros(column))
         for column, low, high in own.interval:
             value, whole = x[:, column], column in own.integer
@@ -270,8 +271,10 @@ def _with_ends(argument: str, column: Any, low: Any, high: Any) -> tuple:
     if not isinstance(column, str | int) or isinstance(column, bool) or not numbers:
         got = repr((column, low, high))
         raise InvalidValueError("Domains", argument, "must hold a column, by name or position, and numbers", got)
-    if not (np.isfinite(low) and np.isfinite(high) and np.float32(low) < np.float32(high)):
-        rule = f"must have a lower end below the upper one for {column!r}, both finite"
+    with np.errstate(over="ignore"):
+        width = np.float32(high) - np.float32(low)
+    if not 0 < width < np.inf:
+        rule = f"must have a lower end below the upper one for {column!r}, both and their distance finite in float32"
         raise InvalidValueError("Domains", argument, rule, f"{low:g}, {high:g}")
     return column, float(low), float(high)
 

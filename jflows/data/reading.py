@@ -106,7 +106,9 @@ class Reading:
             fix = f"Build the flow with {{num_bits={data.num_bits}}}, or choose other {{data}}."
             raise DataError(where, "data", rule, f"{data.num_bits} bits in {data.name!r}", fix)
         if self.domains is not None:
-            self.domains.check(data.x, where, data.columns)
+            counts = np.arange(len(data)) if data.weight is None else np.flatnonzero(data.weight)
+            x = data.x if data.weight is None else data.x[counts]
+            self.domains.check(x, where, data.columns, counts)
 
     def _check_labels(self, data: Data, where: str) -> None:
         label = _labels_of(data)

@@ -37,7 +37,12 @@ class Domain(NamedTuple):
         """Whether each number lies in the domain: bool of the shape of `values`."""
         values = jnp.asarray(values)
         low, high = jnp.asarray(self.low, values.dtype), jnp.asarray(self.high, values.dtype)
-        return (low <= values) & (values <= high) if self.closed else (low < values) & (values < high)
+        if self.closed:
+            return (low <= values) & (values <= high)
+        # Subnormal numbers are 0 for some processors, and in compiled programs: they count as the end 0 everywhere.
+        tiny = jnp.finfo(values.dtype).smallest_normal
+        above = values >= tiny if self.low == 0 else low < values
+        return above & (values <= -tiny if self.high == 0 else values < high)
 
     def moved_inside(self, values: Array) -> Array:
         """Numbers on an end, or beyond, where rounding has put them, become the nearest ones inside; NaN stays NaN."""

@@ -27,7 +27,8 @@ def parsed(text: str) -> dict[str, float] | Path:
     Raises:
       InvalidValueError: if a value is no number, or a name is given twice.
     """
-    if text.strip() and ("=" not in text or Path(text).expanduser().exists()):
+    exists = bool(text.strip()) and Path(text).expanduser().exists()
+    if exists or ("=" not in text and Path(text).suffix):
         return Path(text)
     values: dict[str, float] = {}
     for part in text.split(","):

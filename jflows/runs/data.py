@@ -217,7 +217,11 @@ class DataConfig(Checked):
         if self.classes:
             data = only_classes(data, self.classes)
         if self.replace_zeros and data.kind == "table":
-            data = data.take(np.arange(len(data)), x=self.domains.of(data).replace_zeros(data.x, self.replace_zeros))
+            x = self.domains.of(data).replace_zeros(data.x, self.replace_zeros)
+            changed = int(np.sum((data.x == 0) & (x != 0)))
+            note = f"{changed:,} zeros replaced by {self.replace_zeros:g}"
+            told = ", ".join(filter(None, (data.read_as, note)))
+            data = data.take(np.arange(len(data)), x=x, read_as=told)
         if split == "train" and self.num_train is not None and self.num_train < len(data):
             data = data.take(np.arange(self.num_train))
         return data

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jflows.data import KNOWN, Data
+from jflows.data.base import check_same_columns
 from jflows.data.load import options_of
 from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError
@@ -80,21 +81,18 @@ class RowsOfRun:
             wanted = self.stored.facts.get("columns" if error.settings == ("columns",) else "context", ())
             what = "columns" if error.settings == ("columns",) else "columns of contexts"
             rule = f"must have the {what} of the run, {', '.join(wanted)}"
-            raise DataError("run", "data", rule, error.got, "Rename them.") from error
+            got = f"{config.name} without {error.got}"
+            raise DataError("run", "data", rule, got, f"{error.fix} Rename them.".strip()) from error
         except DataError as error:
             if name is not None:
                 raise
-            fix = f"{error.fix} Or name other data by {{data}}."
+            own = "These are the run's own data; name others by {data}, of which {split} takes a part."
+            fix = f"{error.fix} {own}"
             raise DataError(error.where, error.settings, error.rule, error.got, fix.strip()) from error
         if name is None and config.name not in KNOWN:
             own = self.stored.recipe.data
             self._check_unchanged(own, {split: data} if own == config else {})
-        wanted = tuple(self.stored.facts.get("columns", data.columns))
-        if data.columns != wanted:  # or a column would be scored as another
-            rule = f"must have the columns of the run, {', '.join(wanted)}"
-            raise DataError(
-                "run", "data", rule, ", ".join(data.columns) or f"{data.name!r} without columns", "Rename them."
-            )
+        self.check_columns(data, "run")
         if weight == COUNT_ALIKE:
             data = data.take(np.arange(len(data)), weight=None)
         elif data.weight is None and self.stored.facts.get("weighted"):
@@ -102,6 +100,11 @@ class RowsOfRun:
         reading = self.density.reading
         (reading.beyond_support() if beyond_support else reading).check(data, "run")
         return data
+
+    def check_columns(self, data: Data, where: str) -> None:
+        """Raises `DataError` unless named columns are those of the run in its order, or one is taken for another."""
+        facts = self.stored.facts
+        check_same_columns(data, where, "data", facts.get("columns", ()), facts.get("context", ()))
 
     def _config_for(self, name: str | None, weight: str | None) -> DataConfig:
         """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""

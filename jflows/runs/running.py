@@ -34,7 +34,7 @@ from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
 from jflows.runs.reports.report import KEY_SEED
-from jflows.runs.stored import StoredRecipe, read_recipe
+from jflows.runs.stored import StoredRecipe, flow_values, read_recipe
 from jflows.train import FitResult, fit
 from jflows.train.checkpoint import Checkpoints, check_unused
 from jflows.train.progress import counting
@@ -179,7 +179,7 @@ def run_once(
     """
     prepared, variables = prepare(recipe, name), None
     if start_from is not None:
-        variables = _weights_of(start_from, prepared.flow, resume)
+        variables = _weights_of(start_from, prepared, resume)
         origin = str(path_of("run", "start_from", start_from).resolve())
         prepared = prepared._replace(facts={**prepared.facts, "start_from": origin})
     if not resume:
@@ -260,16 +260,19 @@ def train(
     )
 
 
-def _weights_of(run: str | os.PathLike[str], flow: Density, resume: bool) -> Variables:
+def _weights_of(run: str | os.PathLike[str], prepared: Prepared, resume: bool) -> Variables:
     """The best weights of a run whose flow is this one."""
     where = str(run)
     if resume:
         rule, fix = "must not be given with {resume=True}", "Leave it out: a run that goes on has its own weights."
         raise InvalidValueError("run", "start_from", rule, repr(where), fix)
     found, variables = load(path_of("run", "start_from", run))
-    if found != flow:
+    if found != prepared.flow:
+        old, new = flow_values(read_recipe(path_of("run", "start_from", run)).recipe), flow_values(prepared.recipe)
+        changed = [name for name in new if old.get(name) != new[name]]
+        got = ", ".join(f"{name} = {old.get(name)!r} there and {new[name]!r} here" for name in changed)
         rule, fix = "must be a run of the same flow as is to be trained", "Give both the same options of the flow."
-        raise RunError("run", "start_from", rule, f"{found!r} in {where}, for {flow!r}", fix)
+        raise RunError("run", "start_from", rule, got or f"{where}, whose data have another shape", fix)
     return variables
 
 

@@ -74,6 +74,12 @@ def read_recipe(run: str | Path) -> StoredRecipe:
         raise error.at(str(config_path(run))) from error
 
 
+def flow_values(recipe: Recipe) -> dict[str, Any]:
+    """The options of the flow by their flat names, the preset and the domains of columns included."""
+    values = {name: option.value for name, option in recipe.options().items() if option.group == "flow"}
+    return {"flow": recipe.to_json()["flow"]["preset"], **values, "domains": recipe.data.domains}
+
+
 def _values(recipe: Recipe) -> dict[str, Any]:
     """Every option by its flat name, the preset included."""
     values = {name: option.value for name, option in recipe.options().items()}

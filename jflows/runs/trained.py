@@ -65,6 +65,7 @@ class TrainedRun(RowsOfRun):
           DataError: if the score is NaN.
         """
         check_is_data("evaluate", "data", data)
+        self.check_columns(data, "evaluate")
         given = {"num_draws": num_draws, "batch_size": batch_size, "seed": seed}
         check_call("evaluate", TrainedRun.evaluate, given)
         options: Any = {"seed": seed, "num_draws": num_draws, "progress": progress}
@@ -93,6 +94,7 @@ class TrainedRun(RowsOfRun):
           DataError: if a score is NaN; the message names the rows.
         """
         check_is_data("score", "data", data)
+        self.check_columns(data, "score")
         check_call("score", TrainedRun.scores, {"num_draws": num_draws, "batch_size": batch_size, "seed": seed})
         options: Any = {"num_draws": num_draws, "seed": seed, "progress": progress}
         return scores.scores_of(self.density, self.variables, data, batch_size, **options)

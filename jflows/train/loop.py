@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
-from jflows.data.base import check_is_data
+from jflows.data.base import check_is_data, check_same_columns
 from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.memory import bytes_of, check_memory, least_bytes
@@ -160,6 +160,7 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
         raise InvalidTypeError("fit", "run", "must be a run directory that is opened", kind_of(recorder), fix)
     if validation is not None:
         check_is_data("fit", "validation", validation)
+        check_same_columns(validation, "fit", "validation", data.columns, data.context_columns)
         flow.reading.check(validation, "fit")
     chosen = LOSSES[flow.objective]() if loss is None else loss
     check_loss("fit", chosen)

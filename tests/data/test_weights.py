@@ -15,6 +15,8 @@ from jflows.data import (
     statistics,
     weights,
 )
+from jflows.data.domains import Domains
+from jflows.data.reading import Reading
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 RANDOM = np.random.RandomState(0)
@@ -167,3 +169,14 @@ def test_npz_files_hold_weights(folder):
 def test_bad_choices_of_roles(folder, name, options, error, message):
     with pytest.raises(error, match=message):
         load(folder / name if "." in name else name, "train", **options)
+
+
+def test_a_row_of_weight_0_may_lie_outside_of_a_domain():
+    x = np.exp(np.random.default_rng(0).normal(size=(20, 2)))
+    x[3, 0] = -1
+    reading = Reading("table", (2,), domains=Domains(positive=(0, 1)))
+    weight = (np.arange(20) != 3).astype(float)
+    reading.check(TableData("a", x, weight=weight), "fit")
+    x[5, 1] = -2
+    with pytest.raises(DataError, match="column 'x1'` must be positive; got -2 in row 5"):
+        reading.check(TableData("a", x, weight=weight), "fit")

@@ -301,6 +301,10 @@ REFUSALS = {
         lambda: jflows.nsf_autoregressive((2,), base="made", domains=Domains(circle=((1, 4),))),
         "nsf_autoregressive: `base` must be normal where a column is on a circle, whose base is uniform; got 'made'",
     ),
+    "too wide": (
+        lambda: Domains(interval=((0, -3e38, 3e38),)),
+        "Domains: `interval` must have a lower end below the upper one for 0, both and their distance finite in float32",
+    ),
     "nothing to couple": (
         lambda: jflows.nsf_coupling((2,), domains=Domains(simplex=((0, 1),))),
         "nsf_coupling: `simplex` must leave 2 dimensions, to couple one part to the other; got 1 left. Use maf or",

@@ -190,3 +190,14 @@ def test_images_are_not_scored_before_training():
     assert flow.preprocess.is_restricted and not flow.is_restricted  # ImageData has checked its integers
     data = ImageData("noise", np.random.default_rng(0).integers(0, 256, (32, 2, 2, 1)).astype(np.uint8))
     assert jflows.fit(flow, data, TrainConfig(steps=1, batch_size=8, init_batch=8)).step == 1
+
+
+def test_subnormal_numbers_count_as_zero_compiled_or_not():
+    flow = flow_of(coupling(), b.Exp())
+    with jax.enable_x64(False):
+        variables = flow.init(KEY, jnp.ones((4, 2)))
+        x = jnp.array([[1e-38, 1.0], [1e-30, 1.0]])
+        for log_prob in (flow.log_prob, jax.jit(flow.log_prob)):
+            np.testing.assert_array_equal(jnp.isneginf(log_prob(variables, x)), [True, False])
+        gradient = jax.jit(jax.grad(lambda x: jnp.sum(flow.log_prob(variables, x))))(x)
+        assert not jnp.any(gradient[0]) and jnp.isfinite(gradient).all()

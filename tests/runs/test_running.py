@@ -1,5 +1,6 @@
 """`jflows.run`: from Python as from the command line, repeated from its config.json, and its parts alone."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 import jflows
 from jflows import DataConfig, Recipe, RunError
 from jflows.cli import main
+from jflows.data import TableData
 from jflows.flows.presets import PRESETS
 from jflows.runs import TrainedRun, prepare, read_metrics, read_recipe, report, running, score
 from jflows.runs.files import read_json
@@ -175,3 +177,18 @@ def test_labels_are_for_losses_that_take_them(rows):
 def test_a_run_of_another_preset_is_not_resumed(trained, rows):
     with pytest.raises(RunError, match="`config` must be as in the run; got 'realnvp' -> 'glow'"):
         jflows.run("glow", trained.directory, data=str(rows), resume=True)
+
+
+def test_columns_in_another_order_are_never_taken_for_each_other(trained, tiny):
+    run = TrainedRun.open(trained.directory)
+    first = TableData("a", np.random.default_rng(0).normal(size=(40, 2)), columns=("u", "v"))
+    second = dataclasses.replace(first, x=first.x[:, ::-1], columns=("v", "u"))
+    named = dataclasses.replace(run, stored=run.stored._replace(facts={**run.stored.facts, "columns": ["u", "v"]}))
+    assert named.scores(first, progress=False).shape == (40,)
+    for call in (named.scores, named.evaluate):
+        with pytest.raises(jflows.DataError, match=r"must have the columns u, v, in this order; got v, u. Load them"):
+            call(second, progress=False)
+    config = dataclasses.replace(trained.recipe.train, steps=1, eval_every=1)
+    with pytest.raises(jflows.DataError, match="fit: `validation` must have the columns u, v, in this order"):
+        fit(trained.flow, first, config, validation=second, progress=False)
+    assert run.scores(TableData("array", first.x), progress=False).shape == (40,)  # an array has no names to go by

@@ -118,7 +118,8 @@ def _check_roles(context: Sequence[str], weight: Sequence[str], columns: Columns
     twice = [name for name in (*context, *weight) if given.count(name) > 1]
     if twice:
         rule = "must be different columns, each with one role"
-        raise InvalidValueError("load", ("columns", "context", "weight"), rule, f"{twice[0]!r} twice", "Drop one.")
+        fix = "List those of x alone in {columns}, without contexts and weights."
+        raise InvalidValueError("load", ("columns", "context", "weight"), rule, f"{twice[0]!r} twice", fix)
 
 
 def without_index(path: Path, table: Table, index: Sequence[str] = ()) -> Table:
@@ -166,7 +167,7 @@ def _check_none_counts(path: Path, table: Table) -> None:
 
 
 def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
-    """Positions of the chosen columns.
+    """Positions of the chosen columns in the file; a column without a name, which is an index, is not counted.
 
     Raises:
       InvalidValueError: if `columns` is empty or repeats a column, or if the file has a column of it twice or never.
@@ -175,7 +176,8 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
         return list(range(len(names)))
     if isinstance(columns, str) or not columns:
         raise InvalidValueError("load", "columns", "must be names or positions, such as ('a', 'b')", repr(columns))
-    chosen = []
+    places = [i for i, name in enumerate(names) if not UNNAMED.fullmatch(name)]  # without an index
+    names, chosen = [names[i] for i in places], []
     for column in columns:
         if isinstance(column, str) and column not in names and column.isdecimal():  # as the command line gives it
             column = int(column)
@@ -189,7 +191,7 @@ def choose(path: Path, names: Sequence[str], columns: Columns) -> list[int]:
             raise InvalidValueError("load", "columns", rule, repr(column), f"{hint}It has {', '.join(names)}.")
     if len(set(chosen)) < len(chosen):
         raise InvalidValueError("load", "columns", "must not repeat a column", tuple(columns))
-    return chosen
+    return [places[i] for i in chosen]
 
 
 def check_whole(
