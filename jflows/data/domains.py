@@ -274,7 +274,9 @@ def _with_ends(argument: str, column: Any, low: Any, high: Any) -> tuple:
     with np.errstate(over="ignore"):
         width = np.float32(high) - np.float32(low)
     if not 0 < width < np.inf:
-        rule = f"must have a lower end below the upper one for {column!r}, both and their distance finite in float32"
+        far = np.isfinite(low) and np.isfinite(high) and low < high
+        apart = "not further apart than float32 can hold" if far else "both finite"
+        rule = f"must have a lower end below the upper one for {column!r}, {apart}"
         raise InvalidValueError("Domains", argument, rule, f"{low:g}, {high:g}")
     return column, float(low), float(high)
 

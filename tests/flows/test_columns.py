@@ -303,7 +303,7 @@ REFUSALS = {
     ),
     "too wide": (
         lambda: Domains(interval=((0, -3e38, 3e38),)),
-        "Domains: `interval` must have a lower end below the upper one for 0, both and their distance finite in float32",
+        "Domains: `interval` must have a lower end below the upper one for 0, not further apart than float32 can hold",
     ),
     "nothing to couple": (
         lambda: jflows.nsf_coupling((2,), domains=Domains(simplex=((0, 1),))),
