@@ -60,7 +60,8 @@ def _outside_in_words(scores: np.ndarray) -> str:
 
 def apart_in_words(found: Auroc, data: str, others: str, other_scores: np.ndarray) -> str:
     """How well scores tell two data sets apart, and how many of the others are outside of the support."""
-    others = f"{others} ({len(other_scores):,} rows{_outside_in_words(other_scores)})"
+    outside = _outside_in_words(other_scores).removeprefix("; ")
+    others = f"{others} ({outside})" if outside else others
     words = f"AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
     return f"{words}a draw from the {data} is more likely than one from the {others}; ties count half"
 
