@@ -5,6 +5,7 @@ precision and device count keep their defaults; machine code is optimised less e
 only. Eight devices cost nothing measurable on programs that use one.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -24,6 +25,9 @@ import hypothesis
 import jax
 import pytest
 
+# JAX keeps millions of objects of traced programs alive: with Python's thresholds, walking through them again and again
+# takes most of the time of a whole run.
+gc.set_threshold(100_000, 50, 100)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
 
