@@ -27,12 +27,25 @@ import pytest
 
 # JAX keeps millions of objects of traced programs alive: with Python's thresholds, walking through them again and again
 # takes most of the time of a whole run.
-gc.set_threshold(100_000, 50, 100)
+gc.set_threshold(100_000, 20, 20)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
 
 hypothesis.settings.register_profile("jflows", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jflows")
+
+
+MOST_BYTES = 4e9  # of one worker, after which compiled programs are given up; the cache on disk still has them
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_given_up():
+    """Keeps two workers of a long run in the memory of a small machine."""
+    yield
+    held = Path("/proc/self/statm")
+    if held.exists() and int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.hookimpl(tryfirst=True)
