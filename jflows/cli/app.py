@@ -1,20 +1,20 @@
 """The `jflows` command: its subcommands, and what they print. The work itself is done by `jflows/runs`.
 
 Heavy modules are imported by the commands that need them, so that help does not wait for JAX. Read next:
-`jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made).
+`jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made),
+`jflows/cli/pictures.py` (commands on images).
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from jflows._version import __version__
 from jflows.cli.groups import SETTINGS, App, FlowCommand
+from jflows.cli.pictures import COMMANDS as PICTURES
+from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
 from jflows.cli.training import info, train
-from jflows.cli.types import COUNT, SEED, CheckpointType, NumberType, PathType
-from jflows.options import LARGEST_INT
+from jflows.cli.types import COUNT, NumberType, PathType
 from jflows.runs import configs
 
 
@@ -27,8 +27,8 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-main.add_command(train)
-main.add_command(info)
+for command in (train, info, *PICTURES):
+    main.add_command(command)
 
 
 @main.command("configs")
@@ -44,67 +44,10 @@ def list_configs() -> None:
 DEFAULT_SAMPLES = 64
 
 
-def _run_options(command: Callable) -> Callable:
-    """Adds the argument and the options that all commands on a run directory have."""
-    run = click.argument("run", type=PathType())
-    weights = click.option(
-        "--weights",
-        type=click.Choice(["ema", "params"]),
-        default="ema",
-        show_default=True,
-        help="Which parameters to use: the moving average over steps (ema), or those of the last step (params).",
-    )
-    checkpoint = click.option(
-        "--checkpoint",
-        type=CheckpointType(),
-        default="auto",
-        show_default=True,
-        help="Which checkpoint to use: the latest, the best by validation, that of a step, or auto, which is the best "
-        "if there was validation and else the latest.",
-    )
-    seed = click.option(
-        "--seed",
-        type=SEED,
-        default=0,
-        show_default=True,
-        help="Seed of all noise and of the choice of rows; another seed gives another result.",
-    )
-    return run(weights(checkpoint(seed(command))))
-
-
-def _data_options(command: Callable) -> Callable:
-    data = click.option(
-        "--data", metavar="NAME|PATH", help="Data set to use instead of the run's own, by its name or path."
-    )
-    split = click.option(
-        "--split",
-        type=click.Choice(["train", "validation", "test", "all"]),
-        help="Which rows of the data to use. [default: all of a file that --data names, else test]",
-    )
-    return data(split(command))
-
-
-_weight = click.option(
-    "--weight",
-    metavar="COLUMN|none",
-    help="Column that holds the weights of the rows; none counts all rows alike. [default: as in training]",
-)
-
-
-def _png(default: str) -> Callable:
-    return click.option("--out", type=PathType(".png"), metavar="PNG", help=f"Picture to write. [default: {default}]")
-
-
-def _open(run: Path, weights: str, checkpoint: str | int) -> Any:
-    from jflows.runs.trained import TrainedRun
-
-    return TrainedRun.open(run, weights=weights, checkpoint=checkpoint)
-
-
 @main.command(cls=FlowCommand)
-@_run_options
-@_data_options
-@_weight
+@run_options
+@data_options
+@weight_option
 @click.option(
     "--num-draws",
     type=COUNT,
@@ -127,7 +70,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     from jflows.cli.results import read_in_words, score_in_words
     from jflows.runs.reports import clusters
 
-    trained = _open(run, weights, checkpoint)
+    trained = open_run(run, weights, checkpoint)
     rows = trained.data(data, split, weight)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
     of_what = f"{trained.taken(data, split)} of {rows.name}"
@@ -139,7 +82,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
 
 
 @main.command(cls=FlowCommand)
-@_run_options
+@run_options
 @click.option(
     "--num",
     type=COUNT,
@@ -176,7 +119,7 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     from jflows.runs import contexts
     from jflows.train.progress import counted
 
-    trained = _open(run, weights, checkpoint)
+    trained = open_run(run, weights, checkpoint)
     temperature = trained.temperature if temperature is None else temperature
     trained.check_samples(out, columns, num or 1)
     number = None if label is None else trained.label_of(label)
@@ -189,9 +132,9 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
 
 
 @main.command(cls=FlowCommand)
-@_run_options
-@_data_options
-@_weight
+@run_options
+@data_options
+@weight_option
 @click.option(
     "--against",
     metavar="NAME|PATH",
@@ -214,7 +157,7 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
     """
     from jflows.cli.results import apart_in_words, scores_in_words
 
-    trained = _open(run, weights, checkpoint)
+    trained = open_run(run, weights, checkpoint)
     found, names = [], [data] if against is None else [data, against]
     for name, chosen in zip(names, (split, None), strict=False):
         rows = trained.data(name, chosen, weight, beyond_support=True)
@@ -230,9 +173,9 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
 
 
 @main.command(cls=FlowCommand)
-@_run_options
-@_data_options
-@_weight
+@run_options
+@data_options
+@weight_option
 @click.option(
     "--columns",
     metavar="NAME,...",
@@ -244,12 +187,12 @@ def score(run, weights, checkpoint, seed, data, split, weight, against, num_draw
     help="Context of all samples, such as a=1,b=2.5. [default: the contexts of the rows that are drawn]",
 )
 @click.option("--num", type=click.IntRange(2), default=2000, show_default=True, help="Number of samples.")
-@_png("RUN/pairs.png")
+@png_option("RUN/pairs.png")
 def pairs(run, weights, checkpoint, seed, data, split, weight, columns, context, num, out) -> None:
     """Draw samples of a table beside its data, for all pairs of columns."""
     from jflows.runs import contexts
 
-    trained = _open(run, weights, checkpoint)
+    trained = open_run(run, weights, checkpoint)
     rows, given = trained.data(data, split, weight), None if context is None else contexts.parsed(context)
     chosen = () if columns is None else tuple(name.strip() for name in columns.split(","))
     path = trained.pairs(rows, out, columns=chosen, context=given, num=num, seed=seed)
@@ -257,61 +200,8 @@ def pairs(run, weights, checkpoint, seed, data, split, weight, columns, context,
 
 
 @main.command(cls=FlowCommand)
-@_run_options
-@_data_options
-@click.option(
-    "--num-pairs",
-    type=COUNT,
-    default=8,
-    show_default=True,
-    help="Number of pairs of images; the picture has one row for each.",
-)
-@click.option(
-    "--num-steps",
-    type=click.IntRange(2, LARGEST_INT),
-    default=10,
-    show_default=True,
-    help="Number of images along each path, both ends included.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["linear", "spherical"]),
-    default="linear",
-    show_default=True,
-    help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "
-    "distance from the origin.",
-)
-@_png("RUN/interpolation.png")
-def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_steps, mode, out) -> None:
-    """Draw images along latent paths between pairs of images."""
-    trained = _open(run, weights, checkpoint)
-    trained.check_pictures()
-    images = trained.data(data, split)
-    path = trained.interpolate(images, out, seed=seed, num_pairs=num_pairs, num_steps=num_steps, mode=mode)
-    click.echo(f"{num_pairs} {mode} paths between {trained.taken(data, split)} of {images.name} in {path}")
-
-
-@main.command(cls=FlowCommand)
-@_run_options
-@_data_options
-@click.option("--num", type=COUNT, default=12, show_default=True, help="Number of images to reconstruct.")
-@_png("RUN/reconstruction.png")
-def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
-    """Draw images, their reconstructions, and the error.
-
-    A reconstruction is decode(encode(image)), so the error shows how exact the inverse is.
-    """
-    trained = _open(run, weights, checkpoint)
-    trained.check_pictures()
-    from jflows.cli.results import reconstruction_in_words
-
-    path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
-    click.echo(reconstruction_in_words(error, num, trained.taken(data, split), path))
-
-
-@main.command(cls=FlowCommand)
 @click.argument("runs", nargs=-1, required=True, type=PathType())
-@_png("learning_curves.png")
+@png_option("learning_curves.png")
 def compare(runs, out) -> None:
     """Compare the scores and learning curves of finished runs.
 

@@ -1,6 +1,6 @@
 """`RowsOfRun`: the data that a trained run scores and draws: its own, or others with the same columns.
 
-Read next: `jflows/runs/trained.py`, which adds scores and samples.
+Read next: `jflows/runs/pictures.py` and `jflows/runs/trained.py`, which add pictures, then scores and samples.
 """
 
 import dataclasses

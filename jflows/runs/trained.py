@@ -18,11 +18,10 @@ from jflows.flows.checks import check_temperature
 from jflows.options import Count, Seed, check_call
 from jflows.runs import scores
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of
-from jflows.runs.data import as_read
 from jflows.runs.directory import load
-from jflows.runs.reports import clusters, component_samples, interpolation, pairs, reconstruction, rows, samples
+from jflows.runs.pictures import PicturesOfRun
+from jflows.runs.reports import clusters, component_samples, pairs, rows, samples
 from jflows.runs.reports.report import KEY_SEED
-from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress, scored
 from jflows.runs.stored import read_recipe
 
@@ -35,7 +34,7 @@ BYTES = 4  # of a number of a sample, at least one of them for each row
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedRun(RowsOfRun):
+class TrainedRun(PicturesOfRun):
     """A trained flow and the recipe that it came from, opened by `TrainedRun.open`.
 
     Attributes:
@@ -287,29 +286,6 @@ class TrainedRun(RowsOfRun):
         key, title = jax.random.key(seed), self.directory.resolve().name
         pairs.draw_pairs(self.density, self.variables, key, data, path, title=title, **options)
         return path
-
-    def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
-        """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""
-        self.check_pictures()
-        path = self.directory / interpolation.FILE if path is None else path
-        interpolation.draw_paths(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
-        return path
-
-    def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
-        """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
-        self.check_pictures()
-        path = self.directory / reconstruction.FILE if path is None else path
-        read = as_read(data.counted(), self.density)
-        return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
-
-    def check_pictures(self) -> None:
-        """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""
-        kind, encodes = self.density.reading.kind, self.density.encodes
-        if not encodes or kind != "images":
-            rule = "must be that of a flow of images, to draw them"
-            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
-            got = f"{self.directory}, {what}"
-            raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
 
 
 def _sampled(num: Count, seed: Seed) -> None:

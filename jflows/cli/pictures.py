@@ -1,0 +1,65 @@
+"""Commands that draw what a flow of images does with images: `jflows interpolate`, `jflows reconstruct`."""
+
+import click
+
+from jflows.cli.groups import FlowCommand
+from jflows.cli.run_options import data_options, open_run, png_option, run_options
+from jflows.cli.types import COUNT
+from jflows.options import LARGEST_INT
+
+
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@click.option(
+    "--num-pairs",
+    type=COUNT,
+    default=8,
+    show_default=True,
+    help="Number of pairs of images; the picture has one row for each.",
+)
+@click.option(
+    "--num-steps",
+    type=click.IntRange(2, LARGEST_INT),
+    default=10,
+    show_default=True,
+    help="Number of images along each path, both ends included.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["linear", "spherical"]),
+    default="linear",
+    show_default=True,
+    help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "
+    "distance from the origin.",
+)
+@png_option("RUN/interpolation.png")
+def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_steps, mode, out) -> None:
+    """Draw images along latent paths between pairs of images."""
+    trained = open_run(run, weights, checkpoint)
+    trained.check_pictures()
+    images = trained.data(data, split)
+    path = trained.interpolate(images, out, seed=seed, num_pairs=num_pairs, num_steps=num_steps, mode=mode)
+    click.echo(f"{num_pairs} {mode} paths between {trained.taken(data, split)} of {images.name} in {path}")
+
+
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@click.option("--num", type=COUNT, default=12, show_default=True, help="Number of images to reconstruct.")
+@png_option("RUN/reconstruction.png")
+def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
+    """Draw images, their reconstructions, and the error.
+
+    A reconstruction is decode(encode(image)), so the error shows how exact the inverse is.
+    """
+    trained = open_run(run, weights, checkpoint)
+    trained.check_pictures()
+    from jflows.cli.results import reconstruction_in_words
+
+    path, error = trained.reconstruct(trained.data(data, split), out, seed=seed, num=num)
+    click.echo(reconstruction_in_words(error, num, trained.taken(data, split), path))
+
+
+COMMANDS = (interpolate, reconstruct)
+"""The commands of this file, for `jflows/cli/app.py`."""

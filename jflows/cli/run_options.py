@@ -1,0 +1,69 @@
+"""Arguments and options that several commands on a run directory have, and how such a command opens the run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jflows.cli.types import SEED, CheckpointType, PathType
+
+
+def run_options(command: Callable) -> Callable:
+    """Adds the argument and the options that all commands on a run directory have."""
+    run = click.argument("run", type=PathType())
+    weights = click.option(
+        "--weights",
+        type=click.Choice(["ema", "params"]),
+        default="ema",
+        show_default=True,
+        help="Which parameters to use: the moving average over steps (ema), or those of the last step (params).",
+    )
+    checkpoint = click.option(
+        "--checkpoint",
+        type=CheckpointType(),
+        default="auto",
+        show_default=True,
+        help="Which checkpoint to use: the latest, the best by validation, that of a step, or auto, which is the best "
+        "if there was validation and else the latest.",
+    )
+    seed = click.option(
+        "--seed",
+        type=SEED,
+        default=0,
+        show_default=True,
+        help="Seed of all noise and of the choice of rows; another seed gives another result.",
+    )
+    return run(weights(checkpoint(seed(command))))
+
+
+def data_options(command: Callable) -> Callable:
+    """Adds the options that choose the rows of a command."""
+    data = click.option(
+        "--data", metavar="NAME|PATH", help="Data set to use instead of the run's own, by its name or path."
+    )
+    split = click.option(
+        "--split",
+        type=click.Choice(["train", "validation", "test", "all"]),
+        help="Which rows of the data to use. [default: all of a file that --data names, else test]",
+    )
+    return data(split(command))
+
+
+weight_option = click.option(
+    "--weight",
+    metavar="COLUMN|none",
+    help="Column that holds the weights of the rows; none counts all rows alike. [default: as in training]",
+)
+
+
+def png_option(default: str) -> Callable:
+    """The option --out of a command that writes one picture."""
+    return click.option("--out", type=PathType(".png"), metavar="PNG", help=f"Picture to write. [default: {default}]")
+
+
+def open_run(run: Path, weights: str, checkpoint: str | int) -> Any:
+    """The run that a command is about."""
+    from jflows.runs.trained import TrainedRun
+
+    return TrainedRun.open(run, weights=weights, checkpoint=checkpoint)

@@ -1,0 +1,42 @@
+"""`PicturesOfRun`: what a trained flow of images does with images, drawn: latent paths, reconstructions.
+
+Read next: `jflows/runs/trained.py`, which adds scores and samples of any data; `jflows/eval/latent.py`, the functions.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from jflows.data import Data
+from jflows.errors import InvalidValueError
+from jflows.runs.data import as_read
+from jflows.runs.reports import interpolation, reconstruction
+from jflows.runs.rows_of_run import RowsOfRun
+
+
+@dataclasses.dataclass(frozen=True)
+class PicturesOfRun(RowsOfRun):
+    """A trained flow with its recipe, which draws images; see `TrainedRun`."""
+
+    def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+        """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""
+        self.check_pictures()
+        path = self.directory / interpolation.FILE if path is None else path
+        interpolation.draw_paths(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        return path
+
+    def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
+        """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
+        self.check_pictures()
+        path = self.directory / reconstruction.FILE if path is None else path
+        read = as_read(data.counted(), self.density)
+        return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
+
+    def check_pictures(self) -> None:
+        """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""
+        kind, encodes = self.density.reading.kind, self.density.encodes
+        if not encodes or kind != "images":
+            rule = "must be that of a flow of images, to draw them"
+            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
+            got = f"{self.directory}, {what}"
+            raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
