@@ -25,6 +25,7 @@ DOC_WIDTH = 112
 LONGEST_VALUE = 60  # characters of a number in an error
 LARGEST_INT = 2**31 - 1
 """The largest int that a setting allows unless it declares another: counts, sizes and steps are int32 on devices."""
+SUM_TOLERANCE = 1e-3  # by which parts of a whole, such as columns of a simplex, may miss 1: files round
 LARGEST_SEED = 2**63 - 1  # of jax.random.key
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 

@@ -16,9 +16,8 @@ from jflows.bijectors.pointwise import POSITIVE, Pointwise
 from jflows.errors import InvalidValueError
 from jflows.ops.domain import Domain
 from jflows.ops.numerics import sum_event
+from jflows.options import SUM_TOLERANCE
 from jflows.typing import Array, Shape
-
-SUM_TOLERANCE = 1e-3  # by which parts of a whole may miss 1, as numbers in files are rounded
 
 
 class Interval(Pointwise):

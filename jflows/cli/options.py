@@ -98,7 +98,7 @@ def in_words(hint: Any) -> str:
         if kind is type(None):
             found.append("none")
         elif get_origin(kind) is tuple:
-            found.append(_several_in_words(_entry(kind)))
+            found.append(_several(_entry(kind))[0])
         else:
             found.append(_WORDS[kind])
     return " or ".join(found)
@@ -198,20 +198,14 @@ def _parsed_entry(text: str, entry: Any) -> Any:
     return _parsed(text, entry)
 
 
-def _several_in_words(entry: Any) -> str:
+def _several(entry: Any) -> tuple[str, str]:
+    """Several entries of a type in words, and in capitals."""
     if _is_range(entry):
-        return "a column with numbers, such as share=0,1"
+        return "a column with numbers, such as share=0,1", "COLUMN=NUMBER[,NUMBER]"
     if _is_group(entry):
-        return "columns separated by commas, such as a,b,c"
-    return f"{_SEVERAL[entry]} separated by commas, such as {_sample(entry)}"
-
-
-def _several_metavar(entry: Any) -> str:
-    if _is_range(entry):
-        return "COLUMN=NUMBER[,NUMBER]"
-    if _is_group(entry):
-        return "COLUMN,COLUMN[,COLUMN...]"
-    return f"{_METAVARS[entry]}[,{_METAVARS[entry]}...]"
+        return "columns separated by commas, such as a,b,c", "COLUMN,COLUMN[,COLUMN...]"
+    words = f"{_SEVERAL[entry]} separated by commas, such as {_sample(entry)}"
+    return words, f"{_METAVARS[entry]}[,{_METAVARS[entry]}...]"
 
 
 def _scalar(hint: Any) -> bool:
@@ -225,7 +219,7 @@ def _metavars(hint: Any) -> list[str]:
         if kind is type(None):
             continue
         if get_origin(kind) is tuple:
-            found.append(_several_metavar(_entry(kind)))
+            found.append(_several(_entry(kind))[1])
         else:
             found.append(_METAVARS[kind])
     return found

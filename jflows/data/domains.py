@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from jflows.errors import DataError, InvalidValueError, did_you_mean
-from jflows.options import Checked, Option, documented
+from jflows.options import SUM_TOLERANCE, Checked, Option, documented
 
-SUM_TOLERANCE = 1e-3  # by which columns may miss 1 together, as numbers in files are rounded
 SMALLEST = float(np.finfo(np.float32).smallest_normal)  # smaller numbers are 0 in compiled programs
 MOST_WHOLE = 2**22  # from here on, float32 has less than two bits for the noise between two whole numbers
 ROUNDING = 1e-6  # of a period, by which values in one branch of a circle may exceed it

@@ -34,7 +34,7 @@ from jflows.flows.mixture_parts import (
 )
 from jflows.flows.mixture_structure import MixtureStructure
 from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
-from jflows.ops.numerics import log_mixture
+from jflows.ops.numerics import log_mixture, log_shares
 from jflows.ops.promotion import promoting
 from jflows.spec import register
 from jflows.typing import Array, Key, Shape, Variables
@@ -166,7 +166,7 @@ class MixtureOfFlows(MixtureStructure):
         temperature: float | Array = 1.0,
         log_joint: Array | None = None,
     ) -> Array:
-        """log q(k | x) = log_softmax(logits / temperature): [*batch, K].
+        """log q(k | x) = log_softmax(logits / temperature): [*batch, K]; NaN where no component can have made x.
 
         Args:
           key: as in `log_prob`; only a mixture without an encoder uses it.
@@ -183,7 +183,7 @@ class MixtureOfFlows(MixtureStructure):
             own, x, context = door.in_one_type(part(variables, "encoder"), x, context)
             with held_to_init("MixtureOfFlows.encoder", start, own, "x", x, context):
                 logits: Any = encoder.apply(own, x, context)
-        return jax.nn.log_softmax(logits / temperature, axis=-1)
+        return log_shares(logits / temperature)
 
     def responsibilities(
         self,

@@ -65,8 +65,7 @@ def exact_sum(log_joint: Array, log_q: Array) -> Array:
     impossible = jnp.all(jnp.isneginf(log_joint), axis=-1)
     counts = ~(jnp.isneginf(log_q) | impossible[..., None])
     log_joint, log_q = (jnp.where(counts, part, 0) for part in (log_joint, log_q))  # before the product: 0 inf is NaN
-    terms = jnp.where(counts, jnp.exp(log_q) * (log_joint - log_q), 0)
-    return jnp.where(impossible, -jnp.inf, jnp.sum(terms, axis=-1))
+    return jnp.where(impossible, -jnp.inf, jnp.sum(jnp.exp(log_q) * (log_joint - log_q), axis=-1))
 
 
 def check_labels(

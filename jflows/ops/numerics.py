@@ -1,7 +1,7 @@
 """Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision."""
 
 import jax.numpy as jnp
-from jax.nn import logsumexp
+from jax.nn import log_softmax, logsumexp
 
 from jflows.typing import Array
 
@@ -35,6 +35,20 @@ def log_mixture(log_joint: Array) -> Array:
 
     `logsumexp` alone gives the value, but NaN for the gradient there.
     """
-    impossible = jnp.all(jnp.isneginf(log_joint), axis=-1)
-    total = logsumexp(jnp.where(impossible[..., None], 0, log_joint), axis=-1)
-    return jnp.where(impossible, -jnp.inf, total)
+    impossible, log_joint = _possible(log_joint)
+    return jnp.where(impossible[..., 0], -jnp.inf, logsumexp(log_joint, axis=-1))
+
+
+def log_shares(log_joint: Array) -> Array:
+    """log of each term's share of the sum over the last axis: [..., K]; NaN with gradient 0 where every term is -inf.
+
+    `log_softmax` alone gives the values, but NaN for the gradient there.
+    """
+    impossible, log_joint = _possible(log_joint)
+    return jnp.where(impossible, jnp.nan, log_softmax(log_joint, axis=-1))
+
+
+def _possible(log_joint: Array) -> tuple[Array, Array]:
+    """Whether every term is -inf: [..., 1]; and the terms with 0 in their place there, so that gradients are finite."""
+    impossible = jnp.all(jnp.isneginf(log_joint), axis=-1, keepdims=True)
+    return impossible, jnp.where(impossible, 0, log_joint)

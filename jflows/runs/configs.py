@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +108,10 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
         raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
     if path.suffix == ".json" or path.is_dir():
         stored = read_recipe(path)
+        if "start_from" in stored.facts:
+            origin = stored.facts["start_from"]
+            message = f"run: {name} began with the weights of another run; pass start_from ({origin}) to do so again"
+            warnings.warn(message, stacklevel=2)
         return stored.name, stored.recipe
     known = list_configs()
     if path.suffix == ".py" or "/" in name:

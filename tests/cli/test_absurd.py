@@ -1,11 +1,14 @@
 """Every option of every command at absurd values: one line and exit code 2, or a run that begins; never a traceback."""
 
+from typing import Any
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from jflows import TrainConfig
 from jflows.cli import main
+from jflows.cli.training import train
 from jflows.data import load
 from jflows.eval import memory
 from jflows.flows import realnvp
@@ -39,7 +42,8 @@ def outcome(args: list[str], monkeypatch) -> str:
 @pytest.mark.parametrize("name", ["realnvp", "vmonf"])
 @pytest.mark.slow
 def test_options_of_training(name, monkeypatch, tmp_path):
-    command = main.commands["train"].get_command(click.Context(main), name)  # type: ignore[union-attr]
+    command = train.get_command(click.Context(train), name)
+    assert command is not None
     for param in command.params:
         flag = max(param.opts, key=len)
         values = () if param.is_flag or flag in ("--out", "--start-from", "--import") else ABSURD
@@ -99,5 +103,6 @@ def test_what_no_memory_holds_is_refused_before_it_is_made(flow, changes, messag
 
 
 def test_a_run_that_is_no_run_directory():
+    path: Any = "runs/a"
     with pytest.raises(TypeError, match="fit: `run` must be a run directory that is opened; got str"):
-        fit(realnvp((2,), 1), MOONS, TrainConfig(**QUICK), run="runs/a")  # type: ignore[arg-type]
+        fit(realnvp((2,), 1), MOONS, TrainConfig(**QUICK), run=path)

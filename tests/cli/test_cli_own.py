@@ -104,6 +104,8 @@ def test_a_run_starts_from_the_weights_of_another(first, tmp_path, jflows):
     jax.tree.map(close, before, after)
     facts = json.loads((out / "config.json").read_text())["facts"]
     assert facts["start_from"] == str(first.resolve())
+    again = jflows("train", "--config", out, "--steps", "1", "--out", tmp_path / "third")
+    assert again.exit_code == 0 and f"pass start_from ({first.resolve()}) to do so again" in again.stderr
 
 
 def test_a_run_of_another_flow_is_no_place_to_start_from(first, tmp_path, jflows):

@@ -91,6 +91,16 @@ def test_one_draw_is_on_average_below_the_average_of_many():
     assert np.all(estimate < 0)
 
 
+def test_the_weight_of_the_noise_is_one_over_its_density():
+    """E_u[1 / q(u); 0.1 < u < 0.9] = 0.8: importance sampling of a stretch of the bin."""
+    layer = VariationalDequantize(bijector=b.Sigmoid(event_ndims=3))
+    x = jnp.zeros((100_000, 1, 1, 1), int)
+    (u, log_weight), _ = layer.init_with_output(KEY, x, KEY, method=layer.dequantize)
+    inside = jnp.exp(log_weight) * ((u > 0.1) & (u < 0.9))[:, 0, 0, 0]
+    assert abs(inside.mean() - 0.8) < 5 * inside.std() / np.sqrt(len(x))
+    assert jnp.isneginf(layer.apply({}, x[:1] + 256, KEY, method=layer.dequantize)[1]).all()
+
+
 def test_spec_round_trip():
     assert from_spec(to_spec(flow())) == flow()
 

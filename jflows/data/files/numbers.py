@@ -32,7 +32,7 @@ _TO_POINT = {
 _NUMBER = r"[+-]?\d[\d.,'\s]*"
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _PATTERNS = {
-    "truth values": r"true|false|yes|no|t|f",
+    "truth values": r"true|false|yes|no",
     "dates or times": rf"\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}([ T].*)?|\d{{1,2}}:\d\d(:\d\d.*)?|"
     rf"\d{{1,2}}[- ]{_MONTH}[- ,]*\d{{2,4}}|{_MONTH}[- ]\d{{1,4}}(,? \d{{4}})?",
     "percentages": rf"{_NUMBER}\s*[%\u2030]",
