@@ -3,20 +3,21 @@
 import click
 
 from jflows.cli.groups import FlowCommand
-from jflows.cli.run_options import data_options, open_run, png_option, run_options
+from jflows.cli.run_options import data_options, image_options, open_run, png_option, run_options
 from jflows.cli.types import COUNT
 from jflows.options import LARGEST_INT
+
+DEFAULT_PAIRS = 8
 
 
 @click.command(cls=FlowCommand)
 @run_options
 @data_options
+@image_options
 @click.option(
     "--num-pairs",
     type=COUNT,
-    default=8,
-    show_default=True,
-    help="Number of pairs of images; the picture has one row for each.",
+    help=f"Number of pairs of rows, one line of the picture each. [default: {DEFAULT_PAIRS}, or all pairs of --image]",
 )
 @click.option(
     "--num-steps",
@@ -27,20 +28,27 @@ from jflows.options import LARGEST_INT
 )
 @click.option(
     "--mode",
-    type=click.Choice(["linear", "spherical"]),
+    type=click.Choice(["linear", "spherical", "both"]),
     default="linear",
     show_default=True,
     help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "
-    "distance from the origin.",
+    "distance from the origin; both draws one row of each.",
 )
 @png_option("RUN/interpolation.png")
-def interpolate(run, weights, checkpoint, seed, data, split, num_pairs, num_steps, mode, out) -> None:
-    """Draw images along latent paths between pairs of images."""
+def interpolate(run, weights, checkpoint, seed, data, split, image, label, num_pairs, num_steps, mode, out) -> None:
+    """Draw images along latent paths between pairs of images.
+
+    Pairs are drawn from rows of data, or are the first and the second file of --image, the third and the fourth, ...
+    """
     trained = open_run(run, weights, checkpoint)
     trained.check_pictures()
-    images = trained.data(data, split)
-    path = trained.interpolate(images, out, seed=seed, num_pairs=num_pairs, num_steps=num_steps, mode=mode)
-    click.echo(f"{num_pairs} {mode} paths between {trained.taken(data, split)} of {images.name} in {path}")
+    images, of_what = trained.images_or_rows(data, split, image, label)
+    given = {} if num_pairs is None else {"num_pairs": num_pairs}
+    options = {"num_steps": num_steps, "mode": mode, "in_order": bool(image), **given}
+    path = trained.interpolate(images, out, seed=seed, **options)
+    num = len(images) // 2 if image else num_pairs or DEFAULT_PAIRS
+    kinds = "linear and spherical" if mode == "both" else mode
+    click.echo(f"{num} {kinds} path{'s' if num != 1 or mode == 'both' else ''} between {of_what} in {path}")
 
 
 @click.command(cls=FlowCommand)

@@ -50,6 +50,21 @@ def data_options(command: Callable) -> Callable:
     return data(split(command))
 
 
+def image_options(command: Callable) -> Callable:
+    """Adds the options that name image files, to be used instead of rows of data."""
+    image = click.option(
+        "--image",
+        type=PathType(),
+        multiple=True,
+        help="Image file to use instead of rows of data; it must have the size and colour that the flow is for. May be "
+        "given several times.",
+    )
+    label = click.option(
+        "--label", help="Class of all files of --image, by its name or number, for a conditional flow."
+    )
+    return image(label(command))
+
+
 weight_option = click.option(
     "--weight",
     metavar="COLUMN|none",

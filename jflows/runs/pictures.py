@@ -4,12 +4,15 @@ Read next: `jflows/runs/trained.py`, which adds scores and samples of any data; 
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jflows.data import Data
+from jflows.data import Data, ImageData
 from jflows.errors import InvalidValueError
 from jflows.runs.data import as_read
+from jflows.runs.images import read_images
 from jflows.runs.reports import interpolation, reconstruction
 from jflows.runs.rows_of_run import RowsOfRun
 
@@ -17,6 +20,40 @@ from jflows.runs.rows_of_run import RowsOfRun
 @dataclasses.dataclass(frozen=True)
 class PicturesOfRun(RowsOfRun):
     """A trained flow with its recipe, which draws images; see `TrainedRun`."""
+
+    def images(self, paths: Sequence[str | os.PathLike[str]], label: str | None = None) -> ImageData:
+        """Image files that the user names, in this order, as data for pictures; see `read_images` for what is refused.
+
+        Args:
+          label: the class of all of them, by its name or number, for a class-conditional flow; else None.
+        """
+        return read_images(paths, self.density, None if label is None else self.label_of(label, "images"))
+
+    def images_or_rows(
+        self,
+        data: str | None = None,
+        split: str | None = None,
+        image: Sequence[str | os.PathLike[str]] = (),
+        label: str | None = None,
+    ) -> tuple[Data, str]:
+        """The images of a command: files that are named by `image`, or else rows of data; and what they are, in words.
+
+        Raises:
+          InvalidValueError: if both are named, or a class without files.
+          DataError: see `images` and `data`.
+        """
+        if not image:
+            if label is not None:
+                rule, fix = "is the class of files named by {image}", "Leave it out: data have labels of their own."
+                raise InvalidValueError("images", "label", rule, repr(label), fix)
+            rows = self.data(data, split)
+            return rows, f"{self.taken(data, split)} of {rows.name}"
+        if data is not None or split is not None:
+            other = "data" if data is not None else "split"
+            fix = "Leave one out."
+            raise InvalidValueError("images", "image", f"must be left out with {{{other}}}", None, fix)
+        named = self.images(image, label)
+        return named, named.name
 
     def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
         """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""

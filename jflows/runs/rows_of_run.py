@@ -12,7 +12,7 @@ from jflows.data import KNOWN, Data
 from jflows.data.base import check_same_columns
 from jflows.data.load import options_of
 from jflows.data.splits import ALL
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.flows import Density
 from jflows.runs.data import NOUNS, DataConfig, checksum
 from jflows.runs.stored import StoredRecipe
@@ -100,6 +100,20 @@ class RowsOfRun:
         reading = self.density.reading
         (reading.beyond_support() if beyond_support else reading).check(data, "run")
         return data
+
+    def label_of(self, name: str, where: str = "sample") -> int:
+        """The number of a class, or of a component of a mixture, from its name or number as text.
+
+        Raises:
+          InvalidValueError: if it is neither the name of a class, nor a whole number where classes have no names.
+        """
+        names = self.stored.facts.get("class_names", [])
+        if names and self.density.reading.context == "labels":
+            check_choice(where, "label", name, names)
+            return names.index(name)
+        if not name.isdecimal():
+            raise InvalidValueError(where, "label", "must be the number of a class or of a component", repr(name))
+        return int(name)
 
     def check_columns(self, data: Data, where: str) -> None:
         """Raises `DataError` unless named columns are those of the run in its order, or one is taken for another."""

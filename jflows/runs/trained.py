@@ -11,7 +11,7 @@ import numpy as np
 
 from jflows.data import Data
 from jflows.data.base import check_is_data
-from jflows.errors import DataError, InvalidValueError, check_choice, path_of
+from jflows.errors import DataError, InvalidValueError, path_of
 from jflows.eval import Auroc, Evaluation, auroc
 from jflows.eval.memory import check_memory
 from jflows.flows.checks import check_temperature
@@ -186,20 +186,6 @@ class TrainedRun(PicturesOfRun):
             component_samples.check_component(self.density, component)
         own, key = self.contexts(num, label, context) if component is None else None, jax.random.key(seed)
         return samples.draw_parts(self.density, self.variables, key, num, own, temperature, component)
-
-    def label_of(self, name: str) -> int:
-        """The number of a class, or of a component of a mixture, from its name or number as text.
-
-        Raises:
-          InvalidValueError: if it is neither the name of a class, nor a whole number where classes have no names.
-        """
-        names = self.stored.facts.get("class_names", [])
-        if names and self.density.reading.context == "labels":
-            check_choice("sample", "label", name, names)
-            return names.index(name)
-        if not name.isdecimal():
-            raise InvalidValueError("sample", "label", "must be the number of a class or of a component", repr(name))
-        return int(name)
 
     @property
     def temperature(self) -> float:

@@ -44,7 +44,9 @@ def read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
                     return pixels[..., None] if pixels.ndim == 2 else pixels
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... on damaged files
         got = f"{type(error).__name__}: {str(error).rstrip('.')}"
-        raise DataError("load", str(path), "must be an image that Pillow can read", got, "Remove it.") from error
+        raise DataError(
+            "load", str(path), "must be an image that Pillow can read", got, "Remove it, or save it anew."
+        ) from error
     raise fault
 
 

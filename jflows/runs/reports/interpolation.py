@@ -15,6 +15,7 @@ from jflows.typing import Variables
 
 FILE = "interpolation.png"
 NUM_PAIRS = 8
+BOTH = "both"  # modes, in one picture
 
 
 def draw_paths(
@@ -24,27 +25,44 @@ def draw_paths(
     path: Path,
     *,
     seed: int = 0,
-    num_pairs: int = NUM_PAIRS,
+    num_pairs: int | None = None,
     num_steps: int = 10,
     mode: str = "linear",
+    in_order: bool = False,
 ) -> None:
     """Writes one row per pair of images: the images along the path between them in latent space.
 
     Args:
       seed: seed of the choice of pairs.
+      num_pairs: number of pairs; None draws eight.
       num_steps: number of images in a row, both ends included.
-      mode: "linear" or "spherical".
+      mode: "linear", "spherical", or "both" for one row of each.
+      in_order: whether pairs are rows 0 and 1, 2 and 3, and so on, of images that were named; then all are drawn.
     Raises:
       InvalidValueError: if the picture would be too large.
       DataError: if there are too few images, or no two of one class for a class-conditional flow.
     """
-    if num_pairs * num_steps > MOST_IMAGES:
+    modes = latent.MODES if mode == BOTH else (mode,)
+    if in_order and num_pairs is not None:
+        raise InvalidValueError(
+            "interpolate", "num_pairs", "must be left out with {image}, of which all pairs are drawn"
+        )
+    if in_order and len(images) % 2:
+        fix = "The first pair is the first two."
+        raise InvalidValueError("interpolate", "image", "must be given an even number of times", len(images), fix)
+    num_pairs = len(images) // 2 if in_order else num_pairs or NUM_PAIRS
+    if num_pairs * num_steps * len(modes) > MOST_IMAGES:
         rule = f"must make at most {MOST_IMAGES:,} images in one picture, with {{num_steps}}"
         raise InvalidValueError("interpolate", "num_pairs", rule, f"{num_pairs} pairs of {num_steps} steps")
-    first, second = _pairs(density, images, num_pairs, seed)
+    if in_order:
+        first, second = np.arange(len(images)).reshape(-1, 2).T
+    else:
+        first, second = _pairs(density, images, num_pairs, seed)
     context = images.label[first] if density.reading.context == "labels" and images.label is not None else None
-    paths = _interpolate(density, variables, images.x[first], images.x[second], num_steps, context, mode)
-    save_grid(np.asarray(paths).reshape(-1, *density.event_shape), path, pixel_bits(density), columns=num_steps)
+    ends = (density, variables, images.x[first], images.x[second], num_steps, context)
+    paths = np.stack([np.asarray(_interpolate(*ends, each)) for each in modes], axis=1)
+    labels = list(modes) * num_pairs if mode == BOTH else ()
+    save_grid(paths.reshape(-1, *density.event_shape), path, pixel_bits(density), num_steps, labels)
 
 
 def choose(images: Data, num: int, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,9 +100,12 @@ def pixel_bits(density: Density) -> int:
     return density.reading.num_bits or PIXEL_BITS
 
 
-def save_grid(images: np.ndarray, path: Path, num_bits: int, columns: int | None = None) -> None:
-    """Writes images as one PNG, in a square grid unless `columns` sets the length of its rows."""
-    save_image(plots.image_grid(images, columns or math.ceil(math.sqrt(len(images))), num_bits=num_bits), path)
+def save_grid(
+    images: np.ndarray, path: Path, num_bits: int, columns: int | None = None, labels: Sequence[str] = ()
+) -> None:
+    """Writes images as one PNG, in a square grid unless `columns` sets the length of its rows; `labels` name rows."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    save_image(plots.image_grid(images, columns, num_bits=num_bits, labels=labels), path)
 
 
 def write(material: Material) -> list[str]:

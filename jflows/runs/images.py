@@ -1,0 +1,80 @@
+"""`read_images`: image files that a user names, as data of the form that a trained density reads.
+
+Read next: `jflows/runs/pictures.py`, whose `images` gives them to interpolation, inpainting and edits;
+`jflows/data/files/image.py`, which reads one file.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jflows.data import ImageData
+from jflows.data.files.image import read_image
+from jflows.errors import DataError, InvalidValueError, path_of
+from jflows.flows import Density
+from jflows.typing import Shape
+
+COLOURS = {1: "gray", 3: "colour"}  # by the number of channels
+PILLOW_MODES = {1: "L", 3: "RGB"}
+
+
+def read_images(
+    paths: Sequence[str | os.PathLike[str]], density: Density, label: int | None = None, setting: str = "image"
+) -> ImageData:
+    """Image files in the given order, with the bits that a density of images models.
+
+    Files are read as those of a folder of images are, and nothing is cropped, resized or turned to gray: an image of
+    another size or colour is refused, as a guess would change what the density sees. Bits are reduced by the rule of
+    all data, `ImageData.reduced`, which drops the lowest ones.
+
+    Args:
+      paths: the files, at least one.
+      density: a density of images.
+      label: the class of all images; must be given exactly if the density is class-conditional.
+      setting: the name by which errors call the paths.
+    Raises:
+      InvalidValueError: if there is no path, the density is not one of images, or the label does not suit it.
+      DataError: if a file is missing or damaged, or its image is of another size or colour; the message says which.
+    """
+    reading = density.reading
+    if reading.kind != "images":
+        rule = "must be left out, as the run is not one of images"
+        raise InvalidValueError("images", setting, rule, None, "Name rows by {data}.")
+    if not paths:
+        raise InvalidValueError("images", setting, "must name at least one file", "none")
+    labels = None if label is None else np.full(len(paths), label, np.int32)
+    if reading.context == "labels" and label is None:
+        rule = f"must be given with {{{setting}}}, as the flow is class-conditional"
+        raise InvalidValueError("images", "label", rule, None)
+    if reading.context != "labels" and label is not None:
+        raise InvalidValueError("images", "label", "needs a class-conditional flow", label, "Leave it out.")
+    if label is not None and not 0 <= label < (reading.num_classes or 1):
+        raise InvalidValueError("images", "label", f"must be 0 to {(reading.num_classes or 1) - 1}", label)
+    found = [_read(path_of("images", setting, path), reading.event_shape, setting) for path in paths]
+    name = ", ".join(Path(path).name for path in paths)
+    return ImageData(name, np.stack(found), labels, num_classes=reading.num_classes).reduced(reading.num_bits)
+
+
+def _read(path: Path, event_shape: Shape, setting: str) -> np.ndarray:
+    """One file as uint8 [height, width, channels] of the right shape."""
+    if not path.is_file():
+        what = "which is a folder" if path.is_dir() else "which does not exist"
+        fix = "Name the files in it one by one, or the folder by {data}." if path.is_dir() else ""
+        raise DataError("images", setting, "must name a file", f"{path}, {what}", fix)
+    image = read_image(path, None)
+    if image.shape == event_shape:
+        return image
+    rule, got = f"must be {_in_words(event_shape)}, as the flow is for", f"{path}, {_in_words(image.shape)}"
+    height, width, channels = event_shape
+    how = "" if image.shape[2] == channels else f".convert({PILLOW_MODES.get(channels)!r})"
+    how += "" if image.shape[:2] == (height, width) else f".resize(({width}, {height}))"
+    fix = f"Convert it, such as in Python by PIL.Image.open('in.png'){how}.save('out.png')."
+    raise DataError("images", setting, rule, got, fix if channels in PILLOW_MODES else "")
+
+
+def _in_words(shape: Shape) -> str:
+    """The size and colour of an image, such as "28x28 pixels (width x height) in gray"."""
+    height, width, channels = shape
+    return f"{width}x{height} pixels (width x height) in {COLOURS.get(channels, f'{channels} channels')}"
