@@ -7,15 +7,20 @@ only. Eight devices cost nothing measurable on programs that use one.
 
 import gc
 import os
+from importlib.metadata import version
 from pathlib import Path
+
+XLA_FLAGS = ["--xla_cpu_parallel_codegen_split_count=1"]
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # XLA ends the process at a flag it does not know
+    # The fusion emitters, which lower through MLIR, take more than half of what compiling takes without them.
+    XLA_FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 
 for name, value in {
     "JAX_PLATFORMS": "cpu",
     "MPLBACKEND": "agg",
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).resolve().parents[1] / ".cache" / "jax"),
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # nearly all time goes into compiling programs that run once
-    # XLA's fusion emitters, which lower through MLIR, take more than half of what compiling takes without them.
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "XLA_FLAGS": " ".join(XLA_FLAGS),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the default, 1 s, skips nearly everything compiled here
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }.items():
