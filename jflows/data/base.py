@@ -6,15 +6,17 @@ density.
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from jflows.data import weights
+from jflows.data.attributes import Attributes, Measure
 from jflows.data.checks import check_labels, check_weight
 from jflows.data.statistics import Statistics, moments
-from jflows.errors import DataError, InvalidTypeError, kind_of
+from jflows.errors import DataError, InvalidTypeError, did_you_mean, kind_of
 from jflows.typing import Shape
 
 NO_LABEL = -1
@@ -40,6 +42,8 @@ class Data(abc.ABC):
       weight: how much each row counts, float64 [num], at least 0; only ratios matter, and a row of weight 0 never
         counts. None counts all rows alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
+      attributes: named truth values or numbers of images, see `jflows.data.attributes`; they never enter training.
+      measures: functions that measure further attributes of images [num, height, width, channels] in [0, 1].
     """
 
     kind: ClassVar[str]
@@ -56,6 +60,8 @@ class Data(abc.ABC):
     weight: np.ndarray | None = None
     read_as: str = ""
     class_names: tuple[str, ...] = ()
+    attributes: Attributes = MappingProxyType({})
+    measures: Mapping[str, Measure] = MappingProxyType({})
 
     @property
     def event_shape(self) -> Shape:
@@ -87,13 +93,40 @@ class Data(abc.ABC):
         """A copy with these rows in this order, their labels, contexts and weights; `changes` replaces attributes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
         cut = {name: values[name][rows] for name in ROWWISE if values.get(name) is not None}
+        if self.attributes:
+            cut["attributes"] = {name: own[rows] for name, own in self.attributes.items()}
         return type(self)(**{**values, **cut, **changes})
 
     def joined(self, other: Self) -> Self:
         """A copy with the rows of `other`, which must have the same attributes for each row, after its own."""
         both = {name: (getattr(self, name), getattr(other, name)) for name in ROWWISE}
-        joined = {name: np.concatenate(pair) for name, pair in both.items() if pair[0] is not None}
+        joined: dict[str, Any] = {name: np.concatenate(pair) for name, pair in both.items() if pair[0] is not None}
+        if self.attributes:
+            pairs = {name: (own, other.attributes[name]) for name, own in self.attributes.items()}
+            joined["attributes"] = {name: np.concatenate(pair) for name, pair in pairs.items()}
         return dataclasses.replace(self, **joined)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """The names of all attributes, those that are measured included."""
+        return (*self.attributes, *(name for name in self.measures if name not in self.attributes))
+
+    def attribute(self, name: str) -> np.ndarray:
+        """The values of an attribute, as `jflows.data.attributes` describes them: int8 or float32 [num].
+
+        Raises:
+          DataError: if the data have no attribute of this name.
+        """
+        if name in self.attributes:
+            return self.attributes[name]
+        if name in self.measures:
+            return self.measures[name](self.x / np.float32(2 ** (self.num_bits or 8) - 1))
+        where, names = f"{type(self).__name__} {self.name!r}", self.attribute_names
+        if not names:
+            fix = "Name a .csv file of theirs by {attributes}, or choose other {data}."
+            raise DataError(where, "attribute", "must be one of the data, which have none", repr(name), fix)
+        fix = did_you_mean(name, names).strip()
+        raise DataError(where, "attribute", f"must be one of {', '.join(names)}", repr(name), fix)
 
     @property
     def relative_weight(self) -> np.ndarray:

@@ -5,12 +5,13 @@ Read next: `jflows/data/reading.py`, which says whether data fit a density; `jfl
 """
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
 
+from jflows.data.attributes import Attributes, Measure, check_attributes
 from jflows.data.base import Data, made_up
 from jflows.data.checks import check_context, check_images, check_table
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
@@ -30,6 +31,8 @@ class ImageData(Data):
       partly_labelled: whether a label of -1 means that a row has no label.
       class_names: num_classes different names, in the order of labels, or () for none.
       weight: how much each image counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
+      attributes: truth values (bool, or int8 with -1 for no value) or numbers (NaN for no value) [num], by name.
+      measures: functions by name, which measure attributes of images [num, height, width, channels] in [0, 1].
     Raises:
       DataError: if dtype, rank, range, labels or weights break these rules; the message names the first bad row.
     Example:
@@ -50,12 +53,16 @@ class ImageData(Data):
     partly_labelled: bool = False
     class_names: tuple[str, ...] = ()
     weight: np.ndarray | None = None
+    attributes: Attributes = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     def __post_init__(self):
         check_choice("ImageData", "num_bits", self.num_bits, range(1, 9))
         object.__setattr__(self, "x", check_images(self.x, self.num_bits, self.name))
         self._check_label()
         self._check_weight()
+        attributes = check_attributes(self.attributes, f"ImageData {self.name!r}", len(self.x))
+        object.__setattr__(self, "attributes", attributes)
 
     def reduced(self, num_bits: int | None) -> "ImageData":
         """The images reduced to `num_bits` bits; unchanged if they have no more bits, or for None."""
@@ -72,6 +79,7 @@ class ImageData(Data):
             repr(self.name),
             f"{len(self):,} images of {'x'.join(map(str, self.event_shape))}",
             f"{self.num_bits} bits",
+            *([f"attributes {', '.join(self.attribute_names)}"] if self.attribute_names else []),
         )
 
 

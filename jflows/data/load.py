@@ -22,6 +22,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_
 _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
     {
         "size": "folders of images",
+        "attributes": "folders of images",
         "test_data": "data in files and folders",
         "fold": "tables that papers score in ten folds",
         "columns": "tables in files",
@@ -44,6 +45,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
     size: int | tuple[int, int] | None = None,
+    attributes: str | os.PathLike[str] | None = None,
     fold: int | None = None,
     columns: Sequence[str | int] | None = None,
     context: Sequence[str] | None = None,
@@ -68,6 +70,8 @@ def load(
       manual_dir: where you have put the files of "gas", "hepmass", "miniboone" and "bsds300"; None takes
         `cache_dir() / "manual"`.
       size: only for folders: height and width (one int for both) to which images are centre-cropped and resized.
+      attributes: only for folders: the path of a .csv file with attributes of the images, such as glasses, whose first
+        column, `file`, holds their paths inside the folder; see `jflows/data/files/attributes.py`.
       fold: only for "red_wine", "ionosphere" and "boston": which of ten parts is "test", 0 to 9; None takes 0.
       columns: only for tables in files: the columns to read, by name or position, in this order; None reads all.
       context: only for tables in text, .parquet and .npy files: names of columns that become the context of the rows,
@@ -98,7 +102,7 @@ def load(
     name = os.fspath(name_or_path)
     if not name:
         raise InvalidValueError("load", "name_or_path", "must be given", "''", "Write '.' for the working directory.")
-    options = {"size": size, "fold": fold, "columns": columns, "manual_dir": manual_dir}
+    options = {"size": size, "attributes": attributes, "fold": fold, "columns": columns, "manual_dir": manual_dir}
     options |= {"context": context, "weight": weight, "separator": separator, "decimal": decimal, "header": header}
     given = {option: value for option, value in options.items() if value is not None}
     if name not in KNOWN:
@@ -140,6 +144,9 @@ def _load_path(name: str, test_data: Any, split: str, num_validation: int, given
     if test_data is not None:
         other = _place(os.fspath(test_data), "test_data")
         _refuse_options(given, (*found.options, *other.format.options), "these files")
+        if "attributes" in given:
+            rule, fix = "must be left out with {test_data}", "Put both into one folder, as `train` and `test`."
+            raise InvalidValueError("load", "attributes", rule, given["attributes"], fix)
         return load_pair(place, other, split, num_validation, given)
     _refuse_options(given, found.options, f"{_suffix(path)} files" if found.suffixes else "folders of images")
     return found.load(path, split, num_validation, given)

@@ -153,6 +153,13 @@ class DataConfig(Checked):
             low=1,
         ),
     ] = None
+    attributes: Annotated[
+        str,
+        Option(
+            "Path of a .csv file with attributes of the images of a folder, such as glasses, for `jflows edit`. Its "
+            "first column, file, holds the paths of images inside the folder. Training does not see them."
+        ),
+    ] = ""
     conditional: Annotated[
         bool | None,
         Option(
@@ -228,7 +235,8 @@ class DataConfig(Checked):
 
     def located(self) -> "DataConfig":
         """The same data by absolute paths, if they are files or folders: so they are found from anywhere."""
-        return dataclasses.replace(self, name=_located(self.name), test_data=_located(self.test_data))
+        places = {place: _located(getattr(self, place)) for place in ("name", "test_data", "attributes")}
+        return dataclasses.replace(self, **places)
 
     def outline(self) -> Outline:
         """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.
@@ -273,6 +281,7 @@ class DataConfig(Checked):
             "fold": self.fold,
             "manual_dir": self.manual_dir or None,
             "size": self.image_size,
+            "attributes": self.attributes or None,
         }
         return {name: value for name, value in options.items() if value is not None}
 

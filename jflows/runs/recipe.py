@@ -29,6 +29,7 @@ _LOSS = Option("What a training step minimises. Each loss has options of its own
 _CONDITIONS = {"num_classes": "labels", "context_dim": "contexts"}
 """What data must have for an option that follows from them, in words."""
 _SAME_SCORES = ("num_train", "num_validation", "labels_per_class", "labelled_share", "conditional", "manual_dir")
+_SAME_SCORES += ("attributes",)
 
 
 def changes_what_is_scored(name: str, group: str) -> bool:

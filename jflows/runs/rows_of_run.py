@@ -57,6 +57,7 @@ class RowsOfRun:
         weight: str | None = None,
         *,
         beyond_support: bool = False,
+        attributes: str | None = None,
     ) -> Data:
         """Loads rows to score or to draw, and checks that they fit the density.
 
@@ -66,11 +67,13 @@ class RowsOfRun:
           name: the name of a data set or a path; None for the data of the run.
           split: "train", "validation", "test" or, of a file, "all"; None takes that of `split_of`.
           weight: the column that holds weights; None takes that of the run, and "none" counts all rows alike.
+          attributes: the path of a .csv file with attributes of the images of a folder; None takes that of the run with
+            its own data, and none with others.
           beyond_support: whether to take rows of density 0 too, see `Reading.beyond_support`; `scores` does.
         Raises:
           DataError: if the data cannot be loaded, or do not fit.
         """
-        config, split = self._config_for(name, weight), split or self.split_of(name)
+        config, split = self._config_for(name, weight, attributes), split or self.split_of(name)
         try:
             data = config.load(split)
         except InvalidValueError as error:
@@ -120,9 +123,11 @@ class RowsOfRun:
         facts = self.stored.facts
         check_same_columns(data, where, "data", facts.get("columns", ()), facts.get("context", ()))
 
-    def _config_for(self, name: str | None, weight: str | None) -> DataConfig:
+    def _config_for(self, name: str | None, weight: str | None, attributes: str | None = None) -> DataConfig:
         """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""
         config, facts = self.stored.recipe.data, self.stored.facts
+        if name is not None or attributes is not None:
+            config = dataclasses.replace(config, attributes=attributes or "")
         if name is None and weight is None:
             return config
         taken = options_of(config.name if name is None else name)

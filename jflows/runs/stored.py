@@ -9,7 +9,7 @@ from jflows.runs.recipe import Recipe
 
 MAY_DIFFER = (
     *("steps", "epochs", "patience", "log_every", "eval_every", "checkpoint_every", "steps_per_call"),
-    *("eval_batch_size", "parallel", "max_skipped", "max_reconstruction_error"),
+    *("eval_batch_size", "parallel", "max_skipped", "max_reconstruction_error", "attributes"),
 )
 """The settings that a resumed run may change. `steps` and `epochs` stretch the schedule, `eval_every` and `patience`
 decide which weights are kept; the others leave the result alone."""

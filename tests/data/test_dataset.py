@@ -94,7 +94,7 @@ def test_reduced_data_say_so():
 def test_unknown_name_lists_what_works():
     with pytest.raises(
         DataError,
-        match=r"'digits', 'mnist', 'fashion_mnist', 'cifar10', 'power', .*'swiss_roll', or the path of.*got 'mnits'",
+        match=r"'digits', 'mnist', 'fashion_mnist', 'cifar10', .*'power', .*'swiss_roll', or the path of.*got 'mnits'",
     ):
         load("mnits")
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from jflows.data.dataset import ImageData
+from jflows.data.files.attributes import read_attributes
 from jflows.data.files.base import FileFormat
 from jflows.data.files.image import read_image
 from jflows.data.splits import ALL, hold_out, split_rows
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, path_of
 
 SPLIT_WORDS = {
     "train": ("train", "training"),
@@ -40,7 +41,8 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
       split: "train", "validation" or "test".
       num_validation: how many of the shuffled training rows, the last ones, are "validation".
       options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it
-        images are taken as they are, and all must have the same shape.
+        images are taken as they are, and all must have the same shape; `attributes`, the path of a .csv file with
+        attributes of the images, see `jflows/data/files/attributes.py`.
     Raises:
       DataError: if there are no images, or if one cannot be read, has more than 8 bits or another shape; it is named.
       InvalidValueError: if `size` or `num_validation` breaks its rule.
@@ -61,7 +63,9 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
     else:
         train, test = hold_out(len(listed), str(folder), fewest=1)
         chosen = [listed[row] for row in (test if split == "test" else train)]
+    table = None if "attributes" not in options else path_of("load", "attributes", options["attributes"])
     others = _others([place for part in parts for place in (part, *(part / name for name in classes))])
+    others = [path for path in others if table is None or path.resolve() != table.resolve()]
     if others:
         count = "1 file" if len(others) == 1 else f"{len(others)} files"
         text = f"{folder}: passed over {count} without the suffix of an image, such as {others[0].name}."
@@ -71,7 +75,11 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
         chosen = chosen[start:stop]
     x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
     label = np.array([label for _, label in chosen], np.int32) if classes else None
-    return ImageData(folder.name, x, label, num_classes=len(classes) or None, class_names=tuple(classes))
+    own: dict[str, Any] = {"num_classes": len(classes) or None, "class_names": tuple(classes)}
+    if table is not None:
+        every = [path for part in parts for path, _ in _list_images(part, classes)]
+        own["attributes"] = _attributes(table, folder, every, [path for path, _ in chosen])
+    return ImageData(folder.name, x, label, **own)
 
 
 def has_validation(folder: Path) -> bool:
@@ -116,6 +124,14 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 def _shuffled(listed: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
     """Shuffled, or else the last rows, which make up "validation", would all be of the last class."""
     return [listed[row] for row in np.random.RandomState(0).permutation(len(listed))]
+
+
+def _attributes(table: Path, folder: Path, every: list[Path], chosen: list[Path]) -> dict[str, np.ndarray]:
+    """The attributes of the chosen images out of every image of the folder."""
+    files = [path.relative_to(folder).as_posix() for path in every]
+    row_of = {path: row for row, path in enumerate(every)}
+    rows = np.array([row_of[path] for path in chosen], int)
+    return {name: values[rows] for name, values in read_attributes(table, files).items()}
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -197,4 +213,4 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -
     return x
 
 
-FORMAT = FileFormat((), ("images",), ("size",), load, has_validation, has_test)
+FORMAT = FileFormat((), ("images",), ("size", "attributes"), load, has_validation, has_test)

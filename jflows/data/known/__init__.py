@@ -16,6 +16,8 @@ _NAMES = (
     "mnist",
     "fashion_mnist",
     "cifar10",
+    "orl_faces",
+    "orl_faces_small",
     "power",
     "gas",
     "hepmass",

