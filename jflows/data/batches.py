@@ -9,7 +9,7 @@ without weights. Training leaves rows of weight 0 out of its visits.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_
 from jflows.typing import Batch
 
 WORD = 2**32
+MUTATION = 0x6D757461  # the stream of random numbers that mutates images, beside that of mirroring
 
 
 class TrainBatches:
@@ -37,10 +38,12 @@ class TrainBatches:
         context of a batch is. None hands over x as it is, with the context that the data have, if any; labels are
         handed over only to a reading that asks for them.
       mirror: whether to flip each visit of an image left to right with probability 1/2.
+      mutate: share of the numbers of an image that each visit replaces by draws from all levels.
     Raises:
       DataError: if the data do not fit the reading; see `Reading.check`.
       InvalidTypeError: if `data` is not `Data`, or `reading` is not a `Reading`.
-      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, or mirror is given for other data than images.
+      InvalidValueError: if batch_size < 1, seed is not in 0..2^64 - 1, mutate is not in [0, 1), or mirror or mutate is
+        given for other data than images.
     Example:
       >>> from jflows.data import ImageData
       >>> batches = TrainBatches(ImageData("ramp", np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)), batch_size=4)
@@ -51,14 +54,23 @@ class TrainBatches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int, seed: int = 0, reading: Reading | None = None, mirror: bool = False
+        self,
+        data: Data,
+        batch_size: int,
+        seed: int = 0,
+        reading: Reading | None = None,
+        mirror: bool = False,
+        mutate: float = 0.0,
     ):
         self._source = _Source("TrainBatches", data, batch_size, reading)
         if not isinstance(seed, int | np.integer) or not 0 <= seed < WORD**2:
             raise InvalidValueError("TrainBatches", "seed", "must be an int in 0..2^64 - 1", seed)
-        if mirror and data.kind != "images":
-            raise InvalidValueError("TrainBatches", "mirror", "is for images", f"{mirror} with {data!r}", "Drop it.")
-        self.data, self.batch_size, self.seed, self.mirror = data, batch_size, seed, mirror
+        if not 0 <= mutate < 1:
+            raise InvalidValueError("TrainBatches", "mutate", "must lie in [0, 1)", mutate)
+        for name, given in (("mirror", mirror), ("mutate", mutate)):
+            if given and data.kind != "images":
+                raise InvalidValueError("TrainBatches", name, "is for images", f"{given} with {data!r}", "Drop it.")
+        self.data, self.batch_size, self.seed, self.mirror, self.mutate = data, batch_size, seed, mirror, mutate
         self._counted = None if data.weight is None or data.weight.all() else np.flatnonzero(data.weight)
         self.rows_per_epoch = len(data) if self._counted is None else len(self._counted)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
@@ -86,7 +98,8 @@ class TrainBatches:
         rows = rows if self._counted is None else self._counted[rows]
         index = epochs * len(self.data) + rows
         mirrored = _coin(self.seed, index) if self.mirror else None
-        return self._source.batch(rows, shape, index, mirrored)
+        mutated = _Mutation(self.mutate, self.seed, index) if self.mutate else None
+        return self._source.batch(rows, shape, index, mirrored, mutated)
 
     def epoch(self, step: int) -> float:
         """The number of epochs before `step`, a fraction."""
@@ -160,18 +173,21 @@ class _Source:
         shape: tuple[int, ...],
         index: np.ndarray,
         mirrored: np.ndarray | None = None,
+        mutated: "_Mutation | None" = None,
     ) -> Batch:
         """The batch of these rows, brought to a leading shape; images of the `mirrored` rows are flipped."""
         context = self.context
         fields: Any = {  # typed as jax arrays, and numpy arrays take their place
-            "x": self._x(rows, shape, mirrored),
+            "x": self._x(rows, shape, mirrored, mutated),
             "context": None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
             "weight": self.weight[rows].reshape(shape),
             "index": (index % WORD).astype(np.uint32).reshape(shape),
         }
         return Batch(**fields)
 
-    def _x(self, rows: np.ndarray, shape: tuple[int, ...], mirrored: np.ndarray | None) -> np.ndarray | None:
+    def _x(
+        self, rows: np.ndarray, shape: tuple[int, ...], mirrored: np.ndarray | None, mutated: "_Mutation | None"
+    ) -> np.ndarray | None:
         if self.data.x is None:
             return None
         x = self.data.x[rows]
@@ -179,7 +195,25 @@ class _Source:
             x[mirrored] = x[mirrored, :, ::-1]
         if self.num_bits is not None and self.data.num_bits is not None:
             x = reduce_bits(x, self.num_bits, self.data.num_bits)
+        if mutated is not None:
+            x = mutated(x, self.num_bits or self.data.num_bits or 8)
         return x.reshape(*shape, *self.data.event_shape)
+
+
+class _Mutation(NamedTuple):
+    """Replaces a share of the numbers of images by draws from all levels; a function of (seed, visit) alone."""
+
+    share: float
+    seed: int
+    visit: np.ndarray
+
+    def __call__(self, x: np.ndarray, num_bits: int) -> np.ndarray:
+        """Integers 0..2^num_bits - 1, [num, *event_shape] -> the same."""
+        size = x[0].size
+        place = self.visit.astype(np.uint64)[:, None] * np.uint64(size) + np.arange(size, dtype=np.uint64)
+        bits = _hash(self.seed, place, MUTATION).reshape(x.shape)
+        replaced = (bits >> np.uint64(32)) < self.share * WORD
+        return np.where(replaced, (bits % np.uint64(2**num_bits)).astype(x.dtype), x)
 
 
 def _words(value: int) -> tuple[int, int]:
@@ -188,7 +222,12 @@ def _words(value: int) -> tuple[int, int]:
 
 
 def _coin(seed: int, visit: np.ndarray) -> np.ndarray:
-    """One fair coin per visit: the top bit of SplitMix64 (Steele et al. 2014), a hash of (seed, visit)."""
+    """One fair coin per visit: the top bit of a hash of (seed, visit)."""
+    return (_hash(seed, visit.astype(np.uint64)) >> np.uint64(63)).astype(bool)
+
+
+def _hash(seed: int, number: np.ndarray, stream: int = 0) -> np.ndarray:
+    """64 bits per number: SplitMix64 (Steele et al. 2014) of (seed, number); streams do not depend on each other."""
     golden = 0x9E3779B97F4A7C15
 
     def mix(value: np.ndarray) -> np.ndarray:
@@ -197,5 +236,5 @@ def _coin(seed: int, visit: np.ndarray) -> np.ndarray:
         return value ^ (value >> np.uint64(31))
 
     # An array, not a scalar: uint64 arrays wrap silently, scalars warn.
-    start = mix(np.array([(seed + 1) * golden % 2**64], np.uint64))
-    return (mix(start + visit.astype(np.uint64) * np.uint64(golden)) >> np.uint64(63)).astype(bool)
+    start = mix(np.array([(seed + 1) * golden % 2**64 ^ stream], np.uint64))
+    return mix(start + number * np.uint64(golden))

@@ -158,6 +158,16 @@ class TrainConfig(Checked):
             "likely when mirrored. With a table it is an error.",
         ),
     ] = False
+    mutate: Annotated[
+        float,
+        Option(
+            "Share of the numbers of each image that are replaced by random ones every time it is seen. A flow that is "
+            "trained so learns the background of images, but not their content, as `jflows score --measure "
+            "likelihood_ratio` needs it; 0.1 to 0.3 is usual, and 0 replaces none. With a table it is an error.",
+            low=0,
+            below=1,
+        ),
+    ] = 0.0
     seed: Annotated[
         int,
         Option(

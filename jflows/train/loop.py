@@ -177,7 +177,7 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
     reading = _reading(flow, chosen, data)
     reading.check(data, "fit")
     warn_if_degenerate("fit", data, reading.domains)
-    batches = TrainBatches(data, config.batch_size, config.seed, reading, config.mirror)
+    batches = TrainBatches(data, config.batch_size, config.seed, reading, config.mirror, config.mutate)
     scored = None
     if validation is not None:
         scored = functools.partial(eval_batches, validation, config.eval_batch_size, flow.reading)
@@ -215,7 +215,8 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
     """
     config, data = job.config, job.batches.data
     seen = data if data.weight is None else data.drawn_by_weight(config.init_batch, config.seed)
-    batches = TrainBatches(seen, min(config.init_batch, len(seen)), config.seed, job.reading, config.mirror)
+    size = min(config.init_batch, len(seen))
+    batches = TrainBatches(seen, size, config.seed, job.reading, config.mirror, config.mutate)
     batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
     data.check_varies()
     statistics = data.statistics(job.flow.before_standardizing) if job.flow.standardizes else None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, NoData, Reading, TrainBatches, eval_batches
+from jflows.data import ImageData, NoData, Reading, TableData, TrainBatches, eval_batches
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 NUM = 23
@@ -199,3 +199,29 @@ def test_bad_arguments():
 
 def test_epoch_counts_visits():
     assert TrainBatches(make_data(), 46).epoch(3) == 6.0
+
+
+def test_mutation_replaces_a_share_of_numbers_by_draws_from_all_levels():
+    data = ImageData("flat", np.full((64, 8, 8, 1), 3, np.uint8), num_bits=4)
+    whole = TrainBatches(data, 64, seed=5, mutate=0.25).at(0, 40)
+    changed = whole.x != 3
+    assert abs(changed.mean() - 0.25 * 15 / 16) < 0.005
+    counts = np.bincount(whole.x[changed], minlength=16)
+    assert counts[3] == 0 and len(counts) == 16 and counts[counts > 0].min() > 0.9 * counts.sum() / 15
+    halves = TrainBatches(data, 32, seed=5, mutate=0.25)
+    both = np.concatenate([halves.at(0).x[0], halves.at(1).x[0]])
+    np.testing.assert_array_equal(both, whole.x[0])  # a function of the visit, not of the batch
+    assert (TrainBatches(data, 64, seed=6, mutate=0.25).at(0).x != whole.x[:1]).any()
+    assert (whole.x[0] != whole.x[1]).any() and (TrainBatches(data, 64, seed=5).at(0).x == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "mutate", "message"),
+    [
+        (TableData("rows", np.eye(3)), 0.1, "`mutate` is for images; got 0.1 with TableData"),
+        (ImageData("one", np.zeros((1, 2, 2, 1), np.uint8)), 1.0, r"`mutate` must lie in \[0, 1\); got 1.0"),
+    ],
+)
+def test_mutation_that_is_refused(data, mutate, message):
+    with pytest.raises(InvalidValueError, match=message):
+        TrainBatches(data, 1, mutate=mutate)
