@@ -137,6 +137,13 @@ class Bijector(Module, abc.ABC):
         """
         yield from ()
 
+    def latent_shapes(self) -> tuple[Shape, ...]:
+        """The event shapes of the levels whose latents make up z, flattened one after the other, finest first.
+
+        Empty for a map whose z is not made of levels, as by default; `MultiScale` factors out one latent a level.
+        """
+        return ()
+
     @property
     def allows_invertible_backprop(self) -> bool:
         """Whether the map can be replayed from its output: no part has mutable state or a numerical inverse.

@@ -90,6 +90,10 @@ class Chain(Bijector):
             yield Part(f"layers_{position}", layer, x_event_shape)
             x_event_shape = layer.z_event_shape(x_event_shape)
 
+    def latent_shapes(self) -> tuple[Shape, ...]:
+        """The levels of the layer that meets the latent first."""
+        return self.layers[0].latent_shapes()
+
     def layer_names(self) -> list[str]:
         return [name for layer in self.layers for name in layer.layer_names()]
 

@@ -2,7 +2,7 @@
 
 Heavy modules are imported by the commands that need them, so that help does not wait for JAX. Read next:
 `jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made),
-`jflows/cli/pictures.py` (commands on images).
+`jflows/cli/pictures.py` (commands on images), `jflows/cli/scoring.py` (scores of single rows).
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from jflows._version import __version__
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
+from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
 from jflows.cli.types import COUNT, NumberType, PathType
 from jflows.runs import configs
@@ -27,7 +28,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, *PICTURES):
+for command in (train, info, *SCORING, *PICTURES):
     main.add_command(command)
 
 
@@ -129,47 +130,6 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     used = trained.contexts(num, number, given) if trained.density.reading.context == "vectors" else None
     path = trained.save_samples(counted("sampling", num, trained.noun, parts), out, columns, used, num)
     click.echo(samples_in_words(num, temperature, path, used is not None))
-
-
-@main.command(cls=FlowCommand)
-@run_options
-@data_options
-@weight_option
-@click.option(
-    "--against",
-    metavar="NAME|PATH",
-    help="Second data set. Prints how well the score tells the rows of both apart (AUROC); its own scores are not "
-    "written.",
-)
-@click.option(
-    "--num-draws",
-    type=COUNT,
-    default=1,
-    show_default=True,
-    help="Noise draws per image, as of `jflows evaluate`.",
-)
-@click.option("--batch-size", type=COUNT, default=250, show_default=True, help="Rows scored per call.")
-@click.option("--out", type=PathType(".csv"), metavar="CSV", help="File to write. [default: RUN/scores.csv]")
-def score(run, weights, checkpoint, seed, data, split, weight, against, num_draws, batch_size, out) -> None:
-    """Write the score of every row, or image, to a .csv file.
-
-    Scores are log densities in nats for tables, where higher is more likely, and bits/dim for images, where lower is.
-    """
-    from jflows.cli.results import apart_in_words, scores_in_words
-
-    trained = open_run(run, weights, checkpoint)
-    found, names = [], [data] if against is None else [data, against]
-    for name, chosen in zip(names, (split, None), strict=False):
-        rows = trained.data(name, chosen, weight, beyond_support=True)
-        found.append((rows, trained.scores(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)))
-    (rows, scores), *second = found
-    path = trained.save_scores(scores, out)
-    of_what = f"{trained.taken(data, split)} of {rows.name}"
-    click.echo(scores_in_words(scores, trained.density.unit, of_what, path))
-    for others, other_scores in second:
-        apart = trained.tell_apart(scores, other_scores, rows, others)
-        of_others = f"{trained.taken(against, None)} of {others.name}"
-        click.echo(apart_in_words(apart, of_what, of_others, other_scores))
 
 
 @main.command(cls=FlowCommand)

@@ -46,7 +46,7 @@ class Value(click.ParamType):
 
 def options_of(recipe: Recipe) -> list[click.Option]:
     """One command-line option for each option of a recipe; None means that the user has not given it."""
-    return [_option(option) for option in recipe.options().values()]
+    return [option_of(option) for option in recipe.options().values()]
 
 
 def destination(name: str) -> str:
@@ -118,7 +118,8 @@ def show(value: Any) -> str:
     return str(value) if value != "" else "empty"
 
 
-def _option(option: RecipeOption) -> click.Option:
+def option_of(option: RecipeOption) -> click.Option:
+    """The command-line option of a declared setting; None means that the user has not given it."""
     name, declared = flag(option.name), option.setting.option
     rule = "" if declared.choices else declared.rule().removeprefix("must be ")
     missing = option.value is REQUIRED or (option.name == "data" and not option.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jflows.eval import Auroc, Evaluation
+from jflows.eval.ood import Measure
 from jflows.flows import NATS, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
@@ -64,6 +65,22 @@ def apart_in_words(found: Auroc, data: str, others: str, other_scores: np.ndarra
     others = f"{others} ({outside})" if outside else others
     words = f"AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
     return f"{words}a draw from the {data} is more likely than one from the {others}; ties count half"
+
+
+def measure_in_words(measure: Measure, values: np.ndarray, of_what: str, path: Path) -> str:
+    """How many numbers of a measure were written, and their range."""
+    finite = values[np.isfinite(values)]
+    spread = f", {finite.min():.4f} to {finite.max():.4f} {measure.unit}" if len(finite) else ""
+    size = measure.rows_per_value
+    groups = f" groups of {size}" if size > 1 else ""
+    return f"{measure.name} of {len(values):,}{groups} {of_what}{spread}; {path}"
+
+
+def unusual_in_words(measure: Measure, found: Auroc, data: str, others: str) -> str:
+    """How well a measure tells rows of a second data set from those of the first."""
+    words = f"{measure.name}: AUROC {found.value:.4f} ± {found.standard_error:.4f}: with this probability "
+    each = "a draw" if measure.rows_per_value == 1 else f"a group of {measure.rows_per_value}"
+    return f"{words}{each} from the {others} is further out than one from the {data}; ties count half"
 
 
 def read_in_words(read_as: str, what: str = "file") -> list[str]:

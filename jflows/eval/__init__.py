@@ -14,9 +14,11 @@ from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.latent import interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
+from jflows.eval.levels import resample_levels
 from jflows.eval.mixture_report import MixtureReport, mixture_report
 from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
+from jflows.eval.roc import Roc, roc, roc_figure
 from jflows.eval.separation import Auroc, auroc
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "LogLikelihood",
     "MixtureReport",
     "Panel",
+    "Roc",
     "auroc",
     "cluster_scores",
     "component_use",
@@ -46,5 +49,8 @@ __all__ = [
     "pareto_k",
     "plane_page",
     "reconstruct",
+    "resample_levels",
+    "roc",
+    "roc_figure",
     "row_scores",
 ]

@@ -49,7 +49,7 @@ def interpolate(
     if jnp.shape(x_a) != jnp.shape(x_b):
         got = f"shapes {jnp.shape(x_a)} and {jnp.shape(x_b)}"
         raise InvalidValueError("interpolate", ("x_a", "x_b"), "must have one shape", got)
-    z_a, z_b = (_latent(flow, variables, x, context) for x in (x_a, x_b))
+    z_a, z_b = (encode_centres(flow, variables, x, context) for x in (x_a, x_b))
     axis = -len(flow.latent_shape) - 1
     t = jnp.linspace(0.0, 1.0, num_steps, dtype=z_a.dtype).reshape(-1, *(1,) * len(flow.latent_shape))
     path = _path(jnp.expand_dims(z_a, axis), jnp.expand_dims(z_b, axis), t, mode, len(flow.latent_shape))
@@ -59,7 +59,7 @@ def interpolate(
         batch_shape = path.shape[: axis + 1]
         event = context.shape[context.ndim - len(flow.context_shape or ()) :]
         context = jnp.broadcast_to(context, (*batch_shape, *event))
-    return flow.quantize(flow.decode(variables, path, context, _log_det_key(flow))[0])
+    return flow.quantize(flow.decode(variables, path, context, log_det_key(flow))[0])
 
 
 def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -72,25 +72,31 @@ def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | Non
     Shapes:
       x: [*batch, *event_shape] -> rebuilt, error: the same, floats.
     """
-    z = _latent(flow, variables, x, context)
-    rebuilt, _ = flow.decode(variables, z, context, _log_det_key(flow))
-    start = _continuous(flow, x)
+    z = encode_centres(flow, variables, x, context)
+    rebuilt, _ = flow.decode(variables, z, context, log_det_key(flow))
+    start = centres(flow, x)
     error = jnp.abs(rebuilt - start)
     return x + (rebuilt - start), error
 
 
-def _continuous(flow: Flow, x: Array) -> Array:
-    """Integers at the centres of their bins."""
+def centres(flow: Flow, x: Array) -> Array:
+    """Integers as floats at the centres of their bins; floats as they are. Both have the event shape of the data."""
     return x if flow.dequantize is None else flow.dequantize.crop(flow.dequantize.dequantize(x, None)[0])
 
 
-def _latent(flow: Flow, variables: Variables, x: Array, context: Array | None) -> Array:
-    """The latent of the continuous data: with a key for the log-det, integers would be dequantized with it."""
-    return flow.encode(variables, _continuous(flow, x), context, _log_det_key(flow))[0]
+def encode_centres(flow: Flow, variables: Variables, x: Array, context: Array | None = None) -> Array:
+    """The latent of data, integers at the centres of their bins, so that no noise enters.
+
+    With a key for an estimated log-det, `Flow.encode` would dequantize integers by it; here, that noise is dropped.
+
+    Shapes:
+      x: [*batch, *event_shape] -> z: [*batch, *latent_shape].
+    """
+    return flow.encode(variables, centres(flow, x), context, log_det_key(flow))[0]
 
 
-def _log_det_key(flow: Flow) -> Key | None:
-    """Any key for a log-det that is estimated and then dropped."""
+def log_det_key(flow: Flow) -> Key | None:
+    """None, or any key for a log-det that is estimated and then dropped."""
     return jax.random.key(0) if flow.bijector.needs_key else None
 
 

@@ -49,8 +49,8 @@ def auroc(
       >>> round(auroc([1.0, 2.0, 3.0], [0.0, 1.0, -np.inf]).value, 4)  # eight pairs of nine, and one tie
       0.9444
     """
-    s, t = _scores("scores", scores), _scores("others", others)
-    of_s, of_t = _relative("weight", weight, len(s)), _relative("other_weight", other_weight, len(t))
+    s, t = checked_scores("auroc", "scores", scores), checked_scores("auroc", "others", others)
+    of_s, of_t = checked_weights("weight", weight, len(s)), checked_weights("other_weight", other_weight, len(t))
     above, below = _share_below(t, of_t, s), 1 - _share_below(s, of_s, t)
     value = float(np.average(above, weights=of_s))
     variance = _variance_of_mean(above, of_s, value) + _variance_of_mean(below, of_t, value)
@@ -72,13 +72,15 @@ def _variance_of_mean(values: np.ndarray, weight: np.ndarray, mean: float) -> fl
     return float(np.sum((weight * (values - mean)) ** 2) / weight.sum() ** 2 * size / (size - 1))
 
 
-def _scores(argument: str, values: ArrayLike) -> np.ndarray:
+def checked_scores(where: str, argument: str, values: ArrayLike) -> np.ndarray:
+    """Scores as float64 [num]; raises `InvalidValueError` if there is none, or one is NaN."""
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not array.size or np.isnan(array).any():
         got = f"shape {array.shape}" if array.ndim != 1 or not array.size else f"{np.isnan(array).sum()} that are"
-        raise InvalidValueError("auroc", argument, "must be numbers [num], num >= 1, and not NaN", got)
+        raise InvalidValueError(where, argument, "must be numbers [num], num >= 1, and not NaN", got)
     return array
 
 
-def _relative(argument: str, weight: ArrayLike | None, num: int) -> np.ndarray:
+def checked_weights(argument: str, weight: ArrayLike | None, num: int) -> np.ndarray:
+    """Weights over their mean, or ones where there are none."""
     return np.ones(num) if weight is None else weights.relative(check_weight(np.asarray(weight), argument, num))

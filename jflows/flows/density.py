@@ -40,6 +40,10 @@ class Unit:
         """The score in this unit of a log-likelihood in nats per event."""
         return -log_prob / (num_dims * math.log(2)) if self is BITS_PER_DIM else log_prob
 
+    def log_prob(self, score: Score, num_dims: int) -> Score:
+        """The log-likelihood in nats per event of a score in this unit: the inverse of `score`."""
+        return -score * (num_dims * math.log(2)) if self is BITS_PER_DIM else score
+
     def curve(self, nll: Score, num_dims: int) -> Score:
         """A negative log-likelihood in nats per event, in the unit of learning curves; lower is always better."""
         return nll / (num_dims * math.log(2)) if self is BITS_PER_DIM else nll
@@ -66,6 +70,14 @@ class Density(abc.ABC):
     """Whether the density has one latent space, with `encode`, `decode` and `latent_shape`."""
     takes_keys: ClassVar[bool]
     """Whether `sample` takes one key for each sample; else it takes one for all."""
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """How many entries of the latent belong to each level of a multi-scale flow, finest first; () without levels.
+
+        The latent is then a vector, in which the levels follow each other.
+        """
+        return ()
 
     @property
     def unit(self) -> Unit:

@@ -170,20 +170,42 @@ class Flow(FlowStructure):
         Returns:
           x: [*sample_shape, *batch, *event_shape], log_prob: [*sample_shape, *batch] in nats.
         """
-        check_key("Flow.sample", key)
-        shape = (
-            *checks.check_sample_shape("Flow.sample", sample_shape),
-            *(() if context is None else self.context_batch(context)),
-        )
-        checks.check_temperature("Flow.sample", temperature)
-        checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
-        warmth = temperature if math.prod(shape) else 1.0  # for no sample, one of another batch shape is traced
+        shape, warmth = self._drawn(key, sample_shape, context, temperature)
         run = lambda module, like, context, key: module.sample(key, like.shape, context, warmth)
         x, log_prob = self.run(variables, run, jnp.zeros(shape), shape, context, key)[0]
         if self.is_restricted:
             continuous = dataclasses.replace(self, dequantize=None)  # x has its noise
             x, log_prob = moved_inside(continuous, variables, x, context, key)
         return self.quantize(x), log_prob
+
+    @promoting
+    def sample_latent(
+        self,
+        variables: Variables,
+        key: Key,
+        sample_shape: Shape = (),
+        context: Array | None = None,
+        temperature: float | Array = 1.0,
+    ) -> Array:
+        """Draws latents from the base, of which `decode` makes samples; see `sample` for the arguments.
+
+        Returns:
+          [*sample_shape, *batch, *latent_shape].
+        """
+        shape, warmth = self._drawn(key, sample_shape, context, temperature)
+        run = lambda module, like, context, key: module.sample_base(key, like.shape, context, warmth)
+        return self.run(variables, run, jnp.zeros(shape), shape, context, key)[0]
+
+    def _drawn(
+        self, key: Key, sample_shape: Shape, context: Array | None, temperature: float | Array
+    ) -> tuple[Shape, float | Array]:
+        """The batch shape of samples, and their temperature; for no sample, one of another batch shape is traced."""
+        check_key("Flow.sample", key)
+        leading = () if context is None else self.context_batch(context)
+        shape = (*checks.check_sample_shape("Flow.sample", sample_shape), *leading)
+        checks.check_temperature("Flow.sample", temperature)
+        checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
+        return shape, temperature if math.prod(shape) else 1.0
 
     @promoting
     def encode(

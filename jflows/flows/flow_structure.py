@@ -104,6 +104,11 @@ class FlowStructure(Checked, Density):
         return to_reals(self.preprocess, self.dequantize)
 
     @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """How many entries of the latent each level of the bijector has, see `Density.level_sizes`."""
+        return tuple(math.prod(shape) for shape in self.bijector.latent_shapes())
+
+    @property
     def reading(self) -> Reading:
         """How data are handed over: as images if the flow dequantizes them, else as rows; see `Reading`."""
         kind, bits = ("table", None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)

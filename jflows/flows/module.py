@@ -87,7 +87,7 @@ class FlowModule(nn.Module):
 
     def sample(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> tuple[Array, Array]:
         """Samples and their log density."""
-        z = self._sample_base(key, shape, context, temperature)
+        z = self.sample_base(key, shape, context, temperature)
         x, log_det = self.decode(z, context)
         return x, self.base.log_prob(z, context) - log_det
 
@@ -111,7 +111,7 @@ class FlowModule(nn.Module):
         log_det = jnp.where(every, 0.0, -jnp.inf).astype(jnp.result_type(x, jnp.float32))
         return jnp.where(finite, x, 0), log_det
 
-    def _sample_base(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> Array:
+    def sample_base(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> Array:
         """Latents, from one key or from one key each."""
         if key.ndim == 0:
             return self.base.sample(key, shape, context, temperature)

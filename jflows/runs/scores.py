@@ -1,9 +1,10 @@
 """Scores of single rows: computed a batch at a time, checked, and written.
 
-Read next: `jflows/runs/trained.py`, whose `scores` and `save_scores` use this; `jflows.eval.auroc` compares scores.
+Read next: `jflows/runs/scores_of_run.py`, whose methods use this; `jflows.eval.auroc` compares scores.
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -54,5 +55,10 @@ def scores_of(
 
 def save_scores(found: np.ndarray, density: Density, path: Path) -> None:
     """Writes one score a line, below its name, as .csv."""
+    save_columns({NAMES[density.unit.key]: found}, path)
+
+
+def save_columns(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    """Writes columns of one length below their names, as .csv."""
     with saving(path) as partial:
-        np.savetxt(partial, found, fmt="%.9g", header=NAMES[density.unit.key], comments="")
+        np.savetxt(partial, np.stack([*columns.values()], axis=1), "%.9g", ",", header=",".join(columns), comments="")

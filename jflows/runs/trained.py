@@ -12,17 +12,17 @@ import numpy as np
 from jflows.data import Data
 from jflows.data.base import check_is_data
 from jflows.errors import DataError, InvalidValueError, path_of
-from jflows.eval import Auroc, Evaluation, auroc
+from jflows.eval import Evaluation
 from jflows.eval.memory import check_memory
 from jflows.flows.checks import check_temperature
 from jflows.options import Count, Seed, check_call
-from jflows.runs import scores
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of
 from jflows.runs.directory import load
 from jflows.runs.pictures import PicturesOfRun
 from jflows.runs.reports import clusters, component_samples, pairs, rows, samples
 from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.running import Progress, scored
+from jflows.runs.scores_of_run import ScoresOfRun
 from jflows.runs.stored import read_recipe
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
@@ -34,7 +34,7 @@ BYTES = 4  # of a number of a sample, at least one of them for each row
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedRun(PicturesOfRun):
+class TrainedRun(ScoresOfRun, PicturesOfRun):
     """A trained flow and the recipe that it came from, opened by `TrainedRun.open`.
 
     Attributes:
@@ -79,42 +79,6 @@ class TrainedRun(PicturesOfRun):
         if clusters.NAME not in self.density.reports:
             return None
         return clusters.summary(clusters.report_on(self.density, self.variables, data, batch_size))
-
-    def scores(
-        self, data: Data, *, num_draws: Count = 1, batch_size: Count = 250, seed: Seed = 0, progress: Progress = None
-    ) -> np.ndarray:
-        """The score of every row in order, float64 [num]: log density in nats of rows, bits per dimension of images.
-
-        Rows outside of the support of the density have a score of -inf nats, see `data(beyond_support=True)`. Weights
-        play no part, and rows of weight 0 are scored like others. The mean of the scores is what `evaluate` gives.
-
-        Raises:
-          InvalidTypeError, InvalidValueError: if an argument is of the wrong type or out of range.
-          DataError: if a score is NaN; the message names the rows.
-        """
-        check_is_data("score", "data", data)
-        self.check_columns(data, "score")
-        check_call("score", TrainedRun.scores, {"num_draws": num_draws, "batch_size": batch_size, "seed": seed})
-        options: Any = {"num_draws": num_draws, "seed": seed, "progress": progress}
-        return scores.scores_of(self.density, self.variables, data, batch_size, **options)
-
-    def save_scores(self, found: np.ndarray, path: Path | None = None) -> Path:
-        """Writes one score a line below its name, log_prob_nats or bits_per_dim, and returns the path.
-
-        Args:
-          path: the .csv file to write; None takes scores.csv in the run directory.
-        """
-        path = self.directory / scores.FILE if path is None else path
-        scores.save_scores(found, self.density, path)
-        return path
-
-    def tell_apart(self, found: np.ndarray, others: np.ndarray, data: Data, other_data: Data) -> Auroc:
-        """How well the scores of two data sets tell their rows apart, by `jflows.eval.auroc` with their weights.
-
-        Its value is the probability that a row of `data` is the more likely one.
-        """
-        sign = -1 if self.density.unit.lower_is_better else 1
-        return auroc(sign * found, sign * others, data.weight, other_data.weight)
 
     def given_contexts(self, given: Given) -> np.ndarray:
         """Contexts as `sample` takes them, as an array: [num, *context_shape], where num is 1 for a single one.

@@ -1,0 +1,165 @@
+"""The command that scores single rows: `jflows score`, with the measures of rows that are out of distribution."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from jflows.cli.groups import FlowCommand
+from jflows.cli.run_options import data_options, open_run, run_options, weight_option
+from jflows.cli.types import COUNT, PathType
+from jflows.errors import InvalidValueError, check_choice
+
+GROUP = "measure"
+
+
+class MeasureCommand(FlowCommand):
+    """A command with the options that measures declare, which are loaded when they are needed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The options of the command, then --measure and those of all measures."""
+        if all(param.name != GROUP for param in self.params):
+            self.params += _measure_options()
+        return super().get_params(ctx)
+
+
+def _measure_options() -> list[click.Option]:
+    from jflows.cli.options import option_of
+    from jflows.eval.ood import MEASURES
+    from jflows.options import settings_of
+    from jflows.runs.recipe import RecipeOption
+
+    words = (
+        "How far each row is out of distribution, by one measure or by several; larger numbers are further out. "
+        f"Measures are {', '.join(MEASURES)}. [default: none, the score itself]"
+    )
+    declared = [setting for measure in MEASURES.values() for setting in settings_of(measure)]
+    own = [option_of(RecipeOption(setting.name, GROUP, setting, setting.default)) for setting in declared]
+    return [click.Option(["--measure"], metavar="NAME[,NAME...]", help=words), *own]
+
+
+def _measures(names: str, given: Mapping[str, Any]) -> list[Any]:
+    """The measures of these names with their options; raises if there is no such measure, or an option of another."""
+    from jflows.eval.ood import MEASURES
+    from jflows.options import settings_of
+
+    chosen, left, found = [name.strip() for name in names.split(",")], dict(given), []
+    for name in chosen:
+        check_choice("score", GROUP, name, tuple(MEASURES))
+        own = {setting.name for setting in settings_of(MEASURES[name])} & left.keys()
+        found.append(MEASURES[name](**{setting: left.pop(setting) for setting in own}))
+    for setting, value in left.items():
+        rule = f"is an option of another measure than {', '.join(chosen)}"
+        raise InvalidValueError("score", setting, rule, value, "Leave it out.")
+    return found
+
+
+@click.command(cls=MeasureCommand)
+@run_options
+@data_options
+@weight_option
+@click.option(
+    "--against",
+    metavar="NAME|PATH",
+    help="Second data set. Prints how well the score, or each measure, tells the rows of both apart (AUROC); its own "
+    "scores are not written.",
+)
+@click.option(
+    "--background",
+    type=PathType(),
+    metavar="RUN",
+    help="Run of a flow that knows backgrounds only, for the measure likelihood_ratio, by `jflows train --mutate 0.2`.",
+)
+@click.option(
+    "--ensemble",
+    type=PathType(),
+    multiple=True,
+    metavar="RUN",
+    help="Run of the same flow from another seed, for the measure waic. May be given several times.",
+)
+@click.option("--roc", type=PathType(".png"), metavar="PNG", help="Picture of the ROC curves to draw, with --against.")
+@click.option(
+    "--num-draws",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    help="Noise draws per image, as of `jflows evaluate`.",
+)
+@click.option("--batch-size", type=COUNT, default=250, show_default=True, help="Rows scored per call.")
+@click.option(
+    "--out",
+    type=PathType(".csv"),
+    metavar="CSV",
+    help="File to write. [default: RUN/scores.csv, or RUN/measures.csv with --measure]",
+)
+def score(run, weights, checkpoint, seed, data, split, weight, **given) -> None:
+    """Write the score of every row, or image, to a .csv file.
+
+    Scores are log densities in nats for tables, where higher is more likely, and bits/dim for images, where lower is.
+    With --measure, the file has one column for each measure of how far the row is out of distribution.
+    """
+    options = {name: given.pop(name) for name in ("num_draws", "batch_size")} | {"seed": seed}
+    against, background, ensemble, roc, out, names = (
+        given.pop(name) for name in ("against", "background", "ensemble", "roc", "out", GROUP)
+    )
+    own = {name: value for name, value in given.items() if value is not None}
+    _check_fit_together(names, against, roc, background, ensemble, own)
+    trained = open_run(run, weights, checkpoint)
+    sets = []
+    for name, chosen in ((data, split), *([] if against is None else [(against, None)])):
+        rows = trained.data(name, chosen, weight, beyond_support=True)
+        sets.append((rows, f"{trained.taken(name, chosen)} of {rows.name}"))
+    if names is None:
+        _write_scores(trained, sets, options, out, roc)
+    else:
+        runs = {
+            "background": None if background is None else open_run(background, weights, "auto"),
+            "ensemble": [open_run(member, weights, "auto") for member in ensemble],
+        }
+        _write_measures(trained, sets, _measures(names, own), {**options, **runs}, out, roc)
+
+
+def _check_fit_together(names, against, roc, background, ensemble, own) -> None:
+    if roc is not None and against is None:
+        raise InvalidValueError("score", "roc", "needs a second data set", str(roc), "Name one by {against}.")
+    for name, value in {"background": background, "ensemble": ensemble, **own}.items():
+        if names is None and value not in (None, ()):
+            raise InvalidValueError("score", name, "is for measures", str(value), "Choose a {measure}.")
+
+
+def _write_scores(trained, sets, options, out, roc) -> None:
+    from jflows.cli.results import apart_in_words, scores_in_words
+
+    found = [trained.scores(rows, **options) for rows, _ in sets]
+    (rows, of_what), *second = sets
+    path = trained.save_scores(found[0], out)
+    click.echo(scores_in_words(found[0], trained.density.unit, of_what, path))
+    for (others, of_others), other_scores in zip(second, found[1:], strict=True):
+        apart = trained.tell_apart(found[0], other_scores, rows, others)
+        click.echo(apart_in_words(apart, of_what, of_others, other_scores))
+        if roc is not None:
+            surprise = {"likelihood": [-trained.log_densities(each) for each in found]}
+            click.echo(f"ROC curve in {trained.save_roc(surprise, rows, others, roc)}")
+
+
+def _write_measures(trained, sets, measures, options, out, roc) -> None:
+    from jflows.cli.results import measure_in_words, unusual_in_words
+
+    found = trained.ood_scores(measures, [rows for rows, _ in sets], **options)
+    path = trained.save_ood_scores(found[0], measures, out)
+    (rows, of_what), *second = sets
+    for measure in measures:
+        click.echo(measure_in_words(measure, found[0][measure.name], of_what, path))
+    alone = all(measure.rows_per_value == 1 for measure in measures)
+    for (others, of_others), other in zip(second, found[1:], strict=True):
+        weights = (rows.weight, others.weight) if alone else (None, None)
+        pairs = {measure.name: (found[0][measure.name], other[measure.name]) for measure in measures}
+        for measure in measures:
+            apart = trained.unusual(*pairs[measure.name], *weights)
+            click.echo(unusual_in_words(measure, apart, of_what, of_others))
+        if roc is not None:
+            click.echo(f"ROC curves in {trained.save_roc(pairs, rows, others, roc, weighted=alone)}")
+
+
+COMMANDS = (score,)
+"""The commands of this file, for `jflows/cli/app.py`."""
