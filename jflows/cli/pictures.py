@@ -34,8 +34,14 @@ DEFAULT_PAIRS = 8
     help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "
     "distance from the origin; both draws one row of each.",
 )
+@click.option(
+    "--same-class",
+    is_flag=True,
+    help="Pair rows of one class, the classes in turn; it needs data with labels. A class-conditional flow always does "
+    "so. [default: pairs of any classes]",
+)
 @png_option("RUN/interpolation.png")
-def interpolate(run, weights, checkpoint, seed, data, split, image, label, num_pairs, num_steps, mode, out) -> None:
+def interpolate(run, weights, checkpoint, seed, data, split, image, label, num_pairs, same_class, **options) -> None:
     """Draw images along latent paths between pairs of images.
 
     Pairs are drawn from rows of data, or are the first and the second file of --image, the third and the fourth, ...
@@ -44,9 +50,10 @@ def interpolate(run, weights, checkpoint, seed, data, split, image, label, num_p
     trained.check_pictures()
     images, of_what = trained.images_or_rows(data, split, image, label)
     given = {} if num_pairs is None else {"num_pairs": num_pairs}
-    options = {"num_steps": num_steps, "mode": mode, "in_order": bool(image), **given}
-    path = trained.interpolate(images, out, seed=seed, **options)
+    given |= {"in_order": bool(image), "same_class": same_class}
+    path = trained.interpolate(images, options.pop("out"), seed=seed, **options, **given)
     num = len(images) // 2 if image else num_pairs or DEFAULT_PAIRS
+    mode = options["mode"]
     kinds = "linear and spherical" if mode == "both" else mode
     click.echo(f"{num} {kinds} path{'s' if num != 1 or mode == 'both' else ''} between {of_what} in {path}")
 

@@ -113,10 +113,10 @@ def _all_given(args: list[str], option: str) -> list[str]:
 def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
-    def callback(out: Path | None, resume: bool, sweep: str | None, **given: Any) -> None:
+    def callback(out: Path | None, resume: bool, sweep: tuple[str, ...], **given: Any) -> None:
         study = {word: given.pop(word) for word in ("restarts", "folds", "start_from")}
         options = {key: value for key, value in given.items() if value is not None}
-        swept = None if sweep is None else _sweep(recipe, sweep)
+        swept = _swept(recipe, sweep)
         place = _place(name, out)
         _train(cmd_name, place, resume, options, {**study, "sweep": swept})
 
@@ -154,8 +154,10 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         click.Option(
             ["--sweep"],
             metavar="OPTION=VALUE,...",
-            help="Train one run for each value of one option, such as num_layers=1,2,4, and choose the run with the "
-            "best score on training rows.",
+            multiple=True,
+            help="Train one run for each value of an option, such as num_layers=1,2,4, and choose the run with the "
+            "best score on training rows. If it is given several times, each combination of values gets a run; over "
+            "values of seed, the figure draws the mean and the deviation. With --resume, more values may be given.",
         ),
     ]
     text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
@@ -192,6 +194,20 @@ def _place(name: str, out: Path | None) -> Path:
     from jflows.runs.running import RUNS
 
     return RUNS / name if out is None else out
+
+
+def _swept(recipe: "Recipe", texts: tuple[str, ...]) -> dict[str, tuple[Any, ...]] | None:
+    """The values of every option that is swept; None if none is."""
+    from jflows.errors import InvalidValueError
+
+    found: dict[str, tuple[Any, ...]] = {}
+    for text in texts:
+        name, values = _sweep(recipe, text)
+        if name in found:
+            fix = "Write all its values into one."
+            raise InvalidValueError("train", "sweep", "must name each option once", f"{name} twice", fix)
+        found[name] = values
+    return found or None
 
 
 def _sweep(recipe: "Recipe", text: str) -> tuple[str, tuple[Any, ...]]:

@@ -99,8 +99,8 @@ def learning_curve(
       test: final score on the test set, drawn as a dashed line.
       nats: whether to draw the negative log-likelihood in nats per event instead of bits/dim.
     """
-    figure, axes = _curve_axes()
-    step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
+    figure, axes = curve_axes()
+    step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
     axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
     shown = [loss[step > EARLY * step.max()]] if len(step) else []
     late_step, late_loss = _late_validation(metrics, nats, step)
@@ -113,7 +113,7 @@ def learning_curve(
         label = f"test, averaged weights: {value:.3f}"
         axes.axhline(value, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         shown.append(np.array([value]))
-    _finish_curves(axes, step, shown, title, nats)
+    finish_curves(axes, step, shown, title, nats)
     figure.savefig(path, format="png")
 
 
@@ -130,10 +130,10 @@ def learning_curves(
     """
     if not runs:
         raise InvalidValueError("learning_curves", "runs", "must hold at least one run", "none")
-    figure, axes = _curve_axes()
+    figure, axes = curve_axes()
     shown, steps = [], []
     for name, metrics in runs.items():
-        step, loss = _averaged(*_series(metrics, "loss" if nats else "bits_per_dim"))
+        step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
         (line,) = axes.plot(step, loss, linewidth=0.8, alpha=FAINT_CURVE, label=name)
         late_step, late_loss = _late_validation(metrics, nats, step)
         if len(late_step):
@@ -144,11 +144,12 @@ def learning_curves(
             line.set(linewidth=1.5, alpha=1.0)
         shown += [loss[step > EARLY * step.max()]] if len(step) else []
         steps.append(step)
-    _finish_curves(axes, np.concatenate(steps), shown, title, nats)
+    finish_curves(axes, np.concatenate(steps), shown, title, nats)
     figure.savefig(path, format="png")
 
 
-def _curve_axes() -> "tuple[Figure, Axes]":
+def curve_axes() -> "tuple[Figure, Axes]":
+    """An empty figure for learning curves."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -162,12 +163,13 @@ def _late_validation(
     metrics: Sequence[Mapping[str, float]], nats: bool, step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps and losses of validations, but for early ones: markers are not clipped, so none may lie far outside."""
-    val_step, score = _series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
+    val_step, score = series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
     late = val_step > EARLY * (step.max() if len(step) else 0)
     return val_step[late], -score[late] if nats else score[late]
 
 
-def _finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title: str, nats: bool) -> None:
+def finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title: str, nats: bool) -> None:
+    """Adds limits by the values that must be seen, the words along the axes, and the legend."""
     _set_limits(axes, step, np.concatenate(shown) if shown else np.zeros(0))
     axes.set_xlabel("step")
     axes.set_ylabel("negative log-likelihood, nats" if nats else "bits per dimension")
@@ -181,7 +183,8 @@ def _finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], titl
     axes.legend(frameon=False, fontsize=9, loc="upper right")
 
 
-def _series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
+def series(metrics: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a metric was measured and is finite, and its values there."""
     pairs = [(entry["step"], entry[name]) for entry in metrics if math.isfinite(entry.get(name, math.nan))]
     array = np.array(pairs, np.float64).reshape(-1, 2)
     return array[:, 0], array[:, 1]

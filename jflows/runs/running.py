@@ -4,7 +4,7 @@
     result.score.bits_per_dim, result.directory
 
 The parts can be used alone: `prepare` (data and flow), `train`, `score`, `report`. Read next:
-`jflows/runs/directory.py` (what is stored), `jflows/runs/studies.py` (restarts, folds, one option swept).
+`jflows/runs/directory.py` (what is stored), `jflows/runs/studies.py` (restarts, folds, options swept).
 """
 
 import contextlib
@@ -113,7 +113,7 @@ def run(
     progress: Progress = None,
     restarts: int = 1,
     folds: int = 0,
-    sweep: tuple[str, Sequence[Any]] | None = None,
+    sweep: tuple[str, Sequence[Any]] | Mapping[str, Sequence[Any]] | None = None,
     **options: Any,
 ) -> RunResult:
     """Trains a recipe, scores it on the test rows and writes its reports, all in one directory.
@@ -129,7 +129,8 @@ def run(
       restarts: number of runs, each from a seed of its own; the one with the best score on training rows is returned.
       folds: number of folds to run, of data that papers score in ten folds; the score is the mean over them. 0 runs
         none.
-      sweep: an option and its values, each of which gets a run of its own, such as `("num_layers", (1, 2, 3))`.
+      sweep: an option and its values, each of which gets a run of its own, such as `("num_layers", (1, 2, 3))`; or
+        several options, whose combinations are run, such as `{"num_layers": (1, 2), "seed": (0, 1, 2)}`.
       **options: any option of the recipe by its flat name: `steps=100`, `width=32`, `data="my.csv"`,
         `component__num_layers=4`. See `Recipe.with_options`.
     Returns:

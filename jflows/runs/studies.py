@@ -1,22 +1,26 @@
-"""`study`: several runs of one recipe that answer one question: restarts, folds, or a sweep of one option.
+"""`study`: several runs of one recipe that answer one question: restarts, folds, or a sweep of options.
 
     jflows.run("vmonf_pinwheel", restarts=5)                              which seed found the best optimum
     jflows.run("made_red_wine", folds=10)                                 the score over all ten folds
     jflows.run("realnvp", data="two_moons", sweep=("num_layers", (1, 2, 4)))    what an option is worth
+    jflows.run("realnvp", data="two_moons", sweep={"num_layers": (1, 2), "seed": (0, 1, 2)})    the same over seeds
 
 Every run gets a directory of its own inside that of the study, so that each can be evaluated or sampled from. Restarts
-and sweeps choose the run with the best score on training rows; neither labels nor test rows take part in choosing.
+and sweeps choose the run with the best score on training rows; neither labels nor test rows take part in choosing. A
+study that goes on (`resume=True`) may have more values than before: it trains the runs that are missing.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jflows.data import Data
+from jflows.data import KNOWN, Data
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
 from jflows.runs.baselines import mixture_baseline
@@ -27,11 +31,13 @@ from jflows.runs.reports import clusters
 from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
 from jflows.runs.study_figures import draw_study
 
-SCORED_ROWS = 20_000
-"""The number of training rows, the first ones, whose score decides which run is chosen."""
+SCORED_ROWS: Mapping[str, int] = MappingProxyType({"images": 2_000, "table": 20_000, "none": 20_000})
+"""The number of training rows, the first ones, whose score decides which run is chosen, by the kind of data."""
 MOST_RUNS = 1000
 DIGITS = 4  # of the numbers in study.json
 FILE = "study.json"
+Sweep = tuple[str, Sequence[Any]] | Mapping[str, Sequence[Any]]
+"""An option and its values, or several options with the values of each."""
 
 
 class Member(NamedTuple):
@@ -47,7 +53,7 @@ def study(
     directory: Path,
     restarts: int = 1,
     folds: int = 0,
-    sweep: tuple[str, Sequence[Any]] | None = None,
+    sweep: Sweep | None = None,
     resume: bool = False,
     progress: Progress = None,
 ) -> RunResult:
@@ -57,7 +63,7 @@ def study(
       name, recipe: the name of the config, and its recipe with all options.
       directory: the directory of the study; each run has a folder in it.
       restarts, folds, sweep: see `jflows.run`; exactly one of them must be given.
-      resume: go on with a study that was stopped.
+      resume: go on with a study that was stopped, or that has more values now; finished runs are not trained again.
       progress: see `jflows.run`.
     Returns:
       The result of the chosen run, with the content of study.json. For folds, the score is the mean over folds, with
@@ -66,6 +72,7 @@ def study(
       InvalidValueError: if not exactly one of the three is given, or the option to sweep is unknown.
     """
     kind, members = members_of(recipe, restarts, folds, sweep)
+    _check_members(members)
     rows, results = [], []
     for member in members:
         place = directory / "_".join(f"{key}_{_word(value)}" for key, value in member.label.items())
@@ -86,7 +93,7 @@ def study(
         content["gaussian_mixture"] = _gaussian_mixture(results[best])
     content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
     write_json(directory / FILE, content)
-    files = [FILE, *draw_study(kind, results, rows, best, directory)]
+    files = [FILE, *draw_study(kind, [member.label for member in members], results, rows, best, directory)]
     score = _over_folds(results) if kind == "folds" else results[best].score
     chosen = results[best]
     return RunResult(directory, chosen.recipe, chosen.flow, chosen.fitted, score, content, tuple(files))
@@ -101,16 +108,17 @@ def _best(kind: str, rows: list[dict[str, Any]]) -> int:
     return max(finite, key=lambda index: rows[index]["train_score"])
 
 
-def members_of(
-    recipe: Recipe, restarts: int, folds: int, sweep: tuple[str, Sequence[Any]] | None
-) -> tuple[str, list[Member]]:
+def members_of(recipe: Recipe, restarts: int, folds: int, sweep: Sweep | None) -> tuple[str, list[Member]]:
     """The kind of a study, "restarts", "folds" or "sweep", and its runs."""
     for name, value in (("restarts", restarts), ("folds", folds)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise InvalidTypeError("run", name, "must be a whole number", repr(value))
-    asked = [name for name, given in (("restarts", restarts != 1), ("folds", folds), ("sweep", sweep)) if given]
+    asked = [
+        name for name, given in (("restarts", restarts != 1), ("folds", folds), ("sweep", sweep is not None)) if given
+    ]
     if len(asked) != 1:
-        raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, "Choose one of them.")
+        fix = "Choose one of them; a sweep may have values of seed."
+        raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, fix)
     for name, value in (("restarts", restarts), ("folds", folds or 1)):
         if not 1 <= value <= MOST_RUNS:
             raise InvalidValueError("run", name, f"must be 1 to {MOST_RUNS}", repr(value))
@@ -119,29 +127,50 @@ def members_of(
     if sweep is None:
         seeds = range(recipe.train.seed, recipe.train.seed + restarts)
         return "restarts", [Member({"seed": seed}, recipe.with_options(seed=seed)) for seed in seeds]
-    fix = 'Write sweep=("num_layers", (1, 2, 3)).'
-    if not isinstance(sweep, tuple | list) or len(sweep) != 2 or not isinstance(sweep[0], str):
+    return "sweep", _swept(recipe, sweep)
+
+
+def _swept(recipe: Recipe, sweep: Sweep) -> list[Member]:
+    """One run for each value of an option, or for each combination of the values of several."""
+    fix = 'Write sweep=("num_layers", (1, 2, 3)), or sweep={"num_layers": (1, 2), "seed": (0, 1)}.'
+    pairs = list(sweep.items()) if isinstance(sweep, Mapping) else [sweep]
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
         raise InvalidTypeError("run", "sweep", "must be the name of an option and its values", repr(sweep), fix)
-    option, values = sweep
-    if not isinstance(values, list | tuple | range) or not values:
-        raise InvalidValueError("run", "sweep", "must hold at least one value", repr(values), fix)
-    places = [_word(value) for value in values]
-    if len(set(places)) < len(places):
-        raise InvalidValueError("run", "sweep", "must hold different values", repr(values))
-    declared = recipe.options().get(option.replace("__", "."))
-    if declared is not None and changes_what_is_scored(declared.name, declared.group):
-        rule = "must not be an option that changes what is scored, as the scores would not compare"
-        raise InvalidValueError("run", "sweep", rule, repr(option), "Run them one by one.")
-    return "sweep", [Member({option: value}, recipe.with_options(**{option: value})) for value in values]
+    for option, values in pairs or [("", ())]:
+        if not isinstance(values, list | tuple | range) or not values:
+            raise InvalidValueError("run", "sweep", "must hold at least one value", repr(values), fix)
+        if len({_word(value) for value in values}) < len(values):
+            raise InvalidValueError("run", "sweep", "must hold different values", repr(values))
+        declared = recipe.options().get(option.replace("__", "."))
+        if declared is not None and changes_what_is_scored(declared.name, declared.group):
+            rule = "must not be an option that changes what is scored, as the scores would not compare"
+            raise InvalidValueError("run", "sweep", rule, repr(option), "Run them one by one.")
+    num_runs = math.prod(len(values) for _, values in pairs)
+    if num_runs > MOST_RUNS:
+        raise InvalidValueError("run", "sweep", f"must make at most {MOST_RUNS} runs", num_runs, "Give fewer values.")
+    names = [option for option, _ in pairs]
+    labels = [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*(values for _, values in pairs))]
+    return [Member(label, recipe.with_options(**label)) for label in labels]
+
+
+def _check_members(members: list[Member]) -> None:
+    """Raises before the first run is trained if the flow of any run does not fit its data.
+
+    Data in files are not loaded for it: they are checked when the run that takes them begins.
+    """
+    for member in members:
+        data = member.recipe.data
+        if data.name in KNOWN:
+            member.recipe.build(data.outline())
 
 
 def train_score(result: RunResult, data: Data) -> float:
     """The score by which a run is chosen, in nats: the mean ELBO of a mixture, or else the mean log-likelihood.
 
     Args:
-      data: training rows, of which the first 20,000 are scored.
+      data: training rows, of which the first 20,000 are scored, or the first 2,000 images.
     """
-    rows = data.take(np.arange(min(len(data), SCORED_ROWS)))
+    rows = data.take(np.arange(min(len(data), SCORED_ROWS[data.kind])))
     flow, size = result.flow, result.recipe.train.eval_batch_size
     if clusters.NAME in flow.reports:
         return clusters.report_on(flow, result.variables, rows, size).elbo

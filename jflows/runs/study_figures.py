@@ -1,14 +1,18 @@
-"""The figure of a study: maps of the plane side by side for data of two columns, and learning curves otherwise."""
+"""The figure of a study: maps of the plane side by side for data of two columns, and learning curves otherwise.
+
+If a sweep has values of `seed` beside those of other options, the curves are means over seeds.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jflows.eval import cluster_plots, drawing, flows_figure, plots
+from jflows.eval.mean_curves import Groups, mean_curves
 from jflows.eval.plane import Panel
 from jflows.flows import NATS, Flow, MixtureOfFlows
 from jflows.runs.files import saving
-from jflows.runs.metrics import read_metrics
+from jflows.runs.metrics import Entry, read_metrics
 from jflows.runs.reports import REPORTS
 from jflows.runs.reports.report import KEY_SEED
 
@@ -16,21 +20,29 @@ if TYPE_CHECKING:
     from jflows.runs.running import RunResult
 
 SHOWN_ROWS = 2000  # of the test part, in maps
+SEED = "seed"  # the option over whose values curves are averaged
 
 
 def draw_study(
-    kind: str, results: "Sequence[RunResult]", rows: Sequence[dict[str, Any]], best: int, directory: Path
+    kind: str,
+    labels: Sequence[dict[str, Any]],
+    results: "Sequence[RunResult]",
+    rows: Sequence[dict[str, Any]],
+    best: int,
+    directory: Path,
 ) -> list[str]:
     """Writes the figure, and returns the names of its files.
 
     Args:
       kind: "restarts", "folds" or "sweep".
+      labels: what tells each run apart, such as {"num_layers": 2, "seed": 0}.
       results, rows: the results of all runs, and their entries in study.json.
       best: the index of the chosen run.
     """
     flow = results[best].flow
-    pairs = enumerate(zip(results, rows, strict=True))
-    titles = [_title(result, row, kind, index == best) for index, (result, row) in pairs]
+    parts = enumerate(zip(labels, results, rows, strict=True))
+    chosen = None if kind == "folds" else best
+    titles = [_title(label, result, row, index == chosen) for index, (label, result, row) in parts]
     data = results[best].recipe.data.load("test")
     data = data if data.weight is None else data.drawn_by_weight(len(data), KEY_SEED)
     apply = [name for name in flow.reports if name in _MAPS and REPORTS[name].can(flow, data)]
@@ -39,10 +51,30 @@ def draw_study(
         with saving(directory / file) as partial:
             draw(results, titles, data.x[:SHOWN_ROWS], partial, directory.name)
         return [file]
-    curves = {place.directory.name: read_metrics(place.directory) for place in results}
+    curves = [read_metrics(result.directory) for result in results]
+    nats = flow.unit is NATS
     with saving(directory / "learning_curves.png") as partial:
-        plots.learning_curves(curves, partial, title=directory.name, nats=flow.unit is NATS)
+        if SEED in labels[0] and len(labels[0]) > 1:
+            mean_curves(_over_seeds(labels, curves), partial, title=directory.name, nats=nats)
+        else:
+            names = [result.directory.name for result in results]
+            runs = dict(zip(names, curves, strict=True))
+            plots.learning_curves(runs, partial, title=directory.name, nats=nats)
     return ["learning_curves.png"]
+
+
+def _over_seeds(labels: Sequence[dict[str, Any]], curves: "Sequence[list[Entry]]") -> "Groups":
+    """The metrics of all seeds of each combination of the other options, by the words for these options."""
+    groups: Groups = {}
+    for label, metrics in zip(labels, curves, strict=True):
+        name = tuple(_in_words(option, value) for option, value in label.items() if option != SEED)
+        groups.setdefault(name, []).append(metrics)
+    return groups
+
+
+def _in_words(option: str, value: Any) -> str:
+    """A value that is a word speaks for itself; any other needs the name of its option."""
+    return value if isinstance(value, str) else f"{option} {value}"
 
 
 def _clusters(results: "Sequence[RunResult]", titles: list[str], x, path: Path, title: str) -> None:
@@ -60,12 +92,12 @@ _MAPS = {"clusters": ("clusters.png", _clusters), "page": ("flows.png", _flows)}
 """Report of one run -> file and figure of many."""
 
 
-def _title(result: "RunResult", row: dict[str, Any], kind: str, chosen: bool) -> str:
+def _title(label: dict[str, Any], result: "RunResult", row: dict[str, Any], chosen: bool) -> str:
     """Above a panel: which run it is, and how good."""
-    name = " ".join(f"{key} {row[key]}" for key in list(row)[:1])
+    name = " ".join(f"{key} {value}" for key, value in label.items())
     if "elbo" in row:
         accuracy = f", accuracy {row['accuracy']:.3f}" if "accuracy" in row else ""
         words = f"ELBO {row['train_score']:.3f}{accuracy}"
     else:
         words = f"{row['score']:.3f} {result.flow.unit.label}"
-    return ("chosen: " if chosen and kind != "folds" else "") + f"{name}: {words}"
+    return ("chosen: " if chosen else "") + f"{name}: {words}"

@@ -85,6 +85,14 @@ class TrainConfig(Checked):
             low=0,
         ),
     ] = 100
+    warmup_epochs: Annotated[
+        float,
+        Option(
+            "Length of the warm-up in passes over the training rows, for runs whose length is given in `epochs`; it "
+            "takes the place of `warmup_steps`, and is at most `epochs`. 0 counts `warmup_steps`.",
+            low=0,
+        ),
+    ] = 0.0
     schedule: Annotated[
         str,
         Option(
@@ -260,6 +268,14 @@ class TrainConfig(Checked):
         if self.steps and self.epochs:
             rule, fix = "must not both be given", "Set {steps=0} to count epochs."
             raise InvalidValueError(where, ("steps", "epochs"), rule, f"{self.steps} and {self.epochs}", fix)
+        if self.warmup_epochs > self.epochs:
+            rule = f"must be at most {{epochs={self.epochs:g}}}, the length of the run"
+            fix = (
+                "Lower it, or set {epochs}."
+                if self.epochs
+                else "Set {epochs} instead of {steps}, or {warmup_epochs=0}."
+            )
+            raise InvalidValueError(where, "warmup_epochs", rule, f"{self.warmup_epochs:g}", fix)
         if self.patience and not self.eval_every:
             rule = f"must be positive with {{patience={self.patience}}}, which counts validations"
             raise InvalidValueError(where, "eval_every", rule, 0, "Set {eval_every}, such as a tenth of the steps.")
@@ -290,7 +306,7 @@ class TrainConfig(Checked):
             steps=steps,
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
-            warmup_steps=self.warmup_steps,
+            warmup_steps=self._warmup_steps(steps),
             schedule=self.schedule,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
@@ -302,4 +318,8 @@ class TrainConfig(Checked):
 
     def make_schedule(self, steps: int) -> optax.Schedule:
         """The learning rate as a function of the step, before "plateau" lowers it."""
-        return make_schedule(steps, self.learning_rate, self.warmup_steps, self.schedule, final_fraction=0.0)
+        return make_schedule(steps, self.learning_rate, self._warmup_steps(steps), self.schedule, final_fraction=0.0)
+
+    def _warmup_steps(self, steps: int) -> int:
+        """The warm-up of a run of `steps` steps: its share of the epochs, if it is given in epochs."""
+        return round(steps * self.warmup_epochs / self.epochs) if self.warmup_epochs else self.warmup_steps

@@ -40,6 +40,7 @@ def test_interpolate_between_named_files(trained, jflows, pictures, tmp_path):
         ),
         (["--image", "gone.png", "--image", "a.png"], "gone.png, which does not exist"),
         (["--image", "a.png"], "interpolate: `--image` must be given an even number of times; got 1."),
+        (["--image", "a.png", "--same-class"], "`--same-class` must be left out with --image, of which all pairs"),
         (
             ["--image", "a.png", "--split", "test"],
             "interpolate: `--image` must be left out with --split. Leave one out.",

@@ -91,6 +91,15 @@ def test_interpolate_draws_paths(trained, jflows, tmp_path, mode):
     assert pixels(tmp_path / "paths.png").shape == (2 * 59 + 3, 4 * 59 + 3, 3)
 
 
+def test_interpolate_pairs_images_of_one_class(trained, jflows, tmp_path):
+    args = ["--num-pairs", 2, "--num-steps", 4, "--out", tmp_path / "paths.png"]
+    assert jflows("interpolate", trained, *args, "--same-class").exit_code == 0
+    np.savez(tmp_path / "bare.npz", x=np.zeros((20, 8, 8, 1), np.uint8))
+    shown = jflows("interpolate", trained, *args, "--same-class", "--data", tmp_path / "bare.npz")
+    assert shown.exit_code == 2 and "`--data` must have labels, to pair images of one class" in shown.stderr
+    assert "Leave out --same-class, or name other data by --data" in shown.stderr
+
+
 def test_reconstruct_prints_a_small_error(trained, jflows, tmp_path):
     shown = jflows("reconstruct", trained, "--num", 5, "--out", tmp_path / "rebuilt.png")
     assert shown.exit_code == 0 and (tmp_path / "rebuilt.png").is_file()

@@ -5,7 +5,7 @@ import pytest
 
 import jflows
 from jflows import InvalidTypeError, InvalidValueError, RunError
-from jflows.runs import studies
+from jflows.runs import studies, study_figures
 from jflows.runs.data import DataConfig
 from jflows.runs.files import read_json
 
@@ -52,6 +52,32 @@ def test_a_sweep_of_one_option(tiny, tmp_path):
     assert (tmp_path / "sweep" / "batch_size_8" / "result.json").is_file()
 
 
+def test_a_sweep_of_several_options_runs_their_product_and_grows(tiny, tmp_path):
+    sweep = {"batch_size": (16, 8), "seed": (0,)}
+    jflows.run("realnvp", tmp_path / "sweep", sweep=sweep, **tiny)
+    result = jflows.run("realnvp", tmp_path / "sweep", sweep={**sweep, "seed": (0, 1)}, resume=True, **tiny)
+    rows = read(tmp_path / "sweep")["runs"]
+    assert [(row["batch_size"], row["seed"]) for row in rows] == [(16, 0), (16, 1), (8, 0), (8, 1)]
+    assert (tmp_path / "sweep" / "batch_size_8_seed_1" / "result.json").is_file()
+    best = max(rows, key=lambda row: row["train_score"])
+    assert result.result["chosen"] == {name: best[name] for name in sweep}
+
+
+def test_curves_over_seeds_are_grouped_by_the_other_options():
+    labels = [{"coupling": "affine", "width": 4, "seed": seed} for seed in (0, 1)]
+    labels.append({"coupling": "additive", "width": 4, "seed": 0})
+    groups = study_figures._over_seeds(labels, [[{"step": i}] for i in range(3)])
+    assert groups == {("affine", "width 4"): [[{"step": 0}], [{"step": 1}]], ("additive", "width 4"): [[{"step": 2}]]}
+
+
+def test_a_sweep_is_checked_before_its_first_run(tmp_path):
+    """The second value does not fit the images, which no single setting tells."""
+    options = dict(num_steps=1, width=4, steps=1, sweep=("num_levels", (1, 4)))
+    with pytest.raises(InvalidValueError, match="`num_levels` must leave a height and width"):
+        jflows.run("glow_digits", tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
 def test_folds_are_averaged(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(DataConfig, "load", _by_fold(DataConfig.load))
     result = jflows.run("realnvp", tmp_path / "folds", folds=2, **tiny)
@@ -93,6 +119,10 @@ def test_folds_are_for_data_that_have_them(tiny, tmp_path):
         (dict(sweep=("num_layers", "12")), "`sweep` must hold at least one value; got '12'"),
         (dict(sweep=("num_layer", (1, 2))), "Did you mean num_layers"),
         (dict(sweep=("num_layers", (1, 0))), "`num_layers` must be at least 1; got 0"),
+        (dict(sweep={"num_layers": (1, 2), "seeds": (0, 1)}), "`seeds` must be an option of this recipe"),
+        (dict(sweep={}), "`sweep` must hold at least one value"),
+        (dict(sweep={"seed": range(200), "steps": range(1, 9)}), "`sweep` must make at most 1000 runs; got 1600"),
+        (dict(sweep=("seed", (0, 1)), restarts=2), "must not be asked for together. Choose one of them; a sweep may"),
     ],
 )
 def test_a_study_that_makes_no_sense(tiny, tmp_path, study, message):
@@ -117,7 +147,15 @@ def test_what_does_not_compare_is_not_swept(option):
 
 @pytest.mark.parametrize(
     "study",
-    [{"restarts": 1.5}, {"restarts": None}, {"folds": "x"}, {"sweep": True}, {"sweep": (3, (1,))}, {"sweep": "x"}],
+    [
+        {"restarts": 1.5},
+        {"restarts": None},
+        {"folds": "x"},
+        {"sweep": True},
+        {"sweep": (3, (1,))},
+        {"sweep": "x"},
+        {"sweep": {3: (1,)}},
+    ],
 )
 def test_studies_of_other_types_are_named(study):
     given = {"restarts": 1, "folds": 0, "sweep": None, **study}

@@ -206,6 +206,8 @@ def test_class_labels_reach_the_flow():
         (dict(epochs=2.0), "`steps, epochs` must not both be given; got 12 and 2.0. Set steps=0 to count epochs"),
         (dict(parallel="ddp"), "`parallel` must be one of"),
         (dict(warmup_steps=-1), "`warmup_steps` must be at least 0; got -1"),
+        (dict(warmup_epochs=0.5), "`warmup_epochs` must be at most epochs=0, the length of the run; got 0.5. Set"),
+        (dict(steps=0, epochs=1, warmup_epochs=2), "must be at most epochs=1, the length of the run; got 2. Lower it"),
         (dict(accumulate=3), "`accumulate` must divide batch_size=8; got 3"),
         (dict(clip_norm=-1.0), "`clip_norm` must be at least 0; got -1.0"),
         (dict(weight_decay=0.1), "`weight_decay` must be 0 with optimizer=adam; got 0.1"),

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jflows
-from jflows.train import NegativeLogLikelihood, init_state, make_optimizer, make_train_step
+from jflows.train import NegativeLogLikelihood, TrainConfig, init_state, make_optimizer, make_train_step
 from jflows.train.optim import decayed_leaves, make_schedule
 from jflows.typing import Batch
 
@@ -159,3 +159,9 @@ def test_accumulate_must_divide_the_batch():
     step, state = step_of(small_flow(), accumulate=3)
     with pytest.raises(jflows.InvalidValueError, match="multiple of accumulate=3; got 8 examples"):
         step(state, make_batch(8))
+
+
+def test_a_warm_up_in_epochs_is_its_share_of_the_run():
+    config = TrainConfig(epochs=4, warmup_epochs=1, batch_size=10, schedule="constant", learning_rate=0.5)
+    rate = config.make_schedule(config.total_steps(100))  # 40 steps
+    np.testing.assert_allclose([rate(step) for step in (0, 5, 10, 39)], [0, 0.25, 0.5, 0.5])

@@ -29,6 +29,7 @@ def draw_paths(
     num_steps: int = 10,
     mode: str = "linear",
     in_order: bool = False,
+    same_class: bool = False,
 ) -> None:
     """Writes one row per pair of images: the images along the path between them in latent space.
 
@@ -38,15 +39,16 @@ def draw_paths(
       num_steps: number of images in a row, both ends included.
       mode: "linear", "spherical", or "both" for one row of each.
       in_order: whether pairs are rows 0 and 1, 2 and 3, and so on, of images that were named; then all are drawn.
+      same_class: whether both images of a pair are of one class, and pairs go through the classes in turn; for a
+        class-conditional flow they always are.
     Raises:
-      InvalidValueError: if the picture would be too large.
-      DataError: if there are too few images, or no two of one class for a class-conditional flow.
+      InvalidValueError: if the picture would be too large, or images without labels are paired by class.
+      DataError: if there are too few images, or too few pairs of one class.
     """
     modes = latent.MODES if mode == BOTH else (mode,)
-    if in_order and num_pairs is not None:
-        raise InvalidValueError(
-            "interpolate", "num_pairs", "must be left out with {image}, of which all pairs are drawn"
-        )
+    for name, given in (("num_pairs", num_pairs is not None), ("same_class", same_class)):
+        if in_order and given:
+            raise InvalidValueError("interpolate", name, "must be left out with {image}, of which all pairs are drawn")
     if in_order and len(images) % 2:
         fix = "The first pair is the first two."
         raise InvalidValueError("interpolate", "image", "must be given an even number of times", len(images), fix)
@@ -57,7 +59,7 @@ def draw_paths(
     if in_order:
         first, second = np.arange(len(images)).reshape(-1, 2).T
     else:
-        first, second = _pairs(density, images, num_pairs, seed)
+        first, second = _pairs(density, images, num_pairs, seed, same_class)
     context = images.label[first] if density.reading.context == "labels" and images.label is not None else None
     ends = (density, variables, images.x[first], images.x[second], num_steps, context)
     paths = np.stack([np.asarray(_interpolate(*ends, each)) for each in modes], axis=1)
@@ -87,13 +89,16 @@ def write(material: Material) -> list[str]:
 _interpolate = jax.jit(latent.interpolate, static_argnames=("flow", "num_steps", "mode"))
 
 
-def _pairs(density: Density, images: Data, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `num` pairs, of one class each if the flow is class-conditional."""
-    if density.reading.context == "none":
+def _pairs(density: Density, images: Data, num: int, seed: int, same_class: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `num` pairs, of one class each if that is asked for or the flow is class-conditional."""
+    conditional = density.reading.context != "none"
+    if not conditional and not same_class:
         rows = choose(images, 2 * num, seed)
         return rows[:num], rows[num:]
     if images.label is None:
-        raise InvalidValueError("interpolate", "data", "must have labels, as the flow needs them", images.name)
+        why = "as the flow needs them" if conditional else "to pair images of one class"
+        fix = "Name other data by {data}." if conditional else "Leave out {same_class}, or name other data by {data}."
+        raise InvalidValueError("interpolate", "data", f"must have labels, {why}", images.name, fix)
     order = np.random.RandomState(seed % 2**32).permutation(len(images))
     by_class = [order[images.label[order] == label] for label in range(images.num_classes or 0)]
     pairs = [rows[i : i + 2] for i in range(0, len(order), 2) for rows in by_class if len(rows) >= i + 2][:num]
