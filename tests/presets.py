@@ -12,7 +12,6 @@ import numpy as np
 
 import jflows
 from jflows import bijectors as b
-from jflows import nn
 from jflows.distributions import StandardNormal
 from jflows.flows.density import Density
 from jflows.typing import Array
@@ -58,7 +57,7 @@ PRESETS: Mapping[str, Build] = {
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
     "vmonf": mixture(jflows.vmonf, encoder_sizes=(4,), activation="tanh"),
     "flow_gmm": mixture(jflows.flow_gmm),
-    "residual": by_hand(lambda width: b.Residual(nn.LipschitzMLP((width,), coefficient=0.5))),
+    "residual": vector(jflows.residual, coefficient=0.5, norm="none", standardize=False),
     "planar": by_hand(lambda width: b.Planar()),
 }
 

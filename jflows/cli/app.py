@@ -12,6 +12,7 @@ import click
 from jflows._version import __version__
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.pictures import COMMANDS as PICTURES
+from jflows.cli.plane import densities
 from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
 from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
@@ -28,7 +29,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, *SCORING, *PICTURES):
+for command in (train, info, densities, *SCORING, *PICTURES):
     main.add_command(command)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jflows.errors import InvalidValueError
 from jflows.eval import drawing
 from jflows.eval.layers import layer_names, layerwise
-from jflows.flows import Flow
+from jflows.flows import Density, Flow
 from jflows.typing import Array, Key, Variables
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def flows_figure(panels: Sequence[Panel], x: np.ndarray, *, key: Key | None = No
     for panel in panels:
         x = _check_plane("flows_figure", panel.flow, x)
     box = drawing.square(x)
-    key, cells = jax.random.key(0) if key is None else key, _cells(box, x.dtype)
+    key, cells = jax.random.key(0) if key is None else key, cells_of(box, x.dtype)
     page = drawing.Page(title)
     draws = [_draw_base(panel.flow, panel.variables, key, x.dtype) for panel in panels]
     pairs = [_density_and_samples(d.flow, d.variables, z, cells) for d, z in zip(panels, draws, strict=True)]
@@ -146,7 +146,7 @@ def flows_figure(panels: Sequence[Panel], x: np.ndarray, *, key: Key | None = No
 
 def _study(flow: Flow, variables: Variables, x: np.ndarray, z: np.ndarray, box: drawing.Box) -> Study:
     scored = np.concatenate(
-        [_cells(box, x.dtype), np.resize(x, (-(-len(x) // SCORED) * SCORED, 2))]
+        [cells_of(box, x.dtype), np.resize(x, (-(-len(x) // SCORED) * SCORED, 2))]
     )  # one program for both
     found = jax.tree.map(np.asarray, _compute(flow, variables, x[:POINTS], z, scored))
     inwards, outwards, rings, x_error, z_error, log_prob = found
@@ -165,22 +165,22 @@ def _compute(flow: Flow, variables: Variables, x: Array, z: Array, scored: Array
     lines = [rings, *(values[len(z) :].reshape(rings.shape) for values in both)]
     x_error = jnp.max(jnp.abs(flow.deviation(flow.decode(variables, inwards[-1], key=key)[0], x)), axis=-1)
     z_error = jnp.max(jnp.abs(flow.encode(variables, outwards[-1], key=key)[0] - z), axis=-1)
-    return inwards, outwards, lines, x_error, z_error, _log_prob(flow, variables, scored, key)
+    return inwards, outwards, lines, x_error, z_error, log_prob_of(flow, variables, scored, key)
 
 
 @functools.partial(jax.jit, static_argnames="flow")
 def _density_and_samples(flow: Flow, variables: Variables, z: Array, cells: Array) -> tuple[Array, Array]:
     key = jax.random.key(0) if flow.needs_key else None
-    return _log_prob(flow, variables, cells, key), flow.decode(variables, z, key=key)[0]
+    return log_prob_of(flow, variables, cells, key), flow.decode(variables, z, key=key)[0]
 
 
-def _log_prob(flow: Flow, variables: Variables, scored: Array, key: Key | None) -> Array:
-    """In batches, which bounds memory: [num, 2] -> [num], num a multiple of SCORED."""
-    return jax.lax.map(lambda batch: flow.log_prob(variables, batch, key=key), scored.reshape(-1, SCORED, 2)).ravel()
+def log_prob_of(density: Density, variables: Variables, scored: Array, key: Key | None) -> Array:
+    """Log densities in batches, which bounds memory: [num, 2] -> [num], num a multiple of SCORED."""
+    return jax.lax.map(lambda batch: density.log_prob(variables, batch, key=key), scored.reshape(-1, SCORED, 2)).ravel()
 
 
-def _cells(box: drawing.Box, dtype: np.dtype) -> np.ndarray:
-    """Centres of the cells of a grid, row by row from the bottom: [GRID^2, 2]."""
+def cells_of(box: drawing.Box, dtype: np.dtype) -> np.ndarray:
+    """Centres of the GRID x GRID cells of a box, row by row from the bottom: [GRID^2, 2]."""
     steps = (np.arange(GRID) + 0.5) / GRID
     x, y = box.left + (box.right - box.left) * steps, box.bottom + (box.top - box.bottom) * steps
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(dtype)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jflows.runs.comparing import compare
     from jflows.runs.configs import find_recipe, list_configs, list_presets
     from jflows.runs.data import DataConfig
+    from jflows.runs.densities import densities
     from jflows.runs.directory import RunDirectory, load, read_config
     from jflows.runs.metrics import read_metrics
     from jflows.runs.recipe import Recipe, RecipeOption
@@ -32,6 +33,7 @@ __all__ = [
     "TrainedRun",
     "baseline",
     "compare",
+    "densities",
     "find_recipe",
     "list_configs",
     "list_presets",
@@ -52,6 +54,7 @@ _HOME = {
     "comparing": ("compare",),
     "configs": ("find_recipe", "list_configs", "list_presets"),
     "data": ("DataConfig",),
+    "densities": ("densities",),
     "directory": ("RunDirectory", "load", "read_config"),
     "metrics": ("read_metrics",),
     "recipe": ("Recipe", "RecipeOption"),

@@ -11,7 +11,7 @@ from jflows import bijectors as b
 from jflows import flows
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.nn import MADE
+from jflows.nn import MADE, LipschitzMLP
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
 from jflows.testing.common import perturb
@@ -29,6 +29,7 @@ PRESETS = {
     "nsf_autoregressive_made": functools.partial(flows.nsf_autoregressive, **SMALL, num_bins=3, base="made"),
     "made": functools.partial(flows.made, hidden_sizes=(8, 8)),
     "normal": flows.normal,
+    "residual": functools.partial(flows.residual, **SMALL, coefficient=0.7),
 }
 CHECKED = ("realnvp", "maf")
 
@@ -109,6 +110,21 @@ def test_the_base_of_maf_is_the_one_asked_for():
         (lambda: flows.maf((3,), base="mog"), "maf: `base` must be one of 'normal', 'made', 'mixture'; got 'mog'"),
         (lambda: flows.made((3, 2)), r"made: `event_shape` must be \(dim,\); got \(3, 2\)"),
         (lambda: flows.maf((3,), 0), "maf: `num_layers` must be at least 1; got 0"),
+        (lambda: flows.residual((3, 2)), r"residual: `event_shape` must be \(dim,\); got \(3, 2\)"),
+        (lambda: flows.residual((2,), coefficient=1.0), r"residual: `coefficient` must lie in \(0, 1\); got 1.0"),
+        (lambda: flows.residual((2,), activation="gelu"), "residual: `activation` must be one of 'lipswish', 'elu'"),
+        (
+            lambda: flows.residual((2,), estimator="russian"),
+            "residual: `estimator` must be one of 'exact', 'truncated'",
+        ),
+        (lambda: flows.residual((2,), num_terms=0), "residual: `num_terms` must be at least 1; got 0"),
+        (lambda: flows.residual((2,), stop_probability=1.0), r"`stop_probability` must lie in \(0, 1\); got 1.0"),
+        (lambda: flows.residual((2,), norm="layer"), "residual: `norm` must be one of 'none', 'actnorm', 'batchnorm'"),
+        (
+            lambda: flows.residual((2,), backprop="invertible"),
+            "`backprop` must be one of 'standard', 'remat'; got 'inv",
+        ),
+        (lambda: flows.residual((2,), hidden_sizes=()), "`hidden_sizes` must hold at least 1 entry"),
     ],
 )
 def test_bad_settings(make, message):
@@ -121,6 +137,16 @@ def test_a_number_in_place_of_a_tuple_is_named():
         flows.maf(3)
     with pytest.raises(InvalidTypeError, match=r"maf: `hidden_sizes` must be a tuple of ints; got 8"):
         flows.maf((3,), hidden_sizes=8)
+
+
+def test_options_of_a_residual_flow_are_those_of_its_layers():
+    own = dict(coefficient=0.6, activation="elu", estimator="roulette", num_terms=3, stop_probability=0.2)
+    flow = flows.residual((3,), 2, (5, 6), **own, norm="batchnorm", backprop="remat")
+    layer, norm = flow.bijector.layer.layers
+    assert layer.network == LipschitzMLP((5, 6), 0.6, "elu") and isinstance(norm, b.BatchNorm)
+    assert (layer.estimator, layer.num_terms, layer.stop_probability) == ("roulette", 3, 0.2)
+    assert flow.needs_key and flow.estimates_log_det and flow.bijector.backprop == "remat"
+    assert not flows.residual((3,)).needs_key
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])

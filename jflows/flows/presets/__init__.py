@@ -16,3 +16,4 @@ from jflows.flows.presets.mixtures import vmonf as vmonf
 from jflows.flows.presets.normal import normal as normal
 from jflows.flows.presets.preset import PRESETS as PRESETS
 from jflows.flows.presets.preset import preset as preset
+from jflows.flows.presets.residual import residual as residual
