@@ -1,6 +1,7 @@
 """Conditioners: ordinary Flax modules that turn the kept part of an event into the parameters of a bijector."""
 
 from jflows.nn.activations import ACTIVATIONS
+from jflows.nn.classifier import ConvClassifier
 from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
 from jflows.nn.gated import Gated
@@ -20,6 +21,7 @@ __all__ = [
     "ClassEmbed",
     "ContextEmbed",
     "ContextTerm",
+    "ConvClassifier",
     "ConvNet",
     "Gated",
     "GatedConvNet",

@@ -81,15 +81,14 @@ def takes_preset(setting: Setting) -> bool:
 
 
 def choices_for(setting: Setting) -> tuple[str, ...]:
-    """Names of the presets that an option may take: those that make the type that the option declares, of vectors."""
+    """Names of the presets that an option may take: those that make the type that the option declares."""
     return tuple(name for name, preset in PRESETS.items() if _may_be(setting, preset))
 
 
 def _may_be(setting: Setting, flow: Preset) -> bool:
     function = unwrap(flow)[0]
     made, wanted = get_type_hints(function).get("return"), get_args(setting.type)[-1]
-    axes = next((each.option.axes for each in settings_of(function) if each.name == FIRST), 0)
-    return isinstance(made, type) and issubclass(made, wanted) and axes in (0, 1)
+    return isinstance(made, type) and issubclass(made, wanted)
 
 
 def values_of(flow: Preset) -> dict[str, Any]:
@@ -118,7 +117,7 @@ def check_preset(flow: Preset) -> None:
                 check_preset(value)
             if not _may_be(known[name], value):
                 fix = f"Choose one of {', '.join(choices_for(known[name]))}."
-                raise InvalidValueError(where, name, "must be a preset of flows of vectors", name_of(value), fix)
+                raise InvalidValueError(where, name, "must be a preset of flows", name_of(value), fix)
     plain = {name: value for name, value in given.items() if not takes_preset(known[name])}
     check_call(where, function, plain)
 

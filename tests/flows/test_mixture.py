@@ -14,7 +14,7 @@ from jflows.data import TableData
 from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, MixtureOfFlows, mixture_of_flows, with_mixture_base
-from jflows.nn import MLP, ConvNet, LipschitzMLP
+from jflows.nn import MLP, ConvClassifier, ConvNet, LipschitzMLP
 from jflows.testing import integrate_density
 from jflows.testing.common import perturb
 
@@ -235,6 +235,26 @@ def test_images_are_taken_as_flows_take_them():
     assert jax.eval_shape(lambda: gmm.sample(gmm.init(KEY, images), KEY, (3,))).shape == (3, 4, 4, 1)
     with pytest.raises(InvalidValueError, match="MixtureOfFlows.bits_per_dim: `key` must be given, as this flow deq"):
         mixture.bits_per_dim({}, images)
+
+
+def test_presets_of_images_make_mixtures_of_images():
+    glow = functools.partial(jflows.glow, num_levels=1, num_steps=1, width=4, num_bits=5)
+    mixture = jflows.vmonf((4, 4, 1), 2, glow, encoder_sizes=(3, 5), activation="tanh", start="kmeans")
+    assert mixture.components == (glow((4, 4, 1)),) and mixture.encoder == ConvClassifier((3, 5), "tanh")
+    assert (mixture.reading.kind, mixture.reading.num_bits, mixture.reading.num_classes) == ("images", 5, 2)
+    images = jnp.zeros((6, 4, 4, 1), jnp.uint8)
+    shapes = jax.eval_shape(lambda: mixture.init(KEY, images))
+    q = jax.eval_shape(lambda v: mixture.responsibilities(v, images), shapes)
+    assert q.shape == (6, 2) and shapes["params"]["encoder"]["network"]["output"]["kernel"].shape == (5, 2)
+    assert jflows.flow_gmm((4, 4, 1), 3, glow).trunk == glow((4, 4, 1))
+    with pytest.raises(InvalidValueError, match=r"vmonf: `event_shape` must be \(dim,\); got \(4, 4\)"):
+        jflows.vmonf((4, 4))
+    with pytest.raises(InvalidValueError, match=r"flow_gmm: `flow` must be a preset of flows of images.*flow=glow"):
+        jflows.flow_gmm((4, 4, 1))
+    with pytest.raises(InvalidValueError, match=r"realnvp: `event_shape` must have at least 2 dimensions"):
+        jflows.vmonf((1,))
+    with pytest.raises(InvalidValueError, match=r"glow: `num_levels` must leave a height and width"):
+        jflows.vmonf((6, 6, 1), 2, functools.partial(glow, num_levels=2))
 
 
 def test_keys_reach_parts_whose_log_det_is_estimated():

@@ -134,8 +134,7 @@ def test_objects_of_a_preset_are_stored():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"component": {"preset": "vmonf"}}, "vmonf: `component` must be a preset of flows of vectors; got vmonf"),
-        ({"component": {"preset": "glow"}}, "vmonf: `component` must be a preset of flows of vectors; got glow"),
+        ({"component": {"preset": "vmonf"}}, "vmonf: `component` must be a preset of flows; got vmonf"),
         ({"component": 5}, '`component.flow` must be an object with the key "preset"'),
         ({"activation": {"format": 1, "flow": 5}}, "`flow` must be a dictionary with a class and fields"),
     ],
@@ -251,14 +250,24 @@ def mine():
         (lambda: Recipe(flow=jflows.maf).with_options(temperature=2.0), "must be an option of this recipe"),
         (
             lambda: Recipe(flow=jflows.vmonf).with_options(component="glov"),
-            "`component` must be one of .*normal; got 'glov'",
+            "`component` must be one of .*; got 'glov'",
         ),
-        (lambda: Recipe(flow=jflows.vmonf).with_options(component="glow"), "`component` must be one of .*; got 'glow'"),
+        (
+            lambda: Recipe(flow=jflows.vmonf).with_options(component="flow_gmm"),
+            "`component` must be one of .*; got 'flow_gmm'",
+        ),
         (
             lambda: Recipe(flow=functools.partial(jflows.vmonf, component=jflows.vmonf)),
-            "vmonf: `component` must be a preset of flows of vectors; got vmonf. Choose one of maf, ",
+            "vmonf: `component` must be a preset of flows; got vmonf. Choose one of maf, ",
         ),
-        (lambda: Recipe(flow=functools.partial(jflows.vmonf, component=jflows.glow)), "of vectors; got glow. Choose"),
+        (
+            lambda: Recipe(flow=functools.partial(jflows.vmonf, component=jflows.glow)).build(PLANE),
+            r"must be a preset of flows of vectors, for events of shape \(2,\); got glow. Set component=realnvp",
+        ),
+        (
+            lambda: Recipe(flow=jflows.vmonf).build(Outline("d", (8, 8, 1))),
+            r"must be a preset of flows of images, for events of shape \(8, 8, 1\); got realnvp. Set component=glow",
+        ),
         (lambda: Recipe(flow=undeclared), "must be a declared preset, to be stored; got the function undeclared"),
         (
             lambda: TrainConfig(step=3),

@@ -1,9 +1,11 @@
 """Mixtures as presets: VMoNF has a flow for each component, FlowGMM one flow with a normal for each in its latent."""
 
+import functools
 from collections.abc import Callable
 from typing import Annotated
 
 from jflows.data.domains import Domains
+from jflows.errors import InvalidValueError
 from jflows.flows.flow import Flow
 from jflows.flows.mixture import MixtureOfFlows
 from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
@@ -13,9 +15,11 @@ from jflows.flows.presets import circles as angles
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.coupling import realnvp
 from jflows.flows.presets.preset import preset
-from jflows.nn import MLP
-from jflows.options import Option
+from jflows.nn import MLP, ConvClassifier
+from jflows.options import Option, settings_of
 from jflows.typing import Shape
+
+IMAGE_AXES = 3
 
 Weights = Annotated[
     str | tuple[float, ...],
@@ -41,8 +45,9 @@ def vmonf(
     component: Annotated[
         Callable[..., Flow],
         Option(
-            "Preset of flows of vectors that makes each component. Its options are written component.num_layers; in "
-            "Python, functools.partial(jflows.maf, num_layers=3) sets some of them."
+            "Preset of flows that makes each component: one of vectors, such as realnvp, for rows of a table; one of "
+            "images, such as glow, for images. Its options are written component.num_layers; in Python, "
+            "functools.partial(jflows.maf, num_layers=3) sets some of them."
         ),
     ] = realnvp,
     *,
@@ -50,8 +55,10 @@ def vmonf(
         tuple[int, ...],
         Option(
             "Units of each hidden layer of the encoder, the network that estimates which component a row comes from. A "
-            "larger encoder can follow more complicated borders between clusters.",
+            "larger encoder can follow more complicated borders between clusters. For images they are the channels of "
+            "3x3 convolutions, after each of which height and width are halved.",
             low=1,
+            fewest=1,
         ),
     ] = (32, 32),
     activation: Annotated[
@@ -76,7 +83,9 @@ def vmonf(
 
     Source: Pires and Figueiredo 2020, arXiv:2009.00585.
     """
-    made, encoder = _with_domains("vmonf", component, event_shape, domains), MLP(encoder_sizes, activation)
+    made = _part("vmonf", "component", component, event_shape, domains)
+    network = ConvClassifier if len(event_shape) == IMAGE_AXES else MLP
+    encoder = network(encoder_sizes, activation)
     return mixture_of_flows(made, encoder, num_components, weights=weights, start=start)
 
 
@@ -94,8 +103,9 @@ def flow_gmm(
     flow: Annotated[
         Callable[..., Flow],
         Option(
-            "Preset of flows of vectors that makes the one flow of all components. Its options are written "
-            "flow.num_layers; in Python, functools.partial(jflows.maf, num_layers=3) sets some of them."
+            "Preset of flows that makes the one flow of all components: one of vectors, such as realnvp, for rows of a "
+            "table, or one of images, such as glow, for images. Its options are written flow.num_layers; in Python, "
+            "functools.partial(jflows.maf, num_layers=3) sets some of them."
         ),
     ] = realnvp,
     *,
@@ -114,13 +124,34 @@ def flow_gmm(
 
     Source: Izmailov et al. 2020, arXiv:1912.13025, section 3. Differs: deviations and means are learned.
     """
-    made = _with_domains("flow_gmm", flow, event_shape, domains)
+    made = _part("flow_gmm", "flow", flow, event_shape, domains)
     return with_mixture_base(made, num_components, spread=spread, weights=weights)
 
 
-def _with_domains(where: str, make: Callable[..., Flow], event_shape: Shape, domains: Domains | None) -> Flow:
-    """A flow whose columns have these domains; angles are refused, which neither an encoder nor a normal knows."""
-    angles.check_no_circles(
-        where, s.columns(where, event_shape, domains, circles=True), "Use nsf_autoregressive alone."
-    )
-    return make(event_shape, domains=domains) if domains else make(event_shape)
+def _part(where: str, option: str, make: Callable[..., Flow], event_shape: Shape, domains: Domains | None) -> Flow:
+    """The flow that a preset makes of events of this shape, whose columns have these domains.
+
+    Raises:
+      InvalidValueError: if the preset makes flows of vectors and events are images, or the other way round; or if a
+        column is an angle, which neither an encoder nor a normal knows.
+    """
+    is_image = len(event_shape) == IMAGE_AXES
+    if not is_image or domains:
+        columns = s.columns(where, event_shape, domains, circles=True)
+        angles.check_no_circles(where, columns, "Use nsf_autoregressive alone.")
+    try:
+        return make(event_shape, domains=domains) if domains else make(event_shape)
+    except InvalidValueError as error:
+        if error.settings != ("event_shape",) or (not is_image and not _takes_images(make)):
+            raise
+        kind, fix = ("images", f"Set {{{option}=glow}}.") if is_image else ("vectors", f"Set {{{option}=realnvp}}.")
+        rule = f"must be a preset of flows of {kind}, for events of shape {event_shape}"
+        raise InvalidValueError(where, option, rule, error.where, fix) from error
+
+
+def _takes_images(make: Callable[..., Flow]) -> bool:
+    """Whether a preset, which may be inside partials, declares that events are images."""
+    while isinstance(make, functools.partial):
+        make = make.func
+    axes = {setting.name: setting.option.axes for setting in settings_of(make)}
+    return axes.get("event_shape") == IMAGE_AXES
