@@ -10,8 +10,10 @@ from jflows.eval.clusters import (
     contingency_table,
     fit_gaussian_mixture,
 )
+from jflows.eval.densities import Modelled, densities_figure
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
+from jflows.eval.information import bic, bic_figure
 from jflows.eval.latent import interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
@@ -30,12 +32,16 @@ __all__ = [
     "ImportanceSamples",
     "LogLikelihood",
     "MixtureReport",
+    "Modelled",
     "Panel",
     "Roc",
     "auroc",
+    "bic",
+    "bic_figure",
     "cluster_scores",
     "component_use",
     "contingency_table",
+    "densities_figure",
     "evaluate",
     "fit_gaussian_mixture",
     "flows_figure",

@@ -11,6 +11,7 @@ import numpy as np
 from jflows.data.reading import check_batch_values
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, component_use
+from jflows.eval.information import bic
 from jflows.flows import MixtureOfFlows
 from jflows.flows.density import example_keys
 from jflows.flows.mixture_parts import exact_sum
@@ -28,6 +29,10 @@ class MixtureReport(NamedTuple):
       use: which components are in use.
       scores: agreement of the most probable component with the labels; None for batches without labels.
       responsibilities: the probabilities of components for each row of positive weight, [num, K].
+      num_parameters: the number k of free parameters of the density: those of the components and of a trunk, and K - 1
+        of learned weights; the encoder does not count, as log p(x) does not depend on it.
+      bic: k ln n - 2 n nats with n rows of positive weight, by `jflows.eval.bic`. It means something for the rows that
+        the mixture was trained on.
     """
 
     elbo: float
@@ -35,6 +40,8 @@ class MixtureReport(NamedTuple):
     use: ComponentUse
     scores: ClusterScores | None
     responsibilities: np.ndarray
+    num_parameters: int
+    bic: float
 
 
 @checked
@@ -91,7 +98,15 @@ def mixture_report(
         scores = cluster_scores(label[known], clusters[known], num_classes, mixture.num_components, own)
     use = component_use(responsibilities, weight=weight)
     mean = lambda values: float(np.average(values.astype(np.float64), weights=weight))
-    return MixtureReport(mean(elbo), mean(nats), use, scores, responsibilities)
+    free, likelihood = num_parameters(variables), mean(nats)
+    found = bic(likelihood, free, len(nats))
+    return MixtureReport(mean(elbo), likelihood, use, scores, responsibilities, free, found)
+
+
+def num_parameters(variables: Variables) -> int:
+    """The number of free parameters of a mixture's density, see `MixtureReport`."""
+    sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in variables["params"].items()}
+    return sizes.get("components", 0) + sizes.get("trunk", 0) + max(sizes.get("log_weights", 0) - 1, 0)
 
 
 @functools.partial(jax.jit, static_argnames=("mixture", "exact"))

@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +43,8 @@ from jflows.typing import Variables
 
 RUNS = Path("runs")
 """The folder of runs for which no directory is given."""
+SCORED_ROWS: Mapping[str, int] = MappingProxyType({"images": 2_000, "table": 20_000, "none": 20_000})
+"""The number of training rows, the first ones, whose score decides which run of a study is chosen, by kind of data."""
 SCORE_SEED = 0  # of evaluation noise, as the default of `jflows evaluate`
 Progress = bool | None
 
@@ -292,9 +295,17 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
     seconds = time.perf_counter() - started
     content = _result(found, fitted, _metrics(directory), prepared, seconds)
     if clusters.NAME in flow.reports:
-        content["mixture"] = clusters.summary(clusters.report_on(flow, fitted.variables, test))
+        rows = prepared.recipe.data.load("train")  # each once, with all labels, which training may not see
+        of_training = clusters.report_on(flow, fitted.variables, first_rows(rows), size)
+        shared = clusters.summary(clusters.report_on(flow, fitted.variables, test, size))
+        content["mixture"] = shared | clusters.of_training(of_training, len(rows))
     write_json(directory / "result.json", content)
     return Scored(found, content)
+
+
+def first_rows(data: Data) -> Data:
+    """The training rows by whose score a run is chosen: the first 20,000 of them, or the first 2,000 images."""
+    return data.take(np.arange(min(len(data), SCORED_ROWS[data.kind])))
 
 
 def scored(

@@ -14,7 +14,6 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -28,11 +27,9 @@ from jflows.runs.data import batches_of
 from jflows.runs.files import write_json
 from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
-from jflows.runs.running import SCORE_SEED, Progress, RunResult, run_once
+from jflows.runs.running import SCORE_SEED, Progress, RunResult, first_rows, run_once
 from jflows.runs.study_figures import draw_study
 
-SCORED_ROWS: Mapping[str, int] = MappingProxyType({"images": 2_000, "table": 20_000, "none": 20_000})
-"""The number of training rows, the first ones, whose score decides which run is chosen, by the kind of data."""
 MOST_RUNS = 1000
 DIGITS = 4  # of the numbers in study.json
 FILE = "study.json"
@@ -168,13 +165,13 @@ def train_score(result: RunResult, data: Data) -> float:
     """The score by which a run is chosen, in nats: the mean ELBO of a mixture, or else the mean log-likelihood.
 
     Args:
-      data: training rows, of which the first 20,000 are scored, or the first 2,000 images.
+      data: training rows, of which the first 20,000 are scored, or the first 2,000 images; the bound of a mixture is in
+        its result already.
     """
-    rows = data.take(np.arange(min(len(data), SCORED_ROWS[data.kind])))
+    if "mixture" in result.result:
+        return result.result["mixture"]["train_elbo"]
     flow, size = result.flow, result.recipe.train.eval_batch_size
-    if clusters.NAME in flow.reports:
-        return clusters.report_on(flow, result.variables, rows, size).elbo
-    return evaluate(flow, result.variables, batches_of(rows, size, flow), jax.random.key(SCORE_SEED)).nats
+    return evaluate(flow, result.variables, batches_of(first_rows(data), size, flow), jax.random.key(SCORE_SEED)).nats
 
 
 def _row(result: RunResult, kind: str) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The figure of a study: maps of the plane side by side for data of two columns, and learning curves otherwise.
+"""The figures of a study: maps of the plane side by side for data of two columns, and learning curves otherwise.
 
-If a sweep has values of `seed` beside those of other options, the curves are means over seeds.
+If a sweep has values of `seed` beside those of other options, the curves are means over seeds. A sweep over numbers, of
+mixtures, adds their BIC, such as that of mixtures of 2 to 10 components.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jflows.eval import cluster_plots, drawing, flows_figure, plots
+from jflows.eval import bic_figure, cluster_plots, drawing, flows_figure, plots
 from jflows.eval.mean_curves import Groups, mean_curves
 from jflows.eval.plane import Panel
 from jflows.flows import NATS, Flow, MixtureOfFlows
@@ -31,7 +33,7 @@ def draw_study(
     best: int,
     directory: Path,
 ) -> list[str]:
-    """Writes the figure, and returns the names of its files.
+    """Writes the figures, and returns the names of their files.
 
     Args:
       kind: "restarts", "folds" or "sweep".
@@ -39,6 +41,19 @@ def draw_study(
       results, rows: the results of all runs, and their entries in study.json.
       best: the index of the chosen run.
     """
+    curves = [] if kind != "sweep" else bic_of_sweep(labels, rows, directory)
+    return [_panels(kind, labels, results, rows, best, directory), *curves]
+
+
+def _panels(
+    kind: str,
+    labels: Sequence[dict[str, Any]],
+    results: "Sequence[RunResult]",
+    rows: Sequence[dict[str, Any]],
+    best: int,
+    directory: Path,
+) -> str:
+    """Writes maps of the plane, or learning curves, and returns the name of the file."""
     flow = results[best].flow
     parts = enumerate(zip(labels, results, rows, strict=True))
     chosen = None if kind == "folds" else best
@@ -50,7 +65,7 @@ def draw_study(
         file, draw = _MAPS[name]
         with saving(directory / file) as partial:
             draw(results, titles, data.x[:SHOWN_ROWS], partial, directory.name)
-        return [file]
+        return file
     curves = [read_metrics(result.directory) for result in results]
     nats = flow.unit is NATS
     with saving(directory / "learning_curves.png") as partial:
@@ -60,7 +75,22 @@ def draw_study(
             names = [result.directory.name for result in results]
             runs = dict(zip(names, curves, strict=True))
             plots.learning_curves(runs, partial, title=directory.name, nats=nats)
-    return ["learning_curves.png"]
+    return "learning_curves.png"
+
+
+def bic_of_sweep(labels: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], directory: Path) -> list[str]:
+    """Writes the BIC of a sweep of one option over numbers, and returns the names of its files: none for other sweeps."""
+    (name, *others) = labels[0]
+    values = [label[name] for label in labels]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    scores = [row["bic"] for row in rows if math.isfinite(row.get("bic", math.nan))]
+    if others or len(rows) < 2 or not len(numbers) == len(scores) == len(rows):
+        return []
+    words = name.replace("_", " ").replace("num ", "number of ")
+    figure = bic_figure(numbers, scores, name=words, title=f"{directory.name}: BIC of the training rows")
+    with saving(directory / "bic.png") as partial:
+        drawing.save(figure, partial)
+    return ["bic.png"]
 
 
 def _over_seeds(labels: Sequence[dict[str, Any]], curves: "Sequence[list[Entry]]") -> "Groups":

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from jflows.eval import bic
+
 TINY = "--num-train 64 --component.num-layers 1 --component.hidden-sizes 4 --encoder-sizes 4 --labels-per-class 4"
 TINY = f"{TINY} --pretrain-steps 5 --batch-size 16 --init-batch 32 --steps 20 --log-every 10 --checkpoint-every 20"
 TINY = f"{TINY} --parallel none".split()
@@ -22,6 +24,8 @@ def test_a_run_tells_of_clusters(trained):
     assert "nats" in printed.stdout and "clusters.png" in printed.stdout and "of 2 components in" in printed.stdout
     found = json.loads((out / "result.json").read_text())["mixture"]
     assert 0.5 <= found["accuracy"] <= 1 and found["elbo"] <= found["nats"]
+    assert found["train_elbo"] <= found["train_nats"] and "BIC of the training rows" in printed.stdout
+    assert found["bic"] == pytest.approx(bic(found["train_nats"], found["free_parameters"], 64), abs=0.1)
     assert sum(map(sum, found["table"])) == 10_000 and len(found["share"]) == 2
     assert (out / "clusters.png").stat().st_size > 5000
 
@@ -79,7 +83,9 @@ def test_of_several_restarts_the_one_with_the_highest_bound_is_chosen(tmp_path, 
         (["--encoder-sizes", "0"], "`--encoder-sizes` must have entries that are at least 1"),
         (["--labelled-share", "1.5"], "`--labelled-share` must lie in [0, 1); got 1.5"),
         (["--spread", "1"], "No such option '--spread'"),
-        (["--data", "digits"], "`--data` must suit vmonf"),
+        (["--data", "digits"], "`--component` must be a preset of flows of images, for events of shape (8, 8, 1)"),
+        (["--component", "glow"], "`--component` must be a preset of flows of vectors, for events of shape (2,)"),
+        (["--encoder-sizes", ""], "`--encoder-sizes` must hold at least 1 entry"),
         (["--labels-per-class", "200", "--num-train", "64"], "must have 200 rows of each class"),
         (["--classes", "1", "--num-train", "-1"], "`--num-train` must be at least 1"),
         (["--temperature", "0.5"], "`--temperature` must be at least 1"),

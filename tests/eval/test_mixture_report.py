@@ -36,6 +36,8 @@ def test_all_rows_count_once():
     np.testing.assert_allclose(report.nats, np.mean(mixture.log_prob(variables, X)), rtol=1e-5)
     np.testing.assert_allclose(report.elbo, np.mean(mixture.elbo(variables, X)), rtol=1e-5)
     np.testing.assert_allclose(report.responsibilities, mixture.responsibilities(variables, X), rtol=1e-5)
+    wanted = 2 * 4 * np.log(50) - 2 * float(mixture.log_prob(variables, X).sum())  # two normals
+    assert report.num_parameters == 8 and report.bic == pytest.approx(wanted, rel=1e-5)
     assert report.use.effective_number == pytest.approx(2.0)  # the encoder starts undecided
     assert report.scores is not None and report.scores.accuracy == 0.5
 

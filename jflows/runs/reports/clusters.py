@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 
 from jflows.data import Data
-from jflows.eval import MixtureReport, cluster_plots, mixture_report
+from jflows.eval import MixtureReport, bic, cluster_plots, mixture_report
 from jflows.flows import Density, MixtureOfFlows
 from jflows.runs.data import batches_of
 from jflows.runs.files import saving
@@ -39,11 +39,23 @@ def summary(report: MixtureReport) -> dict[str, Any]:
     return values | agreement | {"table": report.scores.table.tolist(), "matching": report.scores.matching.tolist()}
 
 
+def of_training(report: MixtureReport, num_rows: int) -> dict[str, Any]:
+    """The report on training rows as plain values: bound, likelihood, BIC, and the number of parameters in it.
+
+    Args:
+      num_rows: the number n of all training rows, of which the report may hold the first ones only.
+    """
+    scores = {"train_elbo": report.elbo, "train_nats": report.nats}
+    scores["bic"] = bic(report.nats, report.num_parameters, num_rows)
+    return {name: round(score, DIGITS) for name, score in scores.items()} | {"free_parameters": report.num_parameters}
+
+
 def in_words(found: dict[str, Any]) -> str:
     """A summary in one line of text."""
     num = len(found["share"])
     unused = f", unused {', '.join(map(str, found['unused']))}" if found["unused"] else ""
     use = f"{found['effective_number']:.2f} of {num} components in use{unused}; ELBO {found['elbo']:.4f} nats"
+    use += f"; BIC of the training rows {found['bic']:,.1f}" if "bic" in found else ""
     return f"accuracy {found['accuracy']:.4f}, NMI {found['nmi']:.4f}; {use}" if "accuracy" in found else use
 
 
