@@ -79,7 +79,7 @@ def _panels(
 
 
 def bic_of_sweep(labels: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], directory: Path) -> list[str]:
-    """Writes the BIC of a sweep of one option over numbers, and returns the names of its files: none for other sweeps."""
+    """Writes the BIC of a sweep of one option over numbers, and returns the names of its files; none for others."""
     (name, *others) = labels[0]
     values = [label[name] for label in labels]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
