@@ -1,10 +1,11 @@
 """Does Glow learn as well here as in normflows? One JSON line per seed and library, and one that compares them.
 
     python benchmarks/glow_quality.py --other-python PATH       # an environment with normflows and torch
+    python benchmarks/glow_quality.py --compare FILE            # the rows of seeds that were run one by one, by --seeds
 
 MNIST, 10,000 training and 2,000 test rows, 28x28, 8 bits: 2 levels of 4 steps, width 32, affine couplings whose scale
 is sigmoid(s + 2), 1x1 convolutions in LU form, ActNorm, a learned diagonal normal for each level. Both libraries see
-the same batches with the same noise, and take 1,000 steps of Adam at 1e-3 on 64 rows, without clipping, schedule or
+the same batches with the same noise, and take 600 steps of Adam at 1e-3 on 64 rows, without clipping, schedule or
 averaging; the last parameters are scored on the same noisy test rows. The first batch initialises both.
 
 What cannot be equal: our last convolution in a coupling has a learned scale for each output (Kingma and Dhariwal 2018,
@@ -14,11 +15,11 @@ N(0, 0.05^2) here, and from a uniform distribution by torch.
 """
 
 import argparse
+import itertools
 import json
 import math
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,6 +38,7 @@ from jflows.flows import Flow
 from jflows.flows.presets.glow import glow_step
 
 SEEDS, TRAIN, TEST = (0, 1, 2), 10_000, 2_000
+LIBRARIES = ("jflows", "normflows")
 CALL = 50  # steps of one compiled call
 
 
@@ -85,35 +87,48 @@ def our_row(train_rows: np.ndarray, test_rows: np.ndarray, seed: int) -> dict:
     return shared.bits_per_dim(np.concatenate(parts)) | row
 
 
-def compared(ours: list[float], theirs: list[float]) -> dict:
+def compared(rows: list[dict]) -> dict:
     """Means over seeds, and their difference beside its standard error over seeds."""
+    ours, theirs = ([row["test_bits_per_dim"] for row in rows if row.get("library") == name] for name in LIBRARIES)
     error = math.sqrt(sum(statistics.variance(scores) / len(scores) for scores in (ours, theirs)))
     difference = statistics.mean(ours) - statistics.mean(theirs)
     means = {"jflows_mean": statistics.mean(ours), "normflows_mean": statistics.mean(theirs)}
-    return means | {"difference": difference, "standard_error": error, "holds": difference <= 2 * error}
+    verdict = {"difference": difference, "standard_error": error, "holds": difference <= 2 * error}
+    return {"benchmark": "glow_quality/compared", **means, **verdict}
+
+
+def measured(other: str, seeds: list[int]) -> list[dict]:
+    """Trains both libraries with each seed, and prints their rows."""
+    train_rows, test_rows, rows = load("mnist", "train").x[:TRAIN], load("mnist", "test").x[:TEST], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npz"
+        np.savez(path, train=train_rows, test=test_rows)
+        worker = [other, str(Path(__file__).with_name("glow_quality_worker.py")), str(path)]
+        for seed, library in itertools.product(seeds, LIBRARIES):
+            if library == "jflows":
+                row = our_row(train_rows, test_rows, seed)
+            else:
+                row = json.loads(subprocess.run([*worker, str(seed)], check=True, stdout=subprocess.PIPE).stdout)
+            rows.append({"benchmark": "glow_quality", "library": library, "seed": seed, **row})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
 
 
 def main() -> None:
     """Reads the command line and prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--other-python", required=True, help="python of an environment with torch and normflows")
-    other = parser.parse_args().other_python
-    train_rows, test_rows = load("mnist", "train").x[:TRAIN], load("mnist", "test").x[:TEST]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.npz"
-        np.savez(path, train=train_rows, test=test_rows)
-        scores: dict[str, list[float]] = {"jflows": [], "normflows": []}
-        worker = [other, str(Path(__file__).with_name("glow_quality_worker.py")), str(path)]
-        for seed in SEEDS:
-            for library in scores:
-                if library == "jflows":
-                    row = our_row(train_rows, test_rows, seed)
-                else:
-                    row = json.loads(subprocess.run([*worker, str(seed)], check=True, stdout=subprocess.PIPE).stdout)
-                scores[library].append(row["test_bits_per_dim"])
-                print(json.dumps({"benchmark": "glow_quality", "library": library, "seed": seed, **row}), flush=True)
-    print(json.dumps({"benchmark": "glow_quality/compared", **compared(scores["jflows"], scores["normflows"])}))
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--other-python", help="python of an environment with torch and normflows")
+    what.add_argument("--compare", type=Path, help="file of rows to compare")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    options = parser.parse_args()
+    if options.compare is not None:
+        rows = [json.loads(line) for line in options.compare.read_text().splitlines()]
+    else:
+        rows = measured(options.other_python, options.seeds)
+    if options.compare is not None or len(options.seeds) > 1:
+        print(json.dumps(compared(rows)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

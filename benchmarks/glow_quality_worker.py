@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 LEVELS, STEPS, WIDTH, SIDE = 2, 4, 32, 28
-BATCH, UPDATES, RATE, LEVELS_OF_PIXELS = 64, 1000, 1e-3, 256
+BATCH, UPDATES, RATE, LEVELS_OF_PIXELS = 64, 600, 1e-3, 256
 SCORED = 500  # rows per call when scoring
 DIM = SIDE * SIDE
 

@@ -1,6 +1,7 @@
 """Scores and results as text, for the command line."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,15 +92,24 @@ def read_in_words(read_as: str, what: str = "file") -> list[str]:
 def _study_in_words(result: RunResult, noun: str) -> str:
     assert result.score is not None
     content = result.result
-    lines = []
+    lines, unit = [], result.flow.unit.label
+    names = list(content["chosen"] or ("fold",))
     for row in content["runs"]:
-        (name, value), *_ = row.items()
-        chosen = " (chosen by training rows)" if content["chosen"] == {name: value} else ""
+        label = {name: row[name] for name in names}
+        chosen = " (chosen by training rows)" if content["chosen"] == label else ""
         accuracy = f", accuracy {row['accuracy']:.4f}" if "accuracy" in row else ""
-        lines.append(f"{name} {value}: {row['score']:.4f} {result.flow.unit.label}{accuracy}{chosen}")
-    of_what = f"{noun} over {len(lines)} folds" if content["study"] == "folds" else f"{noun}"
+        lines.append(f"{_label_in_words(label)}: {row['score']:.4f} {unit}{accuracy}{chosen}")
+    for row in content.get("over_seeds", ()):
+        label = {name: value for name, value in row.items() if name in names}
+        spread = "" if row["deviation"] is None else f" ± {row['deviation']:.4f}"
+        lines.append(f"{_label_in_words(label)}: {row['score']:.4f}{spread} {unit} over {row['num_runs']} seeds")
+    of_what = f"{noun} over {len(content['runs'])} folds" if content["study"] == "folds" else f"{noun}"
     lines.append(f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}")
     return "\n".join(lines)
+
+
+def _label_in_words(label: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in label.items())
 
 
 def _files(result: RunResult) -> str:

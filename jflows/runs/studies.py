@@ -28,7 +28,7 @@ from jflows.runs.files import write_json
 from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
 from jflows.runs.running import SCORE_SEED, Progress, RunResult, first_rows, run_once
-from jflows.runs.study_figures import draw_study
+from jflows.runs.study_figures import SEED, draw_study
 
 MOST_RUNS = 1000
 DIGITS = 4  # of the numbers in study.json
@@ -88,6 +88,7 @@ def study(
     content = {"study": kind, "chosen": members[best].label if kind != "folds" else None, **_mean(rows, kind)}
     if clusters.NAME in results[best].flow.reports:
         content["gaussian_mixture"] = _gaussian_mixture(results[best])
+    content |= _over_seeds([member.label for member in members], rows)
     content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
     write_json(directory / FILE, content)
     files = [FILE, *draw_study(kind, [member.label for member in members], results, rows, best, directory)]
@@ -206,6 +207,22 @@ def _mean(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     scores = [row["score"] for row in rows]
     error = float(np.std(scores, ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
     return {"score": _rounded(float(np.mean(scores))), "standard_error": None if error is None else _rounded(error)}
+
+
+def _over_seeds(labels: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """For a sweep with values of seed beside other options: mean and deviation of the score of each combination."""
+    if SEED not in labels[0] or len(labels[0]) == 1:
+        return {}
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    names = [name for name in labels[0] if name != SEED]
+    for label, row in zip(labels, rows, strict=True):
+        groups.setdefault(tuple(label[name] for name in names), []).append(row["score"])
+    found = []
+    for values, scores in groups.items():
+        deviation = _rounded(float(np.std(scores, ddof=1))) if len(scores) > 1 else None
+        score = {"score": _rounded(float(np.mean(scores))), "deviation": deviation, "num_runs": len(scores)}
+        found.append({**dict(zip(names, values, strict=True)), **score})
+    return {"over_seeds": found}
 
 
 def _over_folds(results: list[RunResult]) -> Evaluation:

@@ -5,6 +5,7 @@ import pytest
 
 import jflows
 from jflows import InvalidTypeError, InvalidValueError, RunError
+from jflows.cli.results import result_in_words
 from jflows.runs import studies, study_figures
 from jflows.runs.data import DataConfig
 from jflows.runs.files import read_json
@@ -59,6 +60,14 @@ def test_a_sweep_of_several_options_runs_their_product_and_grows(tiny, tmp_path)
     rows = read(tmp_path / "sweep")["runs"]
     assert [(row["batch_size"], row["seed"]) for row in rows] == [(16, 0), (16, 1), (8, 0), (8, 1)]
     assert (tmp_path / "sweep" / "batch_size_8_seed_1" / "result.json").is_file()
+    pairs = [[row["score"] for row in rows[i : i + 2]] for i in (0, 2)]
+    over = result.result["over_seeds"]
+    assert [(row["batch_size"], row["num_runs"]) for row in over] == [(16, 2), (8, 2)]
+    assert [row["score"] for row in over] == pytest.approx([np.mean(pair) for pair in pairs], abs=1e-3)
+    assert [row["deviation"] for row in over] == pytest.approx([np.std(pair, ddof=1) for pair in pairs], abs=1e-3)
+    printed = result_in_words(result).splitlines()
+    assert sum(line.startswith("batch_size 8, seed ") for line in printed) == 2 and len(printed) == 7
+    assert sum("chosen by training rows" in line for line in printed) == 1 and "over 2 seeds" in printed[4]
     best = max(rows, key=lambda row: row["train_score"])
     assert result.result["chosen"] == {name: best[name] for name in sweep}
 
