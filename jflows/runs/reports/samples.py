@@ -21,6 +21,7 @@ from jflows.typing import Array, Key, Variables
 TEMPERATURES = (0.0, 0.25, 0.6, 0.7, 0.8, 0.9, 1.0)
 GRID = 64  # samples per temperature
 OVERVIEW_COLUMNS = 10
+OF_EACH_CLASS = 10  # samples per temperature of a class-conditional flow
 DRAW_BATCH = 64  # images per call, which bounds memory
 LANES = 16
 DRAW_ROWS = 4096  # rows of a table per call
@@ -109,15 +110,23 @@ def save_grid(
 
 
 def write(material: Material) -> list[str]:
-    """Writes `samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them."""
+    """Writes `samples_T<temperature>.png` for all `TEMPERATURES`, and `samples.png`, which compares them.
+
+    The grids of a class-conditional flow of up to twenty classes have one row for each class, named at its left.
+    """
     density, rows, files = material.density, [], []
-    bits, context = pixel_bits(density), contexts(density, material.data, GRID, None)
     classes = density.reading.num_classes or 0
-    columns = classes if density.reading.context == "labels" and 1 < classes <= MAX_ROW else None
+    by_class = density.reading.context == "labels" and 1 < classes <= MAX_ROW
+    num = classes * OF_EACH_CLASS if by_class else GRID
+    bits, context = pixel_bits(density), contexts(density, material.data, num, None)
+    order = np.arange(num).reshape(-1, classes).T.ravel() if by_class else np.arange(num)  # drawn in turn
+    columns, names = None, ()
+    if by_class:
+        columns, names = OF_EACH_CLASS, material.data.class_names or tuple(map(str, range(classes)))
     for temperature in TEMPERATURES:
-        images = draw(density, material.variables, material.key, GRID, context, temperature)
+        images = draw(density, material.variables, material.key, num, context, temperature)
         files.append(f"samples_T{temperature:.2f}.png")
-        save_grid(images, material.out / files[-1], bits, columns)
+        save_grid(images[order], material.out / files[-1], bits, columns, names)
         rows.append(images[:OVERVIEW_COLUMNS])
     labels = [f"T = {temperature:.2f}" for temperature in TEMPERATURES]
     grid = plots.image_grid(np.concatenate(rows), OVERVIEW_COLUMNS, num_bits=bits, labels=labels)
