@@ -16,7 +16,8 @@ from jflows.cli.plane import densities
 from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
 from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
-from jflows.cli.types import COUNT, NumberType, PathType
+from jflows.cli.types import COUNT, NumbersType, PathType
+from jflows.errors import InvalidValueError
 from jflows.runs import configs
 
 
@@ -43,7 +44,7 @@ def list_configs() -> None:
             click.echo(f"  {name:<{width}}  {line}")
 
 
-DEFAULT_SAMPLES = 64
+DEFAULT_SAMPLES, SAMPLES_PER_ROW = 64, 10
 
 
 @main.command(cls=FlowCommand)
@@ -88,13 +89,15 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
 @click.option(
     "--num",
     type=COUNT,
-    help="How many images, or rows of a table, to draw. [default: 64, or one for each row of the file of --context]",
+    help="How many images, or rows of a table, to draw at each temperature. [default: 64, or 10 at each of several "
+    "temperatures, or one for each row of the file of --context]",
 )
 @click.option(
     "--temperature",
-    type=NumberType(0),
+    type=NumbersType(0),
+    metavar="NUMBER[,NUMBER...]",
     help="Factor of the latent's deviation. Below 1, samples are more typical and vary less; 1 samples the density "
-    "itself. [default: 0.7 for images, 1 for tables]",
+    "itself. Several numbers draw one row of images each, of the same noise. [default: 0.7 for images, 1 for tables]",
 )
 @click.option(
     "--label",
@@ -122,10 +125,22 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     from jflows.train.progress import counted
 
     trained = open_run(run, weights, checkpoint)
-    temperature = trained.temperature if temperature is None else temperature
+    temperatures = (trained.temperature,) if temperature is None else temperature
     trained.check_samples(out, columns, num or 1)
     number = None if label is None else trained.label_of(label)
     given = None if context is None else trained.given_contexts(contexts.parsed(context))
+    if len(temperatures) > 1:
+        if columns is not None:
+            rule, fix = (
+                "must be left out with several numbers of {temperature}, which get a row each",
+                "Set {num} instead.",
+            )
+            raise InvalidValueError("sample", "columns", rule, columns, fix)
+        num = num or SAMPLES_PER_ROW
+        path = trained.save_temperatures(temperatures, num, out, label=number, context=given, seed=seed)
+        click.echo(f"{num} samples at each of the temperatures {', '.join(map('{:g}'.format, temperatures))} in {path}")
+        return
+    (temperature,) = temperatures
     num = num or (DEFAULT_SAMPLES if given is None or len(given) == 1 else len(given))
     parts = trained.sample_parts(num, temperature=temperature, label=number, context=given, seed=seed)
     used = trained.contexts(num, number, given) if trained.density.reading.context == "vectors" else None

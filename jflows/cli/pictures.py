@@ -1,10 +1,10 @@
-"""Commands that draw what a flow of images does with images: `jflows interpolate`, `jflows reconstruct`."""
+"""Commands that draw what a flow of images does with images: `jflows interpolate`, `jflows reconstruct`, ..."""
 
 import click
 
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import data_options, image_options, open_run, png_option, run_options
-from jflows.cli.types import COUNT
+from jflows.cli.types import COUNT, NumberType
 from jflows.options import LARGEST_INT
 
 DEFAULT_PAIRS = 8
@@ -76,5 +76,33 @@ def reconstruct(run, weights, checkpoint, seed, data, split, num, out) -> None:
     click.echo(reconstruction_in_words(error, num, trained.taken(data, split), path))
 
 
-COMMANDS = (interpolate, reconstruct)
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@click.option("--num", type=COUNT, default=8, show_default=True, help="Number of images, one row of the picture each.")
+@click.option("--num-draws", type=COUNT, default=3, show_default=True, help="Number of draws of each level.")
+@click.option(
+    "--temperature",
+    type=NumberType(0),
+    default=1.0,
+    show_default=True,
+    help="Factor of the deviation of the latents that are drawn. 1 draws them from the density itself; 0 takes their "
+    "mean, which shows what the other levels say.",
+)
+@png_option("RUN/levels.png")
+def levels(run, weights, checkpoint, seed, data, split, num, num_draws, temperature, out) -> None:
+    """Draw images whose latent is drawn anew, one level at a time.
+
+    This shows what each level of a multi-scale flow decides: the picture has the image, then draws of each level while
+    all other levels keep the latent of the image, the finest level first.
+    """
+    trained = open_run(run, weights, checkpoint)
+    trained.check_levels()
+    images = trained.data(data, split)
+    path = trained.levels(images, out, seed=seed, num=num, num_draws=num_draws, temperature=temperature)
+    found = len(trained.density.level_sizes)
+    click.echo(f"{num} {trained.taken(data, split)} of {images.name} with each of {found} levels drawn anew in {path}")
+
+
+COMMANDS = (interpolate, reconstruct, levels)
 """The commands of this file, for `jflows/cli/app.py`."""

@@ -59,3 +59,14 @@ class NumberType(click.FloatRange):
         if number != number or number in (float("inf"), -float("inf")):
             self.fail(f"{value} must be finite.", param, ctx)
         return number
+
+
+class NumbersType(NumberType):
+    """Finite numbers of a range, separated by commas; a tuple."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The numbers that a text stands for."""
+        parts = value if isinstance(value, tuple) else str(value).split(",")
+        return tuple(super(NumbersType, self).convert(part, param, ctx) for part in parts)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TILE = 56  # pixels: small images are magnified by a whole number to about this side
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), "#9a9a9a"
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc4", "#c0504d"
-FONT_SIZE = 15
+FONT_SIZE, SMALLEST_FONT, HEADING = 15, 9, 22
 FAINT_CURVE = 0.45  # opacity of training behind validation
 EARLY = 0.05  # part of a learning curve that may be cut off at the top, or its first fall would flatten the rest
 CURVE_POINTS = 300  # a longer curve is averaged over neighbours, or its noise would hide its course
@@ -49,6 +49,7 @@ def image_grid(
     magnify: NotNegative = 0,
     gap: NotNegative = 3,
     labels: Sequence[str] = (),
+    headings: Sequence[str] = (),
 ) -> "Image":
     """Puts images side by side, row by row, on white.
 
@@ -58,6 +59,7 @@ def image_grid(
       magnify: how many times each pixel is repeated along both axes; 0 makes small images large enough to see.
       gap: number of pixels between images.
       labels: one text for each row, written at its left.
+      headings: texts above the columns from the left; one reaches to the next, so that "" leaves room for it.
     Shapes:
       images: [num, height, width, 1 or 3].
     Raises:
@@ -79,7 +81,8 @@ def image_grid(
         top, left = gap + (index // columns) * high, gap + (index % columns) * wide
         canvas[top : top + high - gap, left : left + wide - gap] = tile
     grid = Image.fromarray(canvas)
-    return _label_rows(grid, labels, gap, high) if labels else grid
+    grid = _head_columns(grid, headings, gap, wide) if headings else grid
+    return _label_rows(grid, labels, gap, high, rows * high + gap) if labels else grid
 
 
 def learning_curve(
@@ -207,7 +210,26 @@ def _set_limits(axes, step: np.ndarray, shown: np.ndarray) -> None:
         axes.set_ylim(low - margin, high + margin)
 
 
-def _label_rows(grid: "Image", labels: Sequence[str], gap: int, row_height: int) -> "Image":
+def _head_columns(grid: "Image", headings: Sequence[str], gap: int, column_width: int) -> "Image":
+    """The grid below a line of texts, in a size at which each fits above its columns."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    starts = [column for column, text in enumerate(headings) if text]
+    rooms = [end - start for start, end in zip(starts, (*starts[1:], grid.width // column_width), strict=True)]
+    widest = max(
+        ImageFont.load_default(FONT_SIZE).getlength(headings[start]) / (room * column_width - gap)
+        for start, room in zip(starts, rooms, strict=True)
+    )
+    font = ImageFont.load_default(max(SMALLEST_FONT, min(FONT_SIZE, FONT_SIZE / widest)))
+    canvas = Image.new("RGB", (grid.width, grid.height + HEADING), PAPER)
+    canvas.paste(grid, (0, HEADING))
+    draw = ImageDraw.Draw(canvas)
+    for start in starts:
+        draw.text((gap + start * column_width, HEADING - 2), headings[start], fill=INK, font=font, anchor="ls")
+    return canvas
+
+
+def _label_rows(grid: "Image", labels: Sequence[str], gap: int, row_height: int, height: int) -> "Image":
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT_SIZE)
@@ -216,6 +238,6 @@ def _label_rows(grid: "Image", labels: Sequence[str], gap: int, row_height: int)
     canvas.paste(grid, (margin, 0))
     draw = ImageDraw.Draw(canvas)
     for row, label in enumerate(labels):
-        middle = gap + row * row_height + (row_height - gap) / 2
+        middle = grid.height - height + gap + row * row_height + (row_height - gap) / 2
         draw.text((margin - FONT_SIZE / 2, middle), label, fill=INK, font=font, anchor="rm")
     return canvas

@@ -13,7 +13,7 @@ from jflows.data import Data, ImageData
 from jflows.errors import InvalidValueError
 from jflows.runs.data import as_read
 from jflows.runs.images import read_images
-from jflows.runs.reports import interpolation, reconstruction
+from jflows.runs.reports import interpolation, levels, reconstruction
 from jflows.runs.rows_of_run import RowsOfRun
 
 
@@ -68,6 +68,21 @@ class PicturesOfRun(RowsOfRun):
         path = self.directory / reconstruction.FILE if path is None else path
         read = as_read(data.counted(), self.density)
         return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
+
+    def levels(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+        """Writes images whose latent is drawn anew, a level at a time; see `levels.draw_levels` for the options."""
+        self.check_levels()
+        path = self.directory / levels.FILE if path is None else path
+        levels.draw_levels(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        return path
+
+    def check_levels(self) -> None:
+        """Raises `InvalidValueError` unless the run is a flow of images with several levels."""
+        self.check_pictures()
+        found = len(self.density.level_sizes)
+        if found < 2:
+            rule, fix = "must be that of a flow with at least two levels", "Train glow with {num_levels=2} or more."
+            raise InvalidValueError("levels", "run", rule, f"{self.directory} with {found or 1}", fix)
 
     def check_pictures(self) -> None:
         """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""

@@ -201,6 +201,34 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
             rows.save_rows(drawn, num, names, path, context, self.context_columns)
         return path
 
+    def save_temperatures(
+        self,
+        temperatures: Sequence[float],
+        num: int,
+        path: Path | None = None,
+        *,
+        label: int | None = None,
+        context: Given | None = None,
+        seed: int = 0,
+    ) -> Path:
+        """Draws `num` images at each temperature from the same noise, one row for each, and returns the path.
+
+        Args:
+          path: the .png file to write; None takes sample.png in the run directory.
+          label, context, seed: see `sample`.
+        Raises:
+          InvalidValueError: if the run is one of tables, or the picture would be too large; and see `sample`.
+        """
+        if self.density.reading.kind != "images":
+            rule, got = "must be a single number for a table", ", ".join(f"{each:g}" for each in temperatures)
+            raise InvalidValueError("sample", "temperature", rule, got, "Draw one file for each.")
+        self.check_samples(path, None, num * len(temperatures))
+        given: Any = {"label": label, "context": context, "seed": seed}
+        drawn = [self.sample(num, temperature=temperature, **given) for temperature in temperatures]
+        path = self.directory / f"sample{SUFFIXES['images'][0]}" if path is None else path
+        samples.save_temperatures(drawn, temperatures, path, samples.pixel_bits(self.density))
+        return path
+
     def pairs(
         self,
         data: Data,

@@ -183,3 +183,22 @@ def test_sigterm_saves_and_says_how_to_go_on(train_tiny, tmp_path):
     longer = train_tiny(run, "--resume", "--steps", 10)  # the length of a run may change, its flow may not
     assert longer.returncode == 0, longer.stderr
     assert json.loads((run / "result.json").read_text())["steps"] == Checkpoints(run).latest_step() == 10
+
+
+def test_sample_draws_a_row_for_each_temperature(trained, jflows, tmp_path):
+    shown = jflows("sample", trained, "--temperature", "0,0.5,1", "--num", 4, "--out", tmp_path / "t.png")
+    assert shown.exit_code == 0 and f"4 samples at each of the temperatures 0, 0.5, 1 in {tmp_path}" in shown.output
+    grid = pixels(tmp_path / "t.png")[:, -(4 * 59 + 3) :]
+    assert grid.shape == (3 * 59 + 3, 4 * 59 + 3, 3)
+    cold, warm = grid[3:59], grid[62:118]
+    assert all((cold[:, 3 + k * 59 : 59 + k * 59] == cold[:, 3:59]).all() for k in range(4)) and (cold != warm).any()
+    shown = jflows("sample", trained, "--temperature", "0.5,1", "--columns", 4)
+    assert shown.exit_code == 2 and "`--columns` must be left out with several numbers of --temp" in shown.stderr
+    shown = jflows("sample", trained, "--temperature", "0.5,hot")
+    assert shown.exit_code == 2 and "'hot' is not a valid number" in shown.stderr
+
+
+def test_levels_are_drawn_for_flows_that_have_some(trained, jflows, tmp_path):
+    shown = jflows("levels", trained)
+    assert shown.exit_code == 2 and shown.stderr.count("\n") == 1
+    assert f"levels: `RUN` must be that of a flow with at least two levels; got {trained} with 1." in shown.stderr

@@ -128,10 +128,14 @@ def write(material: Material) -> list[str]:
         files.append(f"samples_T{temperature:.2f}.png")
         save_grid(images[order], material.out / files[-1], bits, columns, names)
         rows.append(images[:OVERVIEW_COLUMNS])
-    labels = [f"T = {temperature:.2f}" for temperature in TEMPERATURES]
-    grid = plots.image_grid(np.concatenate(rows), OVERVIEW_COLUMNS, num_bits=bits, labels=labels)
-    save_image(grid, material.out / "samples.png")
+    save_temperatures(rows, TEMPERATURES, material.out / "samples.png", bits)
     return ["samples.png", *files]
+
+
+def save_temperatures(rows: Sequence[np.ndarray], temperatures: Sequence[float], path: Path, num_bits: int) -> None:
+    """Writes one row of images for each temperature, which is written at its left."""
+    labels = [f"T = {temperature:.2f}" for temperature in temperatures]
+    save_grid(np.concatenate(rows), path, num_bits, len(rows[0]), labels)
 
 
 @functools.partial(jax.jit, static_argnames=("density", "component"))
