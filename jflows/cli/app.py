@@ -2,7 +2,7 @@
 
 Heavy modules are imported by the commands that need them, so that help does not wait for JAX. Read next:
 `jflows/cli/training.py` (commands with a recipe's options), `jflows/cli/options.py` (how these options are made),
-`jflows/cli/pictures.py` (commands on images), `jflows/cli/scoring.py` (scores of single rows).
+`jflows/cli/pictures.py`, `edits.py` (commands on images), `jflows/cli/scoring.py` (scores of single rows).
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from jflows._version import __version__
+from jflows.cli.edits import COMMANDS as EDITS
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.plane import densities
@@ -30,7 +31,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, densities, *SCORING, *PICTURES):
+for command in (train, info, densities, *SCORING, *PICTURES, *EDITS):
     main.add_command(command)
 
 

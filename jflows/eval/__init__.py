@@ -1,6 +1,7 @@
 """Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate, row_scores
+from jflows.eval.captions import captioned_grid
 from jflows.eval.clusters import (
     ClusterScores,
     ComponentUse,
@@ -11,10 +12,11 @@ from jflows.eval.clusters import (
     fit_gaussian_mixture,
 )
 from jflows.eval.densities import Modelled, densities_figure
+from jflows.eval.directions import Direction, direction, edit, mean_latents, svm_normal
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.information import bic, bic_figure
-from jflows.eval.latent import interpolate, reconstruct
+from jflows.eval.latent import decode_data, encode_centres, interpolate, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
 from jflows.eval.mixture_report import MixtureReport, mixture_report
@@ -27,6 +29,7 @@ __all__ = [
     "Auroc",
     "ClusterScores",
     "ComponentUse",
+    "Direction",
     "Evaluation",
     "GaussianMixture",
     "ImportanceSamples",
@@ -38,10 +41,15 @@ __all__ = [
     "auroc",
     "bic",
     "bic_figure",
+    "captioned_grid",
     "cluster_scores",
     "component_use",
     "contingency_table",
+    "decode_data",
     "densities_figure",
+    "direction",
+    "edit",
+    "encode_centres",
     "evaluate",
     "fit_gaussian_mixture",
     "flows_figure",
@@ -50,6 +58,7 @@ __all__ = [
     "interpolate",
     "layer_names",
     "layerwise",
+    "mean_latents",
     "mixture_report",
     "pairs_figure",
     "pareto_k",
@@ -59,4 +68,5 @@ __all__ = [
     "roc",
     "roc_figure",
     "row_scores",
+    "svm_normal",
 ]

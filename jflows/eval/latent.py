@@ -95,6 +95,18 @@ def encode_centres(flow: Flow, variables: Variables, x: Array, context: Array | 
     return flow.encode(variables, centres(flow, x), context, log_det_key(flow))[0]
 
 
+def decode_data(flow: Flow, variables: Variables, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    """The data that latents stand for, and how likely these are: the inverse of `encode_centres`, up to rounding.
+
+    Shapes:
+      z: [*batch, *latent_shape] -> x: [*batch, *event_shape], integers if the flow dequantizes; log p(x) in nats, with
+      integers at the centres of their bins: [*batch].
+    """
+    key = log_det_key(flow)
+    x = flow.quantize(flow.decode(variables, z, context, key)[0])
+    return x, flow.log_prob(variables, centres(flow, x), context, key)
+
+
 def log_det_key(flow: Flow) -> Key | None:
     """None, or any key for a log-det that is estimated and then dropped."""
     return jax.random.key(0) if flow.bijector.needs_key else None

@@ -12,13 +12,13 @@ from typing import Any
 from jflows.data import Data, ImageData
 from jflows.errors import InvalidValueError
 from jflows.runs.data import as_read
+from jflows.runs.edits import EditsOfRun
 from jflows.runs.images import read_images
 from jflows.runs.reports import interpolation, levels, reconstruction
-from jflows.runs.rows_of_run import RowsOfRun
 
 
 @dataclasses.dataclass(frozen=True)
-class PicturesOfRun(RowsOfRun):
+class PicturesOfRun(EditsOfRun):
     """A trained flow with its recipe, which draws images; see `TrainedRun`."""
 
     def images(self, paths: Sequence[str | os.PathLike[str]], label: str | None = None) -> ImageData:
@@ -83,12 +83,3 @@ class PicturesOfRun(RowsOfRun):
         if found < 2:
             rule, fix = "must be that of a flow with at least two levels", "Train glow with {num_levels=2} or more."
             raise InvalidValueError("levels", "run", rule, f"{self.directory} with {found or 1}", fix)
-
-    def check_pictures(self) -> None:
-        """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""
-        kind, encodes = self.density.reading.kind, self.density.encodes
-        if not encodes or kind != "images":
-            rule = "must be that of a flow of images, to draw them"
-            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
-            got = f"{self.directory}, {what}"
-            raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")

@@ -73,7 +73,8 @@ class RowsOfRun:
         Raises:
           DataError: if the data cannot be loaded, or do not fit.
         """
-        config, split = self._config_for(name, weight, attributes), split or self.split_of(name)
+        split = split or self.split_of(name)
+        config = self._config_for(name, weight, attributes, split)
         try:
             data = config.load(split)
         except InvalidValueError as error:
@@ -123,7 +124,7 @@ class RowsOfRun:
         facts = self.stored.facts
         check_same_columns(data, where, "data", facts.get("columns", ()), facts.get("context", ()))
 
-    def _config_for(self, name: str | None, weight: str | None, attributes: str | None = None) -> DataConfig:
+    def _config_for(self, name: str | None, weight: str | None, attributes: str | None, split: str) -> DataConfig:
         """The data of the run, or other data with the columns of the run; options that other data lack are dropped."""
         config, facts = self.stored.recipe.data, self.stored.facts
         if name is not None or attributes is not None:
@@ -141,7 +142,8 @@ class RowsOfRun:
             given["weight"] = None if weight == COUNT_ALIKE else weight
         if name is not None:
             given |= {"name": name, "test_data": ""}
-            given |= {"num_validation": 0} if name in KNOWN and KNOWN[name].has_validation else {}
+            own_validation = name in KNOWN and KNOWN[name].has_validation
+            given |= {"num_validation": 0} if own_validation or split == "train" else {}
         return dataclasses.replace(config, **given)
 
     def _without_weights(self, name: str) -> DataError:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jflows.data.protocols.images import Arrays, FixedImages
+from jflows.data.strokes import STROKES
 from jflows.errors import DataError
 
 NUM_TRAIN = 1437  # of 1,797: four in five
@@ -39,4 +40,5 @@ DATA = FixedImages(
     num_test=360,
     prepare_seconds=2,
     read=read,
+    measures=STROKES,
 )
