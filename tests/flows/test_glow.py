@@ -32,6 +32,7 @@ OPTIONS = [  # and whether the case is left to the slow set
     ({"coupling": "affine", "permutation": "conv1x1", "preprocess": "logit", "num_bits": 5, "alpha": 0.01}, True),
     ({"coupling": "affine", "scale": "sigmoid", "permutation": "reverse", "backprop": "remat", "norm": "bias"}, True),
     ({"coupling": "additive", "permutation": "shuffle", "base": "diagonal", "padding": 2}, True),
+    ({"dequantize": "variational", "dequantize_steps": 1, "dequantize_width": 4, "padding": 2}, True),
     ({"permutation": "conv1x1", "backprop": "invertible", "anchor_every": 1, "num_classes": 3}, False),
 ]
 

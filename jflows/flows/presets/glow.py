@@ -22,7 +22,7 @@ from jflows.bijectors import (
 )
 from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import InvalidValueError
-from jflows.flows.dequantize import UniformDequantize
+from jflows.flows.dequantize import ImageDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.preset import preset
@@ -86,8 +86,8 @@ Norm = Annotated[
 NumBits = Annotated[
     int,
     Option(
-        "Number of bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, to which uniform "
-        "noise is added. Images of more bits are reduced. Bits/dim at different num_bits cannot be compared.",
+        "Number of bits of each pixel that are modelled: data are integers 0..2^num_bits - 1, to which noise "
+        "is added. Images of more bits are reduced. Bits/dim at different num_bits cannot be compared.",
         low=1,
         high=8,
     ),
@@ -139,6 +139,9 @@ def glow(
     permutation: Permutation = "conv1x1",
     norm: Norm = "actnorm",
     num_bits: NumBits = 8,
+    dequantize: s.Dequantization = "uniform",
+    dequantize_steps: s.DequantizeSteps = 2,
+    dequantize_width: s.DequantizeWidth = 32,
     preprocess: Preprocess = "centred",
     alpha: Alpha = 0.05,
     padding: Padding = 0,
@@ -156,8 +159,8 @@ def glow(
     32 steps and width 512 it has the published 44.0 M parameters. Differs: the affine scale is bounded on both sides
     unless `scale="sigmoid"` asks for that of the published code.
     """
-    dequantize = UniformDequantize(num_bits, padding)
-    image_shape = _image_shape(event_shape, num_levels, dequantize)
+    noise = s.dequantizer(dequantize, num_bits, padding, dequantize_steps, dequantize_width)
+    image_shape = _image_shape(event_shape, num_levels, noise)
     inner = Affine(scale, max_log_scale) if coupling == "affine" else Shift()
     levels, priors = [], []
     for level, steps in enumerate(_steps_per_level(num_steps, num_levels)):
@@ -171,7 +174,7 @@ def glow(
         bijector=bijector,
         base=BASES[base](bijector.z_event_shape(image_shape)),
         event_shape=event_shape,
-        dequantize=dequantize,
+        dequantize=noise,
         preprocess=CentredPixels(num_bits) if preprocess == "centred" else LogitPixels(num_bits, alpha),
         embed=None if num_classes is None else ClassEmbed(num_classes),
         context_shape=None if num_classes is None else (),
@@ -188,7 +191,7 @@ def glow_step(inner: InnerMap, permutation: str = "conv1x1", width: int = 512, n
     return Chain((coupling, PERMUTATIONS[permutation](event_ndims=3), ActNorm(event_ndims=3)))
 
 
-def _image_shape(event_shape: Shape, num_levels: int, dequantize: UniformDequantize) -> Shape:
+def _image_shape(event_shape: Shape, num_levels: int, dequantize: ImageDequantize) -> Shape:
     """The padded shape, if it can be squeezed so often."""
     shape = dequantize.padded_shape(event_shape)
     if any(side % 2**num_levels for side in shape[:2]):

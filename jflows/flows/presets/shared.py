@@ -5,14 +5,17 @@ from typing import Annotated
 
 from jflows.bijectors import (
     ActNorm,
+    Affine,
     BatchNorm,
     Bijector,
     Chain,
     Coupling,
+    Elementwise,
     InvertibleLinear,
     RandomPermutation,
     Repeat,
     Reverse,
+    Sigmoid,
     SwapHalves,
 )
 from jflows.bijectors.repeat import BACKPROP_MODES
@@ -20,9 +23,10 @@ from jflows.data.domains import Domains
 from jflows.distributions import Base
 from jflows.errors import InvalidValueError
 from jflows.flows.columns import Layout, layout
+from jflows.flows.dequantize import ImageDequantize, UniformDequantize, VariationalDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.presets import circles as angles
-from jflows.nn import ACTIVATIONS, StandardizeContext
+from jflows.nn import ACTIVATIONS, ConvNet, StandardizeContext
 from jflows.ops.affine import SCALE_KINDS
 from jflows.options import Option
 from jflows.typing import Shape
@@ -172,6 +176,31 @@ Bound = Annotated[
     ),
 ]
 
+Dequantization = Annotated[
+    str,
+    Option(
+        "Where the noise comes from that makes integers continuous: uniform draws it evenly from each bin; variational "
+        "learns, by a small flow that sees the image, which noise makes the bound tightest, and costs time.",
+        choices=("uniform", "variational"),
+    ),
+]
+DequantizeSteps = Annotated[
+    int,
+    Option(
+        "With dequantize=variational, number of steps of the flow of the noise, each of two couplings. More steps fit "
+        "more, and take time in proportion.",
+        low=1,
+    ),
+]
+DequantizeWidth = Annotated[
+    int,
+    Option(
+        "With dequantize=variational, number of hidden channels in the networks of the flow of the noise, which see "
+        "images at full size: wide ones are slow.",
+        low=1,
+    ),
+]
+
 
 def check_vector(where: str, event_shape: Shape, least: int = 1) -> None:
     """Raises `InvalidValueError` unless events are vectors of at least `least` dimensions; couplings need 2."""
@@ -206,6 +235,25 @@ def repeated(where: str, step: Bijector, num_layers: int, dim: int, permutation:
     make_norm = NORMS[norm]
     parts = (step, PERMUTATIONS[permutation](), *(() if make_norm is None else (make_norm(),)))
     return Repeat(Chain(parts), num_layers, backprop)
+
+
+def dequantizer(kind: str, num_bits: int, padding: int, num_steps: int, width: int) -> ImageDequantize:
+    """How integer images become floats: with uniform noise, or with learned noise in the manner of Flow++.
+
+    The learned noise is u = sigmoid(f(e; x)), e ~ N(0, I), with couplings over checkerboards whose networks see the
+    image; f starts at the identity.
+
+    Source: Ho et al. 2019, arXiv:1902.00275, section 3.1 and appendix. Differs: affine couplings with Glow's networks.
+    """
+    if kind == "uniform":
+        return UniformDequantize(num_bits, padding)
+    halves = (
+        Coupling(ConvNet(width, norm="bias"), Affine(), event_ndims=3, mask="checkerboard", flip=flip)
+        for flip in (False, True)
+    )
+    scale = Elementwise(Affine(), event_ndims=3)
+    noise = Chain((Repeat(Chain(tuple(halves)), num_steps), scale, Sigmoid(event_ndims=3)))
+    return VariationalDequantize(num_bits, padding, noise)
 
 
 def in_turn(
