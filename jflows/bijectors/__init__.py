@@ -39,6 +39,8 @@ from jflows.bijectors.parts import Masked as Masked
 from jflows.bijectors.parts import Split as Split
 from jflows.bijectors.parts import Stack as Stack
 from jflows.bijectors.parts import Vmap as Vmap
+from jflows.bijectors.permutation import EvensFirst as EvensFirst
+from jflows.bijectors.permutation import Mirror as Mirror
 from jflows.bijectors.permutation import Permute as Permute
 from jflows.bijectors.permutation import RandomPermutation as RandomPermutation
 from jflows.bijectors.permutation import Reverse as Reverse
@@ -68,5 +70,6 @@ from jflows.bijectors.spline import LinearSpline as LinearSpline
 from jflows.bijectors.spline import QuadraticSpline as QuadraticSpline
 from jflows.bijectors.spline import RationalQuadraticSpline as RationalQuadraticSpline
 from jflows.bijectors.sylvester import Sylvester as Sylvester
+from jflows.bijectors.whiten import Whiten as Whiten
 
 __all__ = [name for name in globals() if name[0].isupper()]  # pyright: ignore[reportUnsupportedDunderAll]

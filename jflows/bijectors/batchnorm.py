@@ -10,6 +10,7 @@ from jax import lax
 from jflows.bijectors.base import SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.ops.numerics import constant_log_det, sum_event
+from jflows.ops.varying import batch_moments
 from jflows.options import Ndims, Option, Positive
 from jflows.typing import Array
 
@@ -32,8 +33,9 @@ class BatchNorm(SameShape):
       event_ndims: 1 for vectors, 3 for images; the last axis is the channel.
       momentum: decay of the running averages, in [0, 1): new = momentum * old + (1 - momentum) * batch.
       epsilon: positive number that is added to the variance.
-      axis_name: axis of `jax.pmap` or `jax.shard_map` over which the statistics are averaged; None for one device and
-        for `jax.jit` over a mesh, where means are global anyway.
+      axis_name: axis of `jax.pmap` or `jax.shard_map` over which the statistics are averaged, in a step of your own.
+        None is for one device, for `jax.jit` over a mesh, where means are global anyway, and for the steps of
+        `jflows.fit`, which name their axis themselves.
     Shapes:
       x: [*batch, *event] <-> z: the same; log_det: [*batch]. `batch_stats`: mean [channels], variance [channels].
     Raises:
@@ -50,13 +52,8 @@ class BatchNorm(SameShape):
 
     @nn.compact
     def _statistics(self, values: Array, forward: bool) -> tuple[Array, Array]:
-        def average(summand: Array) -> Array:
-            mean = jnp.mean(summand, axis=tuple(range(summand.ndim - 1)))
-            return mean if self.axis_name is None or self.is_initializing() else lax.pmean(mean, self.axis_name)
-
         def of_batch() -> tuple[Array, Array]:
-            mean = average(values)
-            return mean, average((values - mean) ** 2)
+            return batch_moments(values, None if self.is_initializing() else self.axis_name)
 
         mean = self.variable("batch_stats", "mean", lambda: of_batch()[0])
         check_channels(self, values.shape[-1], mean.value)

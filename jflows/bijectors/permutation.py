@@ -1,15 +1,17 @@
-"""Permutations of the channels: linear maps that only move numbers."""
+"""Permutations of the channels, and of the pixels in a row: linear maps that only move numbers."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jflows.bijectors.base import SameShape
 from jflows.bijectors.initialised import check_channels
 from jflows.bijectors.linear import VolumePreservingMap
 from jflows.errors import InvalidValueError
+from jflows.ops.numerics import zero_log_det
 from jflows.options import Ndims
 from jflows.typing import Array, Shape
 
@@ -73,6 +75,52 @@ class SwapHalves(VolumePreservingMap):
 
     def _divide(self, weights: Any, z: Array) -> Array:
         return jnp.roll(z, -weights, axis=-1)
+
+
+class EvensFirst(VolumePreservingMap):
+    """Puts channels 0, 2, 4, ... before channels 1, 3, 5, ...; log_det = 0.
+
+        x = [x_0, x_1, x_2, ...]  <->  z = [x_0, x_2, ..., x_1, x_3, ...]
+
+    A coupling of halves behind it is one of odd and even elements, as in NICE, and costs no gather in each layer.
+
+    Source: Dinh et al. 2014, arXiv:1410.8516, section 5.1.
+
+    Args:
+      event_ndims: 1 for vectors, 3 for images; the last axis, of any size, is permuted.
+    Shapes:
+      x: [*batch, *event] <-> z: the same; log_det: [*batch].
+    """
+
+    event_ndims: Ndims = 1
+
+    def _weights(self, channels: int, dtype: Any) -> np.ndarray:
+        return np.concatenate([np.arange(0, channels, 2), np.arange(1, channels, 2)])
+
+    def _multiply(self, weights: Any, x: Array) -> Array:
+        return jnp.concatenate([x[..., ::2], x[..., 1::2]], axis=-1)
+
+    def _divide(self, weights: Any, z: Array) -> Array:
+        return z[..., np.argsort(weights)]
+
+
+class Mirror(SameShape):
+    """Flips images left to right; log_det = 0.
+
+    It undoes itself. Of images whose width is even, it moves the pixels of one colour of a checkerboard to those of the
+    other and keeps neighbours together: equal checkerboard couplings with mirrors between them change all pixels.
+
+    Shapes:
+      x: [*batch, height, width, channels] <-> z: the same; log_det: [*batch].
+    """
+
+    event_ndims: ClassVar[int] = 3
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        return z[..., ::-1, :], zero_log_det(z, 3)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        return x[..., ::-1, :], zero_log_det(x, 3)
 
 
 class Permute(VolumePreservingMap):

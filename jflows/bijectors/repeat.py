@@ -138,7 +138,8 @@ class Repeat(SameShape):
         variables = self._stacked()
         mutable = [c for c in (*variables, "intermediates") if c != "params" and self.is_mutable_collection(c)]
         if mutable and not self.is_initializing():
-            values, log_det, updates = steps.run_and_update(variables, context, keys, values, mutable)
+            remat = self.backprop == "remat"
+            values, log_det, updates = steps.run_and_update(variables, context, keys, values, mutable, remat)
             for collection, stacked in updates.items():
                 self.put_variable(collection, "layers", stacked)
             return values, log_det
@@ -195,7 +196,7 @@ class _Steps:
         values, log_dets = varying.scan(body, values, (variables, self.indices() + offset), reverse=self.reverse)
         return values, jnp.sum(log_dets, axis=0)
 
-    def run_and_update(self, variables, context, keys, values, mutable):
+    def run_and_update(self, variables, context, keys, values, mutable, remat: bool = False):
         """The scan for callers that make collections mutable: running statistics, recorded activations."""
 
         def body(values, per_step):
@@ -205,6 +206,7 @@ class _Steps:
             )
             return values, (log_det, updates)
 
+        body = jax.checkpoint(body, prevent_cse=False) if remat else body
         values, (log_dets, updates) = varying.scan(body, values, (variables, self.indices()), reverse=self.reverse)
         return values, jnp.sum(log_dets, axis=0), updates
 

@@ -69,16 +69,18 @@ DEFAULT_SAMPLES, SAMPLES_PER_ROW = 64, 10
 def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, batch_size) -> None:
     """Print the score of a run, with its standard error.
 
-    Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better.
+    Scores are in bits/dim for images, where lower is better, and in nats for tables, where higher is better. Those of
+    images are given in nats of pixels scaled to [0, 1] and to [-1, 1] too, as some papers state them.
     """
-    from jflows.cli.results import read_in_words, score_in_words
+    from jflows.cli.results import read_in_words, scaled_in_words, score_in_words
     from jflows.runs.reports import clusters
 
     trained = open_run(run, weights, checkpoint)
     rows = trained.data(data, split, weight)
     score = trained.evaluate(rows, num_draws=num_draws, batch_size=batch_size, seed=seed)
     of_what = f"{trained.taken(data, split)} of {rows.name}"
-    for line in (score_in_words(score, trained.density.unit, of_what), *read_in_words(rows.read_as)):
+    scaled = scaled_in_words(score, trained.density)
+    for line in (score_in_words(score, trained.density.unit, of_what), *scaled, *read_in_words(rows.read_as)):
         click.echo(line)
     shared = trained.clusters(rows, batch_size)
     if shared is not None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jflows.eval import Auroc, Evaluation
+from jflows.eval import PIXEL_SCALES, Auroc, Evaluation, nats_from_bits
 from jflows.eval.ood import Measure
-from jflows.flows import NATS, Unit
+from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
 from jflows.runs.reports.samples import MAX_ROW
@@ -23,6 +23,18 @@ def score_in_words(score: Evaluation, unit: Unit, of_what: str) -> str:
     if score.effective_examples > score.num_examples - 0.5:
         return found
     return f"{found}, whose weights make them worth {score.effective_examples:,.1f} of equal weight"
+
+
+def scaled_in_words(score: Evaluation, density: Density) -> list[str]:
+    """The score of images in nats of scaled pixels, as papers state it, a line that names the scales; else none."""
+    bits = density.reading.num_bits
+    if bits is None:
+        return []
+    parts = []
+    for scale in PIXEL_SCALES:
+        nats = nats_from_bits(score.bits_per_dim, density.num_dims, scale, bits)
+        parts.append(f"{nats:.2f} ± {score.nats_standard_error:.2f} nats of pixels scaled to {scale}")
+    return [f"this score amounts to {parts[0]}, or to {parts[1]}"]
 
 
 def result_in_words(result: RunResult) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from jflows.data import weights
 from jflows.data.attributes import Attributes, Measure
 from jflows.data.checks import check_labels, check_weight
-from jflows.data.statistics import Statistics, moments
+from jflows.data.statistics import Statistics, event_moments, moments
 from jflows.errors import DataError, InvalidTypeError, did_you_mean, kind_of
 from jflows.typing import Shape
 
@@ -77,11 +77,15 @@ class Data(abc.ABC):
         return len(self.x)
 
     @abc.abstractmethod
-    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
+    def statistics(
+        self, before: Callable[[np.ndarray], np.ndarray] | None = None, covariance: bool = False
+    ) -> Statistics:
         """Mean and deviation of every column of x and of the context over all rows by their weights, in float64.
 
         Args:
-          before: a map of the rows of a table; the moments of x are then those of its results. None takes x itself.
+          before: a map of rows, to whose results the moments of a table, and the covariance, belong. None takes x
+            itself.
+          covariance: whether to compute the covariance of all numbers of an event too, for flows that whiten.
         Raises:
           DataError: if a column of a table or of a context is constant, so that it cannot be standardised.
         """
@@ -212,6 +216,11 @@ class Data(abc.ABC):
             raise DataError(where, "label", rule, "none", fix)
         check_labels(np.where(known, label, 0), len(self.x), self.num_classes, where)
         return label.astype(np.int32)
+
+    def _with_covariance(self, found: Statistics, before: Callable[[np.ndarray], np.ndarray] | None) -> Statistics:
+        """Statistics with mean and covariance of whole events, over the rows that count."""
+        mean, covariance = event_moments(self.x[self._counts], self._weight_that_counts, before)
+        return dataclasses.replace(found, event_mean=mean, covariance=covariance)
 
     def _context_moments(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Mean and deviation of the context; None of labels, which are ints of shape () and not standardised."""

@@ -70,9 +70,12 @@ class ImageData(Data):
             return self
         return dataclasses.replace(self, x=reduce_bits(self.x, num_bits, self.num_bits), num_bits=num_bits)
 
-    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
+    def statistics(
+        self, before: Callable[[np.ndarray], np.ndarray] | None = None, covariance: bool = False
+    ) -> Statistics:
         """Mean and deviation of each channel, in levels of `num_bits`; a constant channel has deviation 0."""
-        return Statistics(*pixel_moments(self.x, self.weight))
+        found = Statistics(*pixel_moments(self.x, self.weight))
+        return self._with_covariance(found, before) if covariance else found
 
     def _facts(self) -> tuple[str, ...]:
         return (
@@ -144,12 +147,15 @@ class TableData(Data):
         """The rows for pictures: as many as there are, drawn by their weights."""
         return self if self.weight is None else self.drawn_by_weight(len(self), seed)
 
-    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
+    def statistics(
+        self, before: Callable[[np.ndarray], np.ndarray] | None = None, covariance: bool = False
+    ) -> Statistics:
         """Mean and deviation of each column and of each entry of the context; a constant one raises `DataError`."""
         found = self._varying_moments()
         if before is not None:
             found = moments(before(self.x[self._counts]), self._weight_that_counts)
-        return Statistics(found.mean, found.deviation, *self._context_moments())
+        statistics = Statistics(found.mean, found.deviation, *self._context_moments())
+        return self._with_covariance(statistics, before) if covariance else statistics
 
     def check_varies(self) -> None:
         """Raises `DataError` if a column is constant in float32, as its density would be infinite."""
@@ -219,7 +225,9 @@ class NoData(Data):
         """The number of visits in an epoch: the number of contexts, or 1."""
         return 1 if self.context is None else len(self.context)
 
-    def statistics(self, before: Callable[[np.ndarray], np.ndarray] | None = None) -> Statistics:
+    def statistics(
+        self, before: Callable[[np.ndarray], np.ndarray] | None = None, covariance: bool = False
+    ) -> Statistics:
         """Mean and deviation of each entry of the context, and none for x."""
         return Statistics(None, None, *self._context_moments())
 

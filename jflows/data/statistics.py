@@ -1,10 +1,11 @@
-"""Mean and deviation over all rows, in float64 on the host; and the rule by which a column counts as constant.
+"""Mean, deviation and covariance over all rows, in float64 on the host; and the rule by which a column is constant.
 
 Read next: `jflows/data/dataset.py`, whose `statistics()` calls this.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,28 @@ class Statistics:
     Attributes:
       mean, deviation: moments of x, [channels], over rows and positions of an image; None without data.
       context_mean, context_deviation: moments of the context, [*context_shape]; None without a context, or for labels.
+      event_mean, covariance: [size] and [size, size], of all numbers of an event in row-major order, after the map that
+        comes before whitening; None unless asked for.
     """
 
     mean: np.ndarray | None
     deviation: np.ndarray | None
     context_mean: np.ndarray | None = None
     context_deviation: np.ndarray | None = None
+    event_mean: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+
+    @functools.cached_property
+    def axes(self) -> "Axes | None":
+        """The principal axes of the covariance, computed once (3,072 dimensions take seconds); None without one."""
+        if self.event_mean is None or self.covariance is None:
+            return None
+        variance, axes = np.linalg.eigh(self.covariance)
+        return Axes(self.event_mean, np.maximum(variance, 0), axes)
+
+    def of_columns(self) -> "Statistics":
+        """The statistics without the covariance, which is too large to be a constant of a program."""
+        return dataclasses.replace(self, event_mean=None, covariance=None)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Statistics) and self._key == other._key
@@ -38,8 +55,16 @@ class Statistics:
 
     @property
     def _key(self) -> tuple:
-        arrays = (self.mean, self.deviation, self.context_mean, self.context_deviation)
+        arrays = [getattr(self, field.name) for field in dataclasses.fields(self)]
         return tuple(None if array is None else (np.shape(array), np.asarray(array).tobytes()) for array in arrays)
+
+
+class Axes(NamedTuple):
+    """Principal axes of events: mean [size], variances [size] in rising order, and the axes as columns [size, size]."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    axes: np.ndarray
 
 
 class Moments(NamedTuple):
@@ -66,6 +91,38 @@ def moments(values: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     largest = np.max([np.abs(chunk).max(axis=0) for chunk, _ in _chunks(values)], axis=0)
     deviation = np.sqrt(square)
     return Moments(np.asarray(mean), deviation, np.asarray(deviation <= RESOLUTION * largest))
+
+
+def event_moments(
+    values: np.ndarray, weight: np.ndarray | None = None, before: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [size] and covariance [size, size] of all numbers of an event, flattened, in two passes in float64.
+
+    The covariance divides by the number of rows, or by the sum of weights. It takes num * size^2 multiplications: for
+    50,000 images of 3,072 numbers, seconds on several cores and tens of seconds on one.
+
+    Args:
+      values: rows [num, *event].
+      weight: weights of the rows, [num], at least 0 and not all 0; None counts all alike.
+      before: a map of rows, to whose results the moments belong; None takes the rows themselves.
+    """
+
+    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        step = _rows_at_once(values)
+        for start in range(0, len(values), step):
+            chunk = values[start : start + step]
+            chunk = np.asarray(chunk if before is None else before(chunk)).reshape(len(chunk), -1)
+            yield chunk.astype(np.float64), None if weight is None else weight[start : start + step]
+
+    total = len(values) if weight is None else weight.sum()
+    mean = np.asarray(sum(_sum(chunk, own) for chunk, own in chunks()) / total)
+    covariance = np.zeros((mean.size, mean.size))
+    for chunk, own in chunks():
+        chunk -= mean
+        if own is not None:
+            chunk *= np.sqrt(own / total)[:, None]  # before the product, so that weights of any scale stay finite
+        covariance += chunk.T @ chunk  # NumPy sees the symmetry and computes one half
+    return mean, covariance if weight is not None else covariance / total
 
 
 def pixel_moments(images: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -20,12 +20,14 @@ from jflows.eval.latent import decode_data, encode_centres, interpolate, reconst
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
 from jflows.eval.mixture_report import MixtureReport, mixture_report
+from jflows.eval.nats import PIXEL_SCALES, bits_from_nats, nats_from_bits
 from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
 from jflows.eval.roc import Roc, roc, roc_figure
 from jflows.eval.separation import Auroc, auroc
 
 __all__ = [
+    "PIXEL_SCALES",
     "Auroc",
     "ClusterScores",
     "ComponentUse",
@@ -41,6 +43,7 @@ __all__ = [
     "auroc",
     "bic",
     "bic_figure",
+    "bits_from_nats",
     "captioned_grid",
     "cluster_scores",
     "component_use",
@@ -60,6 +63,7 @@ __all__ = [
     "layerwise",
     "mean_latents",
     "mixture_report",
+    "nats_from_bits",
     "pairs_figure",
     "pareto_k",
     "plane_page",

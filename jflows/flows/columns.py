@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jflows.bijectors import Bijector, Chain, Circle, Exp, Identity, Interval, Stack, Standardize, StickBreaking
+from jflows.bijectors import Bijector, Chain, Circle, Exp, Identity, Interval, Stack, Standardize, StickBreaking, Whiten
 from jflows.data.domains import Domains
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows.dequantize import BIN_CENTRE, Dequantize, check_keys, draw
@@ -148,9 +148,11 @@ def _parts(domains: Any, dim: int) -> list[tuple[Bijector, tuple[int, ...]]]:
 
 
 def to_reals(preprocess: Bijector | None, dequantize: Dequantize | None) -> Callable[[Array], Array] | None:
-    """What rows of a table are mapped to before `Standardize` sees them; None if it sees them as they are."""
-    fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and standardizer(preprocess) is not None else ()
-    dequantize = dequantize if isinstance(dequantize, DequantizeColumns) else None
+    """What rows are mapped to before `Standardize` or `Whiten` sees them; None if they are seen as they are."""
+    whitens = whitener(preprocess) is not None
+    starts = whitens or standardizer(preprocess) is not None
+    fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and starts else ()
+    dequantize = dequantize if whitens or isinstance(dequantize, DequantizeColumns) else None
     if not fixed and dequantize is None:
         return None
     whole = Chain(tuple(layer.clone(parent=None, name=None) for layer in fixed)) if fixed else None
@@ -194,9 +196,17 @@ def difference(a: Array, b: Array, domains: Domains | None) -> Array:
 
 def standardizer(preprocess: Bijector | None) -> Standardize | None:
     """The `Standardize` of a flow's first map: that map itself, or the last one of a chain from data to latent."""
-    if isinstance(preprocess, Standardize):
-        return preprocess
-    if not isinstance(preprocess, Chain):
-        return None
-    first = next(iter(preprocess.parts()))[1]  # by a method, so that Linen has bound it
+    first = _nearest_to_latent(preprocess)
     return first if isinstance(first, Standardize) else None
+
+
+def whitener(preprocess: Bijector | None) -> Whiten | None:
+    """The `Whiten` of a flow's first map, in the place of a `standardizer`."""
+    first = _nearest_to_latent(preprocess)
+    return first if isinstance(first, Whiten) else None
+
+
+def _nearest_to_latent(preprocess: Bijector | None) -> Bijector | None:
+    """The map itself, or the last one of a chain from data to latent."""
+    # by a method, so that Linen has bound it
+    return next(iter(preprocess.parts()))[1] if isinstance(preprocess, Chain) else preprocess

@@ -90,8 +90,13 @@ class Density(abc.ABC):
         """Whether the density standardises data or contexts, for which `init` takes statistics of all training rows."""
 
     @property
+    def whitens(self) -> bool:
+        """Whether these statistics must hold the covariance of whole events, for a `Whiten`."""
+        return False
+
+    @property
     def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The fixed map that rows go through before they are standardised, for `Data.statistics`; None for no map."""
+        """The fixed map of rows before they are standardised or whitened, for `Data.statistics`; None for no map."""
         return None
 
     @property

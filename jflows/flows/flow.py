@@ -18,6 +18,7 @@ from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.base import nan_where_zero
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Statistics
+from jflows.data.statistics import Axes
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
 from jflows.flows import checks, door
 from jflows.flows.columns import difference
@@ -89,8 +90,8 @@ class Flow(FlowStructure):
           x: [batch, *event_shape], a few hundred examples. None initialises in the direction of sampling from base
             samples, one per context or 256, and standardises nothing: for IAF and training without data.
           context: [batch, *context_shape] or None.
-          statistics: `data.statistics(flow.before_standardizing)` of all training rows, used if the flow standardises;
-            None takes those of `x` and `context`.
+          statistics: `data.statistics(flow.before_standardizing, flow.whitens)` of all training rows, used if the flow
+            standardises or whitens; None takes those of `x` and `context`.
         Returns:
           Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
         """
@@ -101,7 +102,9 @@ class Flow(FlowStructure):
         checks.check_not_empty("Flow.init", (*batch_shape, *leading))
         x, context = door.in_one_type(x, context, least=jnp.result_type(float) if x is None else jnp.float32)
         x = door.spread(x, len(self.event_shape), batch_shape)
-        variables = _init(self, key, x, context, statistics, batch_shape)
+        axes = statistics.axes if self.whitens and statistics is not None else None
+        of_columns = None if statistics is None else statistics.of_columns()
+        variables = _init(self, key, x, context, of_columns, axes, batch_shape)
         warn_of_constant_channels("Flow.init", self.bijector, variables.get("params", {}).get("bijector", {}))
         return variables
 
@@ -374,12 +377,13 @@ def _init(
     x: Array | None,
     context: Array | None,
     statistics: Statistics | None,
+    axes: Axes | None,
     batch_shape: Shape,
 ) -> Variables:
     params_key, noise_key = jax.random.split(key)
 
     def first_pass(module: FlowModule) -> Any:
-        module.standardise(statistics, jnp.result_type(float) if x is None else jnp.result_type(x, jnp.float32))
+        module.standardise(statistics, axes, jnp.result_type(float) if x is None else jnp.result_type(x, jnp.float32))
         embedded = module.embedded(context, flow.context_ndims, batch_shape)
         if x is None:
             return module.sample(noise_key, batch_shape, embedded, 1.0)

@@ -17,7 +17,7 @@ from jflows.data.domains import Domains
 from jflows.data.reading import Reading
 from jflows.distributions import Base
 from jflows.errors import InvalidValueError
-from jflows.flows.columns import of_rows, standardizer, to_reals
+from jflows.flows.columns import of_rows, standardizer, to_reals, whitener
 from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
@@ -90,8 +90,14 @@ class FlowStructure(Checked, Density):
 
     @property
     def standardizes(self) -> bool:
-        """Whether data pass through a `Standardize` first, or contexts through a `StandardizeContext`."""
-        return standardizer(self.preprocess) is not None or isinstance(self.embed, StandardizeContext)
+        """Whether data pass through `Standardize` or `Whiten` first, or contexts through `StandardizeContext`."""
+        first = self.whitens or standardizer(self.preprocess) is not None
+        return first or isinstance(self.embed, StandardizeContext)
+
+    @property
+    def whitens(self) -> bool:
+        """Whether data pass through a `Whiten` first, see `Density.whitens`."""
+        return whitener(self.preprocess) is not None
 
     @property
     def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:

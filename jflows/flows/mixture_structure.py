@@ -80,6 +80,11 @@ class MixtureStructure(Checked, Density):
         return self.encoder is not None or any(flow.standardizes for flow in self._flows)
 
     @property
+    def whitens(self) -> bool:
+        """Whether what meets the data first whitens them, see `Density.whitens`."""
+        return self._front.whitens
+
+    @property
     def needs_key(self) -> bool:
         """Whether any part needs a key, see `Density.needs_key`."""
         return any(flow.needs_key for flow in self._flows)

@@ -9,8 +9,9 @@ from flax import linen as nn
 from jflows.bijectors import Bijector, MultiScale
 from jflows.bijectors.base import nan_where_zero
 from jflows.data.reading import Statistics
+from jflows.data.statistics import Axes
 from jflows.distributions import Base
-from jflows.flows.columns import standardizer
+from jflows.flows.columns import standardizer, whitener
 from jflows.flows.dequantize import Dequantize
 from jflows.nn import StandardizeContext
 from jflows.ops.domain import REALS
@@ -41,8 +42,11 @@ class FlowModule(nn.Module):
             context = jnp.asarray(self.embed(context))
         return jnp.broadcast_to(context, (*batch_shape, *context.shape[leading:]))
 
-    def standardise(self, statistics: Statistics | None, dtype: Any) -> None:
+    def standardise(self, statistics: Statistics | None, axes: Axes | None, dtype: Any) -> None:
         """Gives the statistics of all training rows to the parts that standardise; in `init`, before the first pass."""
+        whiten = whitener(self.preprocess)
+        if whiten is not None and axes is not None:
+            whiten.use(*axes, dtype)
         if statistics is None:
             return
         s, first = statistics, standardizer(self.preprocess)

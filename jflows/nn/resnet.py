@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.batch_norm import HiddenBatchNorm
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
 from jflows.nn.embed import ContextTerm
 from jflows.nn.layer_norm import LayerNorm
@@ -62,15 +63,19 @@ class ResidualConvNet(Module):
         h_k = h_{k-1} + conv_3x3(act(conv_3x3(act(h_{k-1}))))          k = 1..num_blocks
         y   = conv_1x1(act(h_last)), from zero
 
-    A context vector is mapped linearly (from zero) and added before the activations of h_0 and inside each block.
+    A context vector is mapped linearly (from zero) and added before the activations of h_0 and inside each block. With
+    norm="batch", batch normalisation stands before every activation; weight normalisation, which is initialised from
+    data, stays.
 
-    Source: Dinh et al. 2017, arXiv:1605.08803, section 4. Differs: no batch norm inside the blocks; weight norm is
-    initialised from data instead.
+    Source: Dinh et al. 2017, arXiv:1605.08803, section 4, with norm="batch". Differs: no further connections from the
+    blocks to the output.
 
     Args:
       width: number of channels of every h_k.
       num_blocks: number of residual blocks, at least 1.
       activation: a name in `jflows.nn.ACTIVATIONS`.
+      norm: "weight" normalises weights alone; "batch" normalises activations by the statistics of the batch too, in
+        training, so that the rows of a batch depend on each other, and otherwise by running averages.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].
@@ -83,16 +88,25 @@ class ResidualConvNet(Module):
     width: Count = 64
     num_blocks: Count = 4
     activation: Activation = "relu"
+    norm: Annotated[str, Option(choices=("weight", "batch"))] = "weight"
+
+    @property
+    def allows_invertible_backprop(self) -> bool:
+        """False with batch normalisation: in training, an output does not determine the statistics that made it."""
+        return self.norm != "batch"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        act = ACTIVATIONS[self.activation]
         h = _add_context("context", WeightNormConv(self.width, name="conv_in")(x), context)
         for index in range(self.num_blocks):
-            r = WeightNormConv(self.width, name=f"block_{index}_in")(act(h))
+            r = WeightNormConv(self.width, name=f"block_{index}_in")(self._active(f"block_{index}_in", h))
             r = _add_context(f"block_{index}_context", r, context)
-            h = h + WeightNormConv(self.width, name=f"block_{index}_out")(act(r))
-        return ZeroConv(1, name="conv_out")(act(h), num_features)
+            h = h + WeightNormConv(self.width, name=f"block_{index}_out")(self._active(f"block_{index}_out", r))
+        return ZeroConv(1, name="conv_out")(self._active("conv_out", h), num_features)
+
+    def _active(self, name: str, h: Array) -> Array:
+        """The activation of h, normalised if `norm` says so."""
+        return ACTIVATIONS[self.activation](HiddenBatchNorm(name=f"{name}_norm")(h) if self.norm == "batch" else h)
 
 
 class GatedConvNet(Module):

@@ -12,7 +12,8 @@ from jflows.typing import Array
 class Domain(NamedTuple):
     """The numbers between `low` and `high`, as x of `Exp` lies between 0 and infinity.
 
-    Ends do not belong to it, as the map would send them to infinity; the ends of a closed domain do.
+    Ends do not belong to it, as the map would send them to infinity; the ends of a closed domain do, but for the upper
+    one with `below_high`.
 
     Example:
       >>> Domain(0.0, 1.0).contains(np.array([0.0, 0.5, 1.0]))
@@ -24,6 +25,7 @@ class Domain(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     closed: bool = False
+    below_high: bool = False
 
     @property
     def centre(self) -> float:
@@ -38,7 +40,7 @@ class Domain(NamedTuple):
         values = jnp.asarray(values)
         low, high = jnp.asarray(self.low, values.dtype), jnp.asarray(self.high, values.dtype)
         if self.closed:
-            return (low <= values) & (values <= high)
+            return (low <= values) & (values < high if self.below_high else values <= high)
         # Subnormal numbers are 0 for some processors, and in compiled programs: they count as the end 0 everywhere.
         tiny = jnp.finfo(values.dtype).smallest_normal
         above = values >= tiny if self.low == 0 else low < values
@@ -52,7 +54,7 @@ class Domain(NamedTuple):
         return jnp.clip(values, jnp.asarray(low, values.dtype), jnp.asarray(high, values.dtype))
 
     def __str__(self) -> str:
-        brackets = "[]" if self.closed else "()"
+        brackets = ("[)" if self.below_high else "[]") if self.closed else "()"
         return f"{brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
 
 
@@ -65,7 +67,7 @@ def _ends(domain: Domain, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     info = jnp.finfo(dtype)
     low, high = np.asarray(domain.low, dtype), np.asarray(domain.high, dtype)
     if domain.closed:
-        return low, high
+        return low, np.nextafter(high, np.asarray(-np.inf, dtype)) if domain.below_high else high
     tiny, infinity = np.asarray(info.smallest_normal, dtype), np.asarray(np.inf, dtype)
     return (
         tiny if domain.low == 0 else np.nextafter(low, infinity),

@@ -6,7 +6,9 @@ those of `jax.lax`, with a first carry that is cast to the type of the later one
 Outside `shard_map`, and with `check_vma=False`, they add nothing to the program.
 """
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,6 +16,40 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.typing import Array, PyTree
+
+_BATCH_AXIS = contextvars.ContextVar[str | None]("batch_axis", default=None)
+
+
+@contextlib.contextmanager
+def batch_over(axis: str | None) -> Iterator[None]:
+    """Inside the block, the rows of a batch lie on several devices along this axis of `pmap` or `shard_map`.
+
+    The training step says so while it is traced, so that batch normalisation finds all rows wherever it stands.
+    """
+    token = _BATCH_AXIS.set(axis)
+    try:
+        yield
+    finally:
+        _BATCH_AXIS.reset(token)
+
+
+def batch_mean(values: Array, axis_name: str | None = None) -> Array:
+    """The mean over all axes but the last, and over the devices that hold the rows of one batch.
+
+    Args:
+      values: [..., channels].
+      axis_name: the axis of devices; None takes that of an enclosing `batch_over`, and without one, one device.
+    Shapes:
+      -> [channels].
+    """
+    axis, mean = axis_name or _BATCH_AXIS.get(), jnp.mean(values, axis=tuple(range(values.ndim - 1)))
+    return mean if axis is None else lax.pmean(mean, axis)
+
+
+def batch_moments(values: Array, axis_name: str | None = None) -> tuple[Array, Array]:
+    """Mean and variance of every channel by `batch_mean`, in two passes: [..., channels] -> [channels], [channels]."""
+    mean = batch_mean(values, axis_name)
+    return mean, batch_mean((values - mean) ** 2, axis_name)
 
 
 def varying_axes(value: Any) -> frozenset[str]:

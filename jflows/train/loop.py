@@ -219,7 +219,8 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
     batches = TrainBatches(seen, size, config.seed, job.reading, config.mirror, config.mutate)
     batch = jax.tree.map(lambda leaf: leaf[0], batches.at(0))
     data.check_varies()
-    statistics = data.statistics(job.flow.before_standardizing) if job.flow.standardizes else None
+    flow = job.flow
+    statistics = data.statistics(flow.before_standardizing, flow.whitens) if flow.standardizes else None
     init_key, noise_key = jax.random.split(jax.random.key(config.seed))
     init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
     abstract = jax.eval_shape(init)

@@ -22,6 +22,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jflows.errors import InvalidValueError, check_choice
+from jflows.ops import varying
 from jflows.train.step import Metrics, TrainState
 from jflows.typing import Array, Batch, PyTree
 
@@ -77,7 +78,7 @@ class Runner:
         self.sharded = NamedSharding(mesh, PartitionSpec(None, AXIS))  # axis 0 counts the steps of one call
         collective = parallel in ("pmap", "shard_map")
         reduce = functools.partial(_mean_over_devices, AXIS) if collective else lambda tree: tree
-        many = functools.partial(_take_steps, make_step(reduce=reduce))
+        many = functools.partial(_take_steps, make_step(reduce=reduce), AXIS if collective else None)
         if parallel == "pmap":
             axes = (0, 0, None)
             self._run = jax.pmap(many, axis_name=AXIS, in_axes=axes, devices=devices, donate_argnums=0)
@@ -146,15 +147,25 @@ class Runner:
         return jax.tree.map(by_device, batches)
 
 
-def _take_steps(step: Step, state: TrainState, batches: Batch, count: Array) -> tuple[TrainState, Metrics]:
-    """The first `count` of the steps that `batches` is for; metrics of the others are 0."""
-    step = jax.jit(step, inline=True)  # traced once, not again by the loop
+def _take_steps(
+    step: Step, axis: str | None, state: TrainState, batches: Batch, count: Array
+) -> tuple[TrainState, Metrics]:
+    """The first `count` of the steps that `batches` is for; metrics of the others are 0.
+
+    `axis` is that of the devices among which the rows of a batch are divided by hand, for batch normalisation.
+    """
+
+    @functools.partial(jax.jit, inline=True)  # traced once, not again by the loop
+    def taken(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with varying.batch_over(axis):
+            return step(state, batch)
+
     batch_at = lambda i: jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), batches)
-    shapes = jax.eval_shape(step, state, batch_at(0))[1]
+    shapes = jax.eval_shape(taken, state, batch_at(0))[1]
     empty = jax.tree.map(lambda shape: jax.numpy.zeros((len(batches.index), *shape.shape), shape.dtype), shapes)
 
     def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-        state, metrics = step(carry[0], batch_at(i))
+        state, metrics = taken(carry[0], batch_at(i))
         write = lambda all_of, one: lax.dynamic_update_index_in_dim(all_of, one, i, axis=0)
         return state, jax.tree.map(write, carry[1], metrics)
 

@@ -13,7 +13,9 @@ from jflows.flows.presets.coupling import realnvp as realnvp
 from jflows.flows.presets.glow import glow as glow
 from jflows.flows.presets.mixtures import flow_gmm as flow_gmm
 from jflows.flows.presets.mixtures import vmonf as vmonf
+from jflows.flows.presets.nice_images import nice_images as nice_images
 from jflows.flows.presets.normal import normal as normal
 from jflows.flows.presets.preset import PRESETS as PRESETS
 from jflows.flows.presets.preset import preset as preset
+from jflows.flows.presets.realnvp_images import realnvp_images as realnvp_images
 from jflows.flows.presets.residual import residual as residual

@@ -12,6 +12,13 @@ from jflows.nn import MLP
 from jflows.options import Option
 
 NICE_BASES = {"logistic": StandardLogistic, "normal": StandardNormal}
+NiceBase = Annotated[
+    str,
+    Option(
+        "Density of the latent: logistic, which has heavier tails and is the paper's choice, or normal.",
+        choices=tuple(NICE_BASES),
+    ),
+]
 
 
 @preset
@@ -21,13 +28,7 @@ def nice(
     hidden_sizes: s.HiddenSizes = (1000,) * 5,
     *,
     activation: s.Activation = "relu",
-    base: Annotated[
-        str,
-        Option(
-            "Density of the latent: logistic, which has heavier tails and is the paper's choice, or normal.",
-            choices=tuple(NICE_BASES),
-        ),
-    ] = "logistic",
+    base: NiceBase = "logistic",
     permutation: s.Permutation = "swap",
     norm: s.Norm = "none",
     context_dim: s.ContextDim = None,
