@@ -257,6 +257,18 @@ def test_presets_of_images_make_mixtures_of_images():
         jflows.vmonf((6, 6, 1), 2, functools.partial(glow, num_levels=2))
 
 
+def test_copies_of_flows_of_images_are_those_of_their_own():
+    glow = functools.partial(jflows.glow, num_levels=1, num_steps=1, width=2)
+    mixture, images = mixture_of_flows(glow((2, 2, 1)), None, 2), jax.random.randint(KEY, (3, 2, 2, 1), 0, 256)
+    variables = perturb(mixture.init(KEY, images), seed=3, noise=0.3)
+    joint = QUICK(lambda v: mixture.log_joint(v, images, key=KEY))(variables)
+    log_prob = QUICK(lambda v: glow((2, 2, 1)).log_prob(v, images, key=KEY))
+    for k in range(2):
+        own = jax.tree.map(lambda leaf, k=k: leaf[k], {name: tree["components"] for name, tree in variables.items()})
+        np.testing.assert_allclose(joint[:, k], log_prob(own) - np.log(2), rtol=1e-5)  # with the same noise
+    assert np.all(np.abs(joint[:, 0] - joint[:, 1]) > 1e-3)
+
+
 def test_keys_reach_parts_whose_log_det_is_estimated():
     residual = Flow(b.Residual(LipschitzMLP((4,)), "truncated"), StandardNormal((2,)), (2,))
     for mixture in (with_mixture_base(residual, 2), mixture_of_flows(residual, MLP((4,)), 2)):
