@@ -61,6 +61,12 @@ def cut(values: Array, mask: np.ndarray) -> tuple[Array, Array]:
     Shapes:
       values: [*batch, *event], mask: [*event] -> [*batch, num_true], [*batch, num_false].
     """
+    first = _first_of_pairs(mask)
+    if first is not None:
+        pairs = values.reshape(*values.shape[:-2], mask.shape[1] // 2, 2, mask.shape[2])
+        one, other = pairs[..., 0, :], pairs[..., 1, :]
+        flat = lambda part: part.reshape(*part.shape[:-3], mask.size // 2)
+        return flat(jnp.where(first, one, other)), flat(jnp.where(first, other, one))
     flat = values.reshape(*values.shape[: values.ndim - mask.ndim], mask.size)
     return take(flat, np.flatnonzero(mask)), take(flat, np.flatnonzero(~mask))
 
@@ -71,11 +77,29 @@ def join(kept: Array, changed: Array, mask: np.ndarray) -> Array:
     Shapes:
       kept: [*batch, num_true], changed: [*batch, num_false] -> [*batch, *event].
     """
+    first = _first_of_pairs(mask)
+    if first is not None:
+        shape = (*kept.shape[:-1], mask.shape[0], mask.shape[1] // 2, mask.shape[2])
+        kept, changed = kept.reshape(shape), changed.reshape(shape)
+        pairs = jnp.stack([jnp.where(first, kept, changed), jnp.where(first, changed, kept)], axis=-2)
+        return pairs.reshape(*kept.shape[:-3], *mask.shape)
     if not mask.flat[0]:  # what comes first goes first: a mask of two runs then needs no gather
         kept, changed, mask = changed, kept, ~mask
     order = np.argsort(np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]))
     joined = take(jnp.concatenate([kept, changed], axis=-1), order)
     return joined.reshape(*joined.shape[:-1], *mask.shape)
+
+
+def _first_of_pairs(mask: np.ndarray) -> np.ndarray | None:
+    """Whether the first of two neighbours in a row is kept, where a mask of pixels keeps one of two: [h, w / 2, 1].
+
+    Such a mask, as a checkerboard of even width is, takes no gather, whose derivative is a slow scatter on a CPU.
+    None for other masks.
+    """
+    if mask.ndim != 3 or mask.shape[1] % 2 or not np.all(mask == mask[..., :1]):
+        return None
+    pairs = mask[..., :1].reshape(mask.shape[0], -1, 2, 1)
+    return pairs[:, :, 0] if np.all(pairs[:, :, 0] != pairs[:, :, 1]) else None
 
 
 def take(flat: Array, index: np.ndarray) -> Array:

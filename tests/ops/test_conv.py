@@ -9,7 +9,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jflows.errors import InvalidValueError
 from jflows.ops.conv import conv2d, relu
 
-CHANNELS = [(2, 5), (5, 2)]  # the gather form and the scatter form
+CHANNELS = [(2, 5), (5, 2), (4, 3)]  # the forms gather, scatter and halves
 SIZES = [(1, 1), (2, 3), (7, 7)]
 
 
@@ -40,7 +40,10 @@ def assert_close(got, want, tolerance=1e-12):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.by_default("channels0-3-size1", "channels1-3-size0", "channels0-1-size0", "channels1-5-size2")
+@pytest.mark.by_default(
+    *("channels0-3-size1", "channels1-3-size0", "channels0-1-size0", "channels1-5-size2"),
+    *("channels2-3-size1", "channels2-5-size2"),
+)
 def test_matrix_products_equal_lax_in_value_and_gradient(channels, k, size):
     x, kernel = arrays(*channels, k, size)
     want = with_gradients(x, kernel, "lax")

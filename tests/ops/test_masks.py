@@ -86,6 +86,20 @@ def test_join_puts_back_what_cut_took_apart(shape, kind, flip, batch):
 
 
 @pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shape", [(2, 4, 3), (3, 2, 1), (2, 3, 2)])
+def test_checkerboards_are_cut_by_pairs(shape, flip):
+    """A derivative of a gather is a scatter, which is slow; only a board of odd width needs one."""
+    mask = make_mask("checkerboard", shape, flip)
+    values = np.random.default_rng(0).standard_normal((2, 5, *shape))
+    kept, changed = cut(values, mask)
+    np.testing.assert_array_equal(kept, values[..., mask])
+    np.testing.assert_array_equal(changed, values[..., ~mask])
+    np.testing.assert_array_equal(join(kept, changed, mask), values)
+    text = str(jax.make_jaxpr(lambda values: join(*cut(values, mask), mask))(values))
+    assert ("gather" in text) == (shape[1] % 2 == 1)
+
+
+@pytest.mark.parametrize("flip", [False, True])
 def test_masks_of_two_runs_are_slices(flip):
     """Gathers are slow; the halves of ordinary couplings must not become any."""
     mask = make_mask("half", (6,), flip)
