@@ -1,7 +1,7 @@
 """Residual flow (i-ResNet) on checkerboard, with the exact log-det: one of the two toys of the figure of densities.
 
 Behrmann et al. 2019, arXiv:1811.00995, show data, density and samples of flows of the plane side by side; `jflows
-densities runs/residual_checkerboard runs/residual_circles` draws such a figure.
+densities runs/residual_checkerboard runs/residual_two_moons` draws such a figure.
 
 Expected: not yet measured.
 """
