@@ -15,6 +15,7 @@ from jflows.options import LARGEST_INT
 ALL = "all"
 RANGES = {"attribute": (-2.0, 2.0), "transfer": (0.0, 1.0)}  # of alpha, unless it is given
 DEFAULT_NUM = 6
+STRETCH = 0.5  # of mean latents
 MOST_STEPS = 50  # images in a row of the picture
 METHODS = {"mean": "the difference of mean latents", "svm": "a linear support vector machine"}
 
@@ -41,7 +42,8 @@ METHODS = {"mean": "the difference of mean latents", "svm": "a linear support ve
     type=NumbersType(),
     help="How far to move: the two ends of a range, such as -2,2, or one value, or more than two. For an attribute, 1 "
     "is the distance along the direction between the means of images with and without it; for --transfer, 1 is the "
-    "whole way. [default: -2,2 for an attribute, 0,1 for --transfer]",
+    "whole way; for --identity, it is one number from 0, the mean latent itself, to 1, which gives it the length "
+    f"of latents of images. [default: -2,2 for an attribute, 0,1 for --transfer, {STRETCH} for --identity]",
 )
 @click.option(
     "--num-steps",
@@ -57,6 +59,12 @@ METHODS = {"mean": "the difference of mean latents", "svm": "a linear support ve
     show_default=True,
     help="How the direction of an attribute is found: mean takes the difference between the mean latents of images "
     "with and without it; svm takes the normal of the plane that separates them, which changes less of other things.",
+)
+@click.option(
+    "--within-classes",
+    is_flag=True,
+    help="Compare only images of one class, such as a person, with each other, so that what distinguishes persons "
+    "stays out of the direction. Classes without images of both kinds are left out.",
 )
 @image_options
 @click.option(
@@ -95,14 +103,14 @@ def edit(run, weights, checkpoint, attribute, transfer, identity, alpha, num_ste
     if len(named) != 1:
         rule = "must be given, or one of {transfer} and {identity} in its place"
         raise InvalidValueError("edit", "attribute", rule, " and ".join(named) or "none")
-    if identity is not None and alpha is not None:
-        rule = "is for {attribute} and {transfer}, not for {identity}"
-        raise InvalidValueError("edit", "alpha", rule, ",".join(map(str, alpha)), "Drop it.")
+    stretch = (STRETCH,) if alpha is None else alpha
+    if identity is not None and not (len(stretch) == 1 and 0 <= stretch[0] <= 1):
+        raise InvalidValueError("edit", "alpha", "must be one number, 0 to 1, with {identity}", repr(alpha))
     trained = open_run(run, weights, checkpoint)
     trained.check_pictures()
     load = lambda split: trained.data(data, split, attributes=None if attributes is None else str(attributes))
     if identity is not None:
-        click.echo(_mean_faces(trained, load("train"), identity, out))
+        click.echo(_mean_faces(trained, load("train"), identity, stretch[0], out))
         return
     alphas = steps_of(RANGES[named[0]] if alpha is None else alpha, num_steps)
     change = _attribute if transfer is None else _transfer
@@ -128,12 +136,14 @@ def _attribute(
     train, test = load("train"), load("test")
     edits.check_attribute(train, name)
     images, what = _images(trained, test, given)
-    found = trained.direction(train, name, by=given["by"], num_rows=given["num_rows"])
+    options = {"by": given["by"], "num_rows": given["num_rows"], "within": given["within_classes"]}
+    found = trained.direction(train, name, **options)
     above = "" if found.threshold is None else f", which is above {found.threshold:.4g} in the former"
+    each = ", each compared within its class" if given["within_classes"] else ""
     left_out = f"; {found.left_out} without a value are left out" if found.left_out else ""
     yield (
         f"{name} by {METHODS[given['by']]} of {found.num_with:,} training images with it and {found.num_without:,} "
-        f"without it{above}{left_out}"
+        f"without it{above}{each}{left_out}"
     )
     accuracy = trained.accuracy(found, test, given["num_rows"])
     if accuracy == accuracy:
@@ -142,7 +152,7 @@ def _attribute(
     measured = trained.measured(edited, train, name)
     for alpha, values in zip(alphas, () if measured is None else measured.T, strict=False):
         mean, error = edits.mean_and_error(values)
-        yield f"alpha {alpha:g}: mean {name} {mean:.2f} ± {error:.2f}"
+        yield f"alpha {alpha:.3g}: mean {name} {mean:.2f} ± {error:.2f}"
     path = trained.save_edits(edited, out, names=edits.names_of(images), measured=measured, attribute=name)
     yield _in_words(what, alphas, path)
 
@@ -166,15 +176,15 @@ def _transfer(
     yield _in_words(what, alphas, path)
 
 
-def _mean_faces(trained: Any, train: Any, names: str, out: Path | None) -> str:
+def _mean_faces(trained: Any, train: Any, names: str, stretch: float, out: Path | None) -> str:
     from jflows.runs import edits
 
     chosen = edits.class_names(train) if names == ALL else tuple(name.strip() for name in names.split(","))
     numbers = trained.class_numbers(train, chosen, "identity")
-    path = trained.save_means(trained.mean_latents(train, numbers), chosen, numbers, out)
-    return (
-        f"images of the mean latents of {len(chosen)} classes of {train.name}, with ln p in nats under each, in {path}"
-    )
+    latents = trained.mean_latents(train, numbers, stretch)
+    path = trained.save_means(latents, chosen, numbers, out)
+    what = f"images of the mean latents of {len(chosen)} classes of {train.name}, stretched by {stretch:g}"
+    return f"{what}, with ln p in nats under each, in {path}"
 
 
 def _images(trained: Any, test: Any, given: dict[str, Any]) -> tuple[Any, str]:
@@ -199,7 +209,7 @@ def _images(trained: Any, test: Any, given: dict[str, Any]) -> tuple[Any, str]:
 
 
 def _in_words(what: str, alphas: tuple[float, ...], path: Path) -> str:
-    return f"{what} at alpha {', '.join(f'{alpha:g}' for alpha in alphas)} in {path}, with ln p in nats under each"
+    return f"{what} at alpha {', '.join(f'{alpha:.3g}' for alpha in alphas)} in {path}, with ln p in nats under each"
 
 
 COMMANDS = (edit,)

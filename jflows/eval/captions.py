@@ -56,7 +56,8 @@ def captioned_grid(
     high, wide = height * magnify, width * magnify
     texts = [text.split("\n") for line in captions for text in line]
     below = LINE * max(map(len, texts)) + GAP
-    wide_cell = max(wide, *(math.ceil(font.getlength(part)) for lines in texts for part in lines)) + GAP
+    lengths = [font.getlength(part) for lines in texts for part in lines] + [heading.getlength(h) for h in headings]
+    wide_cell = max(wide, *map(math.ceil, lengths)) + GAP
     left = MARGIN + (math.ceil(max(heading.getlength(name) for name in names)) + GAP if names else 0)
     top = MARGIN + (LINE + GAP if headings else 0)
     canvas = Image.new("RGB", (left + columns * wide_cell + MARGIN, top + rows * (high + below) + MARGIN), PAPER)

@@ -48,7 +48,13 @@ class Direction(NamedTuple):
 
 
 @checked
-def direction(latents: np.ndarray, positive: np.ndarray, by: str = "mean", penalty: Positive = PENALTY) -> Direction:
+def direction(
+    latents: np.ndarray,
+    positive: np.ndarray,
+    by: str = "mean",
+    penalty: Positive = PENALTY,
+    group: np.ndarray | None = None,
+) -> Direction:
     """The direction from images without an attribute to images with it.
 
         by="mean":  v = (m_1 - m_0) / |m_1 - m_0|,   m_c the mean latent of class c
@@ -57,7 +63,8 @@ def direction(latents: np.ndarray, positive: np.ndarray, by: str = "mean", penal
 
     So alpha = 1 moves the mean of the images without the attribute as far along v as that of the images with it lies.
     The mean also carries over what else the two classes differ in; the SVM seeks what tells them apart, and changes a
-    picture less with each step.
+    picture less with each step. With groups, such as persons, the mean of each group is taken from its latents first,
+    so that what distinguishes one person from another plays no part; groups with images of one class are left out.
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, section 6 (means).
 
@@ -66,8 +73,9 @@ def direction(latents: np.ndarray, positive: np.ndarray, by: str = "mean", penal
       positive: which images have the attribute, bool [num].
       by: "mean" or "svm".
       penalty: C of the SVM; a smaller one looks less at single images.
+      group: int [num], or None.
     Raises:
-      DataError: if all images are of one class.
+      DataError: if all images, or those of every group, are of one class.
       InvalidValueError: for an unknown `by`, or if shapes do not fit.
     """
     check_choice("direction", "by", by, METHODS)
@@ -76,7 +84,14 @@ def direction(latents: np.ndarray, positive: np.ndarray, by: str = "mean", penal
         got = f"dtype {positive.dtype}, shape {positive.shape}"
         raise InvalidValueError("direction", "positive", f"must be bool of shape ({len(latents)},)", got)
     check_two_classes(positive, "direction", "positive")
-    flat = _flat(latents)
+    shape, flat = latents.shape[1:], _flat(latents)
+    whole = flat
+    if group is not None:
+        kept = in_mixed_groups(positive, np.asarray(group))
+        whole, positive, group = flat[kept], positive[kept], np.asarray(group)[kept]
+        flat = whole.copy()
+        for number in np.unique(group):
+            flat[group == number] -= flat[group == number].mean(axis=0)
     between = flat[positive].mean(axis=0) - flat[~positive].mean(axis=0)
     normal = between if by == "mean" else svm_normal(flat, positive, penalty)
     length = np.linalg.norm(normal)
@@ -84,10 +99,23 @@ def direction(latents: np.ndarray, positive: np.ndarray, by: str = "mean", penal
         rule = "must differ in mean between the two classes, and be finite"
         raise DataError("direction", "latents", rule, f"a direction of length {length:g}")
     vector = normal / length
-    along = flat @ vector
+    along = whole @ vector
     offset = 0.5 * (along[positive].mean() + along[~positive].mean())
     accuracy = _balanced_accuracy(along, positive, offset)
-    return Direction(vector.reshape(latents.shape[1:]), float(between @ vector), accuracy, float(offset))
+    return Direction(vector.reshape(shape), float(between @ vector), accuracy, float(offset))
+
+
+def in_mixed_groups(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Which rows are of a group with rows of both classes: bool [num].
+
+    Raises:
+      DataError: if there is no such group.
+    """
+    mixed = np.intersect1d(group[positive], group[~positive])
+    if not len(mixed):
+        rule = "must hold a group with images with the attribute and images without it"
+        raise DataError("direction", "group", rule, "none", "Compare images of all groups.")
+    return np.isin(group, mixed)
 
 
 def check_two_classes(positive: np.ndarray, where: str, argument: str) -> None:
@@ -155,12 +183,18 @@ def _minimum(rows: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
     return np.append(x.T @ solution[:num], solution[num])
 
 
-def mean_latents(latents: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
+def mean_latents(latents: np.ndarray, label: np.ndarray, num_classes: int, stretch: float = 0.0) -> np.ndarray:
     """The mean latent of every class: [num, *latent_shape], int [num] -> float64 [num_classes, *latent_shape].
 
-    The difference of two of them, times alpha, transfers what distinguishes one person from another to any picture. The
-    mean latent itself decodes to a mean face, with the typical features of a person and no expression of one image.
+        m_c = s_c mean_i z_i,   s_c = (1 - stretch) + stretch (mean_i |z_i|) / |mean_i z_i|,   i over class c
 
+    The difference of two of them, times alpha, transfers what distinguishes one person from another to any picture. The
+    mean latent itself decodes to a mean face, with the features of a person and no expression of one image. Means are
+    shorter than latents of images, as what differs from image to image cancels, and so decode to pale images; a stretch
+    of 1 gives them the length of latents of images, and one half usually looks best.
+
+    Args:
+      stretch: how much of the lost length to give back, 0 to 1.
     Raises:
       DataError: if a class has no image.
     """
@@ -169,7 +203,13 @@ def mean_latents(latents: np.ndarray, label: np.ndarray, num_classes: int) -> np
     if missing.size:
         rule = f"must hold an image of each of {num_classes} classes"
         raise DataError("mean_latents", "label", rule, f"none of class {missing[0]}")
-    return np.stack([latents[label == number].mean(axis=0) for number in range(num_classes)])
+    return np.stack([_stretched(latents[label == number], stretch) for number in range(num_classes)])
+
+
+def _stretched(latents: np.ndarray, stretch: float) -> np.ndarray:
+    mean = latents.mean(axis=0)
+    length = np.linalg.norm(_flat(latents), axis=1).mean()
+    return mean * (1 - stretch + stretch * length / max(float(np.linalg.norm(mean)), np.finfo(np.float64).tiny))
 
 
 def edit(

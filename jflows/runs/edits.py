@@ -68,7 +68,9 @@ class Edited(NamedTuple):
 class EditsOfRun(RowsOfRun):
     """A trained flow with its recipe, which edits images; see `TrainedRun`."""
 
-    def direction(self, data: Data, attribute: str, *, by: str = "mean", num_rows: Count = NUM_ROWS) -> FoundDirection:
+    def direction(
+        self, data: Data, attribute: str, *, by: str = "mean", num_rows: Count = NUM_ROWS, within: bool = False
+    ) -> FoundDirection:
         """The direction in latent space along which an attribute grows, by `jflows.eval.direction`.
 
         Images have an attribute of numbers if it is above its median. Images without a value are left out.
@@ -77,6 +79,7 @@ class EditsOfRun(RowsOfRun):
           data: images with the attribute; the training images of the run, if edits of others are to mean something.
           by: "mean" or "svm".
           num_rows: how many images to use at most, chosen by a fixed seed; more make the direction surer.
+          within: whether to compare images of one class, such as a person, only with each other.
         Raises:
           DataError: if the images have no such attribute, or all are of one class.
           InvalidValueError: if the run is not a flow of images, or for an unknown `by`.
@@ -86,8 +89,13 @@ class EditsOfRun(RowsOfRun):
         check_call("edit", EditsOfRun.direction, {"num_rows": num_rows})
         chosen, positive, left_out, threshold = with_values(data, attribute, num_rows)
         directions.check_two_classes(positive, f"data {data.name!r}", attribute)
-        latents = self.latents(chosen)
-        found = directions.direction(latents, positive, by)
+        group = None
+        if within:
+            _check_labelled(chosen)
+            kept = directions.in_mixed_groups(positive, np.asarray(chosen.label))
+            chosen, positive = chosen.take(np.flatnonzero(kept)), positive[kept]
+            group = chosen.label
+        found = directions.direction(self.latents(chosen), positive, by, group=group)
         num_with = int(positive.sum())
         return FoundDirection(attribute, found, num_with, len(positive) - num_with, left_out, threshold)
 
@@ -98,9 +106,11 @@ class EditsOfRun(RowsOfRun):
             return float("nan")
         return found.direction.shares(self.latents(chosen), positive)
 
-    def mean_latents(self, data: Data, classes: Sequence[int]) -> np.ndarray:
+    def mean_latents(self, data: Data, classes: Sequence[int], stretch: float = 0.0) -> np.ndarray:
         """The mean latents of classes, such as persons: float64 [len(classes), *latent_shape].
 
+        Args:
+          stretch: how much longer to make them, 0 to 1; see `jflows.eval.mean_latents`.
         Raises:
           DataError: if the images have no labels, or a class has no image.
         """
@@ -110,7 +120,7 @@ class EditsOfRun(RowsOfRun):
         label = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
         if not len(label):
             raise DataError(f"data {data.name!r}", "label", "must hold images of these classes", "none")
-        return directions.mean_latents(self.latents(data.take(np.concatenate(rows))), label, len(rows))
+        return directions.mean_latents(self.latents(data.take(np.concatenate(rows))), label, len(rows), stretch)
 
     def latents(self, data: Data) -> np.ndarray:
         """The latents of images, integers at the centres of their bins: [num, *latent_shape]."""
@@ -172,7 +182,7 @@ class EditsOfRun(RowsOfRun):
         if measured is not None:
             pairs = zip(texts, measured[:MAX_ROW], strict=True)
             texts = [[f"{text}\n{attribute} {value:.1f}" for text, value in zip(*pair, strict=True)] for pair in pairs]
-        headings = [f"alpha = {alpha:g}" for alpha in edited.alphas]
+        headings = [f"alpha = {alpha:.3g}" for alpha in edited.alphas]
         options = {"headings": headings, "names": list(names[:MAX_ROW]), "num_bits": pixel_bits(self.density)}
         save_image(captions.captioned_grid(edited.x[:MAX_ROW], texts, **options), path)
         return path

@@ -51,8 +51,9 @@ def test_a_named_image_and_an_attribute_of_numbers_without_some_values(edit, peo
     assert done.exit_code == 0, done.stderr
     assert "by a linear support vector machine of" in done.stdout and " without a value are left out" in done.stdout
     assert "0.png at alpha 1 in" in done.stdout
-    done = edit("--attribute", "age", "--num", 1, "--num-steps", 2)
-    assert re.search(r"without it, which is above \d+(\.5)? in the former", done.stdout), done.stdout
+    done = edit("--attribute", "age", "--num", 1, "--num-steps", 2, "--within-classes")
+    wanted = r"without it, which is above \d+(\.5)? in the former, each compared within its class"
+    assert re.search(wanted, done.stdout), done.stdout
 
 
 def test_what_is_measured_is_printed_at_each_step(jflows, trained, tmp_path):
@@ -69,7 +70,7 @@ def test_transfer_and_mean_faces(edit, tmp_path):
     assert "1 test images of people at alpha 0, 1 in" in done.stdout
     done = edit("--identity", "all", table=False)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("images of the mean latents of 2 classes of people, with ln p")
+    assert done.stdout.startswith("images of the mean latents of 2 classes of people, stretched by 0.5, with ln p")
 
 
 @pytest.mark.parametrize(
@@ -79,10 +80,13 @@ def test_transfer_and_mean_faces(edit, tmp_path):
         (("--attribute", "hat", "--identity", "all"), "in its place; got attribute and identity."),
         (("--attribute", "hatt"), "must be one of hat, dull, age, odd; got 'hatt'. Did you mean hat?"),
         (("--attribute", "dull"), "`dull` must have images with the attribute and images without it; got"),
-        (("--attribute", "hat", "--alpha", "a,2"), "'--alpha': 'a' is not a valid float"),
+        (("--attribute", "hat", "--alpha", "a,2"), "'--alpha': 'a' is not a valid number"),
         (("--attribute", "hat", "--alpha", "nan"), "'--alpha': nan must be finite"),
         (("--attribute", "hat", "--alpha", ",".join("1" * 51)), "`--alpha` must be at most 50 numbers; got 51."),
-        (("--identity", "ann", "--alpha", "1"), "`--alpha` is for --attribute and --transfer, not for --identity"),
+        (
+            ("--identity", "ann", "--alpha", "0,1"),
+            "`--alpha` must be one number, 0 to 1, with --identity; got (0.0, 1.0)",
+        ),
         (("--identity", "anna"), "`--identity` must be classes of people: ann, bob; got 'anna'. Did you mean ann?"),
         (("--transfer", "ann"), "`--transfer` must be two classes, such as s4,s7; got 'ann'."),
         (("--attribute", "hat", "--classes", "eve"), "`--classes` must be classes of people: ann, bob; got 'eve'."),

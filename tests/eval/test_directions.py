@@ -69,6 +69,22 @@ def test_separated_classes_end_the_search(dim):
     assert (x[POSITIVE] @ w).min() > (x[~POSITIVE] @ w).max()
 
 
+@pytest.mark.parametrize("by", ["mean", "svm"])
+def test_groups_are_compared_with_themselves_only(by):
+    """Group 0 lies far off and has more with the attribute; group 2 is of one class, and plays no part."""
+    random = np.random.RandomState(2)
+    group = np.repeat([0, 1, 2], 20)
+    positive = np.concatenate([np.arange(20) < 15, np.arange(20) < 5, np.ones(20, bool)])
+    latents = 0.1 * random.randn(60, 3) + np.outer(positive, [1.0, 0, 0])
+    latents[group == 0, 1] += 50.0
+    latents[group == 2, 2] += 50.0
+    assert abs(direction(latents, positive).vector[0]) < 0.1
+    found = direction(latents, positive, by, group=group)
+    assert found.vector[0] > 0.95 and abs(found.step - 1) < 0.3
+    with pytest.raises(DataError, match="`group` must hold a group with images with the attribute and images without"):
+        direction(latents, positive, by, group=np.where(positive, 1, 0))
+
+
 def test_directions_of_one_class_are_refused():
     latents = clouds(3, [0.0, 0, 0])
     with pytest.raises(DataError, match="`positive` must have images with the attribute and .*; got 0 with it of 60"):
@@ -87,6 +103,10 @@ def test_mean_latents_of_each_class():
     latents, label = clouds(4, [1.0, 2, 3, 4]).reshape(60, 2, 2), POSITIVE.astype(int)
     means = mean_latents(latents, label, 2)
     np.testing.assert_allclose(means, [latents[~POSITIVE].mean(axis=0), latents[POSITIVE].mean(axis=0)])
+    stretched = mean_latents(latents, label, 2, stretch=1.0)[0]
+    lengths = np.linalg.norm(latents[~POSITIVE].reshape(40, 4), axis=1)
+    assert abs(np.linalg.norm(stretched) - lengths.mean()) < 1e-12
+    np.testing.assert_allclose(mean_latents(latents, label, 2, stretch=0.5)[0], (stretched + means[0]) / 2)
     with pytest.raises(DataError, match="must hold an image of each of 3 classes; got none of class 2"):
         mean_latents(latents, label, 3)
 
