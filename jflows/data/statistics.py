@@ -37,7 +37,10 @@ class Statistics:
 
     @functools.cached_property
     def axes(self) -> "Axes | None":
-        """The principal axes of the covariance, computed once (3,072 dimensions take seconds); None without one."""
+        """The principal axes of the covariance, computed once; None without one.
+
+        It takes 10 size^3 operations or so: of 3,072 dimensions, half a minute of one core.
+        """
         if self.event_mean is None or self.covariance is None:
             return None
         variance, axes = np.linalg.eigh(self.covariance)

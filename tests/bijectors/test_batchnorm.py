@@ -1,6 +1,7 @@
 """Batch normalisation in training, where it is not the map that the property suite sees."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
@@ -78,6 +79,60 @@ def test_scanned_steps_keep_their_own_statistics():
     _, updates = flow.apply_loss(variables, batch(1))
     means = updates["batch_stats"]["bijector"]["layers"]["layers_1"]["mean"]
     assert means.shape == (2, 3) and not np.allclose(means[0], means[1])
+
+
+def images(seed: int):
+    return 2 + 3 * jax.random.normal(jax.random.key(seed), (6, 4, 4, 2))
+
+
+def normalised_network():
+    return nn.ResidualConvNet(4, 1, "gelu", norm="batch")
+
+
+def test_networks_normalise_by_the_batch_in_training_and_by_running_averages_otherwise():
+    network, x = normalised_network(), images(1)
+    variables = network.init(KEY, images(0), 3)
+    assert set(variables["batch_stats"]) == {"block_0_in_norm", "block_0_out_norm", "conv_out_norm"}
+    full = jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])  # its last layer starts at zero
+    apply = lambda x, **options: network.apply({**variables, "params": full}, x, 3, **options)
+    trained, updates = apply(x, mutable=["batch_stats"])
+    one_by_one = jnp.concatenate([apply(row[None]) for row in x])
+    np.testing.assert_allclose(apply(x), one_by_one, rtol=1e-9, atol=1e-12)
+    assert not np.allclose(trained, apply(x))
+    assert not np.allclose(trained[:3], apply(x[:3], mutable=["batch_stats"])[0])
+    h = nn.WeightNormConv(4).apply({"params": full["conv_in"]}, x)
+    old, new = (c["batch_stats"]["block_0_in_norm"] for c in (variables, updates))
+    np.testing.assert_allclose(new["mean"], 0.9 * old["mean"] + 0.1 * h.mean((0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(new["variance"], 0.9 * old["variance"] + 0.1 * h.var((0, 1, 2)), rtol=1e-9)
+
+
+def normalised_coupling():
+    return b.Coupling(normalised_network(), b.Affine(), event_ndims=3)
+
+
+def test_steps_with_such_networks_cannot_be_replayed():
+    with pytest.raises(InvalidValueError, match="must be replayable for backprop='invertible'; got Coupling. Use back"):
+        b.Repeat(normalised_coupling(), 2, "invertible")
+
+
+@pytest.mark.slow
+def test_steps_with_such_networks_are_rematerialised():
+    found, programs = [], []
+    for mode in ("standard", "remat"):
+        layer = b.Repeat(b.Chain((b.BatchNorm(3), normalised_coupling())), 2, mode)
+        variables = layer.init(KEY, images(0))
+        full = jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])
+
+        def loss(params, layer=layer, variables=variables):
+            (z, log_det), updates = layer.apply({**variables, "params": params}, images(1), mutable=["batch_stats"])
+            return jnp.sum(z**2) - jnp.sum(log_det), updates
+
+        grad = jax.grad(loss, has_aux=True)
+        programs.append(str(jax.make_jaxpr(grad)(full)))
+        found.append(jax.jit(grad)(full))
+    for a, c in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, c, rtol=1e-8, atol=1e-10)
+    assert ["remat" in program or "checkpoint" in program for program in programs] == [False, True]
 
 
 def test_refused_where_a_step_must_be_replayed():

@@ -78,6 +78,21 @@ def test_pixels_fill_the_stated_ranges(num_bits):
     assert np.isnan(outside).all()  # left visible, as documented
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_sided_logits_end_below_white(dtype):
+    pixels, top = b.LogitPixels(alpha=1e-6, sides="one"), np.nextafter(dtype(256), dtype(0))
+    x = jnp.asarray(np.array([0, 0.5, 255.5, top], dtype).reshape(4, 1, 1, 1))
+    z, log_det = pixels.apply({}, x)
+    p = 1e-6 + (1 - 1e-6) * np.asarray(x, np.float64).ravel() / 256
+    np.testing.assert_allclose(z.ravel()[:3], np.log(p / (1 - p))[:3], rtol=1e-6)
+    assert np.isfinite(z).all() and np.isfinite(log_det).all()  # in float32 p itself would be 1, and its logit infinite
+    np.testing.assert_allclose(pixels.apply({}, z, method="forward"), x, rtol=1e-6, atol=1e-4)
+    white = jnp.full((1, 1, 1), 256, dtype)
+    assert np.isnan(pixels.apply({}, white, method="inverse")).all() and pixels.apply({}, white)[1] == -np.inf
+    drawn = pixels.apply({}, jnp.full((1, 1, 1), 60, dtype), method="forward")
+    assert drawn == top and str(pixels.x_domain) == "[0, 256)"  # a latent that no pixel has
+
+
 @pytest.mark.parametrize(
     ("scale", "low", "high"), [("tanh", np.exp(-2), np.exp(2)), ("sigmoid", 0, 1), ("exp", 0, np.inf)]
 )
