@@ -194,7 +194,7 @@ def test_labels_become_one_hot_vectors():
         (lambda: MADE((4, 5), residual=True), r"MADE: `hidden_sizes` must be equal with resid.*; got \(4, 5\)"),
         (lambda: ResidualConvNet(0), "ResidualConvNet: `width` must be at least 1; got 0"),
         (lambda: ResidualConvNet(4, 0), "ResidualConvNet: `num_blocks` must be at least 1; got 0"),
-        (lambda: ResidualConvNet(4, norm="layer"), "ResidualConvNet: `norm` must be one of 'weight', 'batch'; got 'lay"),
+        (lambda: ResidualConvNet(4, norm="layer"), "ResidualConvNet: `norm` must be one of 'weight', 'batch'; got"),
         (lambda: ResidualConvNet(4, activation="x"), "ResidualConvNet: `activation` must be one of .*; got 'x'"),
         (lambda: GatedConvNet(0), "GatedConvNet: `width` must be at least 1; got 0"),
         (lambda: GatedConvNet(4, 0), "GatedConvNet: `num_blocks` must be at least 1; got 0"),
