@@ -2,9 +2,10 @@
 
 This size is made for an accelerator. A fraction that a CPU trains in minutes:
 
-    jflows train lab_cifar10 --width 32 --num-steps 4 --epochs 1 --warmup-epochs 0.1
+    jflows train lab_cifar10 --width 32 --num-steps 4 --batch-size 32 --epochs 0.5 --warmup-epochs 0.05
 
-Expected: no result of the full size is quoted; it has 22,028,112 parameters and takes 19,532 steps.
+Expected: 2.030 test bits/dim (5 bits) of the fraction, in 156 s on one core.
+The full size was not run: it has 22,028,112 parameters and takes 19,532 steps.
 """
 
 from functools import partial

