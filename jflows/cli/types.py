@@ -60,6 +60,10 @@ class NumberType(click.FloatRange):
             self.fail(f"{value} must be finite.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """For help; click writes a range without bounds as x<=None."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 class NumbersType(NumberType):
     """Finite numbers of a range, separated by commas; a tuple."""

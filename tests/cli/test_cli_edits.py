@@ -134,3 +134,8 @@ def test_data_without_attributes_or_classes(jflows, edit, trained, people, tmp_p
         "must have rows of images of the folder only; got 'ann/99.png' in row 0. Did you mean ann/9.png or"
         in done.stderr
     )
+
+
+def test_help_of_numbers_without_bounds_names_none(jflows):
+    text = jflows("edit", "--help").stdout
+    assert "--alpha NUMBER" in text and "None" not in text
