@@ -93,7 +93,7 @@ def roc_figure(
     for colour, (name, (scores, others)) in zip(COLOURS, curves.items(), strict=False):
         weights = (weight, other_weight)
         curve, area = roc(scores, others, *weights), auroc(scores, others, *weights)
-        label = f"{name.replace('_', ' ')}  {area.value:.3f} ± {area.standard_error:.3f}"
+        label = f"{name.replace('_', ' ')}  {area.value:.4f} ± {area.standard_error:.4f}"
         axes.plot(curve.false_alarms, curve.found, color=colour, linewidth=1.8, label=label, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=false_alarms, ylabel=found)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
