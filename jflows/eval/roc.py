@@ -86,7 +86,7 @@ def roc_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(SIDE, SIDE + 0.25), dpi=120, layout="constrained")
+    figure = Figure(figsize=(SIDE, SIDE + 0.25 + 0.22 * -(-len(curves) // 2)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -102,6 +102,6 @@ def roc_figure(
     axes.tick_params(color=FAINT, labelcolor=INK)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
-    legend = axes.legend(loc="lower right", fontsize=9, title="area below the curve", framealpha=0.92, edgecolor=GRID)
+    legend = figure.legend(loc="outside lower center", ncols=2, fontsize=9, title="area below the curve", frameon=False)
     legend.get_title().set(fontsize=8.5, color=FAINT)
     return figure

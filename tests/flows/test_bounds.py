@@ -13,6 +13,7 @@ from jflows import bijectors as b
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidValueError
 from jflows.flows import Flow, UniformDequantize, VariationalDequantize, glow
+from jflows.flows.presets import nice_images, realnvp_images
 from jflows.spec import from_spec, to_spec
 
 KEY, SHAPE = jax.random.key(0), (1, 1, 1)
@@ -65,6 +66,12 @@ def test_glow_with_learned_noise_trains_it_and_is_stored():
     grads = jax.jit(jax.grad(loss))(variables["params"])["dequantize"]
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads)) > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+def test_other_presets_of_images_take_learned_noise_too():
+    for preset in (nice_images, realnvp_images):
+        flow = preset((4, 4, 1), dequantize="variational", dequantize_steps=1, dequantize_width=2)
+        assert isinstance(flow.dequantize, VariationalDequantize) and from_spec(to_spec(flow)) == flow
 
 
 def test_words_for_noise_that_there_are_not():

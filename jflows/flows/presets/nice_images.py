@@ -17,7 +17,6 @@ from jflows.bijectors import (
     Whiten,
 )
 from jflows.errors import InvalidValueError
-from jflows.flows.dequantize import UniformDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.coupling import NICE_BASES, NiceBase
@@ -38,6 +37,9 @@ def nice_images(
     activation: s.Activation = "relu",
     base: NiceBase = "logistic",
     num_bits: NumBits = 8,
+    dequantize: s.Dequantization = "uniform",
+    dequantize_steps: s.DequantizeSteps = 2,
+    dequantize_width: s.DequantizeWidth = 32,
     whitening: Annotated[
         str,
         Option(
@@ -76,7 +78,7 @@ def nice_images(
         bijector=Chain((*layers, EvensFirst(), Reshape(event_shape, (dim,)))),
         base=NICE_BASES[base]((dim,)),
         event_shape=event_shape,
-        dequantize=UniformDequantize(num_bits),
+        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width),
         preprocess=Whiten(3, NOISE_VARIANCE) if whitening == "zca" else CentredPixels(num_bits),
         embed=None if num_classes is None else ClassEmbed(num_classes),
         context_shape=None if num_classes is None else (),

@@ -20,7 +20,6 @@ from jflows.bijectors import (
 from jflows.bijectors.pixels import SIDES
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidValueError
-from jflows.flows.dequantize import UniformDequantize
 from jflows.flows.flow import Flow
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.glow import NumBits
@@ -81,6 +80,9 @@ def realnvp_images(
         ),
     ] = "batchnorm",
     num_bits: NumBits = 8,
+    dequantize: s.Dequantization = "uniform",
+    dequantize_steps: s.DequantizeSteps = 2,
+    dequantize_width: s.DequantizeWidth = 32,
     alpha: Annotated[
         float,
         Option(
@@ -143,7 +145,7 @@ def realnvp_images(
         bijector=bijector,
         base=StandardNormal(bijector.z_event_shape(event_shape)),
         event_shape=event_shape,
-        dequantize=UniformDequantize(num_bits),
+        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width),
         preprocess=LogitPixels(num_bits, alpha, sides),
         embed=None if num_classes is None else ClassEmbed(num_classes),
         context_shape=None if num_classes is None else (),
