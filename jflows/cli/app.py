@@ -12,6 +12,7 @@ import click
 from jflows._version import __version__
 from jflows.cli.edits import COMMANDS as EDITS
 from jflows.cli.groups import SETTINGS, App, FlowCommand
+from jflows.cli.images import COMMANDS as IMAGES
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.plane import densities
 from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
@@ -31,7 +32,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, densities, *SCORING, *PICTURES, *EDITS):
+for command in (train, info, densities, *SCORING, *PICTURES, *IMAGES, *EDITS):
     main.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """Scores and results as text, for the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
+from jflows.runs.reports.inpainting import Filled
+from jflows.runs.reports.neighbours import Nearness
 from jflows.runs.reports.samples import MAX_ROW
 from jflows.runs.running import RunResult
 
@@ -128,6 +131,26 @@ def _label_in_words(label: dict[str, Any]) -> str:
 def _files(result: RunResult) -> str:
     own = () if "study" in result.result else ("result.json",)
     return f"{result.directory}: {', '.join((*own, *result.files))}"
+
+
+def inpainted_in_words(found: Mapping[str, Filled], unit: Unit, of_what: str, path: Path) -> str:
+    """The scores of images before and after inpainting, a line for each mask."""
+    width = max(map(len, found))
+    lines = [f"{unit.label} of {of_what}, from the start to the result:"]
+    lines += [f"  {name:<{width}}  {score.before:9.4f} -> {score.after:9.4f}" for name, score in found.items()]
+    return "\n".join([*lines, f"picture in {path}"])
+
+
+def neighbours_in_words(found: Nearness, of_what: str, path: Path) -> str:
+    """How near samples and new images lie to the training images, in lines."""
+    lines = (
+        f"median distance to the nearest of {found.num_rows:,} training images, in pixel levels (Euclidean):",
+        f"  {found.of_samples:,.1f} of {found.num:,} samples",
+        f"  {found.of_new:,.1f} of {found.num:,} {of_what}",
+        f"{found.closer:.1%} of the samples lie closer than the median of these; 50% would if samples were like them",
+        f"the samples that lie closest, above their nearest training images, are in {path}",
+    )
+    return "\n".join(lines)
 
 
 def reconstruction_in_words(error: float, num: int, of_what: str, path: Path) -> str:

@@ -16,11 +16,13 @@ from jflows.eval.directions import Direction, direction, edit, mean_latents, svm
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.information import bic, bic_figure
-from jflows.eval.latent import decode_data, encode_centres, interpolate, reconstruct
+from jflows.eval.inpainting import Inpainted, hidden_pixels, inpaint
+from jflows.eval.latent import decode_data, encode_centres, interpolate, manifold, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
 from jflows.eval.mixture_report import MixtureReport, mixture_report
 from jflows.eval.nats import PIXEL_SCALES, bits_from_nats, nats_from_bits
+from jflows.eval.nearest import Neighbours, nearest_rows
 from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
 from jflows.eval.roc import Roc, roc, roc_figure
@@ -35,9 +37,11 @@ __all__ = [
     "Evaluation",
     "GaussianMixture",
     "ImportanceSamples",
+    "Inpainted",
     "LogLikelihood",
     "MixtureReport",
     "Modelled",
+    "Neighbours",
     "Panel",
     "Roc",
     "auroc",
@@ -57,13 +61,17 @@ __all__ = [
     "fit_gaussian_mixture",
     "flows_figure",
     "gaussian_baseline",
+    "hidden_pixels",
     "importance_sample",
+    "inpaint",
     "interpolate",
     "layer_names",
     "layerwise",
+    "manifold",
     "mean_latents",
     "mixture_report",
     "nats_from_bits",
+    "nearest_rows",
     "pairs_figure",
     "pareto_k",
     "plane_page",

@@ -1,4 +1,4 @@
-"""`read_images`: image files that a user names, as data of the form that a trained density reads.
+"""Image files that a user names: `read_images` gives data as a trained density reads them, `read_mask` a mask.
 
 Read next: `jflows/runs/pictures.py`, whose `images` gives them to interpolation, inpainting and edits;
 `jflows/data/files/image.py`, which reads one file.
@@ -12,11 +12,13 @@ import numpy as np
 
 from jflows.data import ImageData
 from jflows.data.files.image import read_image
-from jflows.errors import DataError, InvalidValueError, path_of
+from jflows.errors import DataError, InvalidValueError, did_you_mean, path_of
+from jflows.eval.inpainting import MASKS, check_mask, hidden_pixels
 from jflows.flows import Density
 from jflows.typing import Shape
 
 COLOURS = {1: "gray", 3: "colour"}  # by the number of channels
+WHITE = 128  # of a mask, and above
 PILLOW_MODES = {1: "L", 3: "RGB"}
 
 
@@ -57,6 +59,36 @@ def read_images(
     return ImageData(name, np.stack(found), labels, num_classes=reading.num_classes).reduced(reading.num_bits)
 
 
+def read_mask(name: str | os.PathLike[str], density: Density, seed: int = 0) -> np.ndarray:
+    """A mask for inpainting, by its name in `jflows.eval.hidden_pixels`, or from an image file, where white is hidden.
+
+    Args:
+      name: the name of a mask, or the path of an image of the size that the density is for, in gray or colour; a pixel
+        is white if all its channels are at least 128.
+      density: a density of images.
+      seed: seed of masks that are random.
+    Returns:
+      bool [height, width, 1].
+    Raises:
+      InvalidValueError: if it is neither a name nor a file, or hides nothing or everything.
+      DataError: if the file cannot be read, or its image is of another size.
+    """
+    shape = density.reading.event_shape
+    if name in MASKS:
+        return hidden_pixels(str(name), shape, seed)
+    path = path_of("inpaint", "mask", name)
+    if not path.is_file():
+        rule = f"must be one of {', '.join(MASKS)}, or the path of an image file, in which white is hidden"
+        raise InvalidValueError("inpaint", "mask", rule, repr(str(name)), did_you_mean(str(name), MASKS).strip())
+    image = read_image(path, None)
+    if image.shape[:2] != shape[:2]:
+        rule, got = f"must be {_size(shape)}, as the images of the run", f"{path}, {_size(image.shape)}"
+        how = f"PIL.Image.open('in.png').resize(({shape[1]}, {shape[0]})).save('out.png')"
+        fix = f"Convert it, such as in Python by {how}."
+        raise DataError("inpaint", "mask", rule, got, fix)
+    return check_mask("inpaint", np.min(image, axis=-1, keepdims=True) >= WHITE, shape)
+
+
 def _read(path: Path, event_shape: Shape, setting: str) -> np.ndarray:
     """One file as uint8 [height, width, channels] of the right shape."""
     if not path.is_file():
@@ -76,5 +108,8 @@ def _read(path: Path, event_shape: Shape, setting: str) -> np.ndarray:
 
 def _in_words(shape: Shape) -> str:
     """The size and colour of an image, such as "28x28 pixels (width x height) in gray"."""
-    height, width, channels = shape
-    return f"{width}x{height} pixels (width x height) in {COLOURS.get(channels, f'{channels} channels')}"
+    return f"{_size(shape)} in {COLOURS.get(shape[2], f'{shape[2]} channels')}"
+
+
+def _size(shape: Shape) -> str:
+    return f"{shape[1]}x{shape[0]} pixels (width x height)"

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jflows.data import Data, ImageData
 from jflows.errors import InvalidValueError
+from jflows.eval.inpainting import MASKS
 from jflows.runs.data import as_read
 from jflows.runs.edits import EditsOfRun
-from jflows.runs.images import read_images
-from jflows.runs.reports import interpolation, levels, reconstruction
+from jflows.runs.images import read_images, read_mask
+from jflows.runs.reports import inpainting, interpolation, levels, manifold, neighbours, reconstruction
+
+ALL_MASKS = "all"  # stands for the ten by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +67,58 @@ class PicturesOfRun(EditsOfRun):
         interpolation.draw_paths(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
         return path
 
+    def inpaint(
+        self,
+        data: Data,
+        path: Path | None = None,
+        *,
+        masks: Sequence[str | os.PathLike[str]],
+        num: int | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> tuple[Path, dict[str, inpainting.Filled]]:
+        """Writes images whose hidden pixels are filled in; returns the path, and scores before and after by the mask.
+
+        Args:
+          masks: names of `jflows.eval.hidden_pixels` or paths of mask images; "all" stands for all ten names.
+          num: number of images, chosen by the seed; None takes all in their order.
+          seed: seed of this choice, of random masks and of all noise.
+          options: see `inpainting.draw_inpainted`.
+        """
+        self.check_images()
+        names = [name for given in masks for name in (MASKS if given == ALL_MASKS else (given,))]
+        found: dict[str, np.ndarray] = {}
+        for name in dict.fromkeys(map(str, names)):
+            short = Path(name).name
+            found[name if short in found else short] = read_mask(name, self.density, seed)
+        read = as_read(data.counted(), self.density)
+        read = read if num is None else read.take(interpolation.choose(read, num, seed))
+        path = self.directory / inpainting.FILE if path is None else path
+        options["seed"] = seed
+        return path, inpainting.draw_inpainted(self.density, self.variables, read, found, path, **options)
+
+    def manifold(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+        """Writes images on the surface through four images in latent space; see `manifold.draw_manifold`."""
+        self.check_pictures()
+        path = self.directory / manifold.FILE if path is None else path
+        manifold.draw_manifold(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        return path
+
+    def neighbours(
+        self, rows: Data, new: Data, path: Path | None = None, **options: Any
+    ) -> tuple[Path, neighbours.Nearness]:
+        """Writes samples above their nearest training images, and says whether samples are nearer than new images are.
+
+        Args:
+          rows: the rows that the run was trained on, `data(split="train")`.
+          new: rows that it was not trained on, such as `data()`.
+          options: see `neighbours.draw_neighbours`.
+        """
+        self.check_images()
+        path = self.directory / neighbours.FILE if path is None else path
+        rows, new = (as_read(each.counted(), self.density) for each in (rows, new))
+        return path, neighbours.draw_neighbours(self.density, self.variables, rows, new, path, **options)
+
     def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
         """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
         self.check_pictures()
@@ -83,3 +140,9 @@ class PicturesOfRun(EditsOfRun):
         if found < 2:
             rule, fix = "must be that of a flow with at least two levels", "Train glow with {num_levels=2} or more."
             raise InvalidValueError("levels", "run", rule, f"{self.directory} with {found or 1}", fix)
+
+    def check_images(self) -> None:
+        """Raises `InvalidValueError` unless the run is one of images, with or without a latent space."""
+        if self.density.reading.kind != "images":
+            got = f"{self.directory}, of {'tables' if self.density.reading.kind == 'table' else 'no data'}"
+            raise InvalidValueError("pictures", "run", "must be that of images", got, "Try `jflows sample`.")

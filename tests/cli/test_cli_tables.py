@@ -120,10 +120,13 @@ def test_names_of_data_are_checked(jflows, args, part):
     assert result.exit_code == 2 and part in result.stderr
 
 
-@pytest.mark.parametrize("command", ["interpolate", "reconstruct"])
+@pytest.mark.parametrize("command", ["interpolate", "reconstruct", "manifold", "neighbours", "inpaint --mask left"])
 def test_pictures_are_of_images(trained, jflows, command):
-    result = jflows(command, trained[0])
-    assert result.exit_code == 2 and "must be that of a flow of images" in result.stderr
+    command, *options = command.split()
+    result = jflows(command, trained[0], *options)
+    any_density = command in ("neighbours", "inpaint")
+    of_images = "must be that of images" if any_density else "must be that of a flow of images"
+    assert result.exit_code == 2 and of_images in result.stderr and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

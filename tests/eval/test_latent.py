@@ -8,9 +8,10 @@ import pytest
 from jflows import Flow, InvalidValueError, glow
 from jflows.bijectors import Affine, Elementwise
 from jflows.distributions import StandardNormal
-from jflows.eval.latent import interpolate, reconstruct
+from jflows.eval.latent import interpolate, manifold, reconstruct
 
 jit_interpolate = jax.jit(interpolate, static_argnames=("flow", "num_steps", "mode"))
+jit_manifold = jax.jit(manifold, static_argnames=("flow", "num_angles", "turn"))
 jit_reconstruct = jax.jit(reconstruct, static_argnames="flow")
 
 
@@ -64,6 +65,25 @@ def test_spherical_path_between_equal_events_stays_there(line, x):
     np.testing.assert_allclose(paths, [x] * 3, atol=1e-6)
 
 
+@pytest.mark.parametrize(("turn", "num", "places"), [("circle", 8, (0, 2)), ("quarter", 3, (0, 2))])
+def test_manifold_passes_through_its_four_images(fitted, turn, num, places):
+    flow, variables, x = fitted
+    grid = jit_manifold(flow, variables, x[:4], num_angles=num, turn=turn)
+    assert grid.shape == (num, num, 4, 4, 1) and grid.dtype == jnp.uint8
+    corners = [grid[a, b] for a in places for b in places]
+    np.testing.assert_array_equal(corners, x[:4])
+    assert all((grid[1, 1] != corner).any() for corner in x[:4])
+
+
+def test_manifold_follows_its_formula(line):
+    corners = jnp.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [-1.0, 4.0]])
+    grid = manifold(*line, jnp.stack([corners, -corners]), 3)
+    for a, b in ((0, 1), (1, 2), (2, 2)):
+        (ca, sa), (cb, sb) = ((np.cos(2 * np.pi * k / 3), np.sin(2 * np.pi * k / 3)) for k in (a, b))
+        point = ca * (cb * corners[0] + sb * corners[1]) + sa * (cb * corners[2] + sb * corners[3])
+        np.testing.assert_allclose(grid[:, a, b], [point, -point], atol=1e-6)
+
+
 @pytest.mark.slow
 def test_labels_go_with_their_pair():
     flow = glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_classes=3)
@@ -75,6 +95,11 @@ def test_labels_go_with_their_pair():
     np.testing.assert_array_equal(paths[:, 2], x[2:])
     other = jit_interpolate(flow, variables, x[:2], x[2:], num_steps=3, context=label[1:3])
     assert (other[:, 1] != paths[:, 1]).any()
+    one = jnp.full(4, 2)
+    surface = jit_manifold(flow, variables, jnp.stack([x, x]), num_angles=2, turn="quarter", context=one[:2])
+    np.testing.assert_array_equal(surface[1].reshape(x.shape), x)
+    other = jit_manifold(flow, variables, jnp.stack([x, x]), num_angles=3, turn="quarter", context=label[:2])
+    assert (other[0, 1, 1] != other[1, 1, 1]).any()
     rebuilt, error = jit_reconstruct(flow, variables, x, label)
     assert rebuilt.shape == x.shape and error.max() < 1e-3
 
@@ -101,3 +126,18 @@ def test_errors(fitted, settings, match):
     flow, variables, x = fitted
     with pytest.raises(InvalidValueError, match=match):
         interpolate(flow, variables, **{"x_a": x, "x_b": x, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"num_angles": 1}, "`num_angles` must be at least 2; got 1"),
+        ({"turn": "half"}, "`turn` must be one of 'circle', 'quarter'; got 'half'"),
+        ({"corners": np.zeros((3, 4, 4, 1), np.uint8)}, r"must be \[\*batch, 4, \*event_shape\]; got shape \(3, "),
+        ({"corners": np.zeros((4, 4, 1), np.uint8)}, r"must be \[\*batch, 4, \*event_shape\]; got shape \(4, 4, 1\)"),
+    ],
+)
+def test_errors_of_manifold(fitted, settings, match):
+    flow, variables, x = fitted
+    with pytest.raises(InvalidValueError, match=match):
+        manifold(flow, variables, **{"corners": x[:4], **settings})
