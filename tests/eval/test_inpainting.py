@@ -51,6 +51,7 @@ def tiny():
 
 
 @pytest.mark.parametrize("preprocess", [CentredPixels(8), LogitPixels(8, 1e-3)], ids=["centred", "logit"])
+@pytest.mark.by_default("logit")
 def test_without_noise_it_finds_the_mode_given_the_observed_pixels(preprocess):
     flow, variables = normal(preprocess)
     x = np.random.RandomState(0).randint(40, 216, (3, *SHAPE)).astype(np.uint8)
@@ -69,6 +70,7 @@ def test_without_noise_it_finds_the_mode_given_the_observed_pixels(preprocess):
 
 
 @pytest.mark.parametrize("start", ["noise", "sample"])
+@pytest.mark.by_default("noise")
 def test_log_p_rises_and_observed_pixels_stay(tiny, start):
     flow, variables, x, label = tiny
     mask = hidden_pixels("random_75", (4, 4, 1), seed=3)
