@@ -119,7 +119,7 @@ def responsibility_maps(
     all_axes = figure.subplots(num_rows, columns, squeeze=False).ravel()
     for axes, (mixture, variables), title in zip(all_axes, panels, titles, strict=False):
         _draw_map(axes, mixture, variables, np.asarray(x), labels, num_points, exact)
-        axes.set_title(title, loc="left", fontsize=11 if len(panels) == 1 else 9)
+        axes.set_title(title, loc="left", fontsize=11 if len(panels) == 1 else 7.5)
     kind = "component" if labels is None else "label"
     note = f"colour: component, mixed where undecided; depth of colour: density; dots: data, shaded by {kind}"
     figure.supxlabel(note, fontsize=7)
