@@ -132,6 +132,8 @@ def compared(rows: list[dict]) -> list[dict]:
             [row["test_bits_per_dim"] for row in rows if row.get("library") == library]
             for library in (name, LIBRARIES[-1])
         )
+        if min(len(ours), len(theirs)) < 2:
+            continue  # no deviation over seeds
         error = math.sqrt(sum(statistics.variance(scores) / len(scores) for scores in (ours, theirs)))
         difference = statistics.mean(ours) - statistics.mean(theirs)
         means = {"mean": statistics.mean(ours), "normflows_mean": statistics.mean(theirs), "seeds": len(ours)}
