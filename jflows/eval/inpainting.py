@@ -16,6 +16,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, che
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.flows import Density
 from jflows.flows.density import example_keys
+from jflows.ops.varying import scan
 from jflows.options import Count, Option, Seed, checked
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -278,7 +279,7 @@ def _ascend(
 
     y, at = _started(flow, variables, keys, context, start, pixels, observed), jnp.asarray(shown, jnp.int32)
     path = jnp.broadcast_to(y, (len(shown), *y.shape))
-    (y, _, path), found = jax.lax.scan(climb, (y, jnp.zeros_like(y), path), jnp.arange(num_steps))
+    (y, _, path), found = scan(climb, (y, jnp.zeros_like(y), path), jnp.arange(num_steps))
     path = jnp.where(at.reshape(-1, 1, 1, 1, 1) == num_steps, y, path)
     found = jnp.concatenate([found, log_prob(y, num_steps)[1][None]])
     form = (lambda v: v) if flow.dequantize is None else flow.dequantize.quantize

@@ -36,7 +36,7 @@ def nats_from_bits(bits_per_dim: Number, num_dims: Count, scale: str, num_bits: 
       InvalidValueError: for another scale, or numbers out of range.
     Example:
       >>> round(nats_from_bits(4.3556, 784, "[0, 1]"), 1), round(nats_from_bits(4.4773, 3072, "[-1, 1]"), 1)
-      (1980.5, 5371.6)
+      (1980.5, 5371.7)
     """
     return _whole(num_dims, scale, num_bits, "nats_from_bits") - bits_per_dim * (num_dims * math.log(2))
 

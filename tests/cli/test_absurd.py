@@ -71,7 +71,10 @@ def test_options_of_commands_on_a_run(name, monkeypatch, tmp_path):
         (["train", "maf", "--config", "a.json"], "`--config` must stand in the place of the name; got it after 'maf'"),
         (["train", "realnvp", "--data", "two_moons", "--sweep", "num_layers="], "'num_layers='. Name its values."),
         (["train", "realnvp", "--data", "two_moons", "--out", ""], "'--out': must be a path; got ''"),
-        (["train", "vmonf", "--data", "two_moons", "--component", "glow"], "`--component` must be a preset of flows of vectors"),
+        (
+            ["train", "vmonf", "--data", "two_moons", "--component", "glow"],
+            "`--component` must be a preset of flows of vectors",
+        ),
         (["compare", "absent", "absent"], "compare: `RUNS` must be a run directory with a config.json"),
         (["evaluate", "runs/a/checkpoints/40"], "not one of its checkpoints; got runs/a/checkpoints/40. Name runs/a"),
     ],
