@@ -4,8 +4,8 @@ It has 19,159,136 parameters and counts 1,500 epochs, as the paper does. Adam is
 with b2 = 0.01 and epsilon = 1e-4, and no schedule; here b2 is 0.999, and the rate follows a cosine. The last scaling
 starts at the deviations of the first batch, without which the first thousands of steps only stretch the latent.
 
-Published: 1,980.50 nats of dequantized pixels scaled to [0, 1], which is 4.36 bits/dim. Expected of a short run: see
-`experiments/README.md`, which has its command.
+Published: 1,980.50 nats of dequantized pixels scaled to [0, 1], which is 4.36 bits/dim. Expected: 1,529 nats after 7.5
+epochs (`--steps 7000 --batch-size 64`, 36 minutes of one core).
 """
 
 from functools import partial
