@@ -3,12 +3,9 @@
 Reads "log_prob", "gradient" or "sample", one a line; does it once; answers with milliseconds.
 """
 
-import sys
-import time
-
 import normflows as nf
-import numpy as np
 import torch
+from serving import serve, torch_calls
 
 LEVELS, STEPS, WIDTH, BATCH, IMAGE = 3, 8, 128, 16, (3, 32, 32)
 
@@ -35,28 +32,7 @@ def main() -> None:
     x = torch.rand(BATCH, *IMAGE)
     with torch.no_grad():
         model.log_prob(x, None)  # data-dependent initialisation
-
-    def gradient() -> None:
-        model.zero_grad()
-        model.log_prob(x, None).mean().backward()
-
-    def without_gradient(call):
-        def run() -> None:
-            with torch.no_grad():
-                call()
-
-        return run
-
-    calls = {
-        "log_prob": without_gradient(lambda: model.log_prob(x, None)),
-        "gradient": gradient,
-        "sample": without_gradient(lambda: model.sample(BATCH)),
-    }
-    print(sum(np.prod(p.shape) for p in model.parameters()), "parameters", file=sys.stderr)
-    for line in sys.stdin:
-        start = time.perf_counter()
-        calls[line.strip()]()
-        print(1e3 * (time.perf_counter() - start), flush=True)
+    serve(torch_calls(model, lambda x: model.log_prob(x, None), model.sample, x))
 
 
 if __name__ == "__main__":

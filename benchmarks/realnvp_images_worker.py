@@ -6,13 +6,10 @@ LIBRARY is nflows, normflows or normflows_packed. Reads "log_prob", "gradient" o
 answers with milliseconds. "versions" is answered in JSON.
 """
 
-import importlib.metadata
-import json
 import sys
-import time
-from collections.abc import Callable
 
 import torch
+from serving import Calls, serve, torch_calls
 from torch import nn
 
 COLOURS = 3
@@ -125,45 +122,20 @@ def build(library: str, *sizes: int):
     return normflows_model(library == "normflows_packed", *sizes)
 
 
-def calls_of(library: str, side: int, couplings: int, blocks: int, width: int, batch: int):
+def calls_of(library: str, side: int, couplings: int, blocks: int, width: int, batch: int) -> Calls:
     """The three things timed; parameters are away from zero, for which inverses would cost nothing."""
     torch.manual_seed(0)
     model, log_prob, sample = build(library, side, couplings, blocks, width)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    x = torch.randn(batch, COLOURS, side, side)
-    print(sum(parameter.numel() for parameter in model.parameters()), "parameters", file=sys.stderr)
-
-    def gradient() -> None:
-        model.zero_grad()
-        log_prob(x).mean().backward()
-
-    def without_gradient(call: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            with torch.no_grad():
-                call()
-
-        return run
-
-    return {
-        "log_prob": without_gradient(lambda: log_prob(x)),
-        "gradient": gradient,
-        "sample": without_gradient(lambda: sample(batch)),
-    }
+    return torch_calls(model, log_prob, sample, torch.randn(batch, COLOURS, side, side))
 
 
 def main() -> None:
     """Answers requests until the input ends."""
     library, *numbers = sys.argv[1:]
-    calls = calls_of(library, *map(int, numbers))
-    for line in sys.stdin:
-        if line.strip() == "versions":
-            print(json.dumps({name: importlib.metadata.version(name) for name in PACKAGES[library]}), flush=True)
-            continue
-        start = time.perf_counter()
-        calls[line.strip()]()
-        print(1e3 * (time.perf_counter() - start), flush=True)
+    serve(calls_of(library, *map(int, numbers)), PACKAGES[library])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ two hidden layers and ReLU; couplings keep one half of the coordinates and chang
 """
 
 import functools
-import importlib.metadata
 import itertools
-import json
 import sys
-import time
 from collections.abc import Callable
+
+import serving
 
 NUM_BINS, BOUND = 8, 3.0
 PACKAGES = {
@@ -160,24 +159,7 @@ def torch_calls(build, model: str, dim: int, num_layers: int, hidden: int, batch
 
     torch.manual_seed(0)
     flow, log_prob, sample = build(model, dim, num_layers, hidden)
-    x = torch.randn(batch, dim)
-
-    def gradient() -> None:
-        flow.zero_grad()
-        log_prob(x).mean().backward()
-
-    def without_gradient(call: Callable[[], object]) -> Callable[[], object]:
-        def run() -> object:
-            with torch.no_grad():
-                return call()
-
-        return run
-
-    return {
-        "log_prob": without_gradient(lambda: log_prob(x)),
-        "gradient": gradient,
-        "sample": without_gradient(lambda: sample(batch)),
-    }
+    return serving.torch_calls(flow, log_prob, sample, torch.randn(batch, dim))
 
 
 LIBRARIES = {
@@ -192,14 +174,7 @@ LIBRARIES = {
 def main() -> None:
     """Answers requests until the input ends."""
     library, model, *numbers = sys.argv[1:]
-    calls = LIBRARIES[library](model, *map(int, numbers))
-    for line in sys.stdin:
-        if line.strip() == "versions":
-            print(json.dumps({name: importlib.metadata.version(name) for name in PACKAGES[library]}), flush=True)
-            continue
-        start = time.perf_counter()
-        calls[line.strip()]()
-        print(1e3 * (time.perf_counter() - start), flush=True)
+    serving.serve(LIBRARIES[library](model, *map(int, numbers)), PACKAGES[library])
 
 
 if __name__ == "__main__":
