@@ -1,4 +1,4 @@
-"""`PicturesOfRun`: what a trained flow of images does with images, drawn: latent paths, reconstructions.
+"""`PicturesOfRun`: what a trained flow of images does with images, drawn: paths, levels, hidden pixels, ...
 
 Read next: `jflows/runs/trained.py`, which adds scores and samples of any data; `jflows/eval/latent.py`, the functions.
 """
