@@ -1,15 +1,14 @@
 """Square convolutions for image conditioners: matrix products on a CPU, XLA's convolution elsewhere.
 
 XLA's convolution is fast on GPU and TPU. On a CPU its gradient is not, above all inside `lax.scan`; the same sums
-written as matrix products are several times faster there. Two forms serve, each the adjoint of the other:
+written as matrix products are several times faster there. Kernels of 3x3 between at least a dozen channels take
+Winograd's form (`jflows/ops/winograd.py`), which needs a quarter of the products. Others take one of two forms, each
+the adjoint of the other:
 
     gather    (in <= out)  collect the k * k shifts of x, then one product:     [rows, k*k*in] @ [k*k*in, out]
     scatter   (out < in)   one product, then add the k * k shifts of its parts: [rows, in] @ [in, k*k*out]
 
-so that what is copied k * k times is always the array with fewer channels, in the backward pass too. Where in and out
-are about equal, as in residual blocks, half of each is better, and its own adjoint:
-
-    halves    collect k shifts of the columns, one product, add k shifts of the rows:    [rows, k*in] @ [k*in, k*out]
+so that what is copied k * k times is always the array with fewer channels, in the backward pass too.
 
 Here: `conv2d`, the convolution, and `relu`, which keeps its output for the backward pass instead of a mask. Both are
 primitives with their own derivative rules: a convolution is linear in each argument, and its transposes are a
@@ -30,6 +29,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jflows.errors import InvalidValueError, check_choice
+from jflows.ops import winograd
 from jflows.ops.promotion import promoting
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
@@ -150,39 +150,10 @@ def _scatter_conv(x: Array, kernel: Array, precision: Any) -> Array:
     return reduce(lax.add, shifts).transpose(1, 2, 3, 0).reshape((*x.shape[:-1], c_out))
 
 
-def _columns(x: Array, k: int) -> Array:
-    """[*batch, h, w, c] -> [images, h, w, k * c]: the pixels of a row that the kernel sees."""
-    x = x.reshape(-1, *x.shape[-3:])
-    return jnp.concatenate([_shift(x, b, 2) for b in range(-(k // 2), k // 2 + 1)], axis=-1)
-
-
-def _halves(k: int, c_in: int, c_out: int) -> bool:
-    """Whether k (in + out) numbers a pixel are fewer than the k * k min(in, out) that are copied otherwise."""
-    return c_in + c_out < k * min(c_in, c_out)
-
-
-def _halves_conv(x: Array, kernel: Array, precision: Any) -> Array:
-    """Copies columns before the product and adds rows after it, so that neither array is as large as all patches."""
-    k, _, c_in, c_out = kernel.shape
-    columns = lax.optimization_barrier(_columns(x, k))  # as in `_patches`
-    weights = kernel.reshape(k, k * c_in, c_out).swapaxes(0, 1).reshape(k * c_in, k * c_out)
-    parts = _dot(_rows(columns), weights, (1, 0), precision).reshape(*columns.shape[:-1], k, c_out)
-    shifts = [_shift(parts[..., i, :], a, 1) for i, a in enumerate(range(-(k // 2), k // 2 + 1))]
-    return reduce(lax.add, shifts).reshape((*x.shape[:-1], c_out))
-
-
-def _halves_kernel_grad(x: Array, dy: Array, k: int, precision: Any) -> Array:
-    c_in, c_out = x.shape[-1], dy.shape[-1]
-    dy = dy.reshape(-1, *dy.shape[-3:])
-    rows = jnp.concatenate([_shift(dy, -a, 1) for a in range(-(k // 2), k // 2 + 1)], axis=-1)
-    grad = _dot(_rows(_columns(x, k)), _rows(rows), (0, 0), precision)
-    return grad.reshape(k, c_in, k, c_out).transpose(2, 0, 1, 3)
-
-
 def _matrix_conv(x: Array, kernel: Array, *, precision: Any) -> Array:
     k, _, c_in, c_out = kernel.shape
-    if _halves(k, c_in, c_out):
-        return _halves_conv(x, kernel, precision)
+    if winograd.pays(x, k, c_out):
+        return winograd.conv(x, kernel, precision)
     if k > 1 and c_out < c_in:
         return _scatter_conv(x, kernel, precision)
     rows = _patches(x, k) if k > 1 else _rows(x)
@@ -191,8 +162,8 @@ def _matrix_conv(x: Array, kernel: Array, *, precision: Any) -> Array:
 
 def _matrix_kernel_grad(x: Array, dy: Array, *, k: int, precision: Any) -> Array:
     c_in, c_out = x.shape[-1], dy.shape[-1]
-    if _halves(k, c_in, c_out):
-        return _halves_kernel_grad(x, dy, k, precision)
+    if winograd.pays(x, k, c_out):
+        return winograd.kernel_grad(x, dy, precision)
     if k > 1 and c_out < c_in:
         # These are the patches that the input gradient needs too: XLA builds them once. Patches with the channels
         # first make this product alone a quarter faster, but the whole backward pass a quarter slower.
