@@ -52,7 +52,7 @@ class Configs(Commands):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Makes the command of a config when it is asked for."""
-        if self.make_run is not None and Path(cmd_name).expanduser().is_dir():
+        if self.make_run is not None and Path(cmd_name).expanduser().is_dir() and not configs.is_known(cmd_name):
             return self.make_run(cmd_name)
         with in_words_of(click.Command(self.name), str(self.name)):
             name, recipe = configs.find_recipe(cmd_name)

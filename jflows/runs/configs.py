@@ -51,12 +51,20 @@ def list_presets() -> dict[str, str]:
     return found
 
 
+def is_known(name: str) -> bool:
+    """Whether a config or a preset has this name; it is meant by it even where a directory is called so, too."""
+    from jflows.flows.presets import PRESETS
+
+    return name in list_configs() or name in PRESETS
+
+
 def find_recipe(recipe: Any) -> "tuple[str, Recipe]":
     """Finds the recipe, and its name, that an argument of `jflows.run` stands for.
 
     Args:
       recipe: a `Recipe`; a preset, or a partial of one; the name of a config or of a preset; the path of a .py file
-        that defines `config`, of a run's config.json, or of a run.
+        that defines `config`, of a run's config.json, or of a run. Names go first: a run called like a config is
+        "./NAME".
     Returns:
       The name of the run, and the recipe.
     Raises:
@@ -106,19 +114,19 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
     if path.suffix == ".json" and not path.is_file():
         rule = "must be an existing .py file, or the config.json of a run"
         raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
-    if path.suffix == ".json" or path.is_dir():
+    if path.suffix == ".json" or (path.is_dir() and not is_known(name)):
         stored = read_recipe(path)
         if "start_from" in stored.facts:
             origin = stored.facts["start_from"]
             message = f"run: {name} began with the weights of another run; pass start_from ({origin}) to do so again"
             warnings.warn(message, stacklevel=2)
         return stored.name, stored.recipe
-    known = list_configs()
     if path.suffix == ".py" or "/" in name:
         if not path.is_file() or path.suffix != ".py":
             rule = "must be an existing .py file, or the config.json of a run"
             raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
         return path.stem, _load_file(path)
+    known = list_configs()
     if name in known:
         return name, _load_file(config_dir() / f"{name}.py")
     if name in PRESETS:

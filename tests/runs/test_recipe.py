@@ -333,6 +333,16 @@ def test_required_options_are_told_from_others(mine):
     assert "must be given" in shown.help
 
 
+def test_a_directory_called_like_a_config_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("glow_digits", "glow"):  # a config and a preset
+        wanted = find_recipe(name)[1].to_json()
+        (tmp_path / name).mkdir()
+        assert find_recipe(name)[1].to_json() == wanted
+        with pytest.raises(DataError, match="config.json"):
+            find_recipe(f"./{name}")
+
+
 def test_a_config_may_import_what_lies_beside_it(tmp_path):
     (tmp_path / "widths_beside.py").write_text("WIDTH = 5\n")
     text = "from functools import partial\nimport jflows, widths_beside\n"
