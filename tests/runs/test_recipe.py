@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jflows
-from jflows import DataConfig, DataError, InvalidValueError, JflowsError, Recipe, TrainConfig
+from jflows import DataConfig, DataError, InvalidValueError, JflowsError, Recipe, RunError, TrainConfig
 from jflows.bijectors import Affine
 from jflows.cli.options import options_of, show
 from jflows.flows import presets
@@ -339,7 +339,7 @@ def test_a_directory_called_like_a_config_does_not_hide_it(tmp_path, monkeypatch
         wanted = find_recipe(name)[1].to_json()
         (tmp_path / name).mkdir()
         assert find_recipe(name)[1].to_json() == wanted
-        with pytest.raises(DataError, match="config.json"):
+        with pytest.raises(RunError, match="config.json"):
             find_recipe(f"./{name}")
 
 
