@@ -71,6 +71,11 @@ class JflowsError(Exception):
         """A copy of the error that names another place."""
         return type(self)(where, self.settings, self.rule, self.got, self.fix, code=self.code)
 
+    def renamed(self, **names: str) -> Self:
+        """The same error about settings of other names, such as `renamed(run="start_from")`."""
+        settings = tuple(names.get(name, name) for name in self.settings)
+        return type(self)(self.where, settings, self.rule, self.got, self.fix, code=self.code)
+
     def inside(self, owner: str) -> Self:
         """The same error about the settings of a part: "component" makes `component.num_layers` of `num_layers`."""
         reach = lambda text: _SETTING.sub(lambda found: found[0].replace("{", f"{{{owner}.", 1), text)
@@ -126,10 +131,11 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def check_choice(where: str, argument: str, value: object, choices: Sequence[object]) -> None:
-    """Raises `InvalidValueError` unless `value` is one of `choices`."""
+    """Raises `InvalidValueError` unless `value` is one of `choices`; the fix names those that are spelt like it."""
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise InvalidValueError(where, argument, f"must be one of {listed}", repr(value))
+        fix = did_you_mean(value, [name for name in choices if isinstance(name, str)]) if isinstance(value, str) else ""
+        raise InvalidValueError(where, argument, f"must be one of {listed}", repr(value), fix.strip())
 
 
 def check_positive(where: str, argument: str, value: float) -> None:

@@ -137,7 +137,9 @@ class Setting:
                 rule = f"must be at {'most ' if entry > 0 else 'least -'}{LARGEST_INT}"
                 raise InvalidValueError(where, self.name, rule, _shortened(repr(value)), self.option.fix)
             if isinstance(entry, int | float | str) and not self.option.allows(entry):
-                raise InvalidValueError(where, self.name, self._range(value), _shortened(repr(value)), self.option.fix)
+                near = did_you_mean(entry, self.option.choices).strip() if isinstance(entry, str) else ""
+                fix = near or self.option.fix
+                raise InvalidValueError(where, self.name, self._range(value), _shortened(repr(value)), fix)
 
     def _is_finite(self, number: float) -> bool:
         """Whether a number is finite, as a float if the setting takes floats."""

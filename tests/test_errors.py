@@ -31,6 +31,11 @@ def test_errors_are_builtin_ones_too_and_cross_processes(cls, builtin):
     assert (type(copy), str(copy), copy.fix) == (cls, str(error), "Fix it.")
 
 
+def test_settings_can_be_called_by_other_names():
+    error = errors.RunError("load", ("run", "checkpoint"), "must be there", "runs/a", "Train one.")
+    assert str(error.renamed(run="start_from")) == str(error).replace("`run, ", "`start_from, ")
+
+
 def test_did_you_mean():
     known = ["glow_mnist", "glow_digits", "nsf"]
     assert errors.did_you_mean("glow_mnits", known).startswith("Did you mean glow_mnist")
@@ -41,6 +46,10 @@ def test_did_you_mean():
 def test_checks():
     with pytest.raises(errors.InvalidValueError, match=r"^here: `kind` must be one of 'a', 'b'; got 'c'\.$"):
         errors.check_choice("here", "kind", "c", ("a", "b"))
+    with pytest.raises(errors.InvalidValueError, match=r"; got 'linaer'\. Did you mean linear\?$"):
+        errors.check_choice("here", "kind", "linaer", ("linear", "spherical", 3))
+    with pytest.raises(errors.InvalidValueError, match=r"; got 4\.$"):
+        errors.check_choice("here", "kind", 4, ("linear", 3))
     with pytest.raises(errors.InvalidValueError, match=r"^here: `size` must be positive; got nan\.$"):
         errors.check_positive("here", "size", float("nan"))
     message = r"^here: `x` must have event shape \(2, 3\); got shape \(3,\)\. Reshape\.$"

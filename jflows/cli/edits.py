@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import image_options, open_run, png_option, run_options
-from jflows.cli.types import COUNT, NumbersType, PathType
+from jflows.cli.types import COUNT, ChoiceType, NumbersType, PathType
 from jflows.errors import InvalidValueError
 from jflows.options import LARGEST_INT
 
@@ -17,6 +18,8 @@ RANGES = {"attribute": (-2.0, 2.0), "transfer": (0.0, 1.0)}  # of alpha, unless 
 DEFAULT_NUM = 6
 STRETCH = 0.5  # of mean latents
 MOST_STEPS = 50  # images in a row of the picture
+OF_ATTRIBUTES = ("by", "within_classes", "num_rows")  # options that say how the direction of an attribute is found
+OF_IMAGES = ("image", "label", "num", "classes", "num_steps")  # options that mean nothing where means are drawn
 METHODS = {"mean": "the difference of mean latents", "svm": "a linear support vector machine"}
 
 
@@ -54,7 +57,7 @@ METHODS = {"mean": "the difference of mean latents", "svm": "a linear support ve
 )
 @click.option(
     "--by",
-    type=click.Choice(list(METHODS)),
+    type=ChoiceType(list(METHODS)),
     default="mean",
     show_default=True,
     help="How the direction of an attribute is found: mean takes the difference between the mean latents of images "
@@ -103,9 +106,10 @@ def edit(run, weights, checkpoint, attribute, transfer, identity, alpha, num_ste
     if len(named) != 1:
         rule = "must be given, or one of {transfer} and {identity} in its place"
         raise InvalidValueError("edit", "attribute", rule, " and ".join(named) or "none")
+    _check_options(named[0])
     stretch = (STRETCH,) if alpha is None else alpha
     if identity is not None and not (len(stretch) == 1 and 0 <= stretch[0] <= 1):
-        raise InvalidValueError("edit", "alpha", "must be one number, 0 to 1, with {identity}", repr(alpha))
+        raise InvalidValueError("edit", "alpha", "must be one number, 0 to 1, with {identity}", _listed(stretch))
     trained = open_run(run, weights, checkpoint)
     trained.check_pictures()
     load = lambda split: trained.data(data, split, attributes=None if attributes is None else str(attributes))
@@ -116,6 +120,20 @@ def edit(run, weights, checkpoint, attribute, transfer, identity, alpha, num_ste
     change = _attribute if transfer is None else _transfer
     for line in change(trained, load, chosen[named[0]], alphas, out, given):
         click.echo(line)
+
+
+def _check_options(chosen: str) -> None:
+    """Raises `InvalidValueError` if an option was given that the chosen change would ignore."""
+    ignored = {"attribute": (), "transfer": OF_ATTRIBUTES, "identity": (*OF_ATTRIBUTES, *OF_IMAGES)}[chosen]
+    ctx = click.get_current_context()
+    for name in ignored:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            fix = f"Leave {{{name}}} out."
+            raise InvalidValueError("edit", name, f"is not for {{{chosen}}}, which would ignore it", None, fix)
+
+
+def _listed(alphas: tuple[float, ...]) -> str:
+    return ", ".join(f"{alpha:.3g}" for alpha in alphas)
 
 
 def steps_of(alpha: tuple[float, ...], num_steps: int) -> tuple[float, ...]:
@@ -167,7 +185,11 @@ def _transfer(
         raise InvalidValueError("edit", "transfer", "must be two classes, such as s4,s7", repr(names))
     train = load("train")
     start, end = trained.class_numbers(train, pair, "transfer")
-    given = given if given["classes"] or given["image"] else {**given, "classes": pair[0], "num": given["num"] or 2}
+    given = (
+        given
+        if given["classes"] is not None or given["image"]
+        else {**given, "classes": pair[0], "num": given["num"] or 2}
+    )
     images, what = _images(trained, load("test"), given)
     means = trained.mean_latents(train, (start, end))
     edited = trained.edit(images, means[1] - means[0], alphas)
@@ -180,10 +202,11 @@ def _mean_faces(trained: Any, train: Any, names: str, stretch: float, out: Path 
     from jflows.runs import edits
 
     chosen = edits.class_names(train) if names == ALL else tuple(name.strip() for name in names.split(","))
-    numbers = trained.class_numbers(train, chosen, "identity")
+    numbers = trained.class_numbers(train, chosen, "identity", (ALL,))
     latents = trained.mean_latents(train, numbers, stretch)
     path = trained.save_means(latents, chosen, numbers, out)
-    what = f"images of the mean latents of {len(chosen)} classes of {train.name}, stretched by {stretch:g}"
+    classes = f"{len(chosen)} class{'' if len(chosen) == 1 else 'es'}"
+    what = f"images of the mean latents of {classes} of {train.name}, stretched by {stretch:g}"
     return f"{what}, with ln p in nats under each, in {path}"
 
 
@@ -201,7 +224,7 @@ def _images(trained: Any, test: Any, given: dict[str, Any]) -> tuple[Any, str]:
     if given["label"] is not None:
         rule, fix = "is the class of files named by {image}", "Name classes of test images by {classes}."
         raise InvalidValueError("edit", "label", rule, repr(given["label"]), fix)
-    names = tuple(name.strip() for name in (given["classes"] or "").split(",") if name.strip())
+    names = () if given["classes"] is None else tuple(name.strip() for name in given["classes"].split(","))
     classes = trained.class_numbers(test, names, "classes")
     num = given["num"] or len(classes) or min(DEFAULT_NUM, len(test))
     images = edits.pictured(test, num, given["seed"], classes)
@@ -209,7 +232,7 @@ def _images(trained: Any, test: Any, given: dict[str, Any]) -> tuple[Any, str]:
 
 
 def _in_words(what: str, alphas: tuple[float, ...], path: Path) -> str:
-    return f"{what} at alpha {', '.join(f'{alpha:.3g}' for alpha in alphas)} in {path}, with ln p in nats under each"
+    return f"{what} at alpha {_listed(alphas)} in {path}, with ln p in nats under each"
 
 
 COMMANDS = (edit,)

@@ -7,7 +7,7 @@ import click
 
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import data_options, image_options, open_run, png_option, run_options
-from jflows.cli.types import COUNT, NumberType
+from jflows.cli.types import COUNT, ChoiceType, NumberType
 from jflows.errors import InvalidValueError
 from jflows.options import LARGEST_INT
 
@@ -41,7 +41,7 @@ DEFAULT_NUM = 8  # of images to inpaint
 )
 @click.option(
     "--start",
-    type=click.Choice(["noise", "sample"]),
+    type=ChoiceType(["noise", "sample"]),
     default="noise",
     show_default=True,
     help="What hidden pixels start from: noise is uniform noise, as in the NICE paper; sample is a sample of the flow "
@@ -89,7 +89,7 @@ def inpaint(run, weights, checkpoint, seed, data, split, image, label, mask, num
 )
 @click.option(
     "--turn",
-    type=click.Choice(["circle", "quarter"]),
+    type=ChoiceType(["circle", "quarter"]),
     default="circle",
     show_default=True,
     help="How far both angles go: circle shows the whole surface, on which the opposite -z of each image lies too; "

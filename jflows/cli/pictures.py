@@ -4,7 +4,7 @@ import click
 
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import data_options, image_options, open_run, png_option, run_options
-from jflows.cli.types import COUNT, NumberType
+from jflows.cli.types import COUNT, ChoiceType, NumberType
 from jflows.options import LARGEST_INT
 
 DEFAULT_PAIRS = 8
@@ -28,7 +28,7 @@ DEFAULT_PAIRS = 8
 )
 @click.option(
     "--mode",
-    type=click.Choice(["linear", "spherical", "both"]),
+    type=ChoiceType(["linear", "spherical", "both"]),
     default="linear",
     show_default=True,
     help="Which path to draw in latent space: linear follows straight lines; spherical follows arcs, which keep the "

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jflows.cli.types import SEED, CheckpointType, PathType
+from jflows.cli.types import SEED, CheckpointType, ChoiceType, PathType
 
 
 def run_options(command: Callable) -> Callable:
@@ -14,7 +14,7 @@ def run_options(command: Callable) -> Callable:
     run = click.argument("run", type=PathType())
     weights = click.option(
         "--weights",
-        type=click.Choice(["ema", "params"]),
+        type=ChoiceType(["ema", "params"]),
         default="ema",
         show_default=True,
         help="Which parameters to use: the moving average over steps (ema), or those of the last step (params).",
@@ -44,7 +44,7 @@ def data_options(command: Callable) -> Callable:
     )
     split = click.option(
         "--split",
-        type=click.Choice(["train", "validation", "test", "all"]),
+        type=ChoiceType(["train", "validation", "test", "all"]),
         help="Which rows of the data to use. [default: all of a file that --data names, else test]",
     )
     return data(split(command))

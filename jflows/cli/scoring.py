@@ -1,6 +1,7 @@
 """The command that scores single rows: `jflows score`, with the measures of rows that are out of distribution."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -8,7 +9,7 @@ import click
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import data_options, open_run, run_options, weight_option
 from jflows.cli.types import COUNT, PathType
-from jflows.errors import InvalidValueError, check_choice
+from jflows.errors import InvalidValueError, JflowsError, check_choice
 
 GROUP = "measure"
 
@@ -107,16 +108,26 @@ def score(run, weights, checkpoint, seed, data, split, weight, **given) -> None:
     trained = open_run(run, weights, checkpoint)
     sets = []
     for name, chosen in ((data, split), *([] if against is None else [(against, None)])):
-        rows = trained.data(name, chosen, weight, beyond_support=True)
+        with _naming("against" if sets else "data", "data", "name_or_path"):
+            rows = trained.data(name, chosen, weight, beyond_support=True)
         sets.append((rows, f"{trained.taken(name, chosen)} of {rows.name}"))
     if names is None:
         _write_scores(trained, sets, options, out, roc)
     else:
-        runs = {
-            "background": None if background is None else open_run(background, weights, "auto"),
-            "ensemble": [open_run(member, weights, "auto") for member in ensemble],
-        }
+        with _naming("background", "run"):
+            runs: dict[str, Any] = {"background": None if background is None else open_run(background, weights, "auto")}
+        with _naming("ensemble", "run"):
+            runs["ensemble"] = [open_run(member, weights, "auto") for member in ensemble]
         _write_measures(trained, sets, _measures(names, own), {**options, **runs}, out, roc)
+
+
+@contextlib.contextmanager
+def _naming(option: str, *settings: str) -> Iterator[None]:
+    """Lets errors about a data set or a run, settings of the library, name the option by which it was given."""
+    try:
+        yield
+    except JflowsError as error:
+        raise error.renamed(**dict.fromkeys(settings, option)) from error
 
 
 def _check_fit_together(names, against, roc, background, ensemble, own) -> None:

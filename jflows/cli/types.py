@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from jflows.errors import InvalidValueError, path_of
+from jflows.errors import InvalidValueError, did_you_mean, path_of
 from jflows.options import LARGEST_INT, LARGEST_SEED
 
 SEED = click.IntRange(0, LARGEST_SEED)
@@ -34,6 +34,15 @@ class PathType(click.ParamType):
         if self.suffixes and path.is_dir():
             self.fail(f"must be a file to write, not a folder; got {str(path)!r}.", param, ctx)
         return path
+
+
+class ChoiceType(click.Choice):
+    """One of several words; the error for another one suggests the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """The message for a word that is none of them."""
+        hint = did_you_mean(str(value), [str(choice) for choice in self.choices]).strip()
+        return f"{super().get_invalid_choice_message(value, ctx).removesuffix('.')}. {hint}".strip()
 
 
 class CheckpointType(click.ParamType):

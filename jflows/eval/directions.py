@@ -118,12 +118,12 @@ def in_mixed_groups(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.isin(group, mixed)
 
 
-def check_two_classes(positive: np.ndarray, where: str, argument: str) -> None:
-    """Raises `DataError` unless there are images with and without the attribute."""
+def check_two_classes(positive: np.ndarray, where: str, argument: str, fix: str = "") -> None:
+    """Raises `DataError` unless there are images with and without the attribute; `fix` says what else may help."""
     with_it = int(np.sum(positive))
     if with_it in (0, len(positive)):
         rule, got = "must have images with the attribute and images without it", f"{with_it} with it of {len(positive)}"
-        raise DataError(where, argument, rule, got, "Choose another attribute, or more images.")
+        raise DataError(where, argument, rule, got, fix or "Choose another attribute, or give more images.")
 
 
 @checked

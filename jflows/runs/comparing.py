@@ -59,6 +59,9 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
     rows = [_row(run) for given in runs for run in _members(path_of("compare", "runs", given))]
     if len(rows) < 2:
         raise InvalidValueError("compare", "runs", "must be at least two runs", f"{len(rows)}")
+    places = [row.run.resolve() for row in rows]
+    if twice := [str(row.run) for row, place in zip(rows, places, strict=True) if places.count(place) > 1]:
+        raise InvalidValueError("compare", "runs", "must be different runs", " and ".join(twice), "Name each once.")
     for what in ("unit", "data", "num_test"):
         found = {getattr(row, what): row.run for row in rows}
         if len(found) > 1:

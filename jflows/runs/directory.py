@@ -202,6 +202,10 @@ def _step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkp
     if not path.is_dir() or (path / "study.json").is_file():
         raise RunError("load", "run", "must be a run directory", str(run), _existing_runs(path))
     if isinstance(checkpoint, int):
+        steps = checkpoints.steps()
+        if checkpoint not in steps:
+            fix = f"Saved: {', '.join(map(str, steps)) or 'none'}."
+            raise RunError("load", "checkpoint", f"must be a saved step of {run}", checkpoint, fix)
         return checkpoint, checkpoints
     step = None if checkpoint == "latest" else checkpoints.best_step()
     if step is None and checkpoint == "best":

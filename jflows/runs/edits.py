@@ -88,7 +88,8 @@ class EditsOfRun(RowsOfRun):
         check_choice("edit", "by", by, directions.METHODS)
         check_call("edit", EditsOfRun.direction, {"num_rows": num_rows})
         chosen, positive, left_out, threshold = with_values(data, attribute, num_rows)
-        directions.check_two_classes(positive, f"data {data.name!r}", attribute)
+        fix = "Raise {num_rows}, or choose another attribute." if num_rows < len(data) else ""
+        directions.check_two_classes(positive, f"data {data.name!r}", attribute, fix)
         group = None
         if within:
             _check_labelled(chosen)
@@ -217,21 +218,27 @@ class EditsOfRun(RowsOfRun):
         flat = edited.x.reshape(-1, *edited.x.shape[2:]) / np.float32(2 ** pixel_bits(self.density) - 1)
         return measure(flat).reshape(edited.x.shape[:2])
 
-    def class_numbers(self, data: Data, names: Sequence[str], argument: str) -> list[int]:
+    def class_numbers(self, data: Data, names: Sequence[str], argument: str, others: tuple[str, ...] = ()) -> list[int]:
         """The numbers of classes from their names, or from their numbers as text where they have no names.
 
+        Args:
+          argument: what errors call the names.
+          others: further words that the argument takes, which errors name.
         Raises:
           DataError: if the images have no classes.
-          InvalidValueError: if there is no such class.
+          InvalidValueError: if there is no such class, or one is named twice.
         """
         if names:
             _check_labelled(data)
         known = class_names(data)
-        for name in names:
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise InvalidValueError("edit", argument, "must name each class once", f"{name!r} twice")
             if name not in known:
                 listed = ", ".join(known) if len(known) <= MAX_ROW else f"{', '.join(known[:3])}, ..., {known[-1]}"
-                rule = f"must be classes of {data.name}: {listed}"
-                raise InvalidValueError("edit", argument, rule, repr(name), did_you_mean(name, known).strip())
+                rule = f"must be classes of {data.name}: {', or '.join((listed, *others))}"
+                near = did_you_mean(name, (*known, *others)).strip()
+                raise InvalidValueError("edit", argument, rule, repr(name), near)
         return [known.index(name) for name in names]
 
     def check_pictures(self) -> None:
@@ -299,7 +306,9 @@ def with_values(
     known = has_value(values)
     if not known.any():
         rule = "must have a value for at least one image of each class"
-        raise DataError(f"data {data.name!r}", attribute, rule, "none", "Choose another attribute, or more images.")
+        raise DataError(
+            f"data {data.name!r}", attribute, rule, "none", "Choose another attribute, or give more images."
+        )
     if threshold is None:
         threshold = threshold_of(values)
     chosen = data if known.all() else data.take(np.flatnonzero(known))

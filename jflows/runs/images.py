@@ -18,6 +18,7 @@ from jflows.flows import Density
 from jflows.typing import Shape
 
 COLOURS = {1: "gray", 3: "colour"}  # by the number of channels
+ALL_MASKS = "all"  # stands for the ten by name
 WHITE = 128  # of a mask, and above
 PILLOW_MODES = {1: "L", 3: "RGB"}
 
@@ -76,10 +77,14 @@ def read_mask(name: str | os.PathLike[str], density: Density, seed: int = 0) -> 
     shape = density.reading.event_shape
     if name in MASKS:
         return hidden_pixels(str(name), shape, seed)
-    path = path_of("inpaint", "mask", name)
-    if not path.is_file():
-        rule = f"must be one of {', '.join(MASKS)}, or the path of an image file, in which white is hidden"
-        raise InvalidValueError("inpaint", "mask", rule, repr(str(name)), did_you_mean(str(name), MASKS).strip())
+    path = path_of("inpaint", "mask", name) if str(name).strip() else None
+    if path is None or not path.is_file():
+        named = f"{', '.join(MASKS)}, {ALL_MASKS} (these ten)"
+        rule = f"must be one of {named}, or the path of an image file, in which white is hidden"
+        near = did_you_mean(str(name), (*MASKS, ALL_MASKS)).strip()
+        is_path = path is not None and (path.is_dir() or path.suffix or len(path.parts) > 1)
+        what = "" if path is None or not is_path else ", a folder" if path.is_dir() else ", which does not exist"
+        raise InvalidValueError("inpaint", "mask", rule, f"{str(name)!r}{what}", near)
     image = read_image(path, None)
     if image.shape[:2] != shape[:2]:
         rule, got = f"must be {_size(shape)}, as the images of the run", f"{path}, {_size(image.shape)}"

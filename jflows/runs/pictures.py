@@ -16,10 +16,8 @@ from jflows.errors import InvalidValueError
 from jflows.eval.inpainting import MASKS
 from jflows.runs.data import as_read
 from jflows.runs.edits import EditsOfRun
-from jflows.runs.images import read_images, read_mask
+from jflows.runs.images import ALL_MASKS, read_images, read_mask
 from jflows.runs.reports import inpainting, interpolation, levels, manifold, neighbours, reconstruction
-
-ALL_MASKS = "all"  # stands for the ten by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +90,7 @@ class PicturesOfRun(EditsOfRun):
             short = Path(name).name
             found[name if short in found else short] = read_mask(name, self.density, seed)
         read = as_read(data.counted(), self.density)
-        read = read if num is None else read.take(interpolation.choose(read, num, seed))
+        read = read if num is None else read.take(interpolation.choose(read, num, seed, "inpaint"))
         path = self.directory / inpainting.FILE if path is None else path
         options["seed"] = seed
         return path, inpainting.draw_inpainted(self.density, self.variables, read, found, path, **options)

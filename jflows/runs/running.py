@@ -270,7 +270,10 @@ def _weights_of(run: str | os.PathLike[str], prepared: Prepared, resume: bool) -
     if resume:
         rule, fix = "must not be given with {resume=True}", "Leave it out: a run that goes on has its own weights."
         raise InvalidValueError("run", "start_from", rule, repr(where), fix)
-    found, variables = load(path_of("run", "start_from", run))
+    try:
+        found, variables = load(path_of("run", "start_from", run))
+    except RunError as error:
+        raise error.renamed(run="start_from") from error
     if found != prepared.flow:
         old, new = flow_values(read_recipe(path_of("run", "start_from", run)).recipe), flow_values(prepared.recipe)
         changed = [name for name in new if old.get(name) != new[name]]

@@ -85,11 +85,26 @@ def test_transfer_and_mean_faces(edit, tmp_path):
         (("--attribute", "hat", "--alpha", ",".join("1" * 51)), "`--alpha` must be at most 50 numbers; got 51."),
         (
             ("--identity", "ann", "--alpha", "0,1"),
-            "`--alpha` must be one number, 0 to 1, with --identity; got (0.0, 1.0)",
+            "`--alpha` must be one number, 0 to 1, with --identity; got 0, 1.",
         ),
-        (("--identity", "anna"), "`--identity` must be classes of people: ann, bob; got 'anna'. Did you mean ann?"),
+        (
+            ("--identity", "anna"),
+            "`--identity` must be classes of people: ann, bob, or all; got 'anna'. Did you mean ann?",
+        ),
+        (("--identity", "al"), "ann, bob, or all; got 'al'. Did you mean all?"),
+        (("--identity", "ann,bob,ann"), "`--identity` must name each class once; got 'ann' twice."),
+        (("--transfer", "ann,ann"), "`--transfer` must name each class once; got 'ann' twice."),
+        (
+            ("--transfer", "ann,bob", "--by", "svm"),
+            "`--by` is not for --transfer, which would ignore it. Leave --by out.",
+        ),
+        (("--identity", "ann", "--num-rows", "9"), "`--num-rows` is not for --identity, which would ignore it."),
+        (("--identity", "ann", "--image", "{ann}"), "`--image` is not for --identity, which would ignore it."),
         (("--transfer", "ann"), "`--transfer` must be two classes, such as s4,s7; got 'ann'."),
         (("--attribute", "hat", "--classes", "eve"), "`--classes` must be classes of people: ann, bob; got 'eve'."),
+        (("--attribute", "hat", "--classes", ""), "`--classes` must be classes of people: ann, bob; got ''."),
+        (("--attribute", "hat", "--num-rows", "1"), "of 1. Raise --num-rows, or choose another attribute."),
+        (("--attribute", "hat", "--by", "svn"), "'svn' is not one of 'mean', 'svm'. Did you mean svm?"),
         (
             ("--attribute", "hat", "--num", "99"),
             "`--num` must be at most the number of images in people, 2; got 99. Ask for fewer",

@@ -187,6 +187,11 @@ def test_the_nearest_run_is_named(jflows, trained):
     )
 
 
+def test_a_step_without_a_checkpoint(jflows, trained):
+    line = message(jflows("evaluate", trained, "--checkpoint", 7))
+    assert "evaluate: `--checkpoint` must be a saved step of" in line and "; got 7. Saved: " in line, line
+
+
 def test_label_without_a_class_conditional_flow(jflows, trained):
     line = message(jflows("sample", trained, "--label", 3))
     assert "`--label` needs a class-conditional flow; got 3" in line and "--conditional" in line

@@ -71,6 +71,7 @@ def test_groups_have_one_number_each(trained, noise, jflows, tmp_path):
     ("args", "message"),
     [
         (["--measure", "typicallity"], "`--measure` must be one of 'likelihood', 'typicality', "),
+        (["--measure", "typicallity"], "'radius'; got 'typicallity'. Did you mean typicality?"),
         (["--measure", "waic"], "`--ensemble` must be given for waic: it takes further runs, trained from other seeds"),
         (["--measure", "waic", "--ensemble", "RUN"], "`--ensemble` must be other runs than the scored one"),
         (["--measure", "likelihood_ratio"], "`--background` must be given for likelihood_ratio: it takes the run of a"),
@@ -83,7 +84,10 @@ def test_groups_have_one_number_each(trained, noise, jflows, tmp_path):
         (["--background", "RUN"], "`--background` is for measures; got "),
         (["--num-train", "9"], "`--num-train` is for measures; got 9. Choose a --measure."),
         (["--roc", "a.png"], "`--roc` needs a second data set; got a.png. Name one by --against."),
-        (["--measure", "waic", "--ensemble", "absent"], "`RUN` must be a run directory with a config.json"),
+        (["--measure", "waic", "--ensemble", "absent"], "`--ensemble` must be a run directory with a config.json"),
+        (["--measure", "likelihood_ratio", "--background", "absent"], "`--background` must be a run directory with a"),
+        (["--against", "two_moons"], "score: `--against` must "),
+        (["--against", "digitz"], "score: `--against` must be one of 'digits', "),
     ],
 )
 def test_what_does_not_fit_together_is_one_line(trained, jflows, args, message):

@@ -127,8 +127,33 @@ def test_inpaint_fills_in_what_a_mask_hides(trained, jflows, pictures, tmp_path)
             ["inpaint", "--mask", "all", "--num", 360],
             "must make at most 10,000 images in one picture; got 360 images und",
         ),
-        (["inpaint", "--mask", "all", "--num", 361], "must be at least 361; got 360. Ask for fewer"),
-        (["neighbours", "--num", 5000], "must be at least 5000; got 360. Ask for fewer"),
+        (
+            ["inpaint", "--mask", "all", "--num", 361],
+            "`--num` must be at most 360, as 'digits' has 360 images here; got 361.",
+        ),
+        (
+            ["inpaint", "--mask", ""],
+            "random_90, all (these ten), or the path of an image file, in which white is hidden; got ''",
+        ),
+        (["inpaint", "--mask", "al"], "got 'al'. Did you mean all?"),
+        (["inpaint", "--mask", "gone.png"], "gone.png', which does not exist."),
+        (
+            ["inpaint", "--mask", "left", "--start", "smaple"],
+            "'smaple' is not one of 'noise', 'sample'. Did you mean sample?",
+        ),
+        (
+            ["interpolate", "--num-pairs", 181],
+            "must be at most 180, as 'digits' has 360 images here, 2 for each; got 181. Ask for fewer, or",
+        ),
+        (
+            ["interpolate", "--num-pairs", 999, "--same-class"],
+            "`--num-pairs` must be at most 177, as 'digits' has so many pairs of images of one class here; got 999.",
+        ),
+        (["reconstruct", "--num", 361], "reconstruct: `--num` must be at most 360, as"),
+        (
+            ["neighbours", "--num", 5000],
+            "neighbours: `--num` must be at most 360, as 'digits' has 360 images here; got 5000.",
+        ),
         (["neighbours", "--label", "3"], "`--label` needs a class-conditional flow; got 3"),
     ],
 )

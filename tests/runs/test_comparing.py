@@ -70,6 +70,8 @@ def test_scores_that_do_not_compare(two, changes, message):
 def test_runs_that_are_none(two, tmp_path):
     with pytest.raises(InvalidValueError, match="`runs` must be at least two runs; got 1"):
         compare(two[:1])
+    with pytest.raises(InvalidValueError, match="`runs` must be different runs; got .* and .*Name each once."):
+        compare([*two, two[0]])
     with pytest.raises(RunError, match="must be a run directory with a config.json"):
         compare([two[0], tmp_path / "absent"])
     (two[1] / "result.json").unlink()

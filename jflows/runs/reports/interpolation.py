@@ -67,16 +67,20 @@ def draw_paths(
     save_grid(paths.reshape(-1, *density.event_shape), path, pixel_bits(density), num_steps, labels)
 
 
-def choose(images: Data, num: int, seed: int) -> np.ndarray:
-    """Chooses `num` different rows.
+def choose(images: Data, num: int, seed: int, where: str, setting: str = "num", each: int = 1) -> np.ndarray:
+    """Chooses `each` rows for each of `num`, all different: [each * num].
 
+    Args:
+      where, setting: what errors call the function, and the argument that is `num`.
     Raises:
-      DataError: if there are fewer than `num` rows.
+      DataError: if there are fewer rows.
     """
-    if len(images) < num:
-        rule = f"must be at least {num}"
-        raise DataError(f"data {images.name!r}", "number of images", rule, len(images), "Ask for fewer.")
-    return np.random.RandomState(seed % 2**32).permutation(len(images))[:num]
+    most = len(images) // each
+    if most < num:
+        per = f", {each} for each" if each > 1 else ""
+        rule = f"must be at most {most}, as {images.name!r} has {len(images)} images here{per}"
+        raise DataError(where, setting, rule, num, "Ask for fewer, or name other data by {data}.")
+    return np.random.RandomState(seed % 2**32).permutation(len(images))[: each * num]
 
 
 def write(material: Material) -> list[str]:
@@ -93,7 +97,7 @@ def _pairs(density: Density, images: Data, num: int, seed: int, same_class: bool
     """Rows of `num` pairs, of one class each if that is asked for or the flow is class-conditional."""
     conditional = density.reading.context != "none"
     if not conditional and not same_class:
-        rows = choose(images, 2 * num, seed)
+        rows = choose(images, num, seed, "interpolate", "num_pairs", 2)
         return rows[:num], rows[num:]
     if images.label is None:
         why = "as the flow needs them" if conditional else "to pair images of one class"
@@ -103,8 +107,8 @@ def _pairs(density: Density, images: Data, num: int, seed: int, same_class: bool
     by_class = [order[images.label[order] == label] for label in range(images.num_classes or 0)]
     pairs = [rows[i : i + 2] for i in range(0, len(order), 2) for rows in by_class if len(rows) >= i + 2][:num]
     if len(pairs) < num:
-        rule = f"must have {num} pairs of images of one class"
-        raise DataError(f"data {images.name!r}", "label", rule, f"{len(pairs)} pairs", "Ask for fewer.")
+        rule = f"must be at most {len(pairs)}, as {images.name!r} has so many pairs of images of one class here"
+        raise DataError("interpolate", "num_pairs", rule, num, "Ask for fewer, or name other data by {data}.")
     return np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
 
 

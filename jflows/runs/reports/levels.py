@@ -48,7 +48,7 @@ def draw_levels(
     if num * columns > MOST_IMAGES:
         rule = f"must make at most {MOST_IMAGES:,} images in one picture, with {{num_draws}}"
         raise InvalidValueError("levels", "num", rule, f"{num} rows of {columns}")
-    rows = choose(images, num, seed)
+    rows = choose(images, num, seed, "levels")
     context = flow.reading.context_of(images)
     x, context = images.x[rows], None if context is None else context[rows]
     draws = []

@@ -47,7 +47,10 @@ def draw_manifold(
     if in_order:
         rows = np.arange(len(images))
     elif density.reading.context == "none":
-        rows = choose(images, latent.NUM_CORNERS, seed)
+        if len(images) < latent.NUM_CORNERS:
+            rule, got = f"must have at least {latent.NUM_CORNERS} images", f"{len(images)} of {images.name!r}"
+            raise DataError("manifold", "data", rule, got, "Name other data by {data}, or four files by {image}.")
+        rows = choose(images, latent.NUM_CORNERS, seed, "manifold")
     else:
         rows = _of_one_class(images, seed)
     context = images.label[rows[0]] if density.reading.context == "labels" and images.label is not None else None
@@ -66,7 +69,7 @@ def _of_one_class(images: Data, seed: int) -> np.ndarray:
         if len(rows) >= latent.NUM_CORNERS:
             return rows[: latent.NUM_CORNERS]
     rule = f"must have {latent.NUM_CORNERS} images of one class"
-    raise DataError(f"data {images.name!r}", "label", rule, None, "Name other data by {data}.")
+    raise DataError("manifold", "data", rule, repr(images.name), "Name other data by {data}, or four files by {image}.")
 
 
 _manifold = jax.jit(latent.manifold, static_argnames=("flow", "num_angles", "turn"))

@@ -63,9 +63,10 @@ def draw_neighbours(
       DataError: if there are fewer than `num` new images, or fewer than four training images.
     """
     if len(rows) < ROWS:
-        raise DataError(f"data {rows.name!r}", "number of images", f"must be at least {ROWS}", len(rows))
+        rule = f"must have at least {ROWS} training images"
+        raise DataError("neighbours", "data", rule, f"{len(rows)} of {rows.name!r}", "Train on more.")
     num = min(NUM, len(new)) if num is None else num
-    chosen = new.x[choose(new, num, seed)]
+    chosen = new.x[choose(new, num, seed, "neighbours")]
     context = samples.contexts(density, rows, num, label)
     drawn = samples.draw(density, variables, jax.random.key(seed), num, context, temperature)
     of_samples, of_new = nearest.nearest_rows(drawn, rows.x, ROWS), nearest.nearest_rows(chosen, rows.x)

@@ -28,7 +28,7 @@ def draw_errors(
     Raises:
       DataError: if there are fewer than `num` images.
     """
-    rows, errors, shown = choose(images, num, seed), [], []
+    rows, errors, shown = choose(images, num, seed, "reconstruct"), [], []
     size, top = min(num, DRAW_BATCH), 2 ** pixel_bits(density) - 1
     for start in range(0, num, size):
         own = rows[np.arange(start, start + size) % num]  # the last batch is filled up, so that all have one shape
