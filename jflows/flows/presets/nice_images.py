@@ -59,9 +59,13 @@ def nice_images(
     covariance of the integers by the variance of the noise that is added to them, 1/12 of a level squared; whether
     pixels are in levels or scaled to [-1, 1] makes no difference to what comes out of it.
 
+    Networks see and shift pixels in units of their own deviation. A pixel that is black in nearly all images varies by
+    its noise alone, a thousandth of what a stroke varies by; if one step of training moves both by as much, the shifts
+    ruin the black pixels at first, and the networks learn to put out nothing, for good (all rectified units die).
+
     Source: Dinh et al. 2014, arXiv:1410.8516, sections 3 and 5.1; the defaults are its setting for MNIST. Differs:
-    pixels are centred, conditioners start at zero, and the last scaling starts at the deviations of the first batch and
-    has a shift, where the paper's starts at 1.
+    pixels are centred and scaled by the deviations of the first batch, which are learned further, conditioners start at
+    zero, and the last scaling has a shift.
     """
     dim = math.prod(event_shape)
     if dim < 2:
@@ -75,7 +79,7 @@ def nice_images(
     if pairs:
         layers.append(Repeat(AdditiveTwoWay(mlp(), mlp()), pairs, backprop))
     return Flow(
-        bijector=Chain((*layers, EvensFirst(), Reshape(event_shape, (dim,)))),
+        bijector=Chain((*layers, ActNorm(), EvensFirst(), Reshape(event_shape, (dim,)))),
         base=NICE_BASES[base]((dim,)),
         event_shape=event_shape,
         dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width),
