@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jflows
@@ -31,9 +32,31 @@ def test_the_papers_size_for_mnist():
     flow = nice_images((28, 28, 1))
     variables = jax.eval_shape(flow.init, KEY, jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.uint8))
     network = 392 * 1000 + 4 * 1000**2 + 1000 * 392 + 5 * 1000 + 392
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 4 * network + 2 * 784
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 4 * network + 4 * 784
     stacked = variables["params"]["bijector"]["layers_1"]["layers"]
     assert {leaf.shape[0] for leaf in jax.tree.leaves(stacked)} == {2}  # two pairs of layers, one scanned step
+
+
+def test_networks_stay_alive_where_most_pixels_are_black():
+    """Without the scaling before them, the last hidden units of one are all dead after these steps."""
+    shown = np.zeros((4, 6, 1), bool)
+    shown[1:3, 2:4] = True
+    x = jnp.asarray(np.where(shown, images(64, (4, 6, 1)), 0).astype(np.uint8))
+    flow = nice_images((4, 6, 1), 2, (16,) * 3)
+    variables = jax.jit(flow.init)(KEY, x)
+    optimizer = optax.adam(1e-2)
+
+    def step(carry, key):
+        loss = lambda params: -jnp.mean(flow.log_prob({**variables, "params": params}, x, key=key))
+        updates, state = optimizer.update(jax.grad(loss)(carry[0]), carry[1])
+        return (optax.apply_updates(carry[0], updates), state), None
+
+    start = variables["params"], optimizer.init(variables["params"])
+    (params, _), _ = jax.jit(functools.partial(jax.lax.scan, step))(start, jax.random.split(KEY, 300))
+    latent = lambda x: flow.encode({**variables, "params": params}, x)[0]
+    jacobian = jax.jit(jax.vmap(jax.jacobian(latent)))(x[:16] + 0.5).reshape(16, 24, 24)
+    even, odd = jacobian[:, :12, 1::2], jacobian[:, 12:, ::2]  # how each half of the latent depends on the other pixels
+    assert np.all(np.any(even != 0, axis=0)) and np.all(np.any(odd != 0, axis=0))
 
 
 @pytest.mark.parametrize("num_layers", [2, 3])
