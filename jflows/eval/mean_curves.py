@@ -49,7 +49,8 @@ def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", n
         colour = COLOURS[firsts.index(name[:1]) % len(COLOURS)]
         dashes = DASHES[others.index(name[1:]) % len(DASHES)]
         label = f"{', '.join(name)}: {_last(curve)}"
-        axes.plot(curve.step, curve.mean, color=colour, linestyle=dashes, linewidth=1.6, label=label)
+        marker = "o" if len(curve.step) == 1 else ""
+        axes.plot(curve.step, curve.mean, marker=marker, color=colour, linestyle=dashes, linewidth=1.6, label=label)
         if curve.num_runs > 1:
             low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
             axes.fill_between(curve.step, low, high, color=colour, alpha=BAND, linewidth=0)

@@ -104,7 +104,7 @@ def learning_curve(
     """
     figure, axes = curve_axes()
     step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
-    axes.plot(step, loss, color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
+    axes.plot(step, loss, _style(step), color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
     shown = [loss[step > EARLY * step.max()]] if len(step) else []
     late_step, late_loss = _late_validation(metrics, nats, step)
     if len(late_step):
@@ -137,7 +137,7 @@ def learning_curves(
     shown, steps = [], []
     for name, metrics in runs.items():
         step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
-        (line,) = axes.plot(step, loss, linewidth=0.8, alpha=FAINT_CURVE, label=name)
+        (line,) = axes.plot(step, loss, _style(step), linewidth=0.8, alpha=FAINT_CURVE, label=name)
         late_step, late_loss = _late_validation(metrics, nats, step)
         if len(late_step):
             line.set_label("_nolegend_")
@@ -149,6 +149,11 @@ def learning_curves(
         steps.append(step)
     finish_curves(axes, np.concatenate(steps), shown, title, nats)
     figure.savefig(path, format="png")
+
+
+def _style(step: np.ndarray) -> str:
+    """A curve is a line; one of a single step, as of a short run, would be no line, and is a dot."""
+    return "o" if len(step) == 1 else "-"
 
 
 def curve_axes() -> "tuple[Figure, Axes]":
@@ -203,7 +208,7 @@ def _averaged(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _set_limits(axes, step: np.ndarray, shown: np.ndarray) -> None:
     if len(step):
-        axes.set_xlim(0, step.max())
+        axes.set_xlim(0, step.max() if step.min() < step.max() else 2 * step.max())  # a single step is in the middle
     if shown.size:
         low, high = float(shown.min()), float(shown.max())
         margin = 0.06 * max(high - low, 1e-3)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from jflows import InvalidValueError
 from jflows.eval import Evaluation
-from jflows.eval.plots import image_grid, learning_curve, to_bytes
+from jflows.eval.plots import image_grid, learning_curve, learning_curves, to_bytes
 
 
 def test_levels_are_stretched_to_black_and_white():
@@ -77,6 +77,17 @@ def test_learning_curve_is_a_small_png(tmp_path, num):
     with Image.open(tmp_path / "curve.png") as image:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[0] > 400 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_curve_of_a_single_step_is_a_dot(tmp_path):
+    metrics = [{"step": 40, "bits_per_dim": 7.5}]
+    learning_curve(metrics, tmp_path / "one.png")
+    learning_curves({"a": metrics, "b": metrics}, tmp_path / "two.png")
+    for name, colour in (("one", (0x7F, 0x9F, 0xC4)), ("two", (0xFF, 0x7F, 0x0E))):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            pixels = np.asarray(image.convert("RGB"))
+        middle = pixels[:, int(0.4 * pixels.shape[1]) : int(0.6 * pixels.shape[1])]  # left of the legend
+        assert (middle == colour).all(axis=-1).sum() > 20
 
 
 def test_learning_curves_of_tables_are_in_nats(tmp_path):
