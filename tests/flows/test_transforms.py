@@ -86,9 +86,9 @@ def filled(shapes, seed: int):
 
     def fill(path, leaf):
         if jnp.issubdtype(leaf.dtype, jnp.integer):  # permutations; the same for all members of an ensemble
-            return jnp.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape)
+            return jnp.asarray(np.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape))
         if path[0] == jax.tree_util.DictKey("constants"):  # signs, scales and vectors of power iterations
-            return jnp.ones(leaf.shape)
+            return jnp.asarray(np.ones(leaf.shape))
         return jnp.asarray(0.3 * random.standard_normal(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(fill, shapes)
@@ -106,7 +106,8 @@ def same_slope(grads, case: Case) -> None:
 
 
 def stacked(*trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    """By NumPy: JAX would compile a program for every shape."""
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
 
 
 def sharded(run, out_specs):
