@@ -15,6 +15,8 @@ from jflows.flows import Flow, MixtureOfFlows, UniformDequantize
 from jflows.nn import ClassEmbed
 
 SHAPE, KEY = (4, 8, 1), jax.random.key(0)
+resample = jax.jit(resample_levels, static_argnums=0)
+encode = jax.jit(encode_centres, static_argnums=0)
 
 
 def multi_scale(dequantize: bool, num_classes: int | None = None) -> Flow:
@@ -34,22 +36,22 @@ def test_each_level_is_drawn_anew_alone(num_classes):
     labels = None if num_classes is None else jnp.array([0, 2])
     x = jax.random.uniform(KEY, (2, *SHAPE)) * 256
     variables = flow.init(KEY, x, labels)
-    found = resample_levels(flow, variables, x, KEY, labels)
+    found = resample(flow, variables, x, KEY, labels, 1.0)
     assert found.shape == (2, 2, *SHAPE)
-    before = encode_centres(flow, variables, x, labels)
+    before = encode(flow, variables, x, labels)
     for level in range(2):
-        after = encode_centres(flow, variables, found[:, level], labels)
+        after = encode(flow, variables, found[:, level], labels)
         same = np.isclose(after, before, atol=1e-3).reshape(2, 2, 16)
         assert same[:, 1 - level].all() and same[:, level].mean() < 0.1
-    cold = resample_levels(flow, variables, x, KEY, labels, temperature=0.0)
-    latent = encode_centres(flow, variables, cold[:, 1], labels)
+    cold = resample(flow, variables, x, KEY, labels, 0.0)
+    latent = encode(flow, variables, cold[:, 1], labels)
     np.testing.assert_allclose(latent[:, 16:], 0, atol=1e-3)  # at temperature 0, the mean of the base
 
 
 def test_integers_come_back_as_integers():
     flow = multi_scale(True)
     x = jax.random.randint(KEY, (3, *SHAPE), 0, 256)
-    found = resample_levels(flow, flow.init(KEY, x), x, jax.random.key(1))
+    found = resample(flow, flow.init(KEY, x), x, jax.random.key(1))
     assert found.dtype == jnp.uint8 and found.shape == (3, 2, *SHAPE)
 
 
