@@ -202,7 +202,7 @@ class EditsOfRun(RowsOfRun):
         context = np.asarray(classes, np.int32) if self.density.reading.context == "labels" else None
         x, log_prob = (np.asarray(a) for a in _decode(self.density, self.variables, np.float32(latents), context))
         columns = min(len(x), MEANS_IN_ROW)
-        texts = [f"{name}\n{value:.0f}" for name, value in zip(names, log_prob, strict=True)]
+        texts = [f"{name}\nln p = {value:.0f}" for name, value in zip(names, log_prob, strict=True)]
         rest = -len(x) % columns  # places of the last row that stay white
         white = np.full((rest, *x.shape[1:]), 2 ** pixel_bits(self.density) - 1, x.dtype)
         tiles = np.concatenate([x, white]).reshape(-1, columns, *x.shape[1:])

@@ -128,13 +128,16 @@ class ScoresOfRun(RowsOfRun):
           weighted: whether rows count by their weights; groups of rows have none.
         """
         weights = (other_data.weight, data.weight) if weighted else (None, None)
+        first, second = data.name, other_data.name
+        if first == second:  # two splits of one data set, or two folders of one name
+            first, second = f"{first} (first)", f"{second} (second)"
         figure = roc_figure(
             {name: (others, found) for name, (found, others) in curves.items()},
             weight=weights[0],
             other_weight=weights[1],
-            title=f"{other_data.name} against {data.name}, by a flow of {self.stored.recipe.data.name}",
-            found=f"share of {other_data.name} called unusual",
-            false_alarms=f"share of {data.name} called unusual",
+            title=f"{second} against {first}, by a flow of {Path(self.stored.recipe.data.name).name}",
+            found=f"share of {second} called unusual",
+            false_alarms=f"share of {first} called unusual",
         )
         save_figure(figure, path)
         return path

@@ -63,7 +63,11 @@ def test_what_is_measured_is_printed_at_each_step(jflows, trained, tmp_path):
     assert len(means) == 3 and means == sorted(means) and means[0] < means[2]
 
 
-def test_transfer_and_mean_faces(edit, tmp_path):
+def test_transfer_and_mean_faces(edit, tmp_path, monkeypatch):
+    from jflows.eval import captions
+
+    texts, draw = [], captions.captioned_grid
+    monkeypatch.setattr(captions, "captioned_grid", lambda x, own, **words: texts.extend(own) or draw(x, own, **words))
     done = edit("--transfer", "bob,ann", "--num-steps", 2, "--num", 1)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("from bob to ann by the difference of their mean latents")
@@ -71,6 +75,7 @@ def test_transfer_and_mean_faces(edit, tmp_path):
     done = edit("--identity", "all", table=False)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("images of the mean latents of 2 classes of people, stretched by 0.5, with ln p")
+    assert [text.partition(" = ")[0] for text in texts[-1]] == ["ann\nln p", "bob\nln p"]
 
 
 @pytest.mark.parametrize(

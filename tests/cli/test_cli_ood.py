@@ -11,7 +11,7 @@ import jflows as library
 from jflows.errors import InvalidValueError
 from jflows.eval import ood
 from jflows.flows import MixtureOfFlows
-from jflows.runs import TrainedRun
+from jflows.runs import TrainedRun, scores_of_run
 
 ALL = ",".join(ood.MEASURES)
 
@@ -119,6 +119,20 @@ def test_runs_of_other_data_are_refused_before_anything_is_computed(trained):
     for density, measure in ((mixture, ood.Radius()), (table.density, ood.Complexity())):
         with pytest.raises(InvalidValueError, match=f"`measure` must not be '{measure.name}' for a "):
             dataclasses.replace(table, density=density).ood_scores([measure], [])
+
+
+def test_roc_curves_tell_data_of_one_name_apart_and_name_no_folders(trained, tmp_path, monkeypatch):
+    run = TrainedRun.open(trained)
+    recipe = dataclasses.replace(
+        run.stored.recipe, data=dataclasses.replace(run.stored.recipe.data, name="/far/away/faces")
+    )
+    run = dataclasses.replace(run, stored=run.stored._replace(recipe=recipe))
+    seen, draw = {}, scores_of_run.roc_figure
+    monkeypatch.setattr(scores_of_run, "roc_figure", lambda *args, **words: seen.update(words) or draw(*args, **words))
+    rows = run.data("digits", "test").take(np.arange(3))
+    run.save_roc({"radius": (np.arange(3.0), np.arange(3.0) + 1)}, rows, rows, tmp_path / "roc.png")
+    assert seen["title"] == "digits (second) against digits (first), by a flow of faces"
+    assert seen["found"] == "share of digits (second) called unusual" and (tmp_path / "roc.png").is_file()
 
 
 def test_a_table_has_measures_too(tmp_path, jflows):

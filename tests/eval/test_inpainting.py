@@ -85,6 +85,18 @@ def test_log_p_rises_and_observed_pixels_stay(tiny, start):
     assert means[-20:].mean() > means[50:70].mean() > means[0]
 
 
+@pytest.mark.parametrize("start", ["noise", "sample"])
+@pytest.mark.by_default("sample")
+def test_log_p_rises_under_every_mask(tiny, start):
+    flow, variables, x, label = tiny
+    masks = np.repeat(np.stack([hidden_pixels(name, (4, 4, 1)) for name in inpainting.MASKS]), len(x), axis=0)
+    xs, labels = jnp.tile(x, (10, 1, 1, 1)), jnp.tile(label, 10)
+    found = inpaint(flow, variables, xs, masks, jax.random.key(8), 300, context=labels, start=start)
+    first, last = np.asarray(found.log_prob)[[0, -1]].reshape(2, 10, len(x)).mean(axis=2)
+    fallen = [name for name, gain in zip(inpainting.MASKS, last - first, strict=True) if not gain > 0]
+    assert not fallen
+
+
 def test_an_image_depends_on_its_own_key_alone(tiny):
     flow, variables, x, label = tiny
     masks = np.stack([hidden_pixels("random_75", (4, 4, 1), seed=seed) for seed in range(6)])
