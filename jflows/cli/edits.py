@@ -110,13 +110,16 @@ def edit(run, weights, checkpoint, attribute, transfer, identity, alpha, num_ste
     stretch = (STRETCH,) if alpha is None else alpha
     if identity is not None and not (len(stretch) == 1 and 0 <= stretch[0] <= 1):
         raise InvalidValueError("edit", "alpha", "must be one number, 0 to 1, with {identity}", _listed(stretch))
+    alphas = steps_of(RANGES.get(named[0], stretch) if alpha is None else alpha, num_steps)
     trained = open_run(run, weights, checkpoint)
     trained.check_pictures()
+    from jflows.runs.edits import check_alphas
+
+    check_alphas(alphas)
     load = lambda split: trained.data(data, split, attributes=None if attributes is None else str(attributes))
     if identity is not None:
         click.echo(_mean_faces(trained, load("train"), identity, stretch[0], out))
         return
-    alphas = steps_of(RANGES[named[0]] if alpha is None else alpha, num_steps)
     change = _attribute if transfer is None else _transfer
     for line in change(trained, load, chosen[named[0]], alphas, out, given):
         click.echo(line)
@@ -185,11 +188,8 @@ def _transfer(
         raise InvalidValueError("edit", "transfer", "must be two classes, such as s4,s7", repr(names))
     train = load("train")
     start, end = trained.class_numbers(train, pair, "transfer")
-    given = (
-        given
-        if given["classes"] is not None or given["image"]
-        else {**given, "classes": pair[0], "num": given["num"] or 2}
-    )
+    if given["classes"] is None and not given["image"]:
+        given = {**given, "classes": pair[0], "num": given["num"] or 2}
     images, what = _images(trained, load("test"), given)
     means = trained.mean_latents(train, (start, end))
     edited = trained.edit(images, means[1] - means[0], alphas)

@@ -112,7 +112,7 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
         raise InvalidValueError("run", "config", "must be given", repr(name), "`jflows configs` lists the configs.")
     path = path_of("run", "config", name)
     if path.suffix == ".json" and not path.is_file():
-        rule = "must be an existing .py file, or the config.json of a run"
+        rule = "must be an existing .py file, a run directory, or the config.json of a run"
         raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
     if path.suffix == ".json" or (path.is_dir() and not is_known(name)):
         stored = read_recipe(path)
@@ -123,7 +123,7 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
         return stored.name, stored.recipe
     if path.suffix == ".py" or "/" in name:
         if not path.is_file() or path.suffix != ".py":
-            rule = "must be an existing .py file, or the config.json of a run"
+            rule = "must be an existing .py file, a run directory, or the config.json of a run"
             raise InvalidValueError("run", "config", rule, repr(name), "Check the path.")
         return path.stem, _load_file(path)
     known = list_configs()
@@ -131,7 +131,7 @@ def _find_named(name: str) -> "tuple[str, Recipe]":
         return name, _load_file(config_dir() / f"{name}.py")
     if name in PRESETS:
         return name, Recipe(flow=PRESETS[name])
-    rule = "must be the name of a config or of a preset, or the path of a .py or config.json file"
+    rule = "must be the name of a config or of a preset, a run directory, or the path of a .py or config.json file"
     fix = f"{did_you_mean(name, (*known, *PRESETS))}`jflows configs` lists the configs."
     raise InvalidValueError("run", "config", rule, repr(name), fix)
 

@@ -29,6 +29,7 @@ from jflows.typing import Array, Variables
 FILE = "edit.png"
 BATCH = 128  # images in one call
 MEANS_IN_ROW = 10
+LARGEST_ALPHA = 1000.0  # far beyond what still is an image; float32 would overflow at 1e38
 NUM_ROWS = 2000  # training images whose latents give a direction
 
 
@@ -148,8 +149,7 @@ class EditsOfRun(RowsOfRun):
         self.check_pictures()
         self.density.reading.check(images, "edit")
         steps = tuple(float(alpha) for alpha in alphas)
-        if not steps or not np.isfinite(steps).all():
-            raise InvalidValueError("edit", "alpha", "must be finite numbers, at least one", repr(steps))
+        check_alphas(steps)
         read, context = as_read(images, self.density), self._context_of(images)
         size, parts = max(1, BATCH // len(steps)), []
         for start in range(0, len(read), size):
@@ -281,6 +281,13 @@ def _check_labelled(data: Data) -> None:
     if data.label is None:
         fix = "Put the images of each person into a folder of its own, and name the folder above."
         raise DataError("edit", "data", "must have classes, such as persons", f"{data.name!r} without", fix)
+
+
+def check_alphas(alphas: Sequence[float]) -> None:
+    """Raises `InvalidValueError` if there are no steps, or one is not finite or too large for float32."""
+    if not alphas or not all(abs(alpha) <= LARGEST_ALPHA for alpha in alphas):
+        rule = f"must be numbers from {-LARGEST_ALPHA:,.0f} to {LARGEST_ALPHA:,.0f}, at least one"
+        raise InvalidValueError("edit", "alpha", rule, ", ".join(map("{:g}".format, alphas)) or "none")
 
 
 def check_attribute(data: Data, attribute: str) -> None:

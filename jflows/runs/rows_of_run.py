@@ -88,7 +88,7 @@ class RowsOfRun:
             got = f"{config.name} without {error.got}"
             raise DataError("run", "data", rule, got, f"{error.fix} Rename them.".strip()) from error
         except DataError as error:
-            if name is not None:
+            if name is not None or attributes is not None:  # which may be at fault
                 raise
             own = "These are the run's own data; name others by {data}, of which {split} takes a part."
             fix = f"{error.fix} {own}"

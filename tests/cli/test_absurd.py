@@ -67,7 +67,7 @@ def test_options_of_commands_on_a_run(name, monkeypatch, tmp_path):
     ("args", "part"),
     [
         (["train", "--config="], "`CONFIG` must be given"),
-        (["train", "--config", "absent.json"], "`CONFIG` must be an existing .py file, or the config.json of a run"),
+        (["train", "--config", "absent.json"], "`CONFIG` must be an existing .py file, a run directory, or the conf"),
         (["train", "maf", "--config", "a.json"], "`--config` must stand in the place of the name; got it after 'maf'"),
         (["train", "realnvp", "--data", "two_moons", "--sweep", "num_layers="], "'num_layers='. Name its values."),
         (["train", "realnvp", "--data", "two_moons", "--out", ""], "'--out': must be a path; got ''"),

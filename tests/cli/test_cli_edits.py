@@ -1,9 +1,13 @@
 """`jflows edit`: attributes, transfer and mean faces from the command line, and what it refuses."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
+
+from jflows.errors import DataError
+from jflows.runs import TrainedRun
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -87,6 +91,10 @@ def test_transfer_and_mean_faces(edit, tmp_path, monkeypatch):
         (("--attribute", "dull"), "`dull` must have images with the attribute and images without it; got"),
         (("--attribute", "hat", "--alpha", "a,2"), "'--alpha': 'a' is not a valid number"),
         (("--attribute", "hat", "--alpha", "nan"), "'--alpha': nan must be finite"),
+        (
+            ("--attribute", "hat", "--alpha", "0,1e30"),
+            "`--alpha` must be numbers from -1,000 to 1,000, at least one; got 0",
+        ),
         (("--attribute", "hat", "--alpha", ",".join("1" * 51)), "`--alpha` must be at most 50 numbers; got 51."),
         (
             ("--identity", "ann", "--alpha", "0,1"),
@@ -135,6 +143,17 @@ def test_mistakes_are_one_line_before_anything_is_compiled(edit, people, monkeyp
     done = edit(*(places.get(arg, arg) for arg in args))
     assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1
     assert message in done.stderr, done.stderr
+
+
+def test_a_wrong_table_of_attributes_is_not_blamed_on_the_data(trained, people):
+    run = TrainedRun.open(trained)
+    own = dataclasses.replace(run.stored.recipe.data, name=str(people / "people"))
+    recipe = dataclasses.replace(run.stored.recipe, data=own)
+    run = dataclasses.replace(run, stored=run.stored._replace(recipe=recipe))
+    with pytest.raises(
+        DataError, match=r"`attributes` must be an existing .csv file; got '.*gone.csv'. Check the path.$"
+    ):
+        run.data(None, "test", attributes=str(people / "gone.csv"))
 
 
 def test_data_without_attributes_or_classes(jflows, edit, trained, people, tmp_path):

@@ -94,7 +94,7 @@ def test_presets_are_listed_without_importing_them():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("glow_mnits", "must be the name of a config or of a preset.*Did you mean glow_mnist"),
+        ("glow_mnits", "must be the name of a config or of a preset, a run directory, or .*Did you mean glow_mnist"),
         ("absent.py", "must be an existing .py file"),
         ("some/folder", "must be an existing .py file"),
     ],
