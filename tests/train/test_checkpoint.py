@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.train import storage
@@ -262,43 +263,47 @@ def test_nothing_is_printed_and_no_thread_stays(tmp_path):
     assert (done.returncode, done.stdout, lines) == (0, "", [])
 
 
-SAVE_ON_EIGHT = """
-    import sys, jax, jax.numpy as jnp, numpy as np
-    from jax.sharding import NamedSharding, PartitionSpec
-    from jflows.train.checkpoint import Checkpoints
+def arrays() -> dict[str, jax.Array]:
+    return {"replicated": jnp.arange(6, dtype=jnp.float32), "sharded": jnp.arange(16, dtype=jnp.float32)}
+
+
+def on_eight_devices() -> tuple[dict[str, jax.Array], jax.Array, NamedSharding]:
+    """Parameters of which one is split over all devices of this process, a key, and the sharding of what is not."""
     mesh = jax.make_mesh((8,), ("batch",))
-    place = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
-    params = {"replicated": place(jnp.arange(6.0)), "sharded": place(jnp.arange(16.0), "batch")}
-    key = place(jax.random.key(5))
-    checkpoints = Checkpoints(sys.argv[1])
-    if sys.argv[2] == "save":
-        checkpoints.save(1, {"params": params}, {"key": key})
-    sharding = NamedSharding(mesh, PartitionSpec())
-    for template, options in [((params, key), {}), (jax.eval_shape(lambda: (params, key)), {"sharding": sharding})]:
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shardings = {"replicated": everywhere, "sharded": NamedSharding(mesh, PartitionSpec("batch"))}
+    return jax.device_put(arrays(), shardings), jax.device_put(jax.random.key(5), everywhere), everywhere
+
+
+def check_restored_on_eight_devices(checkpoints: Checkpoints) -> None:
+    params, key, everywhere = on_eight_devices()
+    for template, options in [
+        ((params, key), {}),
+        (jax.eval_shape(lambda: (arrays(), jax.random.key(5))), {"sharding": everywhere}),
+    ]:
         found = checkpoints.restore({"params": template[0]}, {"key": template[1]}, **options)
         got = found.variables["params"]
-        expected = sharding if options else params["sharded"].sharding
+        expected = everywhere if options else params["sharded"].sharding
         assert got["sharded"].sharding.is_equivalent_to(expected, 1), got["sharded"].sharding
         assert got["replicated"].sharding.device_set == set(jax.devices())
         assert found.training["key"].sharding.device_set == set(jax.devices())
         assert (np.asarray(got["sharded"]) == np.arange(16)).all()
-        assert (jax.random.key_data(found.training["key"]) == jax.random.key_data(jax.random.key(5))).all()
-"""
+        assert (jax.random.key_data(found.training["key"]) == jax.random.key_data(key)).all()
 
 
-def test_eight_devices_to_one_and_back(tmp_path):
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    done = run_python(SAVE_ON_EIGHT, tmp_path, "save", **flags)
-    assert (done.returncode, done.stderr) == (0, "")
-    params = {"replicated": jnp.arange(6, dtype=jnp.float32), "sharded": jnp.arange(16, dtype=jnp.float32)}
-    template = jax.eval_shape(lambda: (params, jax.random.key(0)))
+def test_eight_devices_to_one_and_back(tmp_path, capfd):
+    assert jax.device_count() == 8
+    params, key, _ = on_eight_devices()
+    Checkpoints(tmp_path).save(1, {"params": params}, {"key": key})
+    check_restored_on_eight_devices(Checkpoints(tmp_path))
+    template = jax.eval_shape(lambda: (arrays(), jax.random.key(0)))
     found = Checkpoints(tmp_path).restore({"params": template[0]}, {"key": template[1]})
-    assert_same(found.variables["params"], params)
+    assert_same(found.variables["params"], arrays())
     assert_same(found.training["key"], jax.random.key(5))
     assert {a.sharding.device_set == {jax.devices()[0]} for a in jax.tree.leaves(found.variables)} == {True}
     Checkpoints(tmp_path).save(2, found.variables, found.training)
-    done = run_python(SAVE_ON_EIGHT, tmp_path, "restore", **flags)
-    assert (done.returncode, done.stderr) == (0, "")
+    check_restored_on_eight_devices(Checkpoints(tmp_path))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_restored_arrays_can_be_donated_and_do_not_recompile(two_steps):
