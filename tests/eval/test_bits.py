@@ -26,7 +26,7 @@ def test_mean_is_over_examples_and_does_not_depend_on_the_batch_size(model):
     flow, variables, data = model
     key = jax.random.key(1)
     keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(np.arange(NUM, dtype=np.uint32))
-    each = np.asarray(flow.bits_per_dim(variables, data.x, key=keys))
+    each = np.asarray(jax.jit(flow.bits_per_dim)(variables, data.x, key=keys))
     for batch_size in (4, NUM, 16):
         done = []
         score = evaluate(flow, variables, eval_batches(data, batch_size), key, on_batch=done.append)

@@ -15,6 +15,7 @@ from jflows.distributions import StandardNormal
 from jflows.eval import hidden_pixels, inpaint, inpainting
 from jflows.flows import UniformDequantize
 from jflows.flows.density import example_keys
+from jflows.testing.common import perturb
 
 SHAPE = (2, 3, 2)
 MASKS = {
@@ -44,10 +45,7 @@ def tiny():
     x = jax.random.randint(jax.random.key(2), (6, 4, 4, 1), 0, 16).astype(jnp.uint8)
     label = jnp.arange(6) % 3
     variables = flow.init(jax.random.key(0), x, label)
-    leaves, treedef = jax.tree.flatten(variables["params"])
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    leaves = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return flow, {**variables, "params": jax.tree.unflatten(treedef, leaves)}, x, label
+    return flow, perturb(variables, 1, 0.1), x, label
 
 
 @pytest.mark.parametrize("preprocess", [CentredPixels(8), LogitPixels(8, 1e-3)], ids=["centred", "logit"])

@@ -55,8 +55,9 @@ def test_the_page_has_its_panels(page, trained, moons):
     found = titles(page)
     assert found[: len(PANELS)] == PANELS and found[-len(LAYERS) :] == LAYERS
     flow, variables, initial = trained
+    score = jax.jit(flow.log_prob)
     for when, v in (("before", initial), ("after", variables)):
-        mean = float(flow.log_prob(v, moons.x).mean())
+        mean = float(score(v, moons.x).mean())
         assert f"log p(x) {when}, mean {mean:.2f} nats".replace("-", "−") in found
     assert page.texts[-1].get_text() == "two_moons"
 
@@ -70,11 +71,11 @@ def test_panels_of_one_space_share_their_limits(page):
 def test_points_are_those_of_encode_and_keep_their_colours(page, trained, moons):
     flow, variables, _ = trained
     data, _, latents = (axes.collections[0] for axes in page.axes[:3])
-    z, _ = flow.encode(variables, moons.x)
+    z, _ = jax.jit(flow.encode)(variables, moons.x)
     np.testing.assert_allclose(latents.get_offsets(), z, atol=1e-5)
     np.testing.assert_array_equal(latents.get_facecolors(), data.get_facecolors())
     base, samples = (np.ma.getdata(page.axes[index].collections[0].get_offsets()) for index in (4, 6))
-    np.testing.assert_allclose(samples, flow.decode(variables, base)[0], atol=1e-5)
+    np.testing.assert_allclose(samples, jax.jit(flow.decode)(variables, base)[0], atol=1e-5)
 
 
 def test_the_density_is_that_of_the_flow(page, trained):
@@ -82,7 +83,7 @@ def test_the_density_is_that_of_the_flow(page, trained):
     left, right, bottom, _ = image.get_extent()
     half = (right - left) / plane.GRID / 2
     flow, variables, _ = trained
-    corner = flow.log_prob(variables, jnp.array([right - half, bottom + half], jnp.float32))
+    corner = jax.jit(flow.log_prob)(variables, jnp.array([right - half, bottom + half], jnp.float32))
     values = image.get_array()
     assert values.shape == (plane.GRID, plane.GRID)
     np.testing.assert_allclose(values[0, -1], max(float(corner), image.get_clim()[0]), rtol=1e-4)

@@ -8,6 +8,7 @@ from jax.scipy.stats import norm
 
 import jflows
 from jflows.flows import Flow
+from jflows.testing.common import perturb
 
 KEY, HEAT = jax.random.key(0), 0.7
 FLOWS = {  # name: options of glow, and whether the density of samples is proportional to p(x)^(1/T^2)
@@ -22,8 +23,7 @@ def spread(options: dict) -> float:
     """The deviation of log p_T(x) - log p(x) / T^2 over samples x at temperature T, in nats; 0 if p_T ~ p^(1/T^2)."""
     flow = jflows.glow((4, 4, 1), **{"num_levels": 1, "num_steps": 1, "width": 2, "permutation": "reverse", **options})
     variables = flow.init(KEY, jax.random.randint(KEY, (64, 4, 4, 1), 0, 256))
-    moved = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(KEY, leaf.shape, leaf.dtype), variables["params"])
-    return float(_spread(flow, {**variables, "params": moved}))
+    return float(_spread(flow, perturb(variables, 0, 0.1)))
 
 
 def _spread(flow: Flow, variables) -> jax.Array:
