@@ -54,7 +54,7 @@ def interpolate(run, weights, checkpoint, seed, data, split, image, label, num_p
     path = trained.interpolate(images, options.pop("out"), seed=seed, **options, **given)
     num = len(images) // 2 if image else num_pairs or DEFAULT_PAIRS
     mode = options["mode"]
-    kinds = "linear and spherical" if mode == "both" else mode
+    kinds = f"linear and {num} spherical" if mode == "both" else mode
     click.echo(f"{num} {kinds} path{'s' if num != 1 or mode == 'both' else ''} between {of_what} in {path}")
 
 

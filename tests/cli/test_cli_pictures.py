@@ -27,7 +27,7 @@ def pixels(path):
 def test_interpolate_between_named_files(trained, jflows, pictures, tmp_path):
     files = ["--image", pictures / "a.png", "--image", pictures / "b.png"]
     shown = jflows("interpolate", trained, *files, "--num-steps", 3, "--mode", "both", "--out", tmp_path / "out.png")
-    assert shown.exit_code == 0 and "1 linear and spherical paths between a.png, b.png in" in shown.output
+    assert shown.exit_code == 0 and "1 linear and 1 spherical paths between a.png, b.png in" in shown.output
     tiles = pixels(tmp_path / "out.png")[:, -(3 * 59) :, 0]  # right of the names of the rows
     first, last = (tiles[3:59:7, at : at + 56 : 7] for at in (0, 118))
     levels = [pixels(pictures / name) // 16 * 17 for name in ("a.png", "b.png")]  # digits have 4 bits
