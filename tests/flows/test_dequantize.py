@@ -42,7 +42,8 @@ def test_keeps_the_contract_of_flows():
 def test_noise_lies_in_its_bin_and_bits_are_bounded():
     model, x = flow(), images()
     variables = model.init(KEY, x)
-    v, log_weight = model.dequantize.bind({"params": variables["params"]["dequantize"]}).dequantize(x, KEY)
+    draw = jax.jit(functools.partial(model.dequantize.apply, method="dequantize"))
+    v, log_weight = draw({"params": variables["params"]["dequantize"]}, x, KEY)
     assert np.all(jnp.floor(v) == x) and log_weight.shape == (64,)
     bits = jax.jit(functools.partial(model.bits_per_dim, num_draws=3))(variables, x, key=KEY)
     assert np.isfinite(bits).all()
@@ -98,7 +99,7 @@ def test_the_weight_of_the_noise_is_one_over_its_density():
     """E_u[1 / q(u); 0.1 < u < 0.9] = 0.8: importance sampling of a stretch of the bin."""
     layer = VariationalDequantize(bijector=b.Sigmoid(event_ndims=3))
     x = jnp.zeros((100_000, 1, 1, 1), int)
-    (u, log_weight), _ = layer.init_with_output(KEY, x, KEY, method=layer.dequantize)
+    (u, log_weight), _ = jax.jit(functools.partial(layer.init_with_output, method="dequantize"))(KEY, x, KEY)
     inside = jnp.exp(log_weight) * ((u > 0.1) & (u < 0.9))[:, 0, 0, 0]
     assert abs(inside.mean() - 0.8) < 5 * inside.std() / np.sqrt(len(x))
     assert jnp.isneginf(layer.apply({}, x[:1] + 256, KEY, method=layer.dequantize)[1]).all()
