@@ -12,6 +12,7 @@ from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.reports import clusters
 from jflows.runs.reports.inpainting import Filled
+from jflows.runs.reports.latent import Tested
 from jflows.runs.reports.neighbours import Nearness
 from jflows.runs.reports.samples import MAX_ROW
 from jflows.runs.running import RunResult
@@ -157,3 +158,34 @@ def reconstruction_in_words(error: float, num: int, of_what: str, path: Path) ->
     """The largest error of reconstructions, and the picture, which shows the first of them."""
     shown = f" shows {MAX_ROW} of them" if num > MAX_ROW else ""
     return f"largest |decode(encode(x)) - x| over {num:,} {of_what}: {error:.3g} pixel levels; picture in {path}{shown}"
+
+
+NAMED_DIMENSIONS = 5  # at most, of those that differ
+
+
+def latent_in_words(tested: Tested, of_what: str, path: Path) -> str:
+    """The table of tests of latents, the dimensions and groups that differ most, and where the picture is."""
+    found = tested.report
+    width = max(len(test.name) for test in found.tests)
+    lines = [
+        f"latents of {found.num:,} {of_what} beside {found.num_sets:,} sets from the base:",
+        f"  {'test':<{width}}  {'statistic':>9}  {'median':>8}  {'95 %':>8}  p",
+    ]
+    for test in found.tests:
+        lines.append(
+            f"  {test.name:<{width}}  {test.value:>9.4f}  {test.typical:>8.4f}  {test.high:>8.4f}  {test.p_value:.3g}"
+        )
+    verdict = "they differ from draws of the base" if found.p_value <= 0.05 else "no difference from the base was found"
+    lines.append(f"all tests together: p = {found.p_value:.3g}; {verdict} (at 0.05)")
+    deviating = found.found()
+    if deviating:
+        named = ", ".join(f"{each.dimension} ({each.statistic})" for each in deviating[:NAMED_DIMENSIONS])
+        count = len({each.dimension for each in deviating})
+        lines.append(f"dimensions that differ, at a false discovery rate of 5 %: {count} of {found.dim}, first {named}")
+    if tested.groups:
+        worst = max(zip(found.groups, tested.groups, strict=True), key=lambda pair: pair[0].auroc)
+        words = f"{worst[1]}, with an area under the curve of {worst[0].auroc:.3f} (q = {worst[0].q_value:.3g})"
+        lines.append(f"group that a classifier tells best from the base, of {len(tested.groups)}: {words}")
+    if tested.left_out:
+        lines.append(f"groups with too few rows for a test of their own: {', '.join(tested.left_out)}")
+    return "\n".join([*lines, f"picture in {path}"])

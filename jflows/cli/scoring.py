@@ -1,4 +1,4 @@
-"""The command that scores single rows: `jflows score`, with the measures of rows that are out of distribution."""
+"""Commands that judge rows: `jflows score`, with measures of unusual rows, and `jflows latent`, tests of latents."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from jflows.cli.groups import FlowCommand
-from jflows.cli.run_options import data_options, open_run, run_options, weight_option
+from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
 from jflows.cli.types import COUNT, PathType
 from jflows.errors import InvalidValueError, JflowsError, check_choice
+from jflows.options import LARGEST_INT
 
 GROUP = "measure"
 
@@ -172,5 +173,38 @@ def _write_measures(trained, sets, measures, options, out, roc) -> None:
             click.echo(f"ROC curves in {trained.save_roc(pairs, rows, others, roc, weighted=alone)}")
 
 
-COMMANDS = (score,)
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@weight_option
+@click.option(
+    "--num",
+    type=click.IntRange(20, LARGEST_INT),
+    help="Number of rows or images, chosen by the seed. More of them show smaller faults, and take time in proportion. "
+    "[default: 2000, or all where there are fewer]",
+)
+@click.option(
+    "--num-sets",
+    type=click.IntRange(19, LARGEST_INT),
+    default=199,
+    show_default=True,
+    help="Number of sets of as many latents that are drawn from the base to compare with. A p-value is at least one "
+    "over this number plus 1; time grows in proportion.",
+)
+@png_option("RUN/latent.png")
+def latent(run, weights, checkpoint, seed, data, split, weight, num, num_sets, out) -> None:
+    """Test whether data, seen in the latent space, are draws of the base, as the flow promises.
+
+    Each line is a test: its statistic, the median and the 95 % point of this statistic over sets from the base, and the
+    p-value. Test rows are used unless --data or --split say otherwise; the flow has seen its training rows.
+    """
+    from jflows.cli.results import latent_in_words
+
+    trained = open_run(run, weights, checkpoint)
+    rows = trained.data(data, split, weight)
+    path, found = trained.latent_tests(rows, out, num=num, num_sets=num_sets, seed=seed)
+    click.echo(latent_in_words(found, f"{trained.taken(data, split)} of {rows.name}", path))
+
+
+COMMANDS = (score, latent)
 """The commands of this file, for `jflows/cli/app.py`."""

@@ -17,6 +17,8 @@ from jflows.eval.ood import Measure
 from jflows.eval.roc import roc_figure
 from jflows.options import Count, Seed, check_call
 from jflows.runs import evidence, scores
+from jflows.runs.data import as_read
+from jflows.runs.reports import latent
 from jflows.runs.reports.report import save_figure
 from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress
@@ -100,6 +102,24 @@ class ScoresOfRun(RowsOfRun):
         options: Any = {"num_draws": num_draws, "batch_size": batch_size, "seed": seed, "progress": progress}
         found = evidence.gather(self, data_sets, measures, background, ensemble, **options)
         return [{measure.name: measure(known) for measure in measures} for known in found]
+
+    def latent_tests(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, latent.Tested]:
+        """Tests whether the latents of rows are draws of the base, by `jflows.eval.latent_tests`, and draws the result.
+
+        A flow that is conditioned on contexts is tested with those of the rows, and in each class, or quarter of the
+        contexts, too.
+
+        Args:
+          path: the .png file to write; None takes latent.png in the run directory.
+          options: `num` of the rows that are chosen, `num_sets` from the base, and `seed`, see `latent.draw_latent`.
+        """
+        check_is_data("latent", "data", data)
+        self.check_columns(data, "latent")
+        latent.check(self.density, data)
+        path = self.directory / latent.FILE if path is None else path
+        title = f"{self.directory.resolve().name} on {data.name}"
+        options |= {"names": tuple(self.stored.facts.get("class_names", ())), "title": title}
+        return path, latent.draw_latent(self.density, self.variables, as_read(data, self.density), path, **options)
 
     def unusual(
         self,
