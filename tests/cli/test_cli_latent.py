@@ -13,7 +13,7 @@ from jflows import bijectors as b
 from jflows.cli.results import latent_in_words
 from jflows.data import TableData
 from jflows.distributions import StandardNormal
-from jflows.errors import InvalidValueError
+from jflows.errors import DataError, InvalidValueError
 from jflows.flows import MixtureOfFlows
 from jflows.runs import TrainedRun
 from jflows.runs.reports.latent import draw_latent
@@ -39,7 +39,10 @@ def test_the_command_prints_a_table_and_draws_a_figure(trained, jflows, tmp_path
     ("args", "message"),
     [
         (["--num", 10], "latent: Invalid value for '--num': 10 is not in the range 20<=x"),
-        (["--num", 5000], "must be at least 5000; got 360. Ask for fewer"),
+        (
+            ["--num", 5000],
+            "latent: `--num` must be 20 to 360, as 'digits' has 360 rows here; got 5000. Ask for fewer, or name",
+        ),
         (["--num-sets", 5], "Invalid value for '--num-sets': 5 is not in the range 19<=x"),
     ],
 )
@@ -62,8 +65,10 @@ def test_runs_without_latents_to_test_are_refused_before_anything_is_computed(tr
         InvalidValueError, match="`weight` must be none, as the tests count all rows alike; .* weight=n"
     ):
         table.latent_tests(TableData("t", x, weight=np.ones(30)))
-    with pytest.raises(InvalidValueError, match="latent: `num` must be at least 20; got 19"):
+    with pytest.raises(InvalidValueError, match="latent: `num` must be 20 to 30, as 't' has 30 rows here; got 19"):
         table.latent_tests(TableData("t", x), num=19)
+    with pytest.raises(DataError, match="`data` must have at least 20 rows; got 7 of 't'. Name other data"):
+        table.latent_tests(TableData("t", x[:7]))
 
 
 def test_classes_are_groups_and_small_ones_are_named(tmp_path):

@@ -19,7 +19,6 @@ from jflows.eval.latent_tests import (
 )
 from jflows.eval.latent_tests.null import LEAST_ROWS
 from jflows.flows import Density, Flow
-from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.report import save_figure
 from jflows.typing import Variables
 
@@ -62,14 +61,12 @@ def draw_latent(
       num_sets: number of sets from the base.
       names: the names of classes; () where they have none.
     Raises:
-      InvalidValueError: if the density has no single latent space, or rows have weights.
-      DataError: if there are fewer than `num` rows, or fewer than 20.
+      InvalidValueError: if the density has no single latent space, rows have weights, or there are fewer than `num`.
+      DataError: if there are fewer than 20 rows, or latents are not finite.
     """
     check(density, rows)
-    num = max(min(NUM, len(rows)), LEAST_ROWS) if num is None else num
-    if num < LEAST_ROWS:
-        raise InvalidValueError("latent", "num", f"must be at least {LEAST_ROWS}", num)
-    flow, chosen = cast(Flow, density), rows.take(np.sort(choose(rows, num, seed)))
+    num = min(NUM, len(rows)) if num is None else num
+    flow, chosen = cast(Flow, density), _chosen(rows, num, seed)
     z = latents_of(flow, variables, eval_batches(chosen, BATCH, flow.reading), jax.random.key(seed))
     bad = int((~np.isfinite(z).all(axis=1)).sum())
     if bad:
@@ -101,3 +98,14 @@ def check(density: Density, rows: Data) -> None:
     if rows.weight is not None:
         rule, fix = "must be none, as the tests count all rows alike", "Pass {weight=none}."
         raise InvalidValueError("latent", "weight", rule, "rows with weights", fix)
+
+
+def _chosen(rows: Data, num: int, seed: int) -> Data:
+    """`num` rows by the seed, in their order."""
+    if len(rows) < LEAST_ROWS:
+        fix = "Name other data by {data}."
+        raise DataError("latent", "data", f"must have at least {LEAST_ROWS} rows", f"{len(rows)} of {rows.name!r}", fix)
+    if not LEAST_ROWS <= num <= len(rows):
+        rule = f"must be {LEAST_ROWS} to {len(rows)}, as {rows.name!r} has {len(rows)} rows here"
+        raise InvalidValueError("latent", "num", rule, num, "Ask for fewer, or name other data by {data}.")
+    return rows.take(np.sort(np.random.RandomState(seed % 2**32).permutation(len(rows))[:num]))
