@@ -86,13 +86,3 @@ def test_classes_are_groups_and_small_ones_are_named(tmp_path):
     lines = latent_in_words(tested, "rows of halves", tmp_path / "l.png").splitlines()
     assert lines[-3].startswith("group that a classifier tells best from the base, of 2: ") and "q = " in lines[-3]
     assert lines[-2] == "groups with too few rows for a test of their own: few"
-
-
-def test_contexts_of_numbers_are_cut_into_quarters(tmp_path):
-    flow = library.Flow(b.Identity(), StandardNormal((2,)), (2,), context_shape=(2,))
-    random = np.random.default_rng(1)
-    context = random.standard_normal((120, 2)).astype(np.float32) * [1, 100]
-    data = TableData("t", random.standard_normal((120, 2)), context=context, context_columns=("a", "b"))
-    variables = flow.init(jax.random.key(0), jnp.asarray(data.x), data.context)
-    tested = draw_latent(flow, variables, data, tmp_path / "l.png", num_sets=19)
-    assert tested.groups == ("0", "1", "2", "3") and tested.left_out == () and tested.report.p_value > 0.05

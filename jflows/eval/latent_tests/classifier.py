@@ -40,23 +40,32 @@ class Rival(NamedTuple):
     counts: tuple[Array, ...]
 
 
-def make_rival(key: Key, draws: Array, centre: Array, scale: Array, group: np.ndarray | None) -> Rival:
+def make_rival(key: Key, draws: Array, centre: np.ndarray, scale: np.ndarray, group: np.ndarray | None) -> Rival:
     """The rival made of draws of the base [num, dim], for groups of rows [num] or None."""
+    *feature_keys, order_key = jax.random.split(key, 4)
+    order = np.asarray(jax.random.permutation(order_key, len(draws)))
+    sets = [[order]]
+    if group is not None:
+        sets.append([order[group[order] == name] for name in np.unique(group[group >= 0])])
+    halves, counts = zip(*(_in_halves(rows) for rows in sets), strict=True)
+    start = (jnp.asarray(centre, draws.dtype), jnp.asarray(scale, draws.dtype))
+    mix, waves, phases, of_draws = _random_parts(feature_keys, draws, *start)
+    as_floats = tuple(jnp.asarray(count, draws.dtype) for count in counts)
+    return Rival(*start, mix, waves, phases, of_draws, halves, as_floats)
+
+
+@jax.jit
+def _random_parts(keys: list[Key], draws: Array, centre: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+    """Columns, frequencies and phases, and the features of draws by them."""
     dim, dtype = draws.shape[1], draws.dtype
-    mix_key, wave_key, phase_key, order_key = jax.random.split(key, 4)
+    mix_key, wave_key, phase_key = keys
     if dim <= MOST_COLUMNS:
         mix = jnp.eye(dim, dtype=dtype)
     else:
         mix = jnp.linalg.qr(jax.random.normal(mix_key, (dim, MOST_COLUMNS), dtype))[0]
     waves = jax.random.normal(wave_key, (dim, NUM_WAVES), dtype) / np.sqrt(dim)
     phases = jax.random.uniform(phase_key, (NUM_WAVES,), dtype, maxval=2 * np.pi)
-    order = np.asarray(jax.random.permutation(order_key, len(draws)))
-    sets = [[order]] + (
-        [] if group is None else [[order[group[order] == name] for name in np.unique(group[group >= 0])]]
-    )
-    halves, counts = zip(*(_in_halves(rows) for rows in sets), strict=True)
-    rival = Rival(centre, scale, mix, waves, phases, draws, halves, tuple(jnp.asarray(c, dtype) for c in counts))
-    return rival._replace(features=features(draws, rival))
+    return mix, waves, phases, _features(draws, centre, scale, mix, waves, phases)
 
 
 def _in_halves(groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -72,9 +81,13 @@ def _in_halves(groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def features(z: Array, rival: Rival) -> Array:
     """What the classifier sees of latents [num, dim]: columns, their squares, and cosines: [num, num_features]."""
-    scaled = (z - rival.centre) / rival.scale
-    columns = scaled @ rival.mix
-    return jnp.concatenate([columns, columns**2 - 1, jnp.cos(scaled @ rival.waves + rival.phases)], axis=1)
+    return _features(z, rival.centre, rival.scale, rival.mix, rival.waves, rival.phases)
+
+
+def _features(z: Array, centre: Array, scale: Array, mix: Array, waves: Array, phases: Array) -> Array:
+    scaled = (z - centre) / scale
+    columns = scaled @ mix
+    return jnp.concatenate([columns, columns**2 - 1, jnp.cos(scaled @ waves + phases)], axis=1)
 
 
 def aurocs(z: Array, rival: Rival) -> Array:

@@ -3,6 +3,7 @@
 Read next: `report.py`, which ranks latents among them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -98,19 +99,23 @@ def _reference(
 ) -> Reference:
     direction_key, draw_key, rival_key = jax.random.split(key, 3)
     draws = sample(draw_key)
-    directions = jax.random.normal(direction_key, (dim, NUM_SLICES), draws.dtype)
-    directions = directions / jnp.linalg.norm(directions, axis=0)
+    directions = _directions(direction_key, dim)
     if is_normal:
-        centre, scale = jnp.zeros(dim, draws.dtype), jnp.ones(dim, draws.dtype)
-        return Reference(directions, None, make_rival(rival_key, draws, centre, scale, group))
-    many = jnp.concatenate([sample(own) for own in jax.random.split(law_key, LAW_SETS)])
-    scale = many.std(axis=0)
-    rival = make_rival(rival_key, draws, many.mean(axis=0), jnp.where(scale > 0, scale, 1.0), group)
-    shares = jnp.linspace(0.0, 1.0, min(MOST_POINTS, len(many)), dtype=many.dtype)
-    points = lambda values: jnp.quantile(values, shares, axis=0).T
-    norms = jnp.linalg.norm(many, axis=1, keepdims=True)
-    laws = Laws(points(many), points(many @ directions), points(norms), correlations(many))
+        return Reference(directions, None, make_rival(rival_key, draws, np.zeros(dim), np.ones(dim), group))
+    many = np.concatenate([np.asarray(sample(own)) for own in jax.random.split(law_key, LAW_SETS)])
+    spread = many.std(axis=0)
+    rival = make_rival(rival_key, draws, many.mean(axis=0), np.where(spread > 0, spread, 1.0), group)
+    shares = np.linspace(0.0, 1.0, min(MOST_POINTS, len(many)))
+    points = lambda values: jnp.asarray(np.quantile(values, shares, axis=0).T, draws.dtype)
+    norms = np.linalg.norm(many, axis=1, keepdims=True)
+    laws = Laws(points(many), points(many @ np.asarray(directions)), points(norms), correlations(jnp.asarray(many)))
     return Reference(directions, laws, rival)
+
+
+@functools.partial(jax.jit, static_argnames="dim")
+def _directions(key: Key, dim: int) -> Array:
+    drawn = jax.random.normal(key, (dim, NUM_SLICES))
+    return drawn / jnp.linalg.norm(drawn, axis=0)
 
 
 def _checked_draw(draw: Draw | None, num: int, dim: int) -> Callable[[Key], Array]:

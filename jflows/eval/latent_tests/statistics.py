@@ -134,6 +134,7 @@ def shares_below(values: Array, law: Array) -> Array:
     return jax.vmap(lambda at, points: jnp.interp(at, points, shares))(values, law)
 
 
+@jax.jit
 def correlations(z: Array) -> Array:
     """Pearson's correlations of all pairs of dimensions: [num, dim] -> [dim, dim]; 0 for constant dimensions."""
     centred = z - z.mean(axis=0)
