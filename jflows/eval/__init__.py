@@ -1,6 +1,7 @@
 """Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate, row_scores
+from jflows.eval.calibration import Calibration, CalibrationTest, Ranks, calibration, calibration_figure, ranks_of
 from jflows.eval.captions import captioned_grid
 from jflows.eval.clusters import (
     ClusterScores,
@@ -31,6 +32,8 @@ from jflows.eval.separation import Auroc, auroc
 __all__ = [
     "PIXEL_SCALES",
     "Auroc",
+    "Calibration",
+    "CalibrationTest",
     "ClusterScores",
     "ComponentUse",
     "Direction",
@@ -43,11 +46,14 @@ __all__ = [
     "Modelled",
     "Neighbours",
     "Panel",
+    "Ranks",
     "Roc",
     "auroc",
     "bic",
     "bic_figure",
     "bits_from_nats",
+    "calibration",
+    "calibration_figure",
     "captioned_grid",
     "cluster_scores",
     "component_use",
@@ -75,6 +81,7 @@ __all__ = [
     "pairs_figure",
     "pareto_k",
     "plane_page",
+    "ranks_of",
     "reconstruct",
     "resample_levels",
     "roc",
