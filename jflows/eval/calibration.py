@@ -208,8 +208,8 @@ def calibration_figure(found: Calibration, ranks: Ranks, title: str = "") -> "Fi
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(color=BAND, labelcolor=INK, labelsize=9)
         axes.set_xlim(0, 1)
-    left.set(xlabel="share of draws", ylabel="share of true values with a lower rank, less that share")
-    right.set(xlabel="probability of the region of highest density", ylabel="share of true values inside, less that")
+    left.set(xlabel="share of draws below", ylabel="true values below, less that share")
+    right.set(xlabel="probability of the region of highest density", ylabel="true values inside, less that share")
     head = f"{title}: " if title else ""
     words = f"{head}ranks of {num:,} cases among {ranks.num_draws:,} draws; p = {found.p_value:.3g}"
     figure.suptitle(words, x=0.01, ha="left", fontsize=11, color=INK)
