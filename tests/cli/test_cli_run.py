@@ -105,7 +105,10 @@ def test_reconstruct_prints_a_small_error(trained, jflows, tmp_path):
     assert shown.exit_code == 0 and (tmp_path / "rebuilt.png").is_file()
     assert float(shown.output.split("images: ")[1].split()[0]) < 1e-3
     shown = jflows("reconstruct", trained, "--num", 5000, "--out", tmp_path / "all.png")
-    assert shown.exit_code == 2 and "must be at least 5000; got 360. Ask for fewer" in shown.stderr
+    assert (
+        shown.exit_code == 2
+        and "`--num` must be at most 360, as 'digits' has 360 images here; got 5000" in shown.stderr
+    )
 
 
 def test_checkpoint_and_weights_can_be_chosen(trained, jflows):

@@ -24,7 +24,8 @@ def sampled(run: Path, checkpoint: str) -> np.ndarray:
 
 
 def compared(run: Path) -> list:
-    return [(row.score, row.standard_error, row.steps, row.num_test) for row in compare([run, run])]
+    rows = compare([run, run.parent / "twin"])
+    return [(row.score, row.standard_error, row.steps, row.num_test) for row in rows]
 
 
 COMMANDS = {
@@ -59,6 +60,7 @@ def intact(trained, tmp_path_factory) -> Path:
         saved = old.read(step=step)
         new.save(step, saved.variables, {"step": step}, saved.meta, scores)
     assert new.best_step() == 10
+    shutil.copytree(run, run.parent / "twin")
     return run
 
 
@@ -71,7 +73,8 @@ def expected(intact) -> dict:
 
 @pytest.fixture
 def run(intact, tmp_path) -> Path:
-    shutil.copytree(intact, tmp_path / "run")
+    for name in ("run", "twin"):
+        shutil.copytree(intact, tmp_path / name)
     return tmp_path / "run"
 
 

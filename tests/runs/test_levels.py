@@ -24,7 +24,7 @@ def test_a_row_holds_the_image_and_draws_of_each_level(trained, tmp_path):
     with Image.open(path) as image:
         pixels = np.asarray(image)
     assert pixels.shape[1] == (1 + 2 * 2) * 59 + 3 and pixels.shape[0] == 3 * 59 + 3 + 22
-    with pytest.raises(DataError, match="must be at least 9; got 5"):
+    with pytest.raises(DataError, match="`num` must be at most 5, as 'noise' has 5 images here; got 9"):
         run.levels(images, num=9)
     with pytest.raises(InvalidValueError, match="`num` must make at most 10,000 images in one picture, with num_draws"):
         run.levels(images, num=5, num_draws=10_000)
