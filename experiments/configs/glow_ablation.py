@@ -7,8 +7,8 @@ Kingma and Dhariwal 2018, arXiv:1807.03039, figure 3. The learning rate stays co
 point of a curve is the result of a run of so many steps. The same command with `--sweep seed=0,1,2 --resume` adds
 seeds, and with `--steps 6000 --resume` it goes on.
 
-Expected: 4.199 test bits/dim of conv1x1 with affine couplings, 4.772 of shuffle with additive ones; about one minute of
-training each on one core.
+Expected: after 3,000 steps, which take two minutes each on one core, 4.08 test bits/dim of conv1x1 with affine
+couplings, and 4.52 of shuffle with additive ones.
 """
 
 from functools import partial
