@@ -3,8 +3,8 @@
 The data and the 100 epochs are those of Pires and Figueiredo 2020, arXiv:2009.00585; the components there are MAFs of
 rows of pixels (`vmonf_mnist`), here flows of images, which the paper leaves open.
 
-Expected: after `--epochs 1.5`, which take 3.5 minutes of one core, one component has taken all rows, with a bound of -799
-nats (1.471 bits/dim). All epochs were not run.
+Expected: after `--epochs 1.5`, which take 3.5 minutes of one core, one component has taken all rows, with a bound of
+-799 nats (1.471 bits/dim). All epochs were not run.
 """
 
 from functools import partial
