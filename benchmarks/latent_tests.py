@@ -26,23 +26,28 @@ PLACE, OTHER = 17, 40  # of the dimensions that are changed
 
 
 def skewness(z: np.ndarray, random: np.random.Generator) -> None:
+    """Gives one dimension a skewness of 0.5."""
     shape = (2 / 0.5) ** 2  # the skewness of a gamma variable is 2 / sqrt(shape)
     z[:, PLACE] = (random.gamma(shape, size=NUM) - shape) / np.sqrt(shape)
 
 
 def correlation(z: np.ndarray, random: np.random.Generator) -> None:
+    """Gives two dimensions a correlation of 0.15."""
     z[:, PLACE] = 0.15 * z[:, OTHER] + np.sqrt(1 - 0.15**2) * z[:, PLACE]
 
 
 def narrow(z: np.ndarray, random: np.random.Generator) -> None:
+    """Makes all scales 5 % too narrow."""
     z *= 0.95
 
 
 def mixture(z: np.ndarray, random: np.random.Generator) -> None:
+    """Makes one dimension a mixture of normals at -1.2 and 1.2, whose deviations are 1."""
     z[:, PLACE] += 1.2 * random.choice([-1, 1], NUM)
 
 
 def scaled_mixture(z: np.ndarray, random: np.random.Generator) -> None:
+    """The same mixture, divided by its deviation."""
     mixture(z, random)
     z[:, PLACE] /= np.sqrt(1 + 1.2**2)
 

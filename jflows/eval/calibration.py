@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.errors import InvalidValueError
+from jflows.eval.drawing import GREY, INK, plain
 from jflows.flows import Flow
 from jflows.options import AtLeastTwo, Option, Seed, checked
 from jflows.typing import Array, Batch, Key, Variables
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_CASES = 20
-INK, GREY, BAND, CURVE = "#282828", "#8a8a8a", "#dcdcdc", "#4f6fa0"
+BAND, CURVE = "#dcdcdc", "#4f6fa0"
 COVERAGE = "coverage"
 
 
@@ -205,8 +206,7 @@ def calibration_figure(found: Calibration, ranks: Ranks, title: str = "") -> "Fi
         low, high = (binom.ppf(share, num, levels) / num - levels for share in (0.025, 0.975))
         axes.fill_between(levels, low, high, color=BAND, linewidth=0, zorder=0)
         axes.axhline(0, color=GREY, linewidth=0.9)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(color=BAND, labelcolor=INK, labelsize=9)
+        plain(axes, "y")
         axes.set_xlim(0, 1)
     left.set(xlabel="share of draws below", ylabel="true values below, less that share")
     right.set(xlabel="probability of the region of highest density", ylabel="true values inside, less that share")

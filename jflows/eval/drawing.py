@@ -6,7 +6,7 @@ Sizes are in inches. Figures are made without pyplot, so that there is no global
 import io
 import math
 from os import PathLike
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DPI = 110
 MARGIN, TITLE, SECTION, HEADING = 0.45, 0.4, 0.3, 0.27  # around all; above page, row and panel
 TICKS, BELOW = 0.24, 0.06  # below panels with numbers, and without
-INK, GREY, FAINT, MISSING = "#282828", "#8a8a8a", "#b8b8b8", "#d8d8d8"
+INK, GREY, FAINT, MISSING, GRID = "#282828", "#8a8a8a", "#b8b8b8", "#d8d8d8", "#e6e6e6"
 BEFORE, AFTER = "#7f9fc4", "#c0504d"  # as the two curves of a learning curve
 DENSITY_COLOURS = "magma"
 OUTSIDE = 0.002  # part of the points on each side that limits may leave out
@@ -137,6 +137,15 @@ def square(*clouds: np.ndarray) -> Box:
     half = max(ROOM * float(np.max(high - low)) / 2, 1e-6)
     x, y = (float(value) for value in (low + high) / 2)
     return Box(x - half, x + half, y - half, y + half)
+
+
+def plain(axes: "Axes", grid: Literal["x", "y", "both"], labels: str = INK) -> None:
+    """Leaves two faint axes, with the colour of their numbers, and a grid behind the curves."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=labels)
+    axes.grid(axis=grid, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
 
 
 def heading(axes: "Axes", text: str, size: float = 8.5) -> None:

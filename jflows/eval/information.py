@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from jflows.errors import InvalidValueError
+from jflows.eval.drawing import GREY, INK, plain
 from jflows.options import Count, NotNegative, Option, checked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, GREY, FAINT = "#282828", "#8a8a8a", "#b8b8b8"
 CURVE, CHOSEN = "#7f9fc4", "#c0504d"  # as the two curves of a learning curve
 
 Nats = Annotated[float, Option(infinite=True)]
@@ -70,10 +70,6 @@ def bic_figure(values: Sequence[float], scores: Sequence[float], *, name: str = 
     axes.set_xlabel(name)
     axes.set_ylabel("BIC, nats (lower is better)")
     axes.set_title(title, loc="left", fontsize=11, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=GREY)
+    plain(axes, "y", labels=GREY)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
     return figure

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jflows.errors import InvalidValueError
+from jflows.eval import drawing
 from jflows.eval.bits import Evaluation
 from jflows.options import Count, NotNegative, NumBits, checked
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TILE = 56  # pixels: small images are magnified by a whole number to about this side
-PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), "#9a9a9a"
+PAPER, INK = (255, 255, 255), (40, 40, 40)
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc4", "#c0504d"
 FONT_SIZE, SMALLEST_FONT, HEADING = 15, 9, 22
 FAINT_CURVE = 0.45  # opacity of training behind validation
@@ -182,11 +183,7 @@ def finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title
     axes.set_xlabel("step")
     axes.set_ylabel("negative log-likelihood, nats" if nats else "bits per dimension")
     axes.set_title(title, loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
+    drawing.plain(axes, "y")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(frameon=False, fontsize=9, loc="upper right")
 

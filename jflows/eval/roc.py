@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
+from jflows.eval.drawing import FAINT, INK, plain
 from jflows.eval.separation import auroc, checked_scores, checked_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, FAINT, GRID = "#282828", "#9a9a9a", "#e6e6e6"
 COLOURS = ("#9a9a9a", "#c0504d", "#4f6fa0", "#d08a2e", "#5a9a6a", "#7d5fa0")  # likelihood, the usual baseline, in grey
 SIDE = 5.6  # inches
 
@@ -97,11 +97,7 @@ def roc_figure(
         axes.plot(curve.false_alarms, curve.found, color=colour, linewidth=1.8, label=label, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=false_alarms, ylabel=found)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=INK)
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
+    plain(axes, "both")
     legend = figure.legend(loc="outside lower center", ncols=2, fontsize=9, title="area below the curve", frameon=False)
     legend.get_title().set(fontsize=8.5, color=FAINT)
     return figure

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jflows.eval.drawing import FAINT, GREY, INK, plain
 from jflows.eval.latent_tests.report import OF_DIMENSIONS, LatentReport, LatentTest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, GREY, FAINT, GRID = "#282828", "#8a8a8a", "#b8b8b8", "#e6e6e6"
 COLOURS = ("#4f6fa0", "#c0504d", "#d08a2e", "#5a9a6a", "#7d5fa0")  # of the five statistics of dimensions
 LINEAR = 3.0  # up to which scales are linear, and beyond logarithmic
 LEVEL = 0.05
@@ -57,7 +57,7 @@ def _draw_tests(axes: "Axes", tests: tuple[LatentTest, ...]) -> None:
     axes.set_xlim(min(-1.5, far.min() * 1.2), max(2.5, far.max() * 1.4))
     axes.set_yticks(places, [f"{test.name.replace('_', ' ')}   p = {test.p_value:.3g}" for test in tests])
     axes.set_xlabel("statistic; 0: median of the base, 1: its 95 % point", color=INK)
-    _tidy(axes, "x")
+    plain(axes, "x")
 
 
 def _draw_dimensions(axes: "Axes", report: LatentReport) -> None:
@@ -79,12 +79,4 @@ def _draw_dimensions(axes: "Axes", report: LatentReport) -> None:
         loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5, title="dimensions\nthat differ"
     )
     legend.get_title().set(fontsize=8.5, color=GREY)
-    _tidy(axes, "y")
-
-
-def _tidy(axes: "Axes", grid: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
-    axes.grid(axis=grid, color=GRID, linewidth=0.7)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
+    plain(axes, "y")
