@@ -60,7 +60,7 @@ def nice_images(
     pixels are in levels or scaled to [-1, 1] makes no difference to what comes out of it.
 
     Networks see and shift pixels in units of their own deviation. A pixel that is black in nearly all images varies by
-    its noise alone, a thousandth of what a stroke varies by; if one step of training moves both by as much, the shifts
+    its noise alone, 1/300 of what a stroke varies by; if one step of training moves both by as much, the shifts
     ruin the black pixels at first, and the networks learn to put out nothing, for good (all rectified units die).
 
     Source: Dinh et al. 2014, arXiv:1410.8516, sections 3 and 5.1; the defaults are its setting for MNIST. Differs:
