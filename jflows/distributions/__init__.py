@@ -3,6 +3,7 @@
 from jflows.distributions.autoregressive import AutoregressiveMixture
 from jflows.distributions.base import Base
 from jflows.distributions.heavy_tailed import Laplace, StandardLogistic, StudentT
+from jflows.distributions.location_scale import LocationScale
 from jflows.distributions.mixture import NormalMixture
 from jflows.distributions.normal import ClassConditionalNormal, DiagonalNormal, FullNormal, StandardNormal
 from jflows.distributions.product import Product, UniformAngle
@@ -16,6 +17,7 @@ __all__ = [
     "DiagonalNormal",
     "FullNormal",
     "Laplace",
+    "LocationScale",
     "NormalMixture",
     "Product",
     "ResampledNormal",

@@ -1,6 +1,6 @@
 """Bases with heavier tails than a normal: logistic, Laplace and Student's t. Each is a product over dimensions.
 
-They have no location and scale of their own; an `ActNorm` or `Elementwise(Affine())` next to the base learns both.
+They have no location and scale of their own: `LocationScale` learns both.
 """
 
 import math

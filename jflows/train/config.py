@@ -126,6 +126,14 @@ class TrainConfig(Checked):
             low=1,
         ),
     ] = 5
+    plateau_growth: Annotated[
+        float,
+        Option(
+            "Factor by which `plateau_patience` grows whenever schedule=plateau lowers the rate, rounded up; above 1, "
+            "lower rates are kept longer.",
+            low=1,
+        ),
+    ] = 1.0
     weight_decay: Annotated[
         float,
         Option(
@@ -314,6 +322,7 @@ class TrainConfig(Checked):
             plateau_factor=self.plateau_factor,
             plateau_window=self.plateau_window,
             plateau_patience=self.plateau_patience,
+            plateau_growth=self.plateau_growth,
         )
 
     def make_schedule(self, steps: int) -> optax.Schedule:

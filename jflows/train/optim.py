@@ -1,11 +1,13 @@
 """Optimizers and schedules of optax, made from plain settings."""
 
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import optax
-import optax.contrib
 
 from jflows.errors import InvalidValueError, check_choice, check_positive
-from jflows.typing import PyTree
+from jflows.typing import Array, PyTree
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine", "plateau")
@@ -27,6 +29,7 @@ def make_optimizer(
     plateau_factor: float = 0.5,
     plateau_window: int = 500,
     plateau_patience: int = 5,
+    plateau_growth: float = 1.0,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam or AdamW with linear warm-up, a schedule, and clipping by the global norm.
 
@@ -37,7 +40,8 @@ def make_optimizer(
       warmup_steps: steps in which the rate rises linearly from 0; more than `steps` counts as `steps`.
       schedule: "constant"; "cosine" down to `final_fraction * learning_rate` at `steps`; or "plateau", which multiplies
         the rate by `plateau_factor` whenever the loss, averaged over `plateau_window` steps, has not fallen for
-        `plateau_patience` windows. "plateau" needs the loss at every step: `optimizer.update(..., value=loss)`.
+        `plateau_patience` windows; this patience grows by the factor `plateau_growth` each time, rounded up.
+        "plateau" needs the loss at every step: `optimizer.update(..., value=loss)`.
       clip_norm: largest global norm of the gradient (of the loss in nats per event); 0 for none.
       b2: decay of the moving average of squared gradients.
     Raises:
@@ -56,17 +60,66 @@ def make_optimizer(
     parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     parts.append(update)
     if schedule == "plateau":
-        # An absolute gain: a relative one would go the wrong way, as nats may be negative.
-        at_plateau = optax.contrib.reduce_on_plateau(
-            plateau_factor, plateau_patience, rtol=0.0, atol=LEAST_GAIN, accumulation_size=plateau_window
-        )
-        parts.append(at_plateau)
+        parts.append(_lowered_at_plateaus(plateau_factor, plateau_window, plateau_patience, plateau_growth))
     return optax.chain(*parts)
+
+
+class PlateauState(NamedTuple):
+    """What the schedule "plateau" remembers.
+
+    Attributes:
+      scale: factor of the learning rate.
+      best: the lowest mean loss of a window.
+      waited: int32, windows since then, or since the rate was lowered.
+      patience: windows to wait for, before it is rounded up.
+      total, count: sum and int32 number of losses in the present window.
+    """
+
+    scale: Array
+    best: Array
+    waited: Array
+    patience: Array
+    total: Array
+    count: Array
+
+
+def _lowered_at_plateaus(
+    factor: float, window: int, patience: int, growth: float
+) -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by a scale that is lowered whenever the loss has stopped falling."""
+
+    def init(params: PyTree) -> PlateauState:
+        # Arrays of their own, since a state that is donated must not hold one buffer twice.
+        number, zero = lambda value: jnp.full((), value, jnp.float32), lambda: jnp.zeros((), jnp.int32)
+        return PlateauState(number(1.0), number(jnp.inf), zero(), number(patience), number(0.0), zero())
+
+    def at_end(state: PlateauState) -> PlateauState:
+        loss = state.total / window
+        # An absolute gain: a relative one would go the wrong way, as nats may be negative.
+        better = loss < state.best - LEAST_GAIN
+        waited = jnp.where(better, 0, state.waited + 1)
+        lower = waited >= jnp.ceil(state.patience)
+        return PlateauState(
+            scale=jnp.where(lower, state.scale * factor, state.scale),
+            best=jnp.where(better, loss, state.best),
+            waited=jnp.where(lower, 0, waited),
+            patience=jnp.where(lower, state.patience * growth, state.patience),
+            total=jnp.zeros_like(state.total),
+            count=jnp.zeros_like(state.count),
+        )
+
+    def update(updates: PyTree, state: PlateauState, params: PyTree = None, *, value: Array, **_) -> tuple:
+        state = state._replace(total=state.total + value.astype(state.total.dtype), count=state.count + 1)
+        ended = at_end(state)
+        state = jax.tree.map(lambda new, old: jnp.where(state.count >= window, new, old), ended, state)
+        return jax.tree.map(lambda u: (state.scale * u).astype(u.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def rate_scale(opt_state: PyTree) -> float:
     """The factor by which "plateau" has lowered the learning rate so far; 1 for other schedules."""
-    is_plateau = lambda node: isinstance(node, optax.contrib.ReduceLROnPlateauState)
+    is_plateau = lambda node: isinstance(node, PlateauState)
     states = [node for node in jax.tree.leaves(opt_state, is_leaf=is_plateau) if is_plateau(node)]
     return float(states[0].scale) if states else 1.0
 

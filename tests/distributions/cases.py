@@ -134,6 +134,14 @@ CASES = (
     ),
     Case("standard_logistic", d.StandardLogistic, 0.0, np.pi / np.sqrt(3)),
     Case("laplace", d.Laplace, 0.0, np.sqrt(2), tol=1e-5),
+    Case(
+        "location_scale",
+        lambda shape: d.LocationScale(shape, d.StandardLogistic(shape)),
+        MEAN,
+        np.exp(LOG_STD) * np.pi / np.sqrt(3),
+        variables=lambda: {"params": {"mean": MEAN, "log_std": LOG_STD}},
+        tol=1e-5,
+    ),
     Case("student_t", lambda shape: d.StudentT(shape, 6.0), 0.0, np.sqrt(1.5), tol=1e-5, slow_to_sample=True),
     Case(
         "student_t_learned",

@@ -33,6 +33,7 @@ OPTIONS = [  # and whether the case is left to the slow set
     ({"coupling": "affine", "scale": "sigmoid", "permutation": "reverse", "backprop": "remat", "norm": "bias"}, True),
     ({"coupling": "additive", "permutation": "shuffle", "base": "diagonal", "padding": 2}, True),
     ({"dequantize": "variational", "dequantize_steps": 1, "dequantize_width": 4, "padding": 2}, True),
+    ({"base": "student_t", "prior": "none", "padding": 2}, True),
     ({"permutation": "conv1x1", "backprop": "invertible", "anchor_every": 1, "num_classes": 3}, False),
 ]
 
@@ -54,6 +55,16 @@ def two_levels():
     flow = glow((8, 8, 1), 2, (2, 1), width=4, norm="bias")
     x = jax.random.randint(KEY, (64, 8, 8, 1), 0, 256)
     return flow, perturb(jax.jit(flow.init)(KEY, x), 1, 0.1), x
+
+
+def test_without_a_prior_the_factored_out_half_is_left_to_the_base():
+    flow = glow((8, 8, 1), 2, 1, width=4, norm="bias", prior="none", base="student_t")
+    x = jax.random.randint(KEY, (8, 8, 8, 1), 0, 256)
+    variables = perturb(jax.jit(flow.init)(KEY, x), 1, 0.1)
+    latents = jax.jit(flow.latents, static_argnames="raw")
+    for raw, standardised in zip(latents(variables, x, raw=True), latents(variables, x, raw=False), strict=True):
+        np.testing.assert_array_equal(raw, standardised)
+    assert set(variables["params"]["base"]) == {"mean", "log_std", "base"}
 
 
 @pytest.mark.slow
@@ -96,7 +107,11 @@ def test_levels_may_differ_in_depth():
             "glow: `permutation` must be one of 'conv1x1', 'reverse', 'shuffle'",
         ),
         (((8, 8, 1), 2, 2), {"preprocess": "none"}, "glow: `preprocess` must be one of 'centred', 'logit'; got 'none'"),
-        (((8, 8, 1), 2, 2), {"base": "student"}, "glow: `base` must be one of 'normal', 'diagonal'; got 'student'"),
+        (
+            ((8, 8, 1), 2, 2),
+            {"base": "student"},
+            "glow: `base` must be one of 'normal', 'diagonal', 'student_t'; got 'student'",
+        ),
         (((8, 8), 2, 2), {}, r"glow: `event_shape` must be \(height, width, channels\); got \(8, 8\)"),
         (
             ((8, 8, 1), 2, (2, 2, 2)),

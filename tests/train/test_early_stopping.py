@@ -121,6 +121,18 @@ def test_a_level_loss_lowers_the_rate_and_a_falling_one_does_not():
     assert rate_scale(make_optimizer(steps=1, learning_rate=0.1).init({"scale": jnp.ones(2)})) == 1
 
 
+def test_the_patience_grows_whenever_the_rate_is_lowered():
+    options = dict(schedule="plateau", plateau_factor=0.5, plateau_window=1, plateau_patience=2, plateau_growth=1.3)
+    optimizer = make_optimizer(steps=100, learning_rate=0.1, **options)
+    state, scales = optimizer.init({"scale": jnp.ones(2)}), []
+    for _ in range(14):
+        state = optimizer.update({"scale": jnp.ones(2)}, state, value=jnp.float32(-5.0))[1]
+        scales.append(rate_scale(state))
+    # After the first loss: 2 more of them, then ceil(2.6) = 3, ceil(3.38) = 4, ceil(4.394) = 5.
+    lowered = [step for step in range(1, 14) if scales[step] < scales[step - 1]]
+    assert lowered == [2, 5, 9]
+
+
 def test_the_lowered_rate_is_logged():
     # Every batch is all of the data and the rate next to nothing, so the loss stays level.
     settings = dict(steps=80, learning_rate=1e-7, schedule="plateau", plateau_window=4, plateau_patience=1)
@@ -137,6 +149,7 @@ def test_the_lowered_rate_is_logged():
     ("change", "message"),
     [
         (dict(plateau_factor=1.0), r"`plateau_factor` must lie in \(0, 1\); got 1.0"),
+        (dict(plateau_growth=0.5), "`plateau_growth` must be at least 1; got 0.5"),
         (dict(plateau_window=0), "`plateau_window` must be at least 1; got 0"),
         (dict(patience=-1), "`patience` must be at least 0; got -1"),
     ],

@@ -10,6 +10,7 @@ from jflows.bijectors import (
     Chain,
     Coupling,
     Elementwise,
+    Identity,
     InnerMap,
     InvertibleLinear,
     LogitPixels,
@@ -20,7 +21,7 @@ from jflows.bijectors import (
     Shift,
     Squeeze,
 )
-from jflows.distributions import DiagonalNormal, StandardNormal
+from jflows.distributions import Base, DiagonalNormal, LocationScale, StandardNormal, StudentT
 from jflows.errors import InvalidValueError
 from jflows.flows.dequantize import ImageDequantize
 from jflows.flows.flow import Flow
@@ -31,8 +32,15 @@ from jflows.options import Option
 from jflows.typing import Shape
 
 PERMUTATIONS = {"conv1x1": InvertibleLinear, "reverse": Reverse, "shuffle": RandomPermutation}
-BASES = {"normal": StandardNormal, "diagonal": DiagonalNormal}
 PRIOR_MAX_LOG_SCALE = 4.0
+
+
+def student_t(event_shape: Shape) -> Base:
+    """Student's t with a learned place, scale and degrees of freedom in every dimension; it starts near a normal."""
+    return LocationScale(event_shape, StudentT(event_shape, df=30.0, learned=True))
+
+
+BASES = {"normal": StandardNormal, "diagonal": DiagonalNormal, "student_t": student_t}
 
 
 NumLevels = Annotated[
@@ -117,10 +125,20 @@ Padding = Annotated[
         low=0,
     ),
 ]
-Base = Annotated[
+Prior = Annotated[
     str,
     Option(
-        "Density of the latent: normal is N(0, I); diagonal learns a mean and a deviation for each entry.",
+        "What becomes of the half of the channels that a level factors out: learned standardises it, by a mean and a "
+        "deviation that a network predicts from the other half; none leaves it to the base as it is, which fits less "
+        "well.",
+        choices=("learned", "none"),
+    ),
+]
+BaseName = Annotated[
+    str,
+    Option(
+        "Density of the latent: normal is N(0, I); diagonal learns a mean and a deviation for each entry; student_t "
+        "learns degrees of freedom too, so that outliers cost less.",
         choices=tuple(BASES),
     ),
 ]
@@ -146,7 +164,8 @@ def glow(
     alpha: Alpha = 0.05,
     padding: Padding = 0,
     num_classes: s.NumClasses = None,
-    base: Base = "normal",
+    prior: Prior = "learned",
+    base: BaseName = "normal",
     backprop: s.Backprop = "standard",
     anchor_every: s.AnchorEvery = 0,
 ) -> Flow:
@@ -166,9 +185,7 @@ def glow(
     for level, steps in enumerate(_steps_per_level(num_steps, num_levels)):
         step = glow_step(inner, permutation, width, norm)
         levels.append(Chain((Repeat(step, steps, backprop, anchor_every), Squeeze())))
-        top = level == num_levels - 1
-        prior = Affine("tanh", PRIOR_MAX_LOG_SCALE)
-        priors.append(Elementwise(prior, event_ndims=3) if top else Coupling(ZeroConv(), prior, event_ndims=3))
+        priors.append(_prior(prior, top=level == num_levels - 1))
     bijector = MultiScale(image_shape, tuple(levels), tuple(priors))
     return Flow(
         bijector=bijector,
@@ -189,6 +206,14 @@ def glow_step(inner: InnerMap, permutation: str = "conv1x1", width: int = 512, n
     """
     coupling = Coupling(ConvNet(width, norm), inner, event_ndims=3)
     return Chain((coupling, PERMUTATIONS[permutation](event_ndims=3), ActNorm(event_ndims=3)))
+
+
+def _prior(kind: str, top: bool) -> Bijector:
+    """What standardises the latent of a level: the top one by itself, others given the channels that are kept."""
+    if kind == "none":
+        return Identity(event_ndims=3)
+    inner = Affine("tanh", PRIOR_MAX_LOG_SCALE)
+    return Elementwise(inner, event_ndims=3) if top else Coupling(ZeroConv(), inner, event_ndims=3)
 
 
 def _image_shape(event_shape: Shape, num_levels: int, dequantize: ImageDequantize) -> Shape:
