@@ -108,8 +108,9 @@ def _lowered_at_plateaus(
             count=jnp.zeros_like(state.count),
         )
 
-    def update(updates: PyTree, state: PlateauState, params: PyTree = None, *, value: Array, **_) -> tuple:
-        state = state._replace(total=state.total + value.astype(state.total.dtype), count=state.count + 1)
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, **extra: Array) -> tuple[PyTree, PlateauState]:
+        loss = extra["value"].astype(state.total.dtype)
+        state = state._replace(total=state.total + loss, count=state.count + 1)
         ended = at_end(state)
         state = jax.tree.map(lambda new, old: jnp.where(state.count >= window, new, old), ended, state)
         return jax.tree.map(lambda u: (state.scale * u).astype(u.dtype), updates), state
