@@ -18,6 +18,8 @@ _NAMES = (
     "cifar10",
     "orl_faces",
     "orl_faces_small",
+    "cartoon_faces",
+    "cartoon_faces_64",
     "power",
     "gas",
     "hepmass",
