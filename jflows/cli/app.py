@@ -15,6 +15,7 @@ from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.images import COMMANDS as IMAGES
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.plane import densities
+from jflows.cli.recalibrating import recalibrate
 from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
 from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
@@ -32,7 +33,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, densities, *SCORING, *PICTURES, *IMAGES, *EDITS):
+for command in (train, info, recalibrate, densities, *SCORING, *PICTURES, *IMAGES, *EDITS):
     main.add_command(command)
 
 

@@ -10,6 +10,7 @@ from jflows.eval import PIXEL_SCALES, Auroc, Evaluation, nats_from_bits
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
+from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
 from jflows.runs.reports.inpainting import Filled
 from jflows.runs.reports.latent import Tested
@@ -189,3 +190,21 @@ def latent_in_words(tested: Tested, of_what: str, path: Path) -> str:
     if tested.left_out:
         lines.append(f"groups with too few rows for a test of their own: {', '.join(tested.left_out)}")
     return "\n".join([*lines, f"picture in {path}"])
+
+
+def recalibrated_in_words(found: RecalibratedRun, unit: Unit, num_dims: int, noun: str) -> str:
+    """What each base is worth on rows held out, in the unit of scores, and where the new run is."""
+    in_unit = lambda nats: unit.curve(nats, num_dims)
+    lines = [
+        f"bases fitted to {found.num_fitted:,} {found.split} {noun}, and their gain on {found.num_held_out:,} others "
+        f"over the flow's own, in {unit.label}:"
+    ]
+    width = max(map(len, found.found.gains))
+    for kind, gain in found.found.gains.items():
+        mark = "  (chosen)" if kind == found.found.kind else ""
+        lines.append(f"  {kind:<{width}}  {in_unit(gain.nats):+9.4f} ± {in_unit(gain.standard_error):.4f}{mark}")
+    if found.path is None:
+        lines.append("none is better by two standard errors: the flow keeps its base, and nothing was written")
+    else:
+        lines.append(f"the flow with this base is in {found.path}")
+    return "\n".join(lines)

@@ -26,6 +26,7 @@ from jflows.eval.nats import PIXEL_SCALES, bits_from_nats, nats_from_bits
 from jflows.eval.nearest import Neighbours, nearest_rows
 from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
+from jflows.eval.recalibration import Recalibration, fit_base, recalibrate
 from jflows.eval.roc import Roc, roc, roc_figure
 from jflows.eval.separation import Auroc, auroc
 
@@ -47,6 +48,7 @@ __all__ = [
     "Neighbours",
     "Panel",
     "Ranks",
+    "Recalibration",
     "Roc",
     "auroc",
     "bic",
@@ -64,6 +66,7 @@ __all__ = [
     "edit",
     "encode_centres",
     "evaluate",
+    "fit_base",
     "fit_gaussian_mixture",
     "flows_figure",
     "gaussian_baseline",
@@ -82,6 +85,7 @@ __all__ = [
     "pareto_k",
     "plane_page",
     "ranks_of",
+    "recalibrate",
     "reconstruct",
     "resample_levels",
     "roc",

@@ -12,6 +12,7 @@ from jflows.flows.mixture import MixtureOfFlows
 from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
 from jflows.flows.presets import PRESETS, preset
 from jflows.flows.presets.glow import glow_step
+from jflows.flows.rebase import with_base, with_latent_flow
 from jflows.spec import register
 
 if TYPE_CHECKING:
@@ -38,5 +39,7 @@ __all__ = [
     "glow_step",
     "mixture_of_flows",
     "preset",
+    "with_base",
+    "with_latent_flow",
     "with_mixture_base",
 ]

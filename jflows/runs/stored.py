@@ -14,6 +14,9 @@ MAY_DIFFER = (
 """The settings that a resumed run may change. `steps` and `epochs` stretch the schedule, `eval_every` and `patience`
 decide which weights are kept; the others leave the result alone."""
 
+RECALIBRATED = "recalibrated"
+"""The fact that a run is another one with a base of its own: a dictionary of `run` and `base`."""
+
 
 class StoredRecipe(NamedTuple):
     """The content of config.json.
@@ -40,6 +43,10 @@ class StoredRecipe(NamedTuple):
     def check_continues(self, before: "StoredRecipe") -> None:
         """Raises `RunError` unless a run that began with `before` may continue with this recipe."""
         before.check_named(self.name)
+        if RECALIBRATED in before.facts:
+            rule = "must not be one with a recalibrated base, which its recipe does not have"
+            fix = "Train the run that it came from."
+            raise RunError("run", "out", rule, f"made from {before.facts[RECALIBRATED]['run']}", fix)
         old, new = _values(before.recipe), _values(self.recipe)
         changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name not in MAY_DIFFER]
         if changed:
