@@ -20,6 +20,7 @@ _NAMES = (
     "orl_faces_small",
     "cartoon_faces",
     "cartoon_faces_64",
+    "celeb_a_128",
     "power",
     "gas",
     "hepmass",
