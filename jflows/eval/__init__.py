@@ -18,6 +18,7 @@ from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.information import bic, bic_figure
 from jflows.eval.inpainting import Inpainted, hidden_pixels, inpaint
+from jflows.eval.joint import ConditionalNormal, JointNormal, joint_normal
 from jflows.eval.latent import decode_data, encode_centres, interpolate, manifold, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
@@ -29,6 +30,7 @@ from jflows.eval.plane import Panel, flows_figure, plane_page
 from jflows.eval.recalibration import Recalibration, fit_base, recalibrate
 from jflows.eval.roc import Roc, roc, roc_figure
 from jflows.eval.separation import Auroc, auroc
+from jflows.eval.surgery import Removed, remove
 
 __all__ = [
     "PIXEL_SCALES",
@@ -37,11 +39,13 @@ __all__ = [
     "CalibrationTest",
     "ClusterScores",
     "ComponentUse",
+    "ConditionalNormal",
     "Direction",
     "Evaluation",
     "GaussianMixture",
     "ImportanceSamples",
     "Inpainted",
+    "JointNormal",
     "LogLikelihood",
     "MixtureReport",
     "Modelled",
@@ -49,6 +53,7 @@ __all__ = [
     "Panel",
     "Ranks",
     "Recalibration",
+    "Removed",
     "Roc",
     "auroc",
     "bic",
@@ -74,6 +79,7 @@ __all__ = [
     "importance_sample",
     "inpaint",
     "interpolate",
+    "joint_normal",
     "layer_names",
     "layerwise",
     "manifold",
@@ -87,6 +93,7 @@ __all__ = [
     "ranks_of",
     "recalibrate",
     "reconstruct",
+    "remove",
     "resample_levels",
     "roc",
     "roc_figure",

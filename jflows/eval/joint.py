@@ -1,0 +1,142 @@
+"""`joint_normal`: flows of two domains, such as images and a few numbers, joined by a normal over their latents.
+
+    joint = joint_normal(latents_of_images, latents_of_numbers)
+    joint.second_given_first(z).draw(100)         # latents of numbers, for each image
+    joint.first_given_second(v).draw(9)           # latents of images, for each row of numbers
+
+Each flow turns its own domain into latents that are close to normal, so a normal over both at once is a joint model: it
+conditions either way in closed form, and neither flow is trained again. Everything is NumPy in float64.
+"""
+
+import math
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import solve_triangular
+
+from jflows.errors import DataError, InvalidValueError
+from jflows.options import Count, Option, Seed, checked
+
+LEAST_ROWS = 20
+MOST_DIMENSIONS = 4096  # of both latents together
+Temperature = Annotated[float, Option(low=0)]
+
+
+class ConditionalNormal(NamedTuple):
+    """Normals of one covariance, one for each row that was conditioned on.
+
+    Attributes:
+      mean: float64 [num, dim].
+      factor: the lower triangular L of the covariance L L^T, [dim, dim].
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+    @checked
+    def draw(self, num: Count = 1, temperature: Temperature = 1.0, seed: Seed = 0) -> np.ndarray:
+        """Draws `num` latents for each row, with deviations times a temperature: float64 [num, rows, dim]."""
+        noise = np.random.RandomState(seed % 2**32).standard_normal((num, *self.mean.shape))
+        return self.mean + temperature * noise @ self.factor.T
+
+    def log_prob(self, latents: ArrayLike) -> np.ndarray:
+        """ln p of one latent for each row, in nats: [num, dim] -> float64 [num].
+
+        Raises:
+          InvalidValueError: if the shape is not that of `mean`.
+        """
+        z = _flat("ConditionalNormal.log_prob", "latents", latents)
+        if z.shape != self.mean.shape:
+            rule = f"must be of the shape {self.mean.shape}, one for each row"
+            raise InvalidValueError("ConditionalNormal.log_prob", "latents", rule, f"{z.shape}")
+        whitened = solve_triangular(self.factor, (z - self.mean).T, lower=True)
+        constant = np.log(np.diag(self.factor)).sum() + 0.5 * z.shape[1] * math.log(2 * math.pi)
+        return -0.5 * (whitened**2).sum(axis=0) - constant
+
+
+class JointNormal(NamedTuple):
+    """A normal over the latents of two domains; made by `joint_normal`.
+
+    Attributes:
+      mean: float64 [first + second].
+      covariance: float64 [first + second, first + second].
+      num_first: the number of dimensions of the first domain.
+      shrinkage: how far the covariance was moved towards a multiple of the identity, 0 to 1.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    num_first: int
+    shrinkage: float
+
+    def second_given_first(self, first: ArrayLike) -> ConditionalNormal:
+        """The latents of the second domain, given those of the first, [num, first].
+
+            mean = m_2 + S_21 S_11^-1 (z_1 - m_1),   covariance = S_22 - S_21 S_11^-1 S_12
+
+        Raises:
+          InvalidValueError: if the shape does not fit, or numbers are not finite.
+        """
+        return self._given(slice(None, self.num_first), slice(self.num_first, None), "first", first)
+
+    def first_given_second(self, second: ArrayLike) -> ConditionalNormal:
+        """The latents of the first domain, given those of the second, [num, second]; see `second_given_first`."""
+        return self._given(slice(self.num_first, None), slice(None, self.num_first), "second", second)
+
+    def _given(self, known: slice, wanted: slice, argument: str, latents: ArrayLike) -> ConditionalNormal:
+        z = _flat("JointNormal", argument, latents)
+        if z.shape[1:] != self.mean[known].shape:
+            rule = f"must have {len(self.mean[known])} dimensions, as those fitted to"
+            raise InvalidValueError("JointNormal", argument, rule, f"shape {z.shape}")
+        own, across = self.covariance[known, known], self.covariance[wanted, known]
+        weights = np.linalg.solve(own, across.T).T
+        covariance = self.covariance[wanted, wanted] - weights @ across.T
+        factor = np.linalg.cholesky(0.5 * (covariance + covariance.T))
+        return ConditionalNormal(self.mean[wanted] + (z - self.mean[known]) @ weights.T, factor)
+
+
+def joint_normal(first: ArrayLike, second: ArrayLike) -> JointNormal:
+    """Fits a normal to the latents of pairs, with a covariance shrunk as Ledoit and Wolf propose.
+
+    Source: Ledoit and Wolf 2004, Journal of Multivariate Analysis 88, eq. 14, by scikit-learn.
+
+    Args:
+      first, second: the latents of the two members of each pair, [num, dim] each, or [num, *latent_shape].
+    Raises:
+      InvalidValueError: if numbers of rows differ, numbers are not finite, or there are more than 4,096 dimensions.
+      DataError: if there are fewer than 20 pairs, or a dimension is constant.
+    Example:
+      >>> shared = np.random.RandomState(0).standard_normal((5000, 1))
+      >>> joint = joint_normal(shared, 2 * shared)
+      >>> joint.second_given_first([[1.0]]).mean.round(1)
+      array([[2.]])
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    one, two = _flat("joint_normal", "first", first), _flat("joint_normal", "second", second)
+    if len(one) != len(two):
+        raise InvalidValueError("joint_normal", "second", f"must be of the {len(one)} rows of `first`", f"{len(two)}")
+    both = np.concatenate([one, two], axis=1)
+    if both.shape[1] > MOST_DIMENSIONS:
+        rule = f"must have at most {MOST_DIMENSIONS:,} dimensions with those of `second`"
+        raise InvalidValueError("joint_normal", "first", rule, f"{both.shape[1]:,}", "Join parts of the latents.")
+    if len(both) < LEAST_ROWS:
+        raise DataError("joint_normal", "first", f"must have at least {LEAST_ROWS} rows", f"{len(both)}")
+    spread = both.std(axis=0)
+    if not (spread > 0).all():
+        got = f"{int((spread == 0).sum())} dimensions that are constant, the first {int(np.argmin(spread))}"
+        raise DataError("joint_normal", "first", "must vary in each dimension, as `second` must", got)
+    covariance, shrinkage = ledoit_wolf((both - both.mean(axis=0)) / spread)
+    return JointNormal(both.mean(axis=0), covariance * np.outer(spread, spread), one.shape[1], float(shrinkage))
+
+
+def _flat(where: str, argument: str, latents: ArrayLike) -> np.ndarray:
+    z = np.asarray(latents, np.float64)
+    if z.ndim < 2:
+        raise InvalidValueError(where, argument, "must be of the shape [num, dim]", f"{z.shape}")
+    z = z.reshape(len(z), -1)
+    if not np.isfinite(z).all():
+        bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
+        raise InvalidValueError(where, argument, "must be finite", f"{bad.size} bad rows, the first {bad[0]}")
+    return z
