@@ -16,8 +16,8 @@ class Base(Module, abc.ABC):
 
     A concrete base is a Linen module, so it may own parameters. `context` arrives with the batch axes in front, or as
     None. Temperature multiplies the deviation of a sample from the mean, and `log_prob` is always the density at
-    temperature 1. Data-dependent initialisation happens in `log_prob`, which `Flow.init` runs on data; `mean` and
-    `mode` are optional.
+    temperature 1. Data-dependent initialisation happens in `log_prob`, which `Flow.init` runs on data; `mean`, `mode`
+    and `deviation` are optional.
 
     Args:
       event_shape: shape of z.
@@ -57,6 +57,10 @@ class Base(Module, abc.ABC):
         raise InvalidValueError(
             type(self).__name__, "mode", "is not unique or has no closed form", None, "Compare log_prob of samples."
         )
+
+    def deviation(self, context: Array | None = None) -> Array:
+        """The standard deviation of each dimension, of the same shape as `mean`; infinite where there is none."""
+        raise InvalidValueError(type(self).__name__, "deviation", "has no closed form", None, "Average samples.")
 
 
 class StandardBase(Base):

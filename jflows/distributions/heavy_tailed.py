@@ -37,6 +37,9 @@ class StandardLogistic(StandardBase):
         """The log density of z in nats: [*batch]."""
         return sum_event(logistic.logpdf(z), len(self.event_shape))
 
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.full(self.event_shape, math.pi / math.sqrt(3))
+
 
 class Laplace(StandardBase):
     """The Laplace density of scale 1 in every dimension; deviation sqrt(2).
@@ -56,6 +59,9 @@ class Laplace(StandardBase):
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """The log density of z in nats: [*batch]."""
         return sum_event(laplace.logpdf(z), len(self.event_shape))
+
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.full(self.event_shape, math.sqrt(2))
 
 
 class StudentT(StandardBase):
@@ -100,3 +106,8 @@ class StudentT(StandardBase):
 
     def mean(self, context: Array | None = None) -> Array:
         return jnp.where(self.log_df > 0, 0.0, jnp.nan)
+
+    def deviation(self, context: Array | None = None) -> Array:
+        df = jnp.exp(self.log_df)
+        has_one = df > 2
+        return jnp.where(has_one, jnp.sqrt(df / jnp.where(has_one, df - 2, 1.0)), jnp.inf)

@@ -65,3 +65,6 @@ class LocationScale(Base):
 
     def mode(self, context: Array | None = None) -> Array:
         return self.loc + jnp.exp(self.log_std) * self.base.mode(context)
+
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.exp(self.log_std) * self.base.deviation(context)

@@ -35,6 +35,9 @@ class StandardNormal(StandardBase):
         """The log density of z in nats: [*batch]."""
         return sum_event(norm.logpdf(z), len(self.event_shape))
 
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.ones(self.event_shape)
+
 
 class DiagonalNormal(Base):
     """N(mean, diag(exp(2 log_std))) with a learned mean and log_std per dimension, starting at N(0, I).
@@ -71,6 +74,9 @@ class DiagonalNormal(Base):
         return self.loc
 
     mode = mean
+
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.exp(self.log_std)
 
 
 class FullNormal(Base):
@@ -111,6 +117,9 @@ class FullNormal(Base):
         return self.loc
 
     mode = mean
+
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.linalg.norm(self._factor(), axis=1).reshape(self.event_shape)
 
 
 class ClassConditionalNormal(Base):
@@ -157,3 +166,6 @@ class ClassConditionalNormal(Base):
         return self._mean_and_log_std(context)[0]
 
     mode = mean
+
+    def deviation(self, context: Array | None = None) -> Array:
+        return jnp.exp(self._mean_and_log_std(context)[1])

@@ -13,7 +13,7 @@ from jflows.eval.clusters import (
     fit_gaussian_mixture,
 )
 from jflows.eval.densities import Modelled, densities_figure
-from jflows.eval.directions import Direction, direction, edit, mean_latents, svm_normal
+from jflows.eval.directions import Direction, Plane, direction, edit, mean_latents, svm_normal, svm_plane
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.information import bic, bic_figure
@@ -51,6 +51,7 @@ __all__ = [
     "Modelled",
     "Neighbours",
     "Panel",
+    "Plane",
     "Ranks",
     "Recalibration",
     "Removed",
@@ -99,4 +100,5 @@ __all__ = [
     "roc_figure",
     "row_scores",
     "svm_normal",
+    "svm_plane",
 ]

@@ -126,14 +126,31 @@ def check_two_classes(positive: np.ndarray, where: str, argument: str, fix: str 
         raise DataError(where, argument, rule, got, fix or "Choose another attribute, or give more images.")
 
 
+class Plane(NamedTuple):
+    """The plane normal.x + offset = 0, with positive rows where this is positive: float64 [dim], and a number."""
+
+    normal: np.ndarray
+    offset: float
+
+
+def svm_normal(x: np.ndarray, positive: np.ndarray, penalty: float = PENALTY) -> np.ndarray:
+    """The normal w of the plane of `svm_plane`: float64 [dim]."""
+    return svm_plane(x, positive, penalty).normal
+
+
 @checked
-def svm_normal(x: np.ndarray, positive: np.ndarray, penalty: Positive = PENALTY) -> np.ndarray:
-    """The normal w of the plane w.x + b = 0 that separates two classes, by a linear SVM with squared hinge loss.
+def svm_plane(x: np.ndarray, positive: np.ndarray, penalty: Positive = PENALTY) -> Plane:
+    """The plane w.x + b = 0 that separates two classes, by a linear SVM with squared hinge loss.
 
         minimise  |w|^2 / 2 + C sum_i max(0, 1 - y_i (w.x_i + b))^2,   y_i = 1 of positive rows and -1 of others
 
     The loss is convex and piecewise quadratic, so that Newton's method ends at its minimum after few steps: each solves
     for the rows inside the margin alone, and is halved until the loss falls. The bias b is not penalised.
+
+    It is the problem of `sklearn.svm.LinearSVC(loss="squared_hinge", dual=False)`, which penalises b over its
+    `intercept_scaling` too; a test holds that both agree to 1e-4 for centred rows and a scaling of 100. Newton's method
+    works in the smaller one of rows and columns: for 1,000 latents of 3,072 entries it took 3 s on one core, where
+    LinearSVC took 60 s.
 
     Source: Chapelle 2007, Neural Computation 19, sections 2 and 4.
 
@@ -142,7 +159,7 @@ def svm_normal(x: np.ndarray, positive: np.ndarray, penalty: Positive = PENALTY)
       positive: bool [num].
       penalty: C > 0.
     Returns:
-      w: float64 [dim].
+      w: float64 [dim], and b.
     """
     x, y = np.asarray(x, np.float64), np.where(positive, 1.0, -1.0)
     centre = x.mean(axis=0)  # w stays the same, and b takes the shift; the equations are better conditioned
@@ -164,7 +181,7 @@ def svm_normal(x: np.ndarray, positive: np.ndarray, penalty: Positive = PENALTY)
         loss = loss_of(w)
         if before - loss <= 1e-10 * before:
             break
-    return w[:-1]
+    return Plane(w[:-1], float(w[-1] - centre @ w[:-1]))
 
 
 def _minimum(rows: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:

@@ -57,6 +57,9 @@ def measured(name: str):
         if case.mean is not None or "resampled" in name:
             one = None if context is None else context[0]
             mean = base.apply(variables, one, method="mean")
+        deviation = None
+        if type(base).deviation is not Base.deviation:
+            deviation = base.apply(variables, None if context is None else context[0], method="deviation")
         return {
             "samples": z,
             "cold": cold,
@@ -64,6 +67,7 @@ def measured(name: str):
             "log_prob": log_prob,
             "gradients": gradients,
             "mean": mean,
+            "deviation": deviation,
         }
 
     return jax.tree.map(np.asarray, jax.jit(measure, compiler_options=QUICK)(variables))
@@ -86,6 +90,8 @@ def test_samples_have_the_stated_mean_and_deviation(case):
     if case.mean is not None:
         np.testing.assert_allclose(found["mean"], np.broadcast_to(case.mean, shape), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(samples.std(axis=0), np.broadcast_to(case.std, shape), rtol=0.1)
+    if found["deviation"] is not None:
+        np.testing.assert_allclose(found["deviation"], np.broadcast_to(case.std, shape), rtol=1e-12)
 
 
 @every_sample
@@ -281,3 +287,6 @@ def test_a_base_without_a_mean_says_so():
     assert hash(Plain([2])) == hash(Plain((2,)))
     with pytest.raises(InvalidValueError, match="Plain: `mean` has no closed form. Average samples."):
         Plain((2,)).mean()
+    with pytest.raises(InvalidValueError, match="Plain: `deviation` has no closed form. Average samples."):
+        Plain((2,)).deviation()
+    assert np.isinf(d.StudentT((2,), 2.0).apply({}, method="deviation")).all()

@@ -4,11 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.svm import LinearSVC
 
 from jflows import DataError, Flow, InvalidValueError, glow
 from jflows.bijectors import Affine, Elementwise
 from jflows.distributions import StandardNormal
-from jflows.eval import captioned_grid, decode_data, direction, edit, encode_centres, mean_latents, svm_normal
+from jflows.eval import (
+    captioned_grid,
+    decode_data,
+    direction,
+    edit,
+    encode_centres,
+    mean_latents,
+    svm_normal,
+    svm_plane,
+)
 
 jit_edit = jax.jit(edit, static_argnames="flow")
 RANDOM = np.random.RandomState(0)
@@ -53,6 +63,20 @@ def test_the_machine_ends_where_the_gradient_of_its_loss_is_zero(dim, penalty, s
         low, high = (b, high) if y @ inside(b) > 0 else (low, b)
     np.testing.assert_allclose(2 * penalty * (y * inside(b)) @ x, w, atol=1e-6 * np.abs(w).max())
     assert np.linalg.norm(w) > 0
+
+
+@pytest.mark.parametrize(("dim", "penalty"), [(3, 1.0), (90, 1.0), (20, 0.01)])
+def test_the_machine_is_that_of_scikit_learn(dim, penalty):
+    """LinearSVC penalises b / intercept_scaling, which vanishes in the limit."""
+    x = clouds(dim, np.full(dim, 1.5 / np.sqrt(dim)))
+    x -= x.mean(axis=0)
+    ours, moved = svm_plane(x, POSITIVE, penalty), svm_plane(x + 3.0, POSITIVE, penalty)
+    theirs = LinearSVC(C=penalty, loss="squared_hinge", dual=False, intercept_scaling=100.0, tol=1e-8, max_iter=5000)
+    theirs.fit(x, POSITIVE)
+    np.testing.assert_allclose(theirs.coef_[0], ours.normal, atol=1e-4 * np.abs(ours.normal).max())
+    assert theirs.intercept_[0] == pytest.approx(ours.offset, rel=1e-4, abs=1e-4)
+    assert moved.offset == pytest.approx(ours.offset - 3.0 * ours.normal.sum(), rel=1e-6)
+    np.testing.assert_array_equal(theirs.predict(x), x @ ours.normal + ours.offset > 0)
 
 
 def test_the_machine_ignores_what_the_mean_follows():
