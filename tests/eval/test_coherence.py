@@ -216,7 +216,7 @@ LABEL = POSITIVE.astype(int)
          "attribute_plane: `hat` must have images with the attribute and images without it; got 60 with it of 60"),
         (lambda: c.attribute_plane(Z, POSITIVE, Z, np.arange(60) < 4, name="hat"), DataError,
          "`hat` must have at least 5 rows with it and 5 without it held out; got 4. Give more rows"),
-        (lambda: c.attribute_plane(Z, np.arange(60) < 9, Z, POSITIVE), DataError, "at least 10 rows  .* got 9"),
+        (lambda: c.attribute_plane(Z, np.arange(60) < 9, Z, POSITIVE), DataError, "at least 10 rows .* got 9"),
         (lambda: c.attribute_plane(with_nan(Z), POSITIVE, Z, POSITIVE), InvalidValueError,
          "`latents` must be finite; got NaN or infinite entries in 1 of 60 rows, the first of which is row 1. Leave"),
         (lambda: c.attribute_plane(Z, LABEL, Z, POSITIVE), InvalidValueError, "bool .num.; got shapes .60, 2, 4. and"),
