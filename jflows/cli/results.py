@@ -1,17 +1,18 @@
 """Scores and results as text, for the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jflows.eval import PIXEL_SCALES, Auroc, Evaluation, nats_from_bits
+from jflows.eval import PIXEL_SCALES, Auroc, CalibrationTest, Evaluation, nats_from_bits
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
 from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
+from jflows.runs.reports.calibration import Calibrated
 from jflows.runs.reports.inpainting import Filled
 from jflows.runs.reports.latent import Tested
 from jflows.runs.reports.neighbours import Nearness
@@ -208,3 +209,51 @@ def recalibrated_in_words(found: RecalibratedRun, unit: Unit, num_dims: int, nou
     else:
         lines.append(f"the flow with this base is in {found.path}")
     return "\n".join(lines)
+
+
+SHOWN_TESTS = 8  # of dimensions: all, or those that are furthest out
+
+
+def calibration_in_words(found: Calibrated, of_what: str, path: Path, columns: Sequence[str] = ()) -> str:
+    """The tables of tests of ranks and of latents, what follows from them, and where the picture is.
+
+    Args:
+      columns: the names of the columns of the data; () where they have none.
+    """
+    report = found.report
+    given = ", given their contexts" if found.conditional else ""
+    lines = [f"calibration of {found.num:,} {of_what}{given}:"]
+    names = {str(number): name for number, name in enumerate(columns)}
+    lines += _tests_in_words(f"ranks among {found.num_draws:,} draws", report.tests, names)
+    if report.pit:
+        lines += _tests_in_words("latents, by the base", report.pit, {})
+        parts = f" (ranks {report.ranks_p_value:.3g}, latents {report.pit_p_value:.3g})"
+    else:
+        lines.append(f"latents were not tested: {found.base} has no distribution functions that are known")
+        parts = ""
+    whole = (report.pit or report.tests)[-1]
+    way = (
+        "in single dimensions"
+        if whole.p_value > 0.05
+        else "on the narrow side"
+        if whole.width > 0
+        else "on the wide side"
+    )
+    verdict = f"it is not calibrated, {way} (at 0.05)" if report.p_value <= 0.05 else "no fault was found (at 0.05)"
+    return "\n".join([*lines, f"all tests together: p = {report.p_value:.3g}{parts}; {verdict}", f"picture in {path}"])
+
+
+def _tests_in_words(head: str, tests: Sequence[CalibrationTest], names: Mapping[str, str]) -> list[str]:
+    """A table of the tests of dimensions, at most eight of them, and of the last test, which joins all."""
+    *dimensions, last = tests
+    far = sorted(dimensions, key=lambda test: test.p_value)[:SHOWN_TESTS]
+    left = len(dimensions) - len(far)
+    shown = [*(test for test in dimensions if test in far), last]
+    labels = [names.get(test.name, test.name) for test in shown]
+    size = max(len(head), *map(len, labels))
+    lines = [f"  {head:<{size}}  {'width':>7}  {'place':>7}  {'ks':>6}  p"]
+    for label, test in zip(labels, shown, strict=True):
+        lines.append(f"  {label:<{size}}  {test.width:>7.3f}  {test.place:>7.3f}  {test.ks:>6.3f}  {test.p_value:.3g}")
+    if left:
+        lines.append(f"  {left:,} other dimensions have larger p-values")
+    return lines

@@ -1,4 +1,4 @@
-"""Commands that judge rows: `jflows score`, with measures of unusual rows, and `jflows latent`, tests of latents."""
+"""Commands that judge rows: `jflows score`, with measures of unusual rows; `jflows latent` and `calibrate`, tests."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -206,5 +206,39 @@ def latent(run, weights, checkpoint, seed, data, split, weight, num, num_sets, o
     click.echo(latent_in_words(found, f"{trained.taken(data, split)} of {rows.name}", path))
 
 
-COMMANDS = (score, latent)
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@weight_option
+@click.option(
+    "--num",
+    type=click.IntRange(20, LARGEST_INT),
+    help="Number of rows or images, chosen by the seed; 500 show a width that is wrong by 10 %. [default: 2000, or all "
+    "where there are fewer]",
+)
+@click.option(
+    "--num-draws",
+    type=click.IntRange(2, LARGEST_INT),
+    default=99,
+    show_default=True,
+    help="Number of draws of the flow for each row, among which the row is ranked. Time grows in proportion.",
+)
+@png_option("RUN/calibration.png")
+def calibrate(run, weights, checkpoint, seed, data, split, weight, num, num_draws, out) -> None:
+    """Test whether a flow of floats is as wide as it should be, given the contexts of the rows if it takes any.
+
+    Rows are ranked among draws of the flow, dimension by dimension and by their density, and latents are mapped by the
+    distribution functions of the base. All must be uniform. Each line is a test: how much too narrow the flow is (log
+    of a variance ratio), how far rows lie above the middle of the draws, the Kolmogorov-Smirnov distance, and p.
+    """
+    from jflows.cli.results import calibration_in_words
+
+    trained = open_run(run, weights, checkpoint)
+    rows = trained.data(data, split, weight)
+    path, found = trained.calibration(rows, out, num=num, num_draws=num_draws, seed=seed)
+    columns = trained.stored.facts.get("columns", ())
+    click.echo(calibration_in_words(found, f"{trained.taken(data, split)} of {rows.name}", path, columns))
+
+
+COMMANDS = (score, latent, calibrate)
 """The commands of this file, for `jflows/cli/app.py`."""

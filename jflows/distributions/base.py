@@ -16,8 +16,8 @@ class Base(Module, abc.ABC):
 
     A concrete base is a Linen module, so it may own parameters. `context` arrives with the batch axes in front, or as
     None. Temperature multiplies the deviation of a sample from the mean, and `log_prob` is always the density at
-    temperature 1. Data-dependent initialisation happens in `log_prob`, which `Flow.init` runs on data; `mean`, `mode`
-    and `deviation` are optional.
+    temperature 1. Data-dependent initialisation happens in `log_prob`, which `Flow.init` runs on data; `mean`, `mode`,
+    `deviation` and `pit` are optional.
 
     Args:
       event_shape: shape of z.
@@ -47,6 +47,24 @@ class Base(Module, abc.ABC):
     @abc.abstractmethod
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """log density in nats: [*batch, *event_shape] -> [*batch], float32 or wider. It may exceed 0."""
+
+    @property
+    def has_pit(self) -> bool:
+        """Whether `pit` is known."""
+        return False
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        """The probability integral transform: of draws of the base, entries that are uniform on (0, 1) and independent.
+
+        It is the distribution function of each dimension, where dimensions are independent: u_i = F_i(z_i).
+
+        Source: Rosenblatt 1952, Annals of Mathematical Statistics 23, 470-472, eq. 1.
+
+        Shapes:
+          z: [*batch, *event_shape], context: [*batch, context_dim] or None -> [*batch, *event_shape].
+        """
+        fix = "Take a base that is a product over dimensions."
+        raise InvalidValueError(type(self).__name__, "pit", "is not known for this base", None, fix)
 
     def mean(self, context: Array | None = None) -> Array:
         """The sample at temperature 0: [*event_shape], or [*batch, *event_shape] if it depends on the context."""

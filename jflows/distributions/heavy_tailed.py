@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import betainc
 from jax.scipy.stats import laplace, logistic
 
 from jflows.distributions.base import StandardBase
@@ -37,6 +38,13 @@ class StandardLogistic(StandardBase):
         """The log density of z in nats: [*batch]."""
         return sum_event(logistic.logpdf(z), len(self.event_shape))
 
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return jax.nn.sigmoid(z)
+
     def deviation(self, context: Array | None = None) -> Array:
         return jnp.full(self.event_shape, math.pi / math.sqrt(3))
 
@@ -59,6 +67,13 @@ class Laplace(StandardBase):
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """The log density of z in nats: [*batch]."""
         return sum_event(laplace.logpdf(z), len(self.event_shape))
+
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return laplace.cdf(z)
 
     def deviation(self, context: Array | None = None) -> Array:
         return jnp.full(self.event_shape, math.sqrt(2))
@@ -103,6 +118,19 @@ class StudentT(StandardBase):
         df = jnp.exp(self.log_df if self.learned else self.log_df.astype(jnp.promote_types(z.dtype, jnp.float32)))
         log_norm = log_gamma_half_step(df / 2) - 0.5 * jnp.log(math.pi * df)
         return sum_event(log_norm - 0.5 * (df + 1) * log_1p_square(z / jnp.sqrt(df)), len(self.event_shape))
+
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        # P(|t| < |z|) = I_w(1 / 2, v / 2) with w = z^2 / (v + z^2), which has digits near 0 and for large v; and
+        # P(|t| > |z|) = I_(1 - w)(v / 2, 1 / 2), which has them far out.
+        df = jnp.exp(self.log_df)
+        is_far = z**2 > df
+        inside = 0.5 * betainc(0.5, df / 2, jnp.where(is_far, 0.0, z**2 / (df + z**2)))
+        tail = jnp.where(is_far, 0.5 * betainc(df / 2, 0.5, df / (df + z**2)), 0.5 - inside)
+        return jnp.where(z > 0, 1 - tail, tail)
 
     def mean(self, context: Array | None = None) -> Array:
         return jnp.where(self.log_df > 0, 0.0, jnp.nan)

@@ -60,6 +60,13 @@ class LocationScale(Base):
         inner = self.base.log_prob((z - self.loc) * jnp.exp(-self.log_std), context)
         return inner - sum_event(self.log_std, len(self.event_shape))
 
+    @property
+    def has_pit(self) -> bool:
+        return self.base.has_pit
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return self.base.pit((z - self.loc) * jnp.exp(-self.log_std), context)
+
     def mean(self, context: Array | None = None) -> Array:
         return self.loc + jnp.exp(self.log_std) * self.base.mean(context)
 

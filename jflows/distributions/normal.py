@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.linalg import solve_triangular
+from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base, StandardBase
@@ -34,6 +35,13 @@ class StandardNormal(StandardBase):
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """The log density of z in nats: [*batch]."""
         return sum_event(norm.logpdf(z), len(self.event_shape))
+
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return ndtr(z)
 
     def deviation(self, context: Array | None = None) -> Array:
         return jnp.ones(self.event_shape)
@@ -70,6 +78,13 @@ class DiagonalNormal(Base):
         standardised = (z - self.loc) * jnp.exp(-self.log_std)
         return sum_event(norm.logpdf(standardised) - self.log_std, len(self.event_shape))
 
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return ndtr((z - self.loc) * jnp.exp(-self.log_std))
+
     def mean(self, context: Array | None = None) -> Array:
         return self.loc
 
@@ -99,6 +114,11 @@ class FullNormal(Base):
     def _factor(self) -> Array:
         return jnp.tril(self.cholesky, -1) + jnp.diag(jnp.exp(jnp.diagonal(self.cholesky)))
 
+    def _standardised(self, z: Array) -> Array:
+        """L^-1 (z - mean), a row for each event: [num, D]."""
+        rows = (z - self.loc).reshape(-1, len(self.cholesky))
+        return solve_triangular(self._factor(), rows.T, lower=True).T
+
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Draws mean + temperature * L N(0, I): -> [*shape, *event_shape]."""
         noise = jax.random.normal(key, (*shape, len(self.cholesky)), self.loc.dtype)
@@ -108,10 +128,15 @@ class FullNormal(Base):
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
         """The log density of z in nats: [*batch]."""
         batch_shape = z.shape[: z.ndim - len(self.event_shape)]
-        rows = (z - self.loc).reshape(-1, len(self.cholesky))
-        standardised = solve_triangular(self._factor(), rows.T, lower=True).T
-        log_prob = sum_event(norm.logpdf(standardised), 1) - sum_event(jnp.diagonal(self.cholesky), 1)
+        log_prob = sum_event(norm.logpdf(self._standardised(z)), 1) - sum_event(jnp.diagonal(self.cholesky), 1)
         return log_prob.reshape(batch_shape)
+
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return ndtr(self._standardised(z)).reshape(z.shape)
 
     def mean(self, context: Array | None = None) -> Array:
         return self.loc
@@ -161,6 +186,14 @@ class ClassConditionalNormal(Base):
         """The log density of z in nats: [*batch]."""
         mean, log_std = self._mean_and_log_std(context)
         return sum_event(norm.logpdf((z - mean) * jnp.exp(-log_std)) - log_std, len(self.event_shape))
+
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        mean, log_std = self._mean_and_log_std(context)
+        return ndtr((z - mean) * jnp.exp(-log_std))
 
     def mean(self, context: Array | None = None) -> Array:
         return self._mean_and_log_std(context)[0]

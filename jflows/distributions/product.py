@@ -41,6 +41,13 @@ class UniformAngle(Base):
         constant = jnp.asarray(-math.log(2 * math.pi), jnp.result_type(z))
         return sum_event(jnp.where(jnp.isnan(z), z, constant), len(self.event_shape))
 
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return jnp.mod(z / (2 * math.pi) + 0.5, 1.0)
+
     def mean(self, context: Array | None = None) -> Array:
         return jnp.zeros(self.event_shape)
 
@@ -97,6 +104,14 @@ class Product(Base):
         parts = [take(z, np.asarray(own)) for own in self.columns]
         terms = [base.log_prob(part, context) for base, part in zip(self.bases, parts, strict=True)]
         return functools.reduce(jnp.add, terms)
+
+    @property
+    def has_pit(self) -> bool:
+        return all(base.has_pit for base in self.bases)
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        parts = [take(z, np.asarray(own)) for own in self.columns]
+        return self._joined([base.pit(part, context) for base, part in zip(self.bases, parts, strict=True)])
 
     def mean(self, context: Array | None = None) -> Array:
         return self._of_each(lambda base: base.mean(context))

@@ -55,5 +55,12 @@ class Uniform(Base):
         values = jnp.where(self.domain.contains(z), inside, outside)
         return sum_event(values, len(self.event_shape))
 
+    @property
+    def has_pit(self) -> bool:
+        return True
+
+    def pit(self, z: Array, context: Array | None = None) -> Array:
+        return (z - self.low) / (self.high - self.low)
+
     def mean(self, context: Array | None = None) -> Array:
         return jnp.full(self.event_shape, (self.low + self.high) / 2)

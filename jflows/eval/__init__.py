@@ -1,7 +1,15 @@
 """Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
 from jflows.eval.bits import Evaluation, evaluate, row_scores
-from jflows.eval.calibration import Calibration, CalibrationTest, Ranks, calibration, calibration_figure, ranks_of
+from jflows.eval.calibration import (
+    Calibration,
+    CalibrationTest,
+    Ranks,
+    calibration,
+    calibration_figure,
+    pit_of,
+    ranks_of,
+)
 from jflows.eval.captions import captioned_grid
 from jflows.eval.clusters import (
     ClusterScores,
@@ -90,6 +98,7 @@ __all__ = [
     "nearest_rows",
     "pairs_figure",
     "pareto_k",
+    "pit_of",
     "plane_page",
     "ranks_of",
     "recalibrate",

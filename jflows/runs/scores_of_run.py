@@ -18,7 +18,8 @@ from jflows.eval.roc import roc_figure
 from jflows.options import Count, Seed, check_call
 from jflows.runs import evidence, scores
 from jflows.runs.data import as_read
-from jflows.runs.reports import latent
+from jflows.runs.reports import calibration, latent
+from jflows.runs.reports.chosen import check_testable
 from jflows.runs.reports.report import save_figure
 from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress
@@ -111,15 +112,32 @@ class ScoresOfRun(RowsOfRun):
 
         Args:
           path: the .png file to write; None takes latent.png in the run directory.
-          options: `num` of the rows that are chosen, `num_sets` from the base, and `seed`, see `latent.draw_latent`.
+          options: `num` of the rows that are chosen, `num_sets` from the base, `seed` and `progress`, see
+            `latent.draw_latent`.
         """
         check_is_data("latent", "data", data)
         self.check_columns(data, "latent")
-        latent.check(self.density, data)
+        check_testable("latent", self.density, data)
         path = self.directory / latent.FILE if path is None else path
         title = f"{self.directory.resolve().name} on {data.name}"
         options |= {"names": tuple(self.stored.facts.get("class_names", ())), "title": title}
         return path, latent.draw_latent(self.density, self.variables, as_read(data, self.density), path, **options)
+
+    def calibration(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, calibration.Calibrated]:
+        """Tests whether the density is as wide as it should be, by `jflows.eval.calibration`, and draws the result.
+
+        Args:
+          path: the .png file to write; None takes calibration.png in the run directory.
+          options: `num` of the rows that are chosen, `num_draws` for each, `seed` and `progress`, see
+            `calibration.draw_calibration`.
+        """
+        check_is_data("calibrate", "data", data)
+        self.check_columns(data, "calibrate")
+        calibration.check(self.density, data)
+        path = self.directory / calibration.FILE if path is None else path
+        options |= {"title": f"{self.directory.resolve().name} on {data.name}"}
+        rows = as_read(data, self.density)
+        return path, calibration.draw_calibration(self.density, self.variables, rows, path, **options)
 
     def unusual(
         self,

@@ -53,6 +53,23 @@ def test_names_of_columns_are_stored(trained):
     assert library.load(trained[0])[0].context_shape == (2,)
 
 
+def test_calibration_is_printed_and_drawn(trained, folder, jflows):
+    asked = ("--data", folder / "t.csv", "--weight", "none", "--num", 50, "--num-draws", 9, "--out", folder / "c.png")
+    shown = jflows("calibrate", trained[0], *asked)
+    assert shown.exit_code == 0, shown.output
+    first, ranks, *tests, last, where = shown.stdout.splitlines()
+    assert first == "calibration of 50 rows of t.csv, given their contexts:"
+    assert ranks.split() == ["ranks", "among", "9", "draws", "width", "place", "ks", "p"]
+    assert [line.split()[0] for line in tests] == ["size", "mass", "coverage", "latents,", "0", "1", "all"]
+    p_value = float(last.split("p = ")[1].split()[0])
+    assert (p_value <= 0.05) == ("it is not calibrated" in last) and "(ranks " in last
+    assert where == f"picture in {folder / 'c.png'}" and (folder / "c.png").stat().st_size > 10_000
+    weighted = jflows("calibrate", trained[0], "--data", folder / "t.csv")
+    assert weighted.exit_code == 2 and "calibrate: `--weight` must be none" in weighted.stderr
+    few = jflows("calibrate", trained[0], "--weight", "none")
+    assert few.exit_code == 2 and "calibrate: `--data` must have at least 20 rows; got 6 of" in few.stderr
+
+
 def test_columns_are_found_by_name_in_any_order(trained, folder, jflows):
     printed = [jflows("evaluate", trained[0], "--data", folder / name).stdout for name in ("t.csv", "mixed.csv")]
     assert printed[0].replace("t.csv", "") == printed[1].replace("mixed.csv", "")

@@ -141,6 +141,48 @@ def test_survives_json(case):
     assert jflows.from_spec(jflows.to_spec(base)) == base
 
 
+def test_the_transform_of_a_base_has_its_density_and_is_uniform():
+    transformed = set()
+    for case in CASES:
+        base, variables = case.make(case.event_shape), jax.tree.map(jnp.asarray, case.variables())
+        context = None if case.context is None else jnp.asarray(case.context)
+        if not base.has_pit:
+            with pytest.raises(
+                InvalidValueError, match=f"{case.make((3,)).__class__.__name__}: `pit` is not known for"
+            ):
+                base.apply(variables, jnp.zeros(case.event_shape), context, method="pit")
+            continue
+        transformed.add(type(base).__name__)
+        found, size = measured(case.name), 2000
+
+        def pit(z, base=base, variables=variables, context=context):
+            own = None if context is None else jnp.broadcast_to(context, (*z.shape[:-1], *context.shape))
+            return base.apply(variables, z, own, method="pit")
+
+        z = jnp.asarray(found["samples"][:size])
+        u, slopes = jax.jit(lambda z, pit=pit: (pit(z), jax.vmap(jax.jacfwd(pit))(z[:50])), compiler_options=QUICK)(z)
+        np.testing.assert_allclose(np.linalg.slogdet(slopes)[1], found["log_prob"][:50], atol=1e-8)
+        assert max(scipy.stats.kstest(column, "uniform").statistic for column in u.T) < 2.1 / np.sqrt(size)
+        assert np.abs(np.corrcoef(u.T) - np.eye(3)).max() < 0.12
+    normals = {"StandardNormal", "DiagonalNormal", "FullNormal", "ClassConditionalNormal"}
+    assert transformed == normals | {
+        "StandardLogistic",
+        "Laplace",
+        "StudentT",
+        "Uniform",
+        "UniformAngle",
+        "Product",
+    } | {"LocationScale"}
+
+
+def test_the_transform_of_students_t_keeps_its_digits():
+    z = jnp.array([-50.0, -3.0, -1e-3, 0.0, 1e-3, 0.5, 4.0], jnp.float32)[:, None]
+    for df in (1.0, 4.0, 1e6):
+        got = d.StudentT((1,), df).apply({}, z, method="pit")[:, 0]
+        np.testing.assert_allclose(got, scipy.stats.t.cdf(np.asarray(z, np.float64)[:, 0], df), rtol=2e-5, atol=1e-9)
+    assert np.isnan(d.StudentT((1,)).apply({}, jnp.array([np.nan]), method="pit"))
+
+
 SCIPY = {
     "standard_normal": lambda z: scipy.stats.norm.logpdf(z).sum(-1),
     "diagonal_normal": lambda z: scipy.stats.norm.logpdf(z, MEAN, np.exp(LOG_STD)).sum(-1),

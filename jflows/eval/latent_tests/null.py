@@ -59,6 +59,7 @@ def latent_null(
     *,
     num_sets: Annotated[int, Option(low=19)] = 199,
     seed: Seed = 0,
+    on_set: Callable[[int], None] | None = None,
 ) -> LatentNull:
     """Draws sets of latents from the base and measures them; it can serve many sets of latents of one size.
 
@@ -74,6 +75,7 @@ def latent_null(
         number are in no group, and None has no groups.
       num_sets: number of sets, at least 19, which lets p-values reach 0.05.
       seed: seed of all draws.
+      on_set: a function that is called with the number of sets that are measured, to show progress.
     Raises:
       InvalidTypeError: if `draw` is no function.
       InvalidValueError: if numbers are out of range, a group has less than 20 rows, or draws are not finite, or have
@@ -88,7 +90,11 @@ def latent_null(
     sample = _checked_draw(draw, num, dim)
     same_key, set_key, law_key = (jax.random.fold_in(key, part) for part in (SAME_IN_ALL_SETS, SETS, LAWS))
     reference = _reference(same_key, law_key, sample, dim, draw is None, groups)
-    found = [measured(sample(own), reference) for own in jax.random.split(set_key, num_sets)]
+    found = []
+    for own in jax.random.split(set_key, num_sets):
+        found.append(measured(sample(own), reference))
+        if on_set is not None:
+            on_set(len(found))
     statistics = Statistics(*(np.stack([np.asarray(each) for each in part]) for part in zip(*found, strict=True)))
     names = () if groups is None else tuple(np.unique(groups[groups >= 0]).tolist())
     return LatentNull(num, dim, reference, statistics, names)

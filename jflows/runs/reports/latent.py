@@ -1,5 +1,6 @@
 """`latent.png`: tests of the latents of a run's rows against its base."""
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -7,7 +8,6 @@ import jax
 import numpy as np
 
 from jflows.data import Data, eval_batches
-from jflows.errors import DataError, InvalidValueError
 from jflows.eval.latent_tests import (
     LatentReport,
     base_of_flow,
@@ -17,9 +17,10 @@ from jflows.eval.latent_tests import (
     latent_tests,
     latents_of,
 )
-from jflows.eval.latent_tests.null import LEAST_ROWS
 from jflows.flows import Density, Flow
+from jflows.runs.reports.chosen import LEAST_ROWS, check_finite, check_testable, chosen_rows
 from jflows.runs.reports.report import save_figure
+from jflows.train.progress import counting
 from jflows.typing import Variables
 
 FILE = "latent.png"
@@ -52,6 +53,7 @@ def draw_latent(
     seed: int = 0,
     names: tuple[str, ...] = (),
     title: str = "",
+    progress: bool | None = None,
 ) -> Tested:
     """Tests the latents of rows, which the seed chooses, and draws the result.
 
@@ -60,18 +62,16 @@ def draw_latent(
       num: number of rows; None takes 2,000, or all if there are fewer.
       num_sets: number of sets from the base.
       names: the names of classes; () where they have none.
+      progress: whether to show progress on stderr; None shows it.
     Raises:
       InvalidValueError: if the density has no single latent space, rows have weights, or there are fewer than `num`.
       DataError: if there are fewer than 20 rows, or latents are not finite.
     """
-    check(density, rows)
+    check_testable("latent", density, rows)
     num = min(NUM, len(rows)) if num is None else num
-    flow, chosen = cast(Flow, density), _chosen(rows, num, seed)
+    flow, chosen = cast(Flow, density), chosen_rows("latent", rows, num, seed)
     z = latents_of(flow, variables, eval_batches(chosen, BATCH, flow.reading), jax.random.key(seed))
-    bad = int((~np.isfinite(z).all(axis=1)).sum())
-    if bad:
-        rule, fix = "must have latents that are finite", "Choose another {checkpoint}, or train anew."
-        raise DataError("latent", "data", rule, f"{bad:,} rows of {num:,} without in {rows.name!r}", fix)
+    check_finite("latent", z, rows, "latents")
     context = flow.reading.context_of(chosen)
     group, numbers = None if context is None else groups_of(context), None
     if group is not None:
@@ -79,33 +79,12 @@ def draw_latent(
         group = np.where(np.isin(group, numbers[counts >= LEAST_ROWS]), group, -1)
         group = group if (group >= 0).any() else None
     draw = base_of_flow(flow, variables, num, context)
-    null = latent_null(num, z.shape[1], draw, group, num_sets=num_sets, seed=seed)
+    shown = contextlib.nullcontext() if progress is False else counting("drawing", num_sets, "sets")
+    with shown as on_set:
+        null = latent_null(num, z.shape[1], draw, group, num_sets=num_sets, seed=seed, on_set=on_set)
     report = latent_tests(z, null)
     save_figure(latent_figure(report, title), path)
     words = lambda number: names[number] if names and flow.reading.context == "labels" else str(number)
     own = tuple(each.group for each in report.groups)
     left_out = () if numbers is None else tuple(words(number) for number in numbers if number not in own)
     return Tested(report, tuple(map(words, own)), left_out)
-
-
-def check(density: Density, rows: Data) -> None:
-    """Raises `InvalidValueError` unless the density has one latent space, and rows count alike; nothing is computed."""
-    if not density.encodes:
-        rule = "must be that of a flow: a mixture of flows has no single latent space"
-        raise InvalidValueError("latent", "run", rule, None, "Try `jflows evaluate`.")
-    if rows.kind == "none":
-        raise InvalidValueError("latent", "run", "must be that of data, or {data} must name some", "a run without data")
-    if rows.weight is not None:
-        rule, fix = "must be none, as the tests count all rows alike", "Pass {weight=none}."
-        raise InvalidValueError("latent", "weight", rule, "rows with weights", fix)
-
-
-def _chosen(rows: Data, num: int, seed: int) -> Data:
-    """`num` rows by the seed, in their order."""
-    if len(rows) < LEAST_ROWS:
-        fix = "Name other data by {data}."
-        raise DataError("latent", "data", f"must have at least {LEAST_ROWS} rows", f"{len(rows)} of {rows.name!r}", fix)
-    if not LEAST_ROWS <= num <= len(rows):
-        rule = f"must be {LEAST_ROWS} to {len(rows)}, as {rows.name!r} has {len(rows)} rows here"
-        raise InvalidValueError("latent", "num", rule, num, "Ask for fewer, or name other data by {data}.")
-    return rows.take(np.sort(np.random.RandomState(seed % 2**32).permutation(len(rows))[:num]))
