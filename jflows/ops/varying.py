@@ -46,6 +46,12 @@ def batch_mean(values: Array, axis_name: str | None = None) -> Array:
     return mean if axis is None else lax.pmean(mean, axis)
 
 
+def batch_rows(num: int) -> int:
+    """The number of rows of a batch of which each device holds `num`, see `batch_mean`."""
+    axis = _BATCH_AXIS.get()
+    return num if axis is None else num * lax.axis_size(axis)
+
+
 def batch_moments(values: Array, axis_name: str | None = None) -> tuple[Array, Array]:
     """Mean and variance of every channel by `batch_mean`, in two passes: [..., channels] -> [channels], [channels]."""
     mean = batch_mean(values, axis_name)

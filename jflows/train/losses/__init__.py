@@ -15,6 +15,7 @@ from jflows.train.losses.divergence import reverse_kl as reverse_kl
 from jflows.train.losses.flow_matching import FlowMatching as FlowMatching
 from jflows.train.losses.likelihood import NegativeLogLikelihood as NegativeLogLikelihood
 from jflows.train.losses.mixture import MixtureLoss as MixtureLoss
+from jflows.train.losses.shaped import ShapedLikelihood as ShapedLikelihood
 
 LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
     {
