@@ -11,7 +11,7 @@ config = Recipe(
     flow=partial(glow, num_levels=2, num_steps=8, width=64, preprocess="logit", alpha=0.05, prior="none"),
     data=DataConfig(name="orl_faces_small", num_validation=40),
     train=TrainConfig(
-        steps=2000,
+        steps=5000,
         batch_size=16,
         optimizer="adamw",
         weight_decay=0.1,
@@ -24,7 +24,7 @@ config = Recipe(
         clip_norm=2000.0,
         mirror=True,
         log_every=50,
-        eval_every=200,
-        checkpoint_every=200,
+        eval_every=500,
+        checkpoint_every=500,
     ),
 )
