@@ -11,11 +11,11 @@ config = Recipe(
     flow=partial(glow, num_levels=3, num_steps=8, width=64, preprocess="logit", alpha=0.05, prior="none"),
     data=DataConfig(name="cartoon_faces", num_validation=500),
     train=TrainConfig(
-        steps=2500,
+        steps=4000,
         batch_size=16,
         optimizer="adamw",
         weight_decay=0.1,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         schedule="plateau",
         plateau_factor=0.8,
         plateau_window=64,
