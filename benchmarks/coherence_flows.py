@@ -1,6 +1,6 @@
 """Does coherence help? Measures of coherence beside the quality of samples, edits and OOD detection, over many flows.
 
-    python benchmarks/coherence_flows.py RUN [RUN ...] [--num 2000] [--out benchmarks/results/coherence_flows.jsonl]
+    python benchmarks/coherence_flows.py RUN[@CHECKPOINT] [RUN ...] [--num 2000] [--out FILE.jsonl]
     python benchmarks/coherence_flows.py --summary benchmarks/results/coherence_flows.jsonl
 
 A row for each run of images. Half of `--num` test images, by a seed, fit bases, directions and thresholds, and the
@@ -100,7 +100,8 @@ def edit_success(run: TrainedRun, x: np.ndarray, z: np.ndarray, fitted: np.ndarr
 
 def row(path: str, num: int, num_samples: int, other: str | None) -> dict:
     """All measures of one run."""
-    run = TrainedRun.open(path)
+    directory, _, checkpoint = path.partition("@")
+    run = TrainedRun.open(directory, checkpoint=int(checkpoint) if checkpoint.isdecimal() else checkpoint or "auto")
     flow, train, test = run.density, run.data(split="train"), run.data(split="test")
     assert isinstance(flow, Flow) and isinstance(train, ImageData) and isinstance(test, ImageData)
     order = np.random.RandomState(SEED).permutation(len(test))[:num]

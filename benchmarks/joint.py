@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--num", type=int, default=20_000)
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--no-glow", action="store_true", help="leave out the conditional Glow, which takes longest")
     options = parser.parse_args()
     run = TrainedRun.open(options.run)
     flow, variables = run.density, run.variables
@@ -139,6 +140,8 @@ def main() -> None:
     drawn = joint.first_given_second(np.asarray(v_test[:NUM_ASKED])).draw(1, TEMPERATURE, SEED)[0]
     samples = decoded(flow, variables, base, drawn).x
     show(what, "joint", mean_in_nats(given) | correlations(samples, asked))
+    if options.no_glow:
+        return
     glow, weights = conditional_glow(run, np.asarray(train.x)[known[0]], y, options.steps)
     keys = lambda index: jax.vmap(lambda one: jax.random.fold_in(jax.random.key(SEED), one))(index)
     score = jax.jit(lambda x, c, index: glow.log_prob(weights, x, c, keys(index)))
@@ -147,7 +150,7 @@ def main() -> None:
         rows = slice(start, start + size)
         parts.append(score(images[1].x[rows], y_test[rows], jnp.arange(start, start + size)))
     gain = np.concatenate(parts) - z_test.log_prob[: len(parts) * size]
-    draw = jax.jit(lambda c, key: glow.sample(weights, key, (len(c),), c, TEMPERATURE))
+    draw = jax.jit(lambda c, key: glow.sample(weights, key, (), c, TEMPERATURE))
     parts = np.split(asked, NUM_ASKED // 50)
     drawn = [np.asarray(draw(part, jax.random.key(number))) for number, part in enumerate(parts)]
     show(what, "conditional flow", mean_in_nats(gain) | correlations(np.concatenate(drawn), asked))

@@ -35,6 +35,21 @@ def test_conditional_densities_are_the_joint_over_the_marginal(second):
     np.testing.assert_allclose(found.log_prob(wanted), whole - marginal, rtol=1e-8)
 
 
+def test_correlations_of_few_pairs_are_shrunk_as_new_pairs_need_it():
+    random = np.random.RandomState(1)
+
+    def pairs(num):
+        shared = random.standard_normal((num, 3))
+        first = np.concatenate([shared + random.standard_normal((num, 3)), random.standard_normal((num, 37))], axis=1)
+        return first, shared
+
+    few, new = pairs(200), pairs(2000)
+    found = {s: joint_normal(*few, shrinkage=s).second_given_first(new[0]).log_prob(new[1]) for s in (0.001, 0.9)}
+    chosen = joint_normal(*few)
+    best = chosen.second_given_first(new[0]).log_prob(new[1]).mean()
+    assert best > max(values.mean() for values in found.values()) + 0.05
+
+
 def test_draws_follow_the_conditional_and_shrink_with_temperature():
     found = JOINT.second_given_first(PAIRS[:2, :3])
     drawn = found.draw(20_000)
@@ -61,6 +76,8 @@ def test_wrong_pairs(first, second, error, message):
 
 
 def test_wrong_conditions():
+    with pytest.raises(InvalidValueError, match=r"`shrinkage` must lie in \(0, 1\]; got 0"):
+        joint_normal(PAIRS[:30, :3], PAIRS[:30, 3:], shrinkage=0.0)
     with pytest.raises(
         InvalidValueError, match=r"`first` must have 3 dimensions, as those fitted to; got shape \(2, 2\)"
     ):
