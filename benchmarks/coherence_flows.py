@@ -21,9 +21,11 @@ What they are compared with:
 """
 
 import argparse
+import functools
 import json
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,10 +35,9 @@ from scipy.stats import spearmanr
 
 from jflows.data import Data, ImageData, eval_batches, load
 from jflows.eval import auroc, direction, recalibrate
-from jflows.eval.coherence import entropy_check, reconstruction_check
+from jflows.eval.coherence import Check, base_of, embedded, entropy_check, reconstruction_check
 from jflows.eval.latent_tests import base_of_flow, latent_null, latent_tests
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
 from jflows.runs import TrainedRun
 from jflows.runs.data import as_read
 
@@ -46,32 +47,18 @@ QUALITIES = ("bits_per_dim", "failing", "failing_0.7", "frechet", "edit", "ood_u
 
 
 def encoded(run: TrainedRun, data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """Latents [num, dim] and log p(x) [num] of images with the noise of dequantization."""
-    flow = run.density
-    assert isinstance(flow, Flow)
-
-    @jax.jit
-    def of_batch(variables, batch):
-        keys = example_keys(jax.random.key(SEED), batch.index)
-        z, log_det = flow.encode(variables, batch.x, batch.context, keys)
-        base = flow.base.apply(
-            {name: parts["base"] for name, parts in variables.items() if "base" in parts}, z, method="log_prob"
-        )
-        return z, base + log_det
-
-    parts = []
-    for batch in eval_batches(as_read(data, flow), BATCH, flow.reading):
-        kept = np.asarray(batch.weight) > 0
-        parts.append([np.asarray(each)[kept] for each in of_batch(run.variables, batch)])
-    z, log_prob = map(np.concatenate, zip(*parts, strict=True))
-    return z.reshape(len(z), -1), log_prob.astype(np.float64)
+    """Latents [num, dim] and ln p(x) [num] of images with the noise of dequantization."""
+    flow = cast(Flow, run.density)
+    batches = eval_batches(as_read(data, flow), BATCH, flow.reading)
+    found = embedded(flow, run.variables, base_of(flow, run.variables), batches, jax.random.key(SEED))
+    return found.latents.reshape(len(found.latents), -1), found.log_prob
 
 
 def frechet(images: np.ndarray, samples: np.ndarray, components: np.ndarray) -> float:
     """|m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), of pixels in units of levels / sqrt(number of pixels)."""
     one, two = (each.reshape(len(each), -1) @ components / math.sqrt(len(components)) for each in (images, samples))
     first, second = np.cov(one.T), np.cov(two.T)
-    root = sqrtm(first @ second).real
+    root = np.real(sqrtm(first @ second))
     return float(((one.mean(axis=0) - two.mean(axis=0)) ** 2).sum() + np.trace(first + second - 2 * root))
 
 
@@ -82,7 +69,7 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 def edit_success(run: TrainedRun, x: np.ndarray, z: np.ndarray, fitted: np.ndarray, held_out: np.ndarray) -> dict:
     """Moves dark held-out images by alpha = 1, and measures by how much of the way they become brighter."""
-    flow, value = run.density, brightness(x)
+    flow, value = cast(Flow, run.density), brightness(x)
     bright = value > np.median(value[fitted])
     found = direction(z[fitted], bright[fitted])
     way = value[fitted][bright[fitted]].mean() - value[fitted][~bright[fitted]].mean()
@@ -98,12 +85,29 @@ def edit_success(run: TrainedRun, x: np.ndarray, z: np.ndarray, fitted: np.ndarr
     return {"edit": changes.mean(), "edit_error": changes.std(ddof=1) / math.sqrt(len(dark)), "edited": after}
 
 
+@functools.cache
+def yardsticks(name: str) -> tuple[Check, np.ndarray]:
+    """The check and the principal components [pixels, 32] of a data set, the same for all flows of it.
+
+    They are those of real images alone, up to 10,000 for training and 2,000 for testing.
+    """
+    train, test = load(name, "train"), load(name, "test")
+    assert isinstance(train, ImageData) and isinstance(test, ImageData)
+    real, others = train.x[:10_000], test.x[:2000]
+    pixels = real[:4000].reshape(len(real[:4000]), -1).astype(np.float64)
+    components = np.linalg.svd(pixels - pixels.mean(axis=0), full_matrices=False)[2][:COMPONENTS].T
+    if train.label is not None and test.label is not None and len(real) > 50 * int(train.label.max() + 1):
+        levels = 2**train.num_bits
+        return entropy_check(real, train.label[:10_000], others, test.label[:2000], levels), components
+    return reconstruction_check(real, others), components
+
+
 def row(path: str, num: int, num_samples: int, other: str | None) -> dict:
     """All measures of one run."""
     directory, _, checkpoint = path.partition("@")
     run = TrainedRun.open(directory, checkpoint=int(checkpoint) if checkpoint.isdecimal() else checkpoint or "auto")
-    flow, train, test = run.density, run.data(split="train"), run.data(split="test")
-    assert isinstance(flow, Flow) and isinstance(train, ImageData) and isinstance(test, ImageData)
+    flow, test = run.density, run.data(split="test")
+    assert isinstance(flow, Flow) and isinstance(test, ImageData)
     order = np.random.RandomState(SEED).permutation(len(test))[:num]
     data = test.take(np.sort(order))
     x = np.asarray(data.x)
@@ -121,14 +125,7 @@ def row(path: str, num: int, num_samples: int, other: str | None) -> dict:
     own |= {"gap_base": found.kind, "auroc": abs(tests["classifier"] - 0.5) + 0.5, "radius": tests["radius"]}
     nll = -log_prob[held_out] * in_bits
     own |= {"bits_per_dim": nll.mean(), "bits_per_dim_error": nll.std(ddof=1) / math.sqrt(len(nll))}
-    # The check and the components are those of real images, before a sample is drawn.
-    real = np.asarray(train.x)[: min(len(train), 10_000)]
-    if train.label is not None and train.num_classes is not None and len(real) > 50 * train.num_classes:
-        check = entropy_check(real, train.label[: len(real)], x, data.label)
-    else:
-        check = reconstruction_check(real, x)
-    pixels = real.reshape(len(real), -1).astype(np.float64)
-    components = np.linalg.svd(pixels[:4000] - pixels[:4000].mean(axis=0), full_matrices=False)[2][:COMPONENTS].T
+    check, components = yardsticks(test.name)
     for name, temperature in (("failing", 1.0), ("failing_0.7", 0.7)):
         samples = run.sample(num_samples, temperature=temperature, seed=SEED)
         share = float(check.fails(samples).mean())
@@ -143,7 +140,7 @@ def row(path: str, num: int, num_samples: int, other: str | None) -> dict:
     if other is not None:
         sets["other"] = load(other, "test").x[: len(held_out)]
     for name, images in sets.items():
-        far = encoded(run, ImageData(name, np.ascontiguousarray(images), num_bits=8))[1]
+        far = encoded(run, ImageData(name, np.ascontiguousarray(images), num_bits=test.num_bits))[1]
         apart = auroc(np.abs(far - typical), np.abs(log_prob[held_out] - typical))
         own |= {f"ood_{name}": apart.value, f"ood_{name}_error": apart.standard_error}
     return {name: round(float(value), 5) if isinstance(value, float) else value for name, value in own.items()}

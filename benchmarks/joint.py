@@ -33,7 +33,7 @@ from jflows.runs import TrainedRun
 from jflows.runs.data import as_read
 from jflows.train import FunctionLoss, make_optimizer
 from jflows.train.step import init_state, make_train_step
-from jflows.typing import Batch
+from jflows.typing import Batch, Variables
 
 SEED, BATCH, COMPONENTS, NUM_ASKED, TEMPERATURE = 0, 250, 64, 500, 0.7
 
@@ -43,7 +43,7 @@ def measured(x: np.ndarray) -> np.ndarray:
     return np.stack([measure(np.asarray(x) / 255) for measure in STROKES.values()], axis=1).astype(np.float32)
 
 
-def fitted_table(x: np.ndarray, context: np.ndarray | None, steps: int) -> tuple[Flow, dict]:
+def fitted_table(x: np.ndarray, context: np.ndarray | None, steps: int) -> tuple[Flow, Variables]:
     """A `maf` of attributes, with or without a context; the last tenth of rows chooses the step."""
     dim = None if context is None else context.shape[1]
     flow = jflows.maf((x.shape[1],), num_layers=5, hidden_sizes=(128,), context_dim=dim)
@@ -57,7 +57,7 @@ def fitted_table(x: np.ndarray, context: np.ndarray | None, steps: int) -> tuple
     return flow, result.variables
 
 
-def conditional_glow(run: TrainedRun, x: np.ndarray, attributes: np.ndarray, steps: int) -> tuple[Flow, dict]:
+def conditional_glow(run: TrainedRun, x: np.ndarray, attributes: np.ndarray, steps: int) -> tuple[Flow, Variables]:
     """The flow of the run with attributes as its context, trained by the same number of steps of the same size."""
     plain, settings = run.density, run.stored.recipe.train
     assert isinstance(plain, Flow)
