@@ -25,7 +25,7 @@ import functools
 import json
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
