@@ -104,7 +104,7 @@ ATTRIBUTES: Mapping[str, Callable[[Face], bool]] = {
 }
 """The twenty truth values; long hair reaches the shoulders.
 
-They say what can be seen: under a hat there is no hair, and behind sunglasses there are no closed eyes.
+Hair under a hat, and closed eyes behind sunglasses, do not count.
 """
 
 MOODS = ("neutral", "smiling", "frowning")
