@@ -12,9 +12,11 @@ random directions, beside the least of as many normal draws; and the quality of 
   point of test images (0.01 of the truth), and the energy distance to test images, in pixels of 0 to 1.
 
     python benchmarks/latent_shaping.py [--data digits,corners] [--settings "plain;unimodality 1"] [--seeds 3]
+        [--times 4] [--temperature 1.414]
 
 Flows: RealNVP of 6 layers of (32, 32), 1,500 steps of 256 rows; one of 2 layers of (16,) for corners, which is too
-weak to join the modes; and the config `glow_digits`.
+weak to join the modes; and the config `glow_digits`. `--times` multiplies the steps of toys, and samples are drawn at
+`--temperature`. Schedules last for the first half of a run.
 """
 
 import argparse
@@ -50,7 +52,6 @@ SETTINGS = {
     "precision 1 to 2": {"precision_end": 2.0},
     "precision 4 to 1, unimodality 1": {"precision_start": 4.0, "unimodality": 1.0},
 }
-"""Schedules last for the first half of a run."""
 
 
 def corners(num: int, seed: int) -> TableData:
@@ -109,19 +110,19 @@ def failing_digits(samples: np.ndarray, train: Data, test: Data) -> float:
     return float(np.mean(entropy(samples) > np.quantile(entropy(test.x), 0.99)))
 
 
-def trained(name: str, loss: ShapedLikelihood, seed: int) -> tuple[Flow, Variables]:
+def trained(name: str, loss: ShapedLikelihood, seed: int, steps: int) -> tuple[Flow, Variables]:
     """The flow of a data set, trained by a loss."""
     if name == "digits":
         with tempfile.TemporaryDirectory() as folder:
-            options = {"loss": loss, "seed": seed, "parallel": "none"}
+            options = {"loss": loss, "seed": seed, "steps": steps, "parallel": "none"}
             found = jflows.run("glow_digits", Path(folder) / "run", progress=False, **options)
             return found.flow, found.variables
     flow = FLOWS[name]
-    config = TrainConfig(steps=STEPS[name], batch_size=256, learning_rate=2e-3, seed=seed, parallel="none")
+    config = TrainConfig(steps=steps, batch_size=256, learning_rate=2e-3, seed=seed, parallel="none")
     return flow, fit(flow, loaded(name)[0], config, loss=loss, progress=False).variables
 
 
-def measured(name: str, flow: Flow, variables: Variables) -> dict[str, float]:
+def measured(name: str, flow: Flow, variables: Variables, temperature: float) -> dict[str, float]:
     """The measures of one run."""
     train, test = loaded(name)
     key, batches = jax.random.key(0), list(eval_batches(test, 500, flow.reading))
@@ -136,7 +137,7 @@ def measured(name: str, flow: Flow, variables: Variables) -> dict[str, float]:
     normal = kurtosis(np.random.RandomState(1).randn(*z.shape)).min()
     scores |= {"mean_kurtosis": along.mean(), "least_kurtosis": along.min(), "least_of_normal": normal}
     num = len(test.x) if name == "digits" else NUM_LATENTS
-    samples = np.asarray(flow.sample(variables, jax.random.key(1), (num,)))
+    samples = np.asarray(flow.sample(variables, jax.random.key(1), (num,), temperature=temperature))
     scores["failing"] = failing_digits(samples, train, test) if name == "digits" else failing_toy(name, samples)
     scale, rows = (15 if name == "digits" else 1), lambda x: x[:num].reshape(num, -1)
     scores["energy_distance"] = energy_distance(rows(samples) / scale, rows(test.x) / scale)
@@ -149,14 +150,19 @@ def main() -> None:
     parser.add_argument("--data", default=",".join(STEPS))
     parser.add_argument("--settings", default=";".join(SETTINGS), help="names of settings, separated by ;")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--temperature", type=float, default=1.0)
     options = parser.parse_args()
     for name in options.data.split(","):
+        steps = STEPS[name] * (1 if name == "digits" else options.times)
         for setting in options.settings.split(";"):
             for seed in range(options.seeds):
                 start = time.perf_counter()
-                loss = ShapedLikelihood(precision_steps=STEPS[name] // 2, **SETTINGS[setting])
-                flow, variables = trained(name, loss, seed)
-                row = {"data": name, "setting": setting, "seed": seed, **measured(name, flow, variables)}
+                loss = ShapedLikelihood(precision_steps=steps // 2, **SETTINGS[setting])
+                flow, variables = trained(name, loss, seed, steps)
+                row = {"data": name, "setting": setting, "seed": seed, "steps": steps}
+                row |= {"temperature": options.temperature} if options.temperature != 1 else {}
+                row |= measured(name, flow, variables, options.temperature)
                 print(json.dumps({**row, "seconds": round(time.perf_counter() - start, 1)}), flush=True)
 
 
