@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from jflows._version import __version__
+from jflows.cli.coherence import COMMANDS as COHERENCE
 from jflows.cli.edits import COMMANDS as EDITS
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.images import COMMANDS as IMAGES
@@ -33,7 +34,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, recalibrate, densities, *SCORING, *PICTURES, *IMAGES, *EDITS):
+for command in (train, info, recalibrate, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
     main.add_command(command)
 
 

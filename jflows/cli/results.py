@@ -13,6 +13,7 @@ from jflows.runs.data import NOUNS
 from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
 from jflows.runs.reports.calibration import Calibrated
+from jflows.runs.reports.coherence import CoherenceReport
 from jflows.runs.reports.inpainting import Filled
 from jflows.runs.reports.latent import Tested
 from jflows.runs.reports.neighbours import Nearness
@@ -257,3 +258,25 @@ def _tests_in_words(head: str, tests: Sequence[CalibrationTest], names: Mapping[
     if left:
         lines.append(f"  {left:,} other dimensions have larger p-values")
     return lines
+
+
+def coherence_in_words(found: CoherenceReport) -> str:
+    """The numbers of the page that matter most, what was left out, and where the page is."""
+    base, tests, attributes, classes = (section.numbers for section in found.sections)
+    lines = []
+    for region in base["regions"]:
+        shares = f"{region['base_share']:.3g} of the base, {region['data_share']:.3g} of the test data"
+        lines.append(f"region {region['name']}: {shares}")
+    for name, check in base["checks"].items():
+        innermost, *_, outermost = [part["failing"] for part in check["parts"]]
+        shares = f"{innermost:.1%} of the innermost fifth, {outermost:.1%} of the outermost"
+        lines.append(f"draws of the base that fail by {name}: {shares} ({check['test_failing']:.1%} of the test data)")
+    lines += [f"latent tests: p = {tests['p_value']:.3g}"] if tests else []
+    for name, plane in attributes.items():
+        numbers = (
+            f"{plane['balanced_accuracy']:.3f} (accuracy {plane['accuracy']:.3f}, majority {plane['majority']:.3f})"
+        )
+        lines.append(f"attribute {name}: balanced accuracy {numbers} on held-out rows")
+    for name, table in classes.items():
+        lines.append(f"classes by {name}: balanced accuracy {table['balanced_accuracy']:.3f} by the larger log density")
+    return "\n".join([*lines, *found.left_out, f"page in {found.path}, numbers in {found.json_path}"])

@@ -8,14 +8,14 @@ import numpy as np
 
 from jflows.errors import InvalidValueError
 from jflows.eval.plots import INK, PAPER, to_bytes
-from jflows.options import NumBits, checked
+from jflows.options import Count, NumBits, checked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 88  # pixels: small images are magnified by a whole number to at least this width, so that text fits below
-FONT_SIZE, HEADING_SIZE = 12, 14
-LINE, GAP, MARGIN = 15, 8, 10
+FONT_SIZE, LARGER = 12, 2  # headings and names are larger than texts under images
+LEADING, GAP, MARGIN = 3, 8, 10
 QUIET = (110, 110, 110)
 
 
@@ -27,6 +27,8 @@ def captioned_grid(
     headings: Sequence[str] = (),
     names: Sequence[str] = (),
     num_bits: NumBits = 8,
+    side: Count = SIDE,
+    font_size: Count = FONT_SIZE,
 ) -> "Image":
     """Puts images in rows on white, with a text of one or more lines under each.
 
@@ -35,6 +37,8 @@ def captioned_grid(
       captions: a text for each image, by row and column; lines are separated by line breaks.
       headings: a text over each column, or none.
       names: a text at the left of each row, or none.
+      side: the least width of an image in pixels, to which small ones are magnified by a whole number.
+      font_size: the size of the texts under images; headings and names are two larger.
     Shapes:
       images: [rows, columns, height, width, 1 or 3].
     Raises:
@@ -51,15 +55,16 @@ def captioned_grid(
         raise InvalidValueError("captioned_grid", "captions", rule, got)
     from PIL import Image, ImageDraw, ImageFont
 
-    font, heading = ImageFont.load_default(FONT_SIZE), ImageFont.load_default(HEADING_SIZE)
-    magnify = max(1, math.ceil(SIDE / width))
+    font, heading = ImageFont.load_default(font_size), ImageFont.load_default(font_size + LARGER)
+    line = font_size + LEADING
+    magnify = max(1, math.ceil(side / width))
     high, wide = height * magnify, width * magnify
     texts = [text.split("\n") for line in captions for text in line]
-    below = LINE * max(map(len, texts)) + GAP
+    below = line * max(map(len, texts)) + GAP
     lengths = [font.getlength(part) for lines in texts for part in lines] + [heading.getlength(h) for h in headings]
     wide_cell = max(wide, *map(math.ceil, lengths)) + GAP
     left = MARGIN + (math.ceil(max(heading.getlength(name) for name in names)) + GAP if names else 0)
-    top = MARGIN + (LINE + GAP if headings else 0)
+    top = MARGIN + (line + GAP if headings else 0)
     canvas = Image.new("RGB", (left + columns * wide_cell + MARGIN, top + rows * (high + below) + MARGIN), PAPER)
     draw = ImageDraw.Draw(canvas)
     for column, text in enumerate(headings):
@@ -74,6 +79,6 @@ def captioned_grid(
             tile = tiles[row, column].repeat(magnify, axis=0).repeat(magnify, axis=1)
             canvas.paste(Image.fromarray(np.ascontiguousarray(tile)), (round(centre - wide / 2), y))
             for number, part in enumerate(texts[row * columns + column]):
-                place = centre, y + high + 3 + number * LINE
+                place = centre, y + high + 3 + number * line
                 draw.text(place, part, fill=QUIET if number == 0 else INK, font=font, anchor="ma")
     return canvas

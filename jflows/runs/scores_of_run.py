@@ -12,6 +12,8 @@ import numpy as np
 
 from jflows.data import Data
 from jflows.data.base import check_is_data
+from jflows.data.splits import ALL
+from jflows.errors import InvalidValueError
 from jflows.eval import Auroc, auroc
 from jflows.eval.ood import Measure
 from jflows.eval.roc import roc_figure
@@ -20,6 +22,9 @@ from jflows.runs import evidence, scores
 from jflows.runs.data import as_read
 from jflows.runs.reports import calibration, latent
 from jflows.runs.reports.chosen import check_testable
+from jflows.runs.reports.coherence import FILE as COHERENCE_FILE
+from jflows.runs.reports.coherence import CoherenceReport, write_coherence
+from jflows.runs.reports.coherence.report import check as check_coherence
 from jflows.runs.reports.report import save_figure
 from jflows.runs.rows_of_run import RowsOfRun
 from jflows.runs.running import Progress
@@ -138,6 +143,36 @@ class ScoresOfRun(RowsOfRun):
         options |= {"title": f"{self.directory.resolve().name} on {data.name}"}
         rows = as_read(data, self.density)
         return path, calibration.draw_calibration(self.density, self.variables, rows, path, **options)
+
+    def coherence(self, train: Data, test: Data, path: Path | None = None, **options: Any) -> CoherenceReport:
+        """Writes a page on whether probable regions of the latent space decode to coherent samples.
+
+        Args:
+          train, test: rows to fit planes and classes to, and rows to judge them by, such as `data(split="train")` and
+            `data()`.
+          path: the .html file to write; None takes coherence.html in the run directory.
+          options: `attributes`, `num`, `num_sets`, `penalty` and `seed`, see `write_coherence`.
+        """
+        for rows in (train, test):
+            check_is_data("coherence", "data", rows)
+            self.check_columns(rows, "coherence")
+        check_coherence(self.density, train, test)
+        path = self.directory / COHERENCE_FILE if path is None else path
+        title = f"{self.directory.resolve().name} on {test.name}"
+        options |= {"names": tuple(self.stored.facts.get("class_names", ())), "title": title}
+        fitted, judged = (as_read(rows, self.density) for rows in (train, test))
+        return write_coherence(self.density, self.variables, fitted, judged, path, **options)
+
+    def judged_by(self, split: str | None) -> str:
+        """The split that `coherence` judges by: "test" unless another one is given.
+
+        Raises:
+          InvalidValueError: if it holds the training rows, to which planes and classes are fitted.
+        """
+        if split in ("train", ALL):
+            rule = "must be validation or test, as planes and classes are fitted to training rows"
+            raise InvalidValueError("coherence", "split", rule, repr(split), "Leave it out.")
+        return split or "test"
 
     def unusual(
         self,

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -64,6 +64,19 @@ def counting(title: str, total: int, noun: str) -> Iterator[Callable[[int], None
         report.update(done, f"{done:,}/{total:,} {noun}  {rate:,.0f} {noun}/s  {left} left")
 
     with report.bar or contextlib.nullcontext():
+        yield callback
+
+
+@contextlib.contextmanager
+def stages(title: str, names: Sequence[str]) -> Iterator[Callable[[int], None]]:
+    """Shows which stage of a task is at work; call the value with the number of stages that are done."""
+    report = _Report(title, len(names))
+
+    def callback(done: int) -> None:
+        report.update(done, f"{names[min(done, len(names) - 1)]}, {done + 1} of {len(names)}")
+
+    with report.bar or contextlib.nullcontext():
+        callback(0)
         yield callback
 
 

@@ -47,7 +47,9 @@ def test_bases_of_flows_are_those_of_scipy():
     cold = base.draw(4, 0, None, 0.0)
     np.testing.assert_allclose(cold, np.full((4, 3), 0.3), rtol=1e-6)
     flow, variables = flow_of(d.StudentT((3,), 5.0))
-    student = c.base_of(flow, variables)
+    student, same = c.base_of(flow, variables), c.student_t_base((3,), 5.0)
+    np.testing.assert_allclose(student.log_prob(z, None), same.log_prob(z, None), rtol=1e-9)
+    np.testing.assert_allclose(same.draw(4000, 0, None, 0.5).std(axis=0), 0.5 * same.moments(None)[1], rtol=0.1)
     np.testing.assert_allclose(student.log_prob(z, None), stats.t.logpdf(z, 5).sum(axis=1), rtol=1e-9)
     np.testing.assert_allclose(student.moments(None)[1], np.sqrt(5 / 3))
     flow, variables = flow_of(d.Uniform((3,)))  # without a closed form of its deviation: by draws
@@ -104,6 +106,10 @@ def test_regions_of_a_base_without_closed_forms_hold_their_mass():
         share = regions[name].inside(base.radius(new), base.log_prob(new, None)).mean()
         assert share == pytest.approx(0.9, abs=0.035)
     np.testing.assert_allclose(regions["highest"].log_prob[1], 3 * stats.t.logpdf(0, 5))
+    scaled = c.normal_base((3,), 1.0, 2.0)
+    drawn = c.drawn_regions(scaled.radius(z := scaled.draw(4000, 0)), scaled.log_prob(z, None), 0.0 - 3 * np.log(2))
+    for own, found in zip(c.regions_of(scaled), drawn, strict=True):
+        np.testing.assert_allclose(own.log_prob[0], found.log_prob[0], atol=0.3)
     closed = c.regions_of(c.normal_base((3,)), 0.9)
     assert closed[1].base_share == 0.9 and closed[1].standard_error == 0
 
@@ -231,11 +237,12 @@ LABEL = POSITIVE.astype(int)
         (lambda: c.class_table(Z, LABEL, Z, LABEL, names=("a", "b"), log_prob=[0.0]), InvalidValueError,
          r"`log_prob` must be numbers of shape \(60,\); got shape \(1,\)"),
         (lambda: c.normal_base((2,), deviation=-1.0), InvalidValueError, "`deviation` must be positive and finite"),
-        (lambda: c.normal_base((2,), mean=np.zeros(3)), InvalidValueError, r"must fit the shape \(2,\); got shapes"),
+        (lambda: c.normal_base((2,), mean=np.zeros(3)), InvalidValueError, r"must fit the shape \(2,\), as"),
         (lambda: c.base_of(MixtureOfFlows((jflows.realnvp((2,), 1, (4,)),), 2), {}), InvalidTypeError,
          "base_of: `flow` must be a flow, whose base latents are compared with; got MixtureOfFlows. Use a component"),
         (lambda: c.base_of(*flow_of(d.StudentT((3,), 2.0))).moments(None), DataError,
          "must have a finite mean and a finite deviation, to compare with; got a base without"),
+        (lambda: c.student_t_base((3,), 2.0).moments(None), DataError, "Student t has both above 2 degrees"),
         (lambda: c.drawn_regions(np.ones(99), np.ones(99), 0.0), InvalidValueError, "of one length, at least 100; got"),
         (lambda: c.drawn_regions(np.full(100, np.inf), np.ones(100), 0.0), InvalidValueError, "with NaN or infinite"),
         (lambda: c.nearest_check(Z[:19, 0], Z[:, 0]), InvalidValueError, "`train` must be at least 20 rows of numbers"),

@@ -1,7 +1,7 @@
 """Coherence of a flow: whether probable regions of its base, and of embedded data, decode to coherent samples."""
 
 from jflows.eval.coherence.attributes import AttributePlane, along, attribute_plane
-from jflows.eval.coherence.base import LatentBase, base_of, deviation_points, normal_base
+from jflows.eval.coherence.base import LatentBase, base_of, deviation_points, normal_base, student_t_base
 from jflows.eval.coherence.checks import Check, entropy_check, nearest_check, reconstruction_check
 from jflows.eval.coherence.class_gaussian import GaussianGamma, MapNormal, StudentT, gaussian_gamma
 from jflows.eval.coherence.classes import ClassTable, class_table
@@ -38,4 +38,5 @@ __all__ = [
     "regions_of",
     "shell",
     "shells_by_radius",
+    "student_t_base",
 ]

@@ -1,4 +1,4 @@
-"""`LatentBase`: what the report asks of a base, for latents of any library, in NumPy and float64.
+"""`LatentBase`: what is asked of a base, for latents of any library, in NumPy and float64.
 
 Read next: `regions.py`, which says where its density is high; `embedding.py`, the latents of data by a flow.
 """
@@ -12,26 +12,28 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jflows.distributions import StandardNormal
+from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
-from jflows.eval.coherence.class_gaussian import MapNormal
+from jflows.eval.coherence.class_gaussian import MapNormal, StudentT
 from jflows.flows import Flow
-from jflows.options import Counts, checked
+from jflows.options import Counts, Positive, checked
 from jflows.typing import Array, Key, Shape, Variables
 
 DRAWS_FOR_MOMENTS = 512  # where a base has no closed form for them
 ENTRIES_PER_CALL = 2**22
+LEAST_CALL = 64  # rows
 
 Context = np.ndarray | None
 """The context of each row, [num, *context_shape]; None for bases that depend on none."""
 
 
 class LatentBase(NamedTuple):
-    """A base of latents, made by `normal_base`, or by `base_of` for a flow.
+    """A base of latents, made by `normal_base` or `student_t_base`, or by `base_of` for a flow.
 
     Attributes:
       latent_shape: the shape of a latent.
-      is_standard_normal: whether it is N(0, I), for which all regions have closed forms.
+      is_standard_normal: whether it is N(0, I).
+      is_normal: whether it is N(mean, diag(deviation^2)), the same for all rows: its regions have closed forms.
       moments: context -> its mean and deviation, each [*latent_shape] without a context, else [num, *latent_shape].
       log_prob: latents [num, *latent_shape] and context -> ln p(u) in nats, float64 [num].
       draw: number of draws, seed, context and temperature -> latents [num, *latent_shape].
@@ -39,6 +41,7 @@ class LatentBase(NamedTuple):
 
     latent_shape: Shape
     is_standard_normal: bool
+    is_normal: bool
     moments: Callable[[Context], tuple[np.ndarray, np.ndarray]]
     log_prob: Callable[[ArrayLike, Context], np.ndarray]
     draw: Callable[[int, int, Context, float], np.ndarray]
@@ -74,28 +77,71 @@ def normal_base(latent_shape: Counts, mean: ArrayLike = 0.0, deviation: ArrayLik
       >>> base.log_prob(point, None).round(2)
       array([-143471.67])
     """
-    try:
-        centre, scale = (np.broadcast_to(np.asarray(part, np.float64), latent_shape) for part in (mean, deviation))
-    except ValueError as error:
-        got = f"shapes {np.shape(mean)} and {np.shape(deviation)}"
-        rule = f"must fit the shape {tuple(latent_shape)}"
-        raise InvalidValueError("normal_base", ("mean", "deviation"), rule, got) from error
-    if not (np.isfinite(centre).all() and np.isfinite(scale).all() and (scale > 0).all()):
-        raise InvalidValueError("normal_base", "deviation", "must be positive and finite, as mean must be finite", None)
+    centre, scale = _of_entries("normal_base", "deviation", latent_shape, mean, deviation)
     law = MapNormal(centre, scale**-2)
+    is_standard = bool((centre == 0).all() and (scale == 1).all())
+    noise = lambda random, size: random.standard_normal(size, np.float32)
+    return _independent(
+        latent_shape, (is_standard, True), (centre, scale), law.log_prob, lambda *given: scale * noise(*given)
+    )
+
+
+@checked
+def student_t_base(
+    latent_shape: Counts, degrees: Positive, location: ArrayLike = 0.0, scale: ArrayLike = 1.0
+) -> LatentBase:
+    """A base of independent Student t in every entry, for latents of any library.
+
+    Args:
+      latent_shape: the shape of a latent.
+      degrees: degrees of freedom, of all entries.
+      location, scale: a number, or one for each entry, [*latent_shape].
+    Raises:
+      InvalidValueError: if a scale is not positive, or they do not fit the shape.
+      DataError: by `moments`, of 2 degrees or fewer, which leave no finite deviation.
+    """
+    centre, width = _of_entries("student_t_base", "scale", latent_shape, location, scale)
+    law = StudentT(np.full(latent_shape, float(degrees)), centre, width)
+    spread = width * (np.sqrt(degrees / (degrees - 2)) if degrees > 2 else np.inf)
+    noise = lambda random, size: width * random.standard_t(degrees, size)
+    return _independent(latent_shape, (False, False), (centre, spread), law.log_prob, noise)
+
+
+def _of_entries(where: str, name: str, latent_shape: Shape, *given: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        centre, scale = (np.broadcast_to(np.asarray(part, np.float64), latent_shape) for part in given)
+    except ValueError as error:
+        got = f"shapes {np.shape(given[0])} and {np.shape(given[1])}"
+        rule = f"must fit the shape {tuple(latent_shape)}, as the one of the centre must"
+        raise InvalidValueError(where, name, rule, got) from error
+    if not (np.isfinite(centre).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise InvalidValueError(where, name, "must be positive and finite, as the centre must be finite", None)
+    return centre, scale
+
+
+def _independent(
+    latent_shape: Shape,
+    is_normal: tuple[bool, bool],
+    of_all: tuple[np.ndarray, np.ndarray],
+    log_prob: Callable[[ArrayLike], np.ndarray],
+    deviate: Callable[[np.random.Generator, Shape], np.ndarray],
+) -> LatentBase:
+    """A base with independent entries, the same for every context; `is_normal` says whether they are standard
+    normal, and normal; `deviate` draws what is added to the mean.
+    """
 
     def moments(context: Context) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = _checked(*of_all)
         if context is None:
-            return centre, scale
+            return mean, deviation
         whole = (len(context), *latent_shape)
-        return np.broadcast_to(centre, whole), np.broadcast_to(scale, whole)
+        return np.broadcast_to(mean, whole), np.broadcast_to(deviation, whole)
 
     def draw(num: int, seed: int, context: Context = None, temperature: float = 1.0) -> np.ndarray:
-        noise = np.random.default_rng(seed).standard_normal((num, *latent_shape), np.float32)
-        return (centre + temperature * scale * noise).astype(np.float32)
+        drawn = deviate(np.random.default_rng(seed), (num, *latent_shape))
+        return (of_all[0] + temperature * drawn).astype(np.float32)
 
-    is_standard = bool((centre == 0).all() and (scale == 1).all())
-    return LatentBase(tuple(latent_shape), is_standard, moments, lambda z, context=None: law.log_prob(z), draw)
+    return LatentBase(tuple(latent_shape), *is_normal, moments, lambda z, context=None: log_prob(z), draw)
 
 
 def base_of(flow: Flow, variables: Variables) -> LatentBase:
@@ -113,15 +159,19 @@ def base_of(flow: Flow, variables: Variables) -> LatentBase:
         rows, found = np.asarray(latents), []
         # In float64, as the terms of large images add up to 1e5 nats, of which float32 keeps two decimals at best.
         with jax.enable_x64(True):
-            for own in _slices(rows):
+            size = min(_filled_up(len(rows)), max(1, ENTRIES_PER_CALL // int(np.prod(flow.latent_shape))))
+            for start in range(0, len(rows), size):
+                own = np.arange(start, start + size) % len(rows)
                 given = None if context is None else jnp.asarray(context[own])
-                found.append(np.asarray(_log_prob(flow, variables, jnp.asarray(rows[own], jnp.float64), given)))
+                log_prob = _log_prob(flow, variables, jnp.asarray(rows[own], jnp.float64), given)
+                found.append(np.asarray(log_prob)[: len(rows) - start])
         return np.concatenate(found) if found else np.empty(0)
 
     def draw(num: int, seed: int, context: Context = None, temperature: float = 1.0) -> np.ndarray:
-        given = None if context is None else jnp.asarray(context)
-        shape = (num,) if context is None else ()
-        return np.asarray(_draw(flow, variables, jax.random.key(seed), shape, given, np.float32(temperature)))
+        size = _filled_up(num)
+        given = None if context is None else jnp.asarray(context[np.arange(size) % num])
+        shape = (size,) if context is None else ()
+        return np.asarray(_draw(flow, variables, jax.random.key(seed), shape, given, np.float32(temperature)))[:num]
 
     def moments(context: Context) -> tuple[np.ndarray, np.ndarray]:
         given = None if context is None else jnp.asarray(context)
@@ -133,7 +183,9 @@ def base_of(flow: Flow, variables: Variables) -> LatentBase:
             mean, deviation = _moments_of_draws(draw, context)
         return _checked(np.broadcast_to(mean, whole), np.broadcast_to(deviation, whole))
 
-    return LatentBase(flow.latent_shape, isinstance(flow.base, StandardNormal), moments, log_prob, draw)
+    is_standard = isinstance(flow.base, StandardNormal)
+    is_normal = is_standard or isinstance(flow.base, DiagonalNormal)
+    return LatentBase(flow.latent_shape, is_standard, is_normal, moments, log_prob, draw)
 
 
 def deviation_points(base: LatentBase, deviations: ArrayLike, context: Context = None) -> np.ndarray:
@@ -174,6 +226,11 @@ def _moments_of_draws(draw: Callable[..., np.ndarray], context: Context) -> tupl
         total, squares = total + drawn, squares + drawn**2
     mean = np.asarray(total) / DRAWS_FOR_MOMENTS
     return mean, np.sqrt(np.maximum(squares / DRAWS_FOR_MOMENTS - mean**2, 0.0))
+
+
+def _filled_up(num: int) -> int:
+    """The rows of a call that does `num` of them: a power of two, so that few programs are compiled."""
+    return max(LEAST_CALL, 1 << (num - 1).bit_length())
 
 
 def _slices(rows: np.ndarray) -> list[slice]:

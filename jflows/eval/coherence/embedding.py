@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 from jflows.errors import DataError
 from jflows.eval.coherence.base import Context, LatentBase
 from jflows.eval.latent import decode_data
+from jflows.eval.latent_tests.flows import encode_batch
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
-BATCH = 64  # latents that are decoded in one call
+BATCH, FEW = 64, 16  # latents that are decoded in one call, and in one of few
 
 
 class Embedded(NamedTuple):
@@ -69,7 +69,7 @@ def embedded(flow: Flow, variables: Variables, base: LatentBase, batches: Iterab
     latents, log_dets, contexts = [], [], []
     for batch in batches:
         kept = np.asarray(batch.weight) > 0
-        z, log_det = _encoded(flow, variables, batch, key)
+        z, log_det = encode_batch(flow, variables, batch, key)
         latents.append(np.asarray(z)[kept])
         log_dets.append(np.asarray(log_det, np.float64)[kept])
         contexts += [] if batch.context is None else [np.asarray(batch.context)[kept]]
@@ -91,19 +91,13 @@ def decoded(flow: Flow, variables: Variables, base: LatentBase, latents: ArrayLi
       context: that of each latent, [num, *context_shape], or None.
     """
     z, parts = np.asarray(latents, np.float32), []
-    size = min(BATCH, len(z))
+    size = BATCH if len(z) > FEW else FEW  # two programs for all numbers of latents
     for start in range(0, len(z), size):
         rows = np.arange(start, start + size) % len(z)  # filled up, so that all calls have one shape
         found = _decoded(flow, variables, z[rows], None if context is None else context[rows])
         parts.append([np.asarray(part)[: len(z) - start] for part in found])
     x, log_prob = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Decoded(x, log_prob, base.log_prob(z, context))
-
-
-@functools.partial(jax.jit, static_argnames="flow")
-def _encoded(flow: Flow, variables: Variables, batch: Batch, key: Key) -> tuple[Array, Array]:
-    keys = example_keys(key, batch.index) if flow.needs_key else None
-    return flow.encode(variables, batch.x, batch.context, keys)
 
 
 @functools.partial(jax.jit, static_argnames="flow")

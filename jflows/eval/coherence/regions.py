@@ -28,7 +28,7 @@ MODE_RADIUS = 1.0
 NUM_DRAWS = 2000
 LEAST_DRAWS = 100
 DEFINITIONS = {
-    "mode": "within one deviation of the mode",
+    "mode": "mode: the ball of one deviation around it",
     "highest": "highest density: the smallest region that holds {mass:.0%} of the base",
     "typical": "typical set: the middle {mass:.0%} of ln p(u) over draws of the base",
 }
@@ -130,15 +130,21 @@ def regions_of(
     seed: Seed = 0,
     context: ArrayLike | None = None,
 ) -> tuple[Region, ...]:
-    """The regions of a base: closed forms for N(0, I), and else by draws of it, `num_draws` of them.
+    """The regions of a base: closed forms for normals, and else by draws of it, `num_draws` of them.
+
+    A diagonal normal has the distances of N(0, I), and ln p(u) is less by the sum of its log deviations.
 
     Args:
       context: contexts [num, *context_shape] that draws have in turn, for the base of a conditional flow.
     Raises:
       InvalidValueError: for fewer than 100 draws.
     """
-    if base.is_standard_normal:
-        return normal_regions(base.dim, mass)
+    if base.is_normal:
+        shift = float(np.log(base.moments(None)[1]).sum())
+        return tuple(
+            region._replace(log_prob=(region.log_prob[0] - shift, region.log_prob[1] - shift))
+            for region in normal_regions(base.dim, mass)
+        )
     given = None if context is None else np.asarray(context)
     size, far, nats = max(1, 2**23 // base.dim), [], []
     for start in range(0, num_draws, size):

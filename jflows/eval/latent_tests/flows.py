@@ -26,7 +26,7 @@ def latents_of(flow: Flow, variables: Variables, batches: Iterable[Batch], key: 
     """
     parts = []
     for batch in batches:
-        z = np.asarray(_encoded(flow, variables, batch, key))
+        z = np.asarray(encode_batch(flow, variables, batch, key)[0])
         parts.append(z.reshape(len(z), -1)[np.asarray(batch.weight) > 0])
     return np.concatenate(parts)
 
@@ -63,9 +63,10 @@ def groups_of(context: ArrayLike) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnames="flow")
-def _encoded(flow: Flow, variables: Variables, batch: Batch, key: Key) -> Array:
+def encode_batch(flow: Flow, variables: Variables, batch: Batch, key: Key) -> tuple[Array, Array]:
+    """The latents of a batch, and the log-dets; the noise of dequantization of a row follows from its index alone."""
     keys = example_keys(key, batch.index) if flow.needs_key else None
-    return flow.encode(variables, batch.x, batch.context, keys)[0]
+    return flow.encode(variables, batch.x, batch.context, keys)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "shape"))
