@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jflows.eval import PIXEL_SCALES, Auroc, CalibrationTest, Evaluation, nats_from_bits
+from jflows.eval.modes import ModalityReport
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
 from jflows.runs.data import NOUNS
@@ -15,7 +16,7 @@ from jflows.runs.reports import clusters
 from jflows.runs.reports.calibration import Calibrated
 from jflows.runs.reports.coherence import CoherenceReport
 from jflows.runs.reports.inpainting import Filled
-from jflows.runs.reports.latent import Tested
+from jflows.runs.reports.latent import Tested, modes_path
 from jflows.runs.reports.neighbours import Nearness
 from jflows.runs.reports.samples import MAX_ROW
 from jflows.runs.running import RunResult
@@ -191,7 +192,28 @@ def latent_in_words(tested: Tested, of_what: str, path: Path) -> str:
         lines.append(f"group that a classifier tells best from the base, of {len(tested.groups)}: {words}")
     if tested.left_out:
         lines.append(f"groups with too few rows for a test of their own: {', '.join(tested.left_out)}")
-    return "\n".join([*lines, f"picture in {path}"])
+    pictures = f"picture in {path}"
+    if tested.modes is not None:
+        lines += _modes_in_words(tested.modes)
+        pictures = f"pictures in {path} and {modes_path(path)}"
+    return "\n".join([*lines, pictures])
+
+
+def _modes_in_words(found: ModalityReport) -> list[str]:
+    """The table of tests of modes, and what follows from them."""
+    width = max(len(test.name) for test in found.tests)
+    lines = [f"  {'modes':<{width}}  {'statistic':>9}  {'median':>8}  {'95 %':>8}  p"]
+    for test in found.tests:
+        lines.append(
+            f"  {test.name:<{width}}  {test.value:>9.4f}  {test.typical:>8.4f}  {test.high:>8.4f}  {test.p_value:.3g}"
+        )
+    verdict = "no sign of several modes was found"
+    if found.unimodal_p_value <= 0.05:
+        verdict = "there are several modes along a direction"
+    elif found.p_value <= 0.05:
+        verdict = "latents are lumped as the base is not, in modes or in tails"
+    words = f"p = {found.p_value:.3g}, and of a dip beside uniform samples {found.unimodal_p_value:.3g}"
+    return [*lines, f"all tests of modes together: {words}; {verdict} (at 0.05)"]
 
 
 def recalibrated_in_words(found: RecalibratedRun, unit: Unit, num_dims: int, noun: str) -> str:

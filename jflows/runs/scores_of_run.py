@@ -117,7 +117,7 @@ class ScoresOfRun(RowsOfRun):
 
         Args:
           path: the .png file to write; None takes latent.png in the run directory.
-          options: `num` of the rows that are chosen, `num_sets` from the base, `seed` and `progress`, see
+          options: `num` of the rows that are chosen, `num_sets` from the base, `modes`, `seed` and `progress`, see
             `latent.draw_latent`.
         """
         check_is_data("latent", "data", data)

@@ -20,7 +20,7 @@ from jflows.runs.reports.latent import draw_latent
 
 
 def test_the_command_prints_a_table_and_draws_a_figure(trained, jflows, tmp_path):
-    shown = jflows("latent", trained, "--num", 100, "--num-sets", 29, "--out", tmp_path / "l.png")
+    shown = jflows("latent", trained, "--num", 100, "--num-sets", 29, "--modes", "--out", tmp_path / "l.png")
     assert shown.exit_code == 0, shown.output
     first, head, *tests = shown.output.splitlines()
     assert first == "latents of 100 test images of digits beside 29 sets from the base:"
@@ -30,9 +30,14 @@ def test_the_command_prints_a_table_and_draws_a_figure(trained, jflows, tmp_path
     assert list(found) == names and all(median < high for _, median, high, _ in found.values())
     assert found["variance"][-1] == pytest.approx(1 / 30, abs=1e-4)  # after twenty steps of training
     assert "all tests together: p = 0.0333; they differ from draws of the base (at 0.05)" in shown.output
-    assert tests[-1] == f"picture in {tmp_path / 'l.png'}"
-    with Image.open(tmp_path / "l.png") as picture:
-        assert picture.size[0] > 1000 and len(np.unique(np.asarray(picture.convert("L")))) > 20
+    modes = shown.output.partition("  modes ")[2].splitlines()
+    names = [f"{each}_{family}" for each in ("dip", "gain") for family in ("random", "principal", "found")]
+    assert [line.split()[0] for line in modes[1:7]] == names
+    assert modes[7].startswith("all tests of modes together: p = ") and "of a dip beside uniform samples" in modes[7]
+    assert tests[-1] == f"pictures in {tmp_path / 'l.png'} and {tmp_path / 'l_modes.png'}"
+    for name, width in (("l.png", 1000), ("l_modes.png", 600)):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size[0] > width and len(np.unique(np.asarray(picture.convert("L")))) > 20
 
 
 @pytest.mark.parametrize(
@@ -84,5 +89,6 @@ def test_classes_are_groups_and_small_ones_are_named(tmp_path):
     p_values = {test.name: test.p_value for test in tested.report.tests}
     assert p_values["classifier_per_group"] == 1 / 40 < 0.05 < p_values["classifier"]
     lines = latent_in_words(tested, "rows of halves", tmp_path / "l.png").splitlines()
+    assert tested.modes is None and lines[-1] == f"picture in {tmp_path / 'l.png'}"
     assert lines[-3].startswith("group that a classifier tells best from the base, of 2: ") and "q = " in lines[-3]
     assert lines[-2] == "groups with too few rows for a test of their own: few"

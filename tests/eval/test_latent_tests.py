@@ -70,9 +70,9 @@ def test_the_classifier_is_a_ridge_regression_tried_on_other_rows():
 
 
 def test_draws_of_the_base_are_called_unusual_as_often_as_stated(null):
-    reports = [latent_tests(draws(1000 + seed), null) for seed in range(120)]
+    reports = [latent_tests(draws(1000 + seed), null) for seed in range(60)]
     alarms = np.array([[report.p_value, *p_values(report).values()] for report in reports]) <= 0.05
-    most = stats.binom(120, 0.05).isf(1e-4)  # the sets from the base, which all seeds share, add some more spread
+    most = stats.binom(60, 0.05).isf(1e-4)  # the sets from the base, which all seeds share, add some more spread
     assert (alarms.sum(axis=0) <= most + 4).all() and alarms[:, 0].sum() >= 1
     assert sum(bool(report.found()) for report in reports) <= most + 4
 
@@ -129,14 +129,14 @@ THIRDS = np.arange(300, dtype=np.int32) % 3
 
 
 def test_any_base_serves_from_draws_alone():
-    of_heavy = latent_null(300, 3, heavy, THIRDS + 10, num_sets=119)
-    reports = [latent_tests(heavy(jax.random.key(seed)), of_heavy) for seed in range(30)]
-    most = stats.binom(30, 0.05).isf(1e-4) + 1
+    of_heavy = latent_null(300, 3, heavy, THIRDS + 10, num_sets=79)
+    reports = [latent_tests(heavy(jax.random.key(seed)), of_heavy) for seed in range(20)]
+    most = stats.binom(20, 0.05).isf(1e-4) + 1
     assert sum(report.p_value <= 0.05 for report in reports) <= most
     assert sum(any(each.q_value <= 0.05 for each in report.groups) for report in reports) <= most
     twin = np.asarray(heavy(jax.random.key(50)))
     report = latent_tests(twin[:, ::-1], of_heavy)  # its dimensions in the wrong order
-    assert report.p_value <= 0.01
+    assert report.p_value == 1 / 80
     normal = twin.mean(axis=0) + draws(0, 300, 3) @ np.linalg.cholesky(np.cov(twin.T)).T  # right but for the tails
     assert p_values(latent_tests(normal, of_heavy))["radius"] <= 0.05
     # All rows together are draws of the base, but those of one group are large.

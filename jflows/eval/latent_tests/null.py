@@ -87,7 +87,7 @@ def latent_null(
         raise InvalidTypeError("latent_null", "draw", rule, kind_of(draw), fix)
     groups = None if group is None else _checked_groups(np.asarray(group), num)
     key = jax.random.key(seed)
-    sample = _checked_draw(draw, num, dim)
+    sample = checked_draw("latent_null", draw, num, dim)
     same_key, set_key, law_key = (jax.random.fold_in(key, part) for part in (SAME_IN_ALL_SETS, SETS, LAWS))
     reference = _reference(same_key, law_key, sample, dim, draw is None, groups)
     found = []
@@ -124,8 +124,8 @@ def _directions(key: Key, dim: int) -> Array:
     return drawn / jnp.linalg.norm(drawn, axis=0)
 
 
-def _checked_draw(draw: Draw | None, num: int, dim: int) -> Callable[[Key], Array]:
-    """A function that draws [num, dim], and refuses what is not that."""
+def checked_draw(where: str, draw: Draw | None, num: int, dim: int) -> Callable[[Key], Array]:
+    """A function that draws [num, dim], and refuses what is not that; None draws from N(0, I)."""
     if draw is None:
         return lambda key: jax.random.normal(key, (num, dim))
 
@@ -133,9 +133,9 @@ def _checked_draw(draw: Draw | None, num: int, dim: int) -> Callable[[Key], Arra
         drawn = jnp.asarray(draw(key), jnp.result_type(float))
         if drawn.ndim < 2 or len(drawn) != num or drawn.size != num * dim:
             rule = f"must draw {num:,} latents of {dim:,} entries"
-            raise InvalidValueError("latent_null", "draw", rule, f"shape {drawn.shape}")
+            raise InvalidValueError(where, "draw", rule, f"shape {drawn.shape}")
         if not bool(jnp.isfinite(drawn).all()):
-            raise InvalidValueError("latent_null", "draw", "must draw finite latents", "NaN or infinite ones")
+            raise InvalidValueError(where, "draw", "must draw finite latents", "NaN or infinite ones")
         return drawn.reshape(num, dim)
 
     return sample

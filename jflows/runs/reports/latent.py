@@ -1,6 +1,7 @@
 """`latent.png`: tests of the latents of a run's rows against its base."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,6 +18,8 @@ from jflows.eval.latent_tests import (
     latent_tests,
     latents_of,
 )
+from jflows.eval.latent_tests.null import Draw
+from jflows.eval.modes import ModalityReport, modality, modality_figure, modality_null
 from jflows.flows import Density, Flow
 from jflows.runs.reports.chosen import LEAST_ROWS, check_finite, check_testable, chosen_rows
 from jflows.runs.reports.report import save_figure
@@ -35,11 +38,13 @@ class Tested(NamedTuple):
       report: the result.
       groups: the names of the groups of `report.groups`.
       left_out: the names of classes with fewer than 20 rows, which have no test of their own.
+      modes: the test of modes, if it was asked for.
     """
 
     report: LatentReport
     groups: tuple[str, ...]
     left_out: tuple[str, ...]
+    modes: ModalityReport | None = None
 
 
 def draw_latent(
@@ -51,6 +56,7 @@ def draw_latent(
     num: int | None = None,
     num_sets: int = NUM_SETS,
     seed: int = 0,
+    modes: bool = False,
     names: tuple[str, ...] = (),
     title: str = "",
     progress: bool | None = None,
@@ -61,6 +67,8 @@ def draw_latent(
       rows: rows without weights, as the density reads them.
       num: number of rows; None takes 2,000, or all if there are fewer.
       num_sets: number of sets from the base.
+      modes: whether to test for several modes too, see `jflows.eval.modes`, which needs 40 rows, and to draw the
+        direction that shows them best in `modes_path(path)`.
       names: the names of classes; () where they have none.
       progress: whether to show progress on stderr; None shows it.
     Raises:
@@ -79,12 +87,27 @@ def draw_latent(
         group = np.where(np.isin(group, numbers[counts >= LEAST_ROWS]), group, -1)
         group = group if (group >= 0).any() else None
     draw = base_of_flow(flow, variables, num, context)
-    shown = contextlib.nullcontext() if progress is False else counting("drawing", num_sets, "sets")
+    shown = contextlib.nullcontext() if progress is False else counting("drawing", num_sets * (1 + modes), "sets")
     with shown as on_set:
         null = latent_null(num, z.shape[1], draw, group, num_sets=num_sets, seed=seed, on_set=on_set)
+        later = None if on_set is None else lambda done: on_set(num_sets + done)
+        of_modes = _modes(z, draw, num_sets, seed, later) if modes else None
     report = latent_tests(z, null)
     save_figure(latent_figure(report, title), path)
+    if of_modes is not None:
+        save_figure(modality_figure(z, of_modes, title), modes_path(path))
     words = lambda number: names[number] if names and flow.reading.context == "labels" else str(number)
     own = tuple(each.group for each in report.groups)
     left_out = () if numbers is None else tuple(words(number) for number in numbers if number not in own)
-    return Tested(report, tuple(map(words, own)), left_out)
+    return Tested(report, tuple(map(words, own)), left_out, of_modes)
+
+
+def modes_path(path: Path) -> Path:
+    """The path of the picture of modes beside that of the tests: latent_modes.png for latent.png."""
+    return path.with_name(f"{path.stem}_modes{path.suffix}")
+
+
+def _modes(
+    z: np.ndarray, draw: Draw | None, num_sets: int, seed: int, on_set: Callable[[int], None] | None
+) -> ModalityReport:
+    return modality(z, modality_null(len(z), z.shape[1], draw, num_sets=num_sets, seed=seed, on_set=on_set))
