@@ -64,7 +64,7 @@ def _dip_of_sorted(x: np.ndarray) -> float:
         own = y[low : high + 1]
         width = max(width, (own - convex)[: start + 1].max(), (concave - own)[stop:].max())
         low, high = low + start, low + stop
-    return 0.5 * (width + 1 / num)
+    return float(0.5 * (width + 1 / num))
 
 
 def _hull(start: float, steps: np.ndarray, num: int, increasing: bool) -> tuple[np.ndarray, np.ndarray]:

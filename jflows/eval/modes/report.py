@@ -101,14 +101,14 @@ def modality(latents: ArrayLike, null: ModalityNull | None = None) -> ModalityRe
       InvalidValueError: if latents are fewer than 40, not finite, or of another size than the sets.
     Example:
       >>> random = np.random.RandomState(0)
-      >>> null = modality_null(200, 3, num_sets=39)
-      >>> z = random.randn(200, 3)
+      >>> null = modality_null(100, 3, num_sets=19)
+      >>> z = random.randn(100, 3)
       >>> modality(z, null).p_value > 0.05
       True
-      >>> z[:100, 1] += 5
+      >>> z[:50, 1] += 5
       >>> report = modality(z, null)
       >>> report.p_value, np.abs(report.projection.direction[1]).round(1).item()
-      (0.025, 1.0)
+      (0.05, 1.0)
     """
     z = checked_latents("modality", latents)
     if null is not None and not isinstance(null, ModalityNull):
