@@ -94,6 +94,7 @@ def attributes_figure(planes: Sequence[AttributePlane]) -> "Figure":
     left.axvline(0.5, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     left.set_xlim(0, 1)
     left.set_yticks(places, [each.name.replace("_", " ") for each in planes])
+    left.set_ylim(-0.55, len(planes) - 0.45)
     left.set_xlabel("share of held-out rows", color=INK)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", frameon=False, fontsize=8, ncols=3)
     right.barh(places, [each.num_support / sum(each.num_fitted) for each in planes], 0.5, color=COLOURS[3])

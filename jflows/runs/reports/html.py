@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PALETTE = 256
-QUALITY = 88  # of JPEG
+QUALITY = 84  # of JPEG
 READABLE = 540  # pixels: pictures are not shrunk further on a narrow screen, but scroll
 STYLE = """
 :root { color-scheme: light; }
@@ -21,7 +21,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #282828; background: #fff; m
   padding: 0 16px 48px; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 28px 0 8px; }
 h2 { font-size: 1.2rem; margin: 40px 0 4px; padding-top: 14px; border-top: 1px solid #d8d8d8; }
-h3 { font-size: 1rem; margin: 26px 0 4px; }
+h3, summary { font-size: 1rem; font-weight: 700; margin: 26px 0 4px; }
+summary { cursor: pointer; }
 p { margin: 6px 0 12px; max-width: 70ch; }
 p.see { font-weight: 600; }
 p.note, figcaption, .left-out { color: #666; font-size: .9rem; }
@@ -51,6 +52,12 @@ def paragraph(words: str, kind: str = "") -> str:
 def heading(words: str) -> str:
     """A heading inside a section."""
     return f"<h3>{text(words)}</h3>"
+
+
+def folded(words: str, parts: Iterable[str], is_open: bool) -> str:
+    """Parts under a heading, which is clicked to open and to close them; browsers do so without any script."""
+    body = "\n".join(parts)
+    return f"<details{' open' if is_open else ''}><summary>{text(words)}</summary>\n{body}</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[int] = ()) -> str:

@@ -86,8 +86,9 @@ def attributes_section(material: Material, groups: list[Grouped], penalty: float
             "Accuracies on held-out rows, and the share of support vectors among training rows.",
         ),
     ]
-    for _, plane in planes:
-        parts += _moved(m, plane)
+    if m.has_pictures:
+        along_each = [(f"Along {plane.name}", _moved(m, plane)) for plane in found]
+        parts += [html.folded(name, moved, is_open=not place) for place, (name, moved) in enumerate(along_each)]
     numbers = {plane.name: _numbers(plane) for plane in found}
     return Section("Attributes", SEE, parts, numbers, tuple(left_out))
 
@@ -127,8 +128,6 @@ def _numbers(plane: AttributePlane) -> dict:
 
 def _moved(m: Material, plane: AttributePlane) -> list[str]:
     """Thirty test images along the direction of an attribute."""
-    if not m.has_pictures:
-        return []
     rows = slice(0, NUM_MOVED)
     context = None if m.of_test.context is None else m.of_test.context[rows]
     latents = np.asarray(_centres(m.flow, m.variables, m.test.x[rows], context))
@@ -143,7 +142,7 @@ def _moved(m: Material, plane: AttributePlane) -> list[str]:
         "steps, with ln p(u) in nats under each. Alpha = 0 is the image itself, at the centres of the bins of its "
         "pixels, where ln p(u) is larger than with the noise of dequantization. The picture scrolls sideways."
     )
-    return [html.heading(f"Along {plane.name}"), html.picture(image, caption, full=True)]
+    return [html.picture(image, caption, full=True)]
 
 
 @functools.partial(jax.jit, static_argnames="flow")

@@ -14,6 +14,7 @@ from jflows.runs.reports.coherence.material import TEMPERATURE, Material, Sectio
 
 NUM_DRAWN = 5  # tempered samples of each class
 MOST_CLASSES = 20
+OPEN = 2  # ways to divide into classes that are not folded
 LABELS = "labels"
 SEE = (
     "See whether rows are most likely under the normal of their own class, and whether the means and samples of a "
@@ -39,7 +40,8 @@ def classes_section(material: Material, groups: list[Grouped]) -> Section:
         except DataError as error:
             left_out.append(f"{classes.title} is left out: it {error.rule}; it has {error.got}.")
             continue
-        parts += _shown(material, classes, table)
+        title = f"Classes by {classes.title}"
+        parts.append(html.folded(title, _shown(material, classes, table), is_open=len(numbers) < OPEN))
         numbers[classes.title] = {
             "names": table.names,
             "mean_log_prob": table.mean,
@@ -92,7 +94,6 @@ def _shown(m: Material, classes: Classes, table: ClassTable) -> list[str]:
     guesses = [[names[i], *map(str, row)] for i, row in enumerate(table.confusion)]
     chance, kept = 1 / len(names), classes.test >= 0
     return [
-        html.heading(f"Classes by {classes.title}"),
         html.paragraph(
             "Mean ln p(u) of the test rows of each class (down) under the normal of each class (across) and under the "
             "base, and mean ln p(x), in nats:",

@@ -129,8 +129,10 @@ class Material(NamedTuple):
 
 
 def nats(value: float) -> str:
-    """A log density in nats with as many digits as are of use: -143,472, -1,234.5, 3.21."""
+    """A log density in nats with as many digits as are of use: -3.3e+12, -143,472, -1,234.5, 3.21."""
     if not np.isfinite(value):
         return "-inf" if value == -np.inf else "no number"
     size = abs(float(value))
+    if size >= 1e7:
+        return f"{value:.1e}"
     return f"{value:,.0f}" if size >= 10_000 else f"{value:,.1f}" if size >= 100 else f"{value:.2f}"
