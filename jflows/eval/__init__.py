@@ -27,6 +27,7 @@ from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_
 from jflows.eval.information import bic, bic_figure
 from jflows.eval.inpainting import Inpainted, hidden_pixels, inpaint
 from jflows.eval.joint import ConditionalNormal, JointNormal, joint_normal
+from jflows.eval.laplace import LaplacePosterior, Uncertainty, embedding_uncertainty, laplace
 from jflows.eval.latent import decode_data, encode_centres, interpolate, manifold, reconstruct
 from jflows.eval.layers import layer_names, layerwise
 from jflows.eval.levels import resample_levels
@@ -54,6 +55,7 @@ __all__ = [
     "ImportanceSamples",
     "Inpainted",
     "JointNormal",
+    "LaplacePosterior",
     "LogLikelihood",
     "MixtureReport",
     "Modelled",
@@ -64,6 +66,7 @@ __all__ = [
     "Recalibration",
     "Removed",
     "Roc",
+    "Uncertainty",
     "auroc",
     "bic",
     "bic_figure",
@@ -78,6 +81,7 @@ __all__ = [
     "densities_figure",
     "direction",
     "edit",
+    "embedding_uncertainty",
     "encode_centres",
     "evaluate",
     "fit_base",
@@ -89,6 +93,7 @@ __all__ = [
     "inpaint",
     "interpolate",
     "joint_normal",
+    "laplace",
     "layer_names",
     "layerwise",
     "manifold",

@@ -168,7 +168,9 @@ def test_latents_of_a_conditional_flow_are_tested_against_the_base_of_their_cont
     data = TableData("drawn", np.asarray(x), label=THIRDS, num_classes=3)
     z = latents_of(flow, variables, eval_batches(data, 128, flow.reading), jax.random.key(2))
     np.testing.assert_allclose(z, jax.jit(flow.encode)(variables, data.x, THIRDS)[0], rtol=1e-5)
-    of_base = latent_null(300, 3, base_of_flow(flow, variables, 300, THIRDS), THIRDS, num_sets=59)
+    draw, seen = base_of_flow(flow, variables, 300, THIRDS), []
+    of_base = latent_null(300, 3, draw, THIRDS, num_sets=59, on_set=seen.append)
+    assert seen == list(range(1, 60))
     assert latent_tests(z, of_base).p_value > 0.05
     assert latent_tests(z[::-1], of_base).p_value <= 0.05  # with the contexts of other rows
 

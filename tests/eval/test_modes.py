@@ -172,8 +172,9 @@ def test_known_modes_are_found_and_shown(null, tmp_path):
 
 
 def test_a_direction_that_is_given_shows_modes_that_many_dimensions_hide():
-    z, direction = two(0, 5.0, 100, 40)
-    null = modality_null(100, 40, directions=3 * direction[:, None], num_sets=19)
+    (z, direction), seen = two(0, 5.0, 100, 40), []
+    null = modality_null(100, 40, directions=3 * direction[:, None], num_sets=19, on_set=seen.append)
+    assert seen == list(range(1, 20))
     without = null._replace(directions=np.zeros((40, 0)), statistics=null.statistics[:, :, :-1])
     assert modality(z, without).p_value > 0.05
     found = {test.name: test for test in modality(z, null).tests}
