@@ -233,7 +233,8 @@ class _Block:
     def __init__(self, network: MaskedNetwork, own: _Axis, hidden: list[_Axis], fed: list[Array]):
         dim = len(network.degrees[0])
         self.network, self.own, self.hidden = network, own, hidden
-        per_input = lambda values: values.reshape(*values.shape[:-1], -1, dim)
+        # No -1 in shapes: a layer may have no units, as all of a MADE of one input.
+        per_input = lambda values: values.reshape(*values.shape[:-1], values.shape[-1] // dim, dim)
         windows = [*(axis.cut for axis in hidden), lambda values: _flat(own.cut(per_input(values)))]
         columns = [window(kernel) for window, kernel in zip(windows, network.kernels, strict=True)]
         biases = [window(bias) for window, bias in zip(windows, network.biases, strict=True)]
@@ -244,7 +245,8 @@ class _Block:
         rows += [axis.cut(kernel, 0) for axis, kernel in zip(hidden, rest, strict=True)]
         *self.kernels, output = (kernel.T for kernel in rows)
         self.slopes = [_units_first(axis.cut(slope)) for axis, slope in zip(hidden, network.slopes, strict=False)]
-        by_input = lambda values: values.reshape(-1, own.degree.shape[-1], values.shape[-1]).swapaxes(0, 1)
+        num = own.degree.shape[-1]
+        by_input = lambda values: values.reshape(len(values) // num, num, values.shape[-1]).swapaxes(0, 1)
         self.output, self.known_output = by_input(output), by_input(known_output)  # [n, num_params, units or batch]
 
     def advance(self, features: Array, fed: list[Array], step: Array, degree: Array) -> list[Array]:
@@ -264,13 +266,13 @@ class _Block:
 
 
 def _units_first(values: Array) -> Array:
-    """[*batch, units] -> [units, batch]."""
-    return values.reshape(-1, values.shape[-1]).T
+    """[*batch, units] -> [units, batch], of a layer without units too, as a MADE of one input has."""
+    return values.reshape(math.prod(values.shape[:-1]), values.shape[-1]).T
 
 
 def _flat(features: Array) -> Array:
     """[*batch, features, n] -> [*batch, features * n]."""
-    return features.reshape(*features.shape[:-2], -1)
+    return features.reshape(*features.shape[:-2], math.prod(features.shape[-2:]))
 
 
 def _product(left: Array, right: Array) -> Array:
