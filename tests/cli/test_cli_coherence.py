@@ -47,7 +47,7 @@ def test_the_command_writes_a_page_and_its_numbers(trained, jflows, tmp_path):
     assert shown.exit_code == 0, shown.output
     assert "attribute ink: balanced accuracy 0." in shown.output
     assert "classes by ink: balanced accuracy 0." in shown.output
-    assert "labels is left out: it must have at least 10 rows of each class to fit to" in shown.output
+    assert "Classes by labels are left out: they must have at least 10 rows of each class to fit to" in shown.output
     assert shown.output.splitlines()[-1] == f"page in {out}, numbers in {tmp_path / 'c.json'}"
     page, numbers = check_page(out), json.loads((tmp_path / "c.json").read_text())
     assert page.count("<img") == 13 and "alpha from -20 to 20 in 20 steps" in page

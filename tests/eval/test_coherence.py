@@ -68,6 +68,8 @@ def test_a_conditional_base_is_that_of_each_row():
     np.testing.assert_allclose(base.radius(z, label), np.linalg.norm((z - place) / np.exp(place), axis=1))
     np.testing.assert_allclose(base.draw(4, 0, label, 0.0), np.broadcast_to(place, (4, 3)), rtol=1e-6)
     np.testing.assert_allclose(c.deviation_points(base, (2.0,), np.int32(1)), np.full((1, 3), 1.3 + 2 * np.exp(1.3)))
+    other, of_other = flow_of(d.StandardNormal((3,)), embed=jflows.nn.ClassEmbed(2), context_shape=())
+    assert c.regions_of(c.base_of(other, of_other), context=label) == c.normal_regions(3)
     x = TableData("x", z, label=label, num_classes=2)
     found = c.embedded(flow, moved, base, eval_batches(x, 3, flow.reading), jax.random.key(0))
     np.testing.assert_allclose(found.log_prob, flow.log_prob(moved, jnp.asarray(z), label), rtol=1e-5)

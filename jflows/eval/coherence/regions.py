@@ -139,13 +139,14 @@ def regions_of(
     Raises:
       InvalidValueError: for fewer than 100 draws.
     """
+    given = None if context is None else np.asarray(context)
+    first = None if given is None else given[:1]  # normals in closed form are the same for all contexts
     if base.is_normal:
-        shift = float(np.log(base.moments(None)[1]).sum())
+        shift = float(np.log(base.moments(first)[1]).sum())
         return tuple(
             region._replace(log_prob=(region.log_prob[0] - shift, region.log_prob[1] - shift))
             for region in normal_regions(base.dim, mass)
         )
-    given = None if context is None else np.asarray(context)
     size, far, nats = max(1, 2**23 // base.dim), [], []
     for start in range(0, num_draws, size):
         rows = np.arange(start, min(start + size, num_draws))
@@ -153,6 +154,5 @@ def regions_of(
         drawn = base.draw(len(rows), seed + start, own, 1.0)
         far.append(base.radius(drawn, own))
         nats.append(base.log_prob(drawn, own))
-    own = None if given is None else given[:1]
-    at_mean = base.moments(own)[0].reshape(1, *base.latent_shape)  # the mode of all bases that are symmetric
-    return drawn_regions(np.concatenate(far), np.concatenate(nats), float(base.log_prob(at_mean, own)[0]), mass)
+    at_mean = base.moments(first)[0].reshape(1, *base.latent_shape)  # the mode of all bases that are symmetric
+    return drawn_regions(np.concatenate(far), np.concatenate(nats), float(base.log_prob(at_mean, first)[0]), mass)

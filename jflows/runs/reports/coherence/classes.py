@@ -38,7 +38,7 @@ def classes_section(material: Material, groups: list[Grouped]) -> Section:
         try:
             table = _table(material, classes)
         except DataError as error:
-            left_out.append(f"{classes.title} is left out: it {error.rule}; it has {error.got}.")
+            left_out.append(f"Classes by {classes.title} are left out: they {error.rule}; got {error.got}.")
             continue
         title = f"Classes by {classes.title}"
         parts.append(html.folded(title, _shown(material, classes, table), is_open=len(numbers) < OPEN))
