@@ -80,7 +80,8 @@ def edit_success(run: TrainedRun, x: np.ndarray, z: np.ndarray, fitted: np.ndarr
     def decode(variables, z):
         return flow.quantize(flow.decode(variables, z)[0])
 
-    after = np.concatenate([np.asarray(decode(run.variables, jnp.asarray(p, jnp.float32))) for p in np.array_split(moved, 4)])
+    parts = np.array_split(moved.astype(np.float32), 4)
+    after = np.concatenate([np.asarray(decode(run.variables, jnp.asarray(part))) for part in parts])
     changes = (brightness(after) - value[dark]) / way
     return {"edit": changes.mean(), "edit_error": changes.std(ddof=1) / math.sqrt(len(dark)), "edited": after}
 

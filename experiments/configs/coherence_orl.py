@@ -1,6 +1,6 @@
 """The study of coherence on ORL faces at 56x44 (docs/coherence.md): Glow without learned priors, mirrored images.
 
-Expected: see docs/coherence.md.
+Expected: 4.775 ± 0.028 test bits/dim (diagonal 4.768, student_t 4.762), chosen by validation, in 5 minutes of one core.
 """
 
 from functools import partial
