@@ -73,18 +73,22 @@ def check_not_empty(where: str, batch_shape: Shape) -> None:
 
 
 def check_sample_shape(where: str, shape: Any) -> Shape:
-    """The number of draws as a tuple.
+    """The number of draws as a tuple; a size may be symbolic, as in programs that `jax.export` writes.
 
     Raises:
       InvalidTypeError: if it is no tuple of ints.
       InvalidValueError: if a size is negative.
     """
-    if not isinstance(shape, tuple | list) or not all(type(size) is int for size in shape):
+    if not isinstance(shape, tuple | list) or not all(map(_is_size, shape)):
         fix = f"Write ({shape},)." if isinstance(shape, int) else "Write it out, such as (16,)."
         raise InvalidTypeError(where, "sample_shape", "must be a tuple of ints", repr(shape), fix)
     if min(shape, default=0) < 0:
         raise InvalidValueError(where, "sample_shape", "must not hold a negative size", repr(shape))
     return tuple(shape)
+
+
+def _is_size(size: Any) -> bool:
+    return type(size) is int or jax.export.is_symbolic_dim(size)
 
 
 def check_temperature(where: str, temperature: Any, zero: bool = True) -> None:
