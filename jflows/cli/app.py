@@ -12,6 +12,7 @@ import click
 from jflows._version import __version__
 from jflows.cli.coherence import COMMANDS as COHERENCE
 from jflows.cli.edits import COMMANDS as EDITS
+from jflows.cli.exporting import export
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.images import COMMANDS as IMAGES
 from jflows.cli.pictures import COMMANDS as PICTURES
@@ -34,7 +35,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, recalibrate, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
+for command in (train, info, recalibrate, export, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
     main.add_command(command)
 
 

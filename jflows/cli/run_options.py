@@ -9,8 +9,8 @@ import click
 from jflows.cli.types import SEED, CheckpointType, ChoiceType, PathType
 
 
-def run_options(command: Callable) -> Callable:
-    """Adds the argument and the options that all commands on a run directory have."""
+def weights_options(command: Callable) -> Callable:
+    """Adds the argument that names a run directory, and the options that choose its weights."""
     run = click.argument("run", type=PathType())
     weights = click.option(
         "--weights",
@@ -27,6 +27,11 @@ def run_options(command: Callable) -> Callable:
         help="Which checkpoint to use: the latest, the best by validation, that of a step, or auto, which is the best "
         "if there was validation and else the latest.",
     )
+    return run(weights(checkpoint(command)))
+
+
+def run_options(command: Callable) -> Callable:
+    """Adds the argument and the options of commands on a run directory that draw noise, or choose rows."""
     seed = click.option(
         "--seed",
         type=SEED,
@@ -34,7 +39,7 @@ def run_options(command: Callable) -> Callable:
         show_default=True,
         help="Seed of all noise and of the choice of rows; another seed gives another result.",
     )
-    return run(weights(checkpoint(seed(command))))
+    return weights_options(seed(command))
 
 
 def data_options(command: Callable) -> Callable:

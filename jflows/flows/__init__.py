@@ -12,6 +12,7 @@ from jflows.flows.mixture import MixtureOfFlows
 from jflows.flows.mixture_of import mixture_of_flows, with_mixture_base
 from jflows.flows.presets import PRESETS, preset
 from jflows.flows.presets.glow import glow_step
+from jflows.flows.programs import Program, named_arrays, programs
 from jflows.flows.rebase import with_base, with_latent_flow
 from jflows.spec import register
 
@@ -32,13 +33,16 @@ __all__ = [
     "Flow",
     "ImageDequantize",
     "MixtureOfFlows",
+    "Program",
     "UniformDequantize",
     "Unit",
     "VariationalDequantize",
     "flow_matching_loss",
     "glow_step",
     "mixture_of_flows",
+    "named_arrays",
     "preset",
+    "programs",
     "with_base",
     "with_latent_flow",
     "with_mixture_base",

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from jax.scipy.linalg import expm, lu, solve_triangular
 
 from jflows.typing import Array, Key
@@ -155,7 +156,8 @@ def householder_matvec(vectors: Array, x: Array, transpose: bool = False) -> Arr
         left, right = right, left  # (I - U^T R)^T = I - R^T U
     count, dim = vectors.shape
     num_rows = x.size // dim
-    if 2 * count * num_rows > dim * (count + num_rows):  # multiplications of either way, over dim
+    is_open = export.is_symbolic_dim(num_rows)  # a written program serves large batches too
+    if is_open or 2 * count * num_rows > dim * (count + num_rows):  # multiplications of either way, over dim
         return matvec(_identity_minus(left, right), x)
     return x - jnp.matmul(jnp.matmul(x, right.T, precision="highest"), left, precision="highest")
 

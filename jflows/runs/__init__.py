@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jflows.runs.data import DataConfig
     from jflows.runs.densities import densities
     from jflows.runs.directory import RunDirectory, load, read_config
+    from jflows.runs.exported import ExportedRun, export_run
     from jflows.runs.metrics import read_metrics
     from jflows.runs.recipe import Recipe, RecipeOption
     from jflows.runs.reports import REPORTS, Report
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REPORTS",
     "DataConfig",
+    "ExportedRun",
     "Recipe",
     "RecipeOption",
     "Report",
@@ -34,6 +36,7 @@ __all__ = [
     "baseline",
     "compare",
     "densities",
+    "export_run",
     "find_recipe",
     "list_configs",
     "list_presets",
@@ -56,6 +59,7 @@ _HOME = {
     "data": ("DataConfig",),
     "densities": ("densities",),
     "directory": ("RunDirectory", "load", "read_config"),
+    "exported": ("ExportedRun", "export_run"),
     "metrics": ("read_metrics",),
     "recipe": ("Recipe", "RecipeOption"),
     "reports": ("REPORTS", "Report"),

@@ -35,6 +35,12 @@ def saving(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def check_empty(where: str, out: Path) -> None:
+    """Raises `RunError` unless a directory is not there yet, or holds nothing."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(where, "out", "must be a directory that is empty or not there", str(out), "Choose another.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, or replaces one, in one move; see `saving` for the errors."""
     with saving(path) as partial:

@@ -8,13 +8,14 @@ import numpy as np
 import optax
 
 from jflows.data import Data, eval_batches
-from jflows.errors import InvalidValueError, RunError, check_choice
+from jflows.errors import InvalidValueError, check_choice
 from jflows.eval.latent_tests import latents_of
 from jflows.eval.recalibration import KINDS, Recalibration, recalibrate
 from jflows.flows import Flow
 from jflows.options import Seed, checked
 from jflows.runs.data import as_read
 from jflows.runs.directory import RunDirectory
+from jflows.runs.files import check_empty
 from jflows.runs.stored import RECALIBRATED
 from jflows.runs.trained import TrainedRun
 from jflows.train.monitor import Standing
@@ -59,10 +60,7 @@ def recalibrate_run(trained: TrainedRun, out: Path, *, base: str = AUTO, seed: S
       RunError: if the directory is in use.
     """
     check_choice("recalibrate", "base", base, (AUTO, *KINDS))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(
-            "recalibrate", "out", "must be a directory that is empty or not there", str(out), "Choose another."
-        )
+    check_empty("recalibrate", out)
     density = trained.density
     if not density.encodes:
         rule = "must be that of a flow: a mixture of flows has no single latent space"

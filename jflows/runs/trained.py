@@ -15,9 +15,11 @@ from jflows.errors import DataError, InvalidValueError, path_of
 from jflows.eval import Evaluation
 from jflows.eval.memory import check_memory
 from jflows.flows.checks import check_temperature
+from jflows.flows.programs import PLATFORMS
 from jflows.options import Count, Seed, check_call
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of
 from jflows.runs.directory import load
+from jflows.runs.exported import ExportedRun, export_run
 from jflows.runs.pictures import PicturesOfRun
 from jflows.runs.reports import clusters, component_samples, pairs, rows, samples
 from jflows.runs.reports.report import KEY_SEED
@@ -264,6 +266,17 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         key, title = jax.random.key(seed), self.directory.resolve().name
         pairs.draw_pairs(self.density, self.variables, key, data, path, title=title, **options)
         return path
+
+    def export(
+        self,
+        out: str | Path | None = None,
+        *,
+        platforms: Sequence[str] = PLATFORMS,
+        batch_size: Count | None = None,
+    ) -> ExportedRun:
+        """Writes log-density and sampling as StableHLO, to be run without jflows; see `export_run`."""
+        out = None if out is None else path_of("export", "out", out)
+        return export_run(self, out, platforms=platforms, batch_size=batch_size)
 
 
 def _sampled(num: Count, seed: Seed) -> None:

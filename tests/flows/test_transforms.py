@@ -24,7 +24,7 @@ TIGHT, LOOSE = 1e-9, 1e-5
 SMALL, LARGE = (4, 2), (8, 3)  # width and depth
 # By default runs what is hand-written: replayed activations, inversions, convolutions, implicit gradients.
 RUN = ("glow_invertible", "log_prob"), ("residual", "log_prob")  # the rest is slow: tracing shows nearly all faults
-IMPLIED = ("jit", "grad", "shard_map_grad")  # not traced by default: part of "export", "checkpoint" and what is run
+IMPLIED = ("jit", "grad", "shard_map_grad")  # slow: "checkpoint", what is run and test_programs.py have them
 REPEATED = ("glow", "glow_remat", "glow_anchored", "nsf_autoregressive", "flow_gmm")  # other presets have their parts
 
 # (preset, transform, method) -> why there is no such value.
@@ -232,14 +232,6 @@ def test_gradients_through_an_inversion_lower_on_several_devices():
     """Tracing is not enough here: JAX checks types once more when it lowers a linear solve."""
     run, variables, rows = of_shard_map_grad(case_of("iaf", "log_prob", *SMALL))
     assert "all_reduce" in jax.jit(run).lower(variables, rows).as_text()
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", PRESETS)
-def test_lowers_for_accelerators_without_kernels_of_a_cpu(name, method):
-    case = case_of(name, method, *SMALL)
-    exported = jax.export.export(case.jitted, platforms=("cuda", "tpu"))(case.variables, case.rows)
-    assert exported.platforms == ("cuda", "tpu") and "lapack" not in exported.mlir_module()
 
 
 @pytest.mark.slow
