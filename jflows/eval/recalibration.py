@@ -150,7 +150,7 @@ def _scaled(flow: Flow, variables: Variables, z: np.ndarray) -> Fitted:
         log_prob = log_prob_of_base(flow, variables, z * math.exp(-log_scale))
         return z[0].size * log_scale - float(log_prob.mean())
 
-    found = minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded", options={"xatol": 1e-4})
+    found: Any = minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded", options={"xatol": 1e-4})
     own = _of_base(variables)
     params = {"mean": jnp.zeros(flow.latent_shape), "log_std": jnp.full(flow.latent_shape, found.x)}
     return LocationScale(flow.latent_shape, flow.base), {**params, **({"base": own["params"]} if own else {})}

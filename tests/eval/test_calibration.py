@@ -59,14 +59,14 @@ def test_the_p_value_of_the_transform_is_a_rank_among_uniform_sets():
 
 
 def test_width_place_and_coverage_say_in_which_way_a_density_is_wrong():
-    narrow = calibration(cases(0, dim=3, width=0.8, num=20_000, num_draws=399)[0], num_sets=399)
+    narrow = calibration(cases(0, dim=3, width=0.8, num=8000, num_draws=399)[0], num_sets=399)
     *dimensions, coverage = narrow.tests
     assert [test.name for test in narrow.tests] == ["0", "1", "2", "coverage"] and narrow.p_value == 4 / (1 + 4 * 399)
     assert narrow.pit == () and narrow.pit_p_value is None
     for test in dimensions:
         assert test.width == pytest.approx(-2 * np.log(0.8), abs=0.08) and abs(test.place) < 0.05
     inside = stats.chi2(3).cdf(stats.chi2(3).ppf(narrow.levels) * 0.8**2)  # of the region that should hold `levels`
-    np.testing.assert_allclose(narrow.coverage, inside, atol=0.015)
+    np.testing.assert_allclose(narrow.coverage, inside, atol=0.02)
     assert coverage.width > 0.1 and coverage.ks > 0.1
     shifted = calibration(cases(1, shift=-0.3, num=5000)[0]).tests[0]
     assert shifted.place == pytest.approx(0.3, abs=0.05) and shifted.ks == pytest.approx(0.12, abs=0.03)
