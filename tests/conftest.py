@@ -6,6 +6,7 @@ only. Eight devices cost nothing measurable on programs that use one.
 """
 
 import gc
+import itertools
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -41,14 +42,21 @@ hypothesis.settings.load_profile("jflows")
 
 
 MOST_BYTES = 4e9  # of one worker, after which compiled programs are given up; the cache on disk still has them
+MOST_MAPPINGS = 40_000  # of memory; programs have several each, and Linux ends a process that asks for more than 65,530
+TESTS_BETWEEN = 50  # two looks at the process, as it takes 15 ms to count 40,000 mappings
+
+tests_seen = itertools.count(1)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def programs_are_given_up():
-    """Keeps two workers of a long run in the memory of a small machine."""
+    """Keeps the workers of a long run in the memory of a small machine, and below the mappings that Linux allows."""
     yield
-    held = Path("/proc/self/statm")
-    if held.exists() and int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_BYTES:
+    process = Path("/proc/self")
+    if next(tests_seen) % TESTS_BETWEEN or not (process / "statm").exists():
+        return
+    held = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if held > MOST_BYTES or (process / "maps").read_bytes().count(b"\n") > MOST_MAPPINGS:
         jax.clear_caches()
         gc.collect()
 
