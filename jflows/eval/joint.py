@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 
 from jflows.errors import DataError, InvalidValueError
+from jflows.eval.arrays import bad_rows, real_numbers, spread_of
 from jflows.options import Count, Option, Seed, checked
 
 LEAST_ROWS = 20
@@ -132,7 +133,7 @@ def joint_normal(first: ArrayLike, second: ArrayLike, shrinkage: Shrinkage | Non
         raise InvalidValueError("joint_normal", "first", rule, f"{both.shape[1]:,}", "Join parts of the latents.")
     if len(both) < LEAST_ROWS:
         raise DataError("joint_normal", "first", f"must have at least {LEAST_ROWS} rows", f"{len(both)}")
-    spread = both.std(axis=0)
+    spread = spread_of(both)
     if not (spread > 0).all():
         got = f"{int((spread == 0).sum())} dimensions that are constant, the first {int(np.argmin(spread))}"
         raise DataError("joint_normal", "first", "must vary in each dimension, as `second` must", got)
@@ -162,11 +163,12 @@ def _best_shrinkage(scaled: np.ndarray, num_first: int) -> float:
 
 
 def _flat(where: str, argument: str, latents: ArrayLike) -> np.ndarray:
-    z = np.asarray(latents, np.float64)
-    if z.ndim < 2:
-        raise InvalidValueError(where, argument, "must be of the shape [num, dim]", f"{z.shape}")
-    z = z.reshape(len(z), -1)
-    if not np.isfinite(z).all():
-        bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
-        raise InvalidValueError(where, argument, "must be finite", f"{bad.size} bad rows, the first {bad[0]}")
+    rule = "must be numbers of the shape [num, dim]"
+    z = real_numbers(where, argument, latents, rule)
+    if z.ndim < 2 or not math.prod(z.shape[1:]):
+        raise InvalidValueError(where, argument, rule, f"{z.shape}")
+    z = z.reshape(len(z), math.prod(z.shape[1:]))
+    bad = bad_rows(z)
+    if bad:
+        raise InvalidValueError(where, argument, "must be finite", bad)
     return z

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from jflows.distributions import Base, DiagonalNormal, FullNormal, LocationScale, NormalMixture, StudentT
 from jflows.errors import DataError, InvalidValueError, check_choice
+from jflows.eval.arrays import bad_rows, real_numbers, spread_of
 from jflows.eval.gaussian import LogLikelihood
 from jflows.flows import Flow
 from jflows.flows.rebase import with_base
@@ -158,7 +159,7 @@ def _scaled(flow: Flow, variables: Variables, z: np.ndarray) -> Fitted:
 
 def _diagonal(z: np.ndarray, shape: tuple[int, ...]) -> Fitted:
     flat = z.reshape(len(z), -1)
-    deviation = flat.std(axis=0, ddof=1)
+    deviation = spread_of(flat, ddof=1)
     _check_spread(deviation)
     return DiagonalNormal(shape), _params(shape, mean=flat.mean(axis=0), log_std=np.log(deviation))
 
@@ -184,7 +185,7 @@ def _student_t(z: np.ndarray, shape: tuple[int, ...]) -> Fitted:
     from scipy.special import gammaln
 
     flat = z.reshape(len(z), -1)
-    _check_spread(flat.std(axis=0))
+    _check_spread(spread_of(flat))
     best = np.full((4, flat.shape[1]), -np.inf)  # log-likelihood, place, log scale, log degrees
     for degrees in DEGREES:
         place, squared = np.median(flat, axis=0), flat.var(axis=0)
@@ -205,14 +206,17 @@ def _classes(z: np.ndarray, shape: tuple[int, ...], label: ArrayLike | None) -> 
     if label is None:
         raise InvalidValueError("fit_base", "label", "must be given for kind='classes'", None)
     number = np.asarray(label)
-    if number.shape != (len(z),) or number.dtype.kind not in "ui":
-        rule = f"must be integers of shape ({len(z)},)"
-        raise InvalidValueError("fit_base", "label", rule, f"{number.dtype} of shape {number.shape}")
+    if number.shape != (len(z),) or number.dtype.kind not in "ui" or number.min() < 0:
+        rule = f"must be integers from 0 of shape ({len(z)},)"
+        got = f"{number.dtype} of shape {number.shape}"
+        if number.size and number.dtype.kind == "i" and number.min() < 0:
+            got = f"{int((number < 0).sum())} rows below 0, which stands for no class"
+        raise InvalidValueError("fit_base", "label", rule, got, "Give each row a class, or leave out rows without one.")
     flat, (found, counts) = z.reshape(len(z), -1), np.unique(number, return_counts=True)
     if len(found) < 2 or counts.min() < 2:
         rule, got = "must have two classes or more, of two rows or more", f"{len(found)} classes, the smallest of "
         raise DataError("fit_base", "label", rule, f"{got}{counts.min()} rows")
-    within = np.mean([flat[number == own].var(axis=0, ddof=1) for own in found], axis=0)
+    within = np.mean([spread_of(flat[number == own], ddof=1) ** 2 for own in found], axis=0)
     _check_spread(within)
     means = np.stack([flat[number == own].mean(axis=0) for own in found])
     # The variance of a class is shrunk to that within all classes by as much as 10 rows weigh.
@@ -253,14 +257,14 @@ def _check_spread(deviation: np.ndarray) -> None:
 
 
 def _checked(latents: ArrayLike, shape: tuple[int, ...], argument: str) -> np.ndarray:
-    z = np.asarray(latents, np.float64)
+    rule = f"must be numbers of the shape [num, {', '.join(map(str, shape))}]"
+    z = real_numbers("recalibrate", argument, latents, rule)
     z = z.reshape(len(z), *shape) if z.ndim and z.size == len(z) * math.prod(shape) else z
     if z.shape[1:] != shape:
-        rule = f"must be of the shape [num, {', '.join(map(str, shape))}]"
         raise InvalidValueError("recalibrate", argument, rule, f"{z.shape}")
     if len(z) < LEAST_ROWS:
         raise DataError("recalibrate", argument, f"must have at least {LEAST_ROWS} rows", f"{len(z)}")
-    bad = np.flatnonzero(~np.isfinite(z.reshape(len(z), -1)).all(axis=1))
-    if bad.size:
-        raise DataError("recalibrate", argument, "must be finite", f"{bad.size} bad rows, first {bad[0]}")
+    bad = bad_rows(z.reshape(len(z), -1))
+    if bad:
+        raise DataError("recalibrate", argument, "must be finite", bad)
     return z

@@ -14,7 +14,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import bad_rows, real_array, real_numbers
 from jflows.options import Option, Seed, checked
 
 LEAST_DRAWS = 100
@@ -43,18 +44,26 @@ class Removed(NamedTuple):
         """a(u) of latents: [num, *latent_shape] -> float64 [num].
 
         Raises:
-          InvalidValueError: if `probability` does not give a number in [0, 1] for each latent.
+          InvalidValueError: if `probability` does not give a number in [0, 1] for each latent, or there are no latents.
         """
-        u = np.asarray(latents)
-        found = np.asarray(self.probability(u), np.float64)
+        u = _checked("Removed.acceptance", "latents", latents)
+        found = real_numbers("remove", "probability", self.probability(u), f"must give {len(u)} numbers in [0, 1]")
         if found.shape != (len(u),) or not ((found >= 0) & (found <= 1)).all():
             got = f"shape {found.shape}" if found.shape != (len(u),) else f"{found.min():g} to {found.max():g}"
             raise InvalidValueError("remove", "probability", f"must give {len(u)} numbers in [0, 1]", got)
         return 1 - self.strength * found
 
     def log_prob(self, latents: ArrayLike, base_log_prob: ArrayLike) -> np.ndarray:
-        """ln p'(u) in nats, given ln p(u) under the base: float64 [num]."""
-        return np.asarray(base_log_prob, np.float64) + np.log(self.acceptance(latents)) - self.log_normaliser
+        """ln p'(u) in nats, given ln p(u) under the base, [num]: float64 [num].
+
+        Raises:
+          InvalidValueError: if there is not one ln p(u) for each latent; see `acceptance`.
+        """
+        accepted, rule = np.log(self.acceptance(latents)), "must be numbers [num], one for each latent"
+        base = real_numbers("Removed.log_prob", "base_log_prob", base_log_prob, rule)
+        if base.shape != accepted.shape:
+            raise InvalidValueError("Removed.log_prob", "base_log_prob", rule, f"{base.shape} for {len(accepted)}")
+        return base + accepted - self.log_normaliser
 
     @checked
     def accepts(self, latents: ArrayLike, seed: Seed = 0) -> np.ndarray:
@@ -77,13 +86,29 @@ def remove(
       draws: draws of the base, [num, *latent_shape].
       strength: share of the density that is taken away where r = 1.
     Raises:
-      InvalidValueError: if `probability` gives no numbers in [0, 1], or strength is out of range.
+      InvalidTypeError: if `probability` is no function.
+      InvalidValueError: if `probability` gives no numbers in [0, 1], draws are not finite, or strength is out of range.
       DataError: if there are fewer than 100 draws.
     """
-    u = np.asarray(draws)
+    if not callable(probability):
+        rule = "must be a function of latents"
+        raise InvalidTypeError("remove", "probability", rule, kind_of(probability), "Write lambda u: ...")
+    u = _checked("remove", "draws", draws)
     if len(u) < LEAST_DRAWS:
         raise DataError("remove", "draws", f"must be at least {LEAST_DRAWS}", f"{len(u)}")
     accepted = Removed(probability, strength, 0.0, 0.0).acceptance(u)
     mean = float(accepted.mean())
     error = float(accepted.std(ddof=1)) / math.sqrt(len(u)) / mean
     return Removed(probability, strength, math.log(mean), error)
+
+
+def _checked(where: str, argument: str, latents: ArrayLike) -> np.ndarray:
+    """The latents as they are; raises unless they are finite numbers [num, *latent_shape]."""
+    rule = "must be numbers [num, *latent_shape]"
+    u = real_array(where, argument, latents, rule)
+    if u.ndim < 2 or not u.size:
+        raise InvalidValueError(where, argument, rule, f"shape {u.shape}")
+    bad = bad_rows(u.reshape(len(u), -1))
+    if bad:
+        raise InvalidValueError(where, argument, "must be finite", bad, "Leave these rows out.")
+    return u

@@ -65,9 +65,19 @@ def test_draws_follow_the_conditional_and_shrink_with_temperature():
         (PAIRS[:30, :3], PAIRS[:20, 3:], InvalidValueError, "`second` must be of the 30 rows of `first`; got 20"),
         (PAIRS[:10, :3], PAIRS[:10, 3:], DataError, "`first` must have at least 20 rows; got 10"),
         (np.zeros((30, 3)), PAIRS[:30, 3:], DataError, "3 dimensions that are constant, the first 0"),
-        (np.full((30, 3), np.nan), PAIRS[:30, 3:], InvalidValueError, "`first` must be finite; got 30 bad rows"),
+        (
+            np.full((30, 3), np.nan),
+            PAIRS[:30, 3:],
+            InvalidValueError,
+            "`first` must be finite; got NaN or infinite entries in 30",
+        ),
         (np.zeros((30, 5000)), PAIRS[:30, 3:], InvalidValueError, "must have at most 4,096 dimensions"),
-        (np.zeros(30), PAIRS[:30, 3:], InvalidValueError, r"`first` must be of the shape \[num, dim\]; got \(30,\)"),
+        (
+            np.zeros(30),
+            PAIRS[:30, 3:],
+            InvalidValueError,
+            r"`first` must be numbers of the shape \[num, dim\]; got \(30,\)",
+        ),
     ],
 )
 def test_wrong_pairs(first, second, error, message):

@@ -214,7 +214,7 @@ def test_latents_of_integers_have_the_noise_of_dequantization():
         (lambda _: latent_null(40, 2, lambda key: np.zeros((40, 3))), InvalidValueError,
          r"`draw` must draw 40 latents of 2 entries; got shape \(40, 3\)"),
         (lambda _: latent_null(40, 2, lambda key: np.full((40, 2), np.inf)), InvalidValueError,
-         "`draw` must draw finite latents; got NaN or infinite ones"),
+         "`draw` must draw finite latents of at most 1e.15 in size; got NaN or larger"),
         (lambda _: latent_null(19, 2), InvalidValueError, "`num` must be at least 20; got 19"),
         (lambda _: latent_null(40, 2, num_sets=9), InvalidValueError, "`num_sets` must be at least 19; got 9"),
         (lambda _: latent_null(40, 2, group=np.zeros(39, int)), InvalidValueError,

@@ -106,13 +106,21 @@ def test_a_flow_of_latents_becomes_part_of_the_flow():
     ("change", "error", "message"),
     [
         (dict(latents=np.zeros((10, DIM))), DataError, "`latents` must have at least 20 rows; got 10"),
-        (dict(latents=np.zeros((30, 2))), InvalidValueError, r"`latents` must be of the shape \[num, 3\]"),
-        (dict(held_out=np.full((30, DIM), np.nan)), DataError, "`held_out` must be finite; got 30 bad rows, first 0"),
+        (dict(latents=np.zeros((30, 2))), InvalidValueError, r"`latents` must be numbers of the shape \[num, 3\]"),
+        (
+            dict(held_out=np.full((30, DIM), np.nan)),
+            DataError,
+            "`held_out` must be finite; got NaN or infinite entries in 30",
+        ),
         (dict(kinds=["diagonal"], latents=np.zeros((30, DIM))), DataError, "must vary in each dimension"),
         (dict(kinds=["normal"]), InvalidValueError, "`kind` must be one of 'scale', 'diagonal'"),
         (dict(kinds=["classes"]), InvalidValueError, "`label` must be given for kind='classes'"),
         (dict(kinds=["classes"], label=np.zeros(30, int)), DataError, "must have two classes or more"),
-        (dict(kinds=["classes"], label=np.zeros(3, int)), InvalidValueError, r"`label` must be integers of shape"),
+        (
+            dict(kinds=["classes"], label=np.zeros(3, int)),
+            InvalidValueError,
+            r"`label` must be integers from 0 of shape",
+        ),
     ],
 )
 def test_wrong_input(change, error, message):

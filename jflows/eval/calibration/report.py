@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
+from jflows.eval.arrays import real_array, real_numbers
 from jflows.eval.calibration.ranks import Ranks
 from jflows.eval.calibration.statistics import far_out, of_counts, of_uniforms, rank_null, uniform_null
 from jflows.options import Option, Seed, checked
@@ -150,9 +151,9 @@ def _test(name: str, statistics: np.ndarray, p_value: float | np.floating) -> Ca
 
 def _checked_ranks(ranks: Ranks) -> np.ndarray:
     """Ranks of all dimensions, then those of the density: int [num, dim + 1]."""
-    values, density = np.asarray(ranks.values), np.asarray(ranks.density)
+    rule = f"must be integers of the shapes [num, dim] and [num], num >= {LEAST_CASES}"
+    values, density = (real_array("calibration", "ranks", part, rule) for part in (ranks.values, ranks.density))
     if values.ndim != 2 or density.shape != values.shape[:1] or len(values) < LEAST_CASES:
-        rule = f"must be of the shapes [num, dim] and [num], num >= {LEAST_CASES}"
         raise InvalidValueError("calibration", "ranks", rule, f"shapes {values.shape} and {density.shape}")
     columns = np.concatenate([values, density[:, None]], axis=1)
     if columns.dtype.kind not in "ui" or columns.min() < 0 or columns.max() > ranks.num_draws:
@@ -163,7 +164,7 @@ def _checked_ranks(ranks: Ranks) -> np.ndarray:
 
 def _checked_pit(pit: ArrayLike, num: int) -> np.ndarray:
     """The transform as float64 [num, dim]; raises unless it is one of these cases."""
-    u = np.asarray(pit, np.float64)
+    u = real_numbers("calibration", "pit", pit, f"must be numbers of the shape [{num}, dim], as ranks")
     if u.ndim != 2 or len(u) != num or not u.size:
         raise InvalidValueError("calibration", "pit", f"must be of the shape [{num}, dim], as ranks", f"{u.shape}")
     bad = int((~((u >= 0) & (u <= 1)).all(axis=1)).sum())

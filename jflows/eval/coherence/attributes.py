@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import DataError, InvalidValueError
+from jflows.eval.arrays import bad_rows, real_array, real_numbers
 from jflows.eval.directions import PENALTY, check_two_classes, svm_plane
 from jflows.options import Option, Positive, checked
 
@@ -123,7 +124,11 @@ def along(
     Raises:
       InvalidValueError: if the direction is of another shape than a latent, or 0.
     """
-    rows, v = np.asarray(latents), np.asarray(direction, np.float64)
+    rule = "must be numbers [num, *latent_shape]"
+    rows = real_array("along", "latents", latents, rule)
+    v = real_numbers("along", "direction", direction, "must be numbers of the shape of a latent")
+    if not rows.ndim:
+        raise InvalidValueError("along", "latents", rule, "a number")
     length = np.linalg.norm(v)
     if rows.shape[1:] != v.shape or not length > 0:
         got = f"shape {v.shape} of length {length:g} for latents of shape {rows.shape[1:]}"
@@ -134,15 +139,14 @@ def along(
 
 
 def _checked(name: str, pair: tuple[ArrayLike, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
-    rows, positive = np.asarray(pair[0]), np.asarray(pair[1])
-    if rows.ndim < 2 or rows.dtype.kind not in "fiu" or positive.shape != rows.shape[:1] or positive.dtype != bool:
-        rule = f"must be numbers [num, *latent_shape], and {name} bool [num]"
+    rule = f"must be numbers [num, *latent_shape], and {name} bool [num]"
+    rows, positive = real_array("attribute_plane", "latents", pair[0], rule), np.asarray(pair[1])
+    if rows.ndim < 2 or not rows.size or positive.shape != rows.shape[:1] or positive.dtype != bool:
         got = f"shapes {rows.shape} and {positive.shape}, {positive.dtype}"
         raise InvalidValueError("attribute_plane", "latents", rule, got)
-    bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
-    if bad.size:
-        got = f"NaN or infinite entries in {bad.size:,} of {len(rows):,} rows, the first of which is row {bad[0]}"
-        raise InvalidValueError("attribute_plane", "latents", "must be finite", got, "Leave such rows out.")
+    bad = bad_rows(rows.reshape(len(rows), -1))
+    if bad:
+        raise InvalidValueError("attribute_plane", "latents", "must be finite", bad, "Leave such rows out.")
     return rows, positive
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from jflows.distributions import DiagonalNormal, StandardNormal
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import real_array, real_numbers
 from jflows.eval.coherence.class_gaussian import MapNormal, StudentT
 from jflows.flows import Flow
 from jflows.options import Counts, Positive, checked
@@ -51,9 +52,17 @@ class LatentBase(NamedTuple):
         """The number of entries of a latent."""
         return int(np.prod(self.latent_shape))
 
+    def _checked(self, where: str, latents: ArrayLike) -> np.ndarray:
+        rule = f"must be numbers of the shape [num, {', '.join(map(str, self.latent_shape))}]"
+        rows = real_array(where, "latents", latents, rule)
+        if not rows.ndim or rows.shape[1:] != self.latent_shape:
+            raise InvalidValueError(where, "latents", rule, f"shape {rows.shape}")
+        return rows
+
     def radius(self, latents: ArrayLike, context: Context = None) -> np.ndarray:
         """The distance from the mean in deviations of each entry, |(u - mean) / deviation|: float64 [num]."""
-        rows, whole = np.asarray(latents), self.moments(None) if context is None else None
+        rows = self._checked("LatentBase.radius", latents)
+        whole = self.moments(None) if context is None else None
         found = np.empty(len(rows))
         for own in _slices(rows):
             mean, deviation = whole or self.moments(None if context is None else context[own])
@@ -201,11 +210,17 @@ def deviation_points(base: LatentBase, deviations: ArrayLike, context: Context =
       context: one for all points, [*context_shape], or None.
     Returns:
       float32 [num, *latent_shape].
+    Raises:
+      InvalidValueError: if deviations are not finite numbers [num].
     """
+    rule = "must be finite numbers [num]"
+    given = real_numbers("deviation_points", "deviations", deviations, rule)
+    if given.ndim != 1 or not np.isfinite(given).all():
+        raise InvalidValueError("deviation_points", "deviations", rule, f"shape {given.shape}")
+    steps = given.reshape(-1, *(1,) * len(base.latent_shape))
     given = None if context is None else np.asarray(context)[None]
     mean, deviation = base.moments(given)
     mean, deviation = (part if context is None else part[0] for part in (mean, deviation))
-    steps = np.asarray(deviations, np.float64).reshape(-1, *(1,) * len(base.latent_shape))
     return (mean + steps * deviation).astype(np.float32)
 
 

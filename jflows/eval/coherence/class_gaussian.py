@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
+from jflows.eval.arrays import real_array
 from jflows.options import Counts, Option, Positive, checked
 from jflows.typing import Shape
 
@@ -107,7 +108,7 @@ class GaussianGamma(NamedTuple):
             labels are given to the posterior of one class.
         """
         where = "GaussianGamma.update"
-        rows = np.asarray(batch)
+        rows = real_array(where, "batch", batch)
         if label is None:
             _check_latents(where, "batch", rows, self.mean.shape)
             return self._updated(rows)
@@ -220,8 +221,8 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 def _summed(where: str, latents: ArrayLike, like: np.ndarray, terms: Callable[[np.ndarray, Any], np.ndarray]):
     """Sums `terms(latents, class)` over entries, for each class if `like` has one axis more than a latent."""
-    rows = np.asarray(latents)
-    of_classes = rows.ndim == like.ndim
+    rows = real_array(where, "latents", latents)
+    of_classes = like.ndim > 1 and rows.ndim == like.ndim
     _check_latents(where, "latents", rows, like.shape[1:] if of_classes else like.shape)
     found = np.empty((len(rows), len(like)) if of_classes else (len(rows),))
     for start, part in zip(_starts(rows), _parts(rows), strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import DataError, InvalidValueError
+from jflows.eval.arrays import real_array
 from jflows.eval.coherence.class_gaussian import GaussianGamma, MapNormal, gaussian_gamma
 
 LEAST_FITTED, LEAST_HELD_OUT = 10, 5  # rows of each class
@@ -80,7 +81,8 @@ def class_table(
       InvalidValueError: if shapes do not fit, or numbers are not finite.
       DataError: if there is one class alone, or there are fewer than 10 rows of a class to fit to, or 5 held out.
     """
-    fitted, others = np.asarray(latents), np.asarray(held_out)
+    parts = {"latents": latents, "held_out": held_out}
+    fitted, others = (real_array("class_table", name, part) for name, part in parts.items())
     number, true = np.asarray(label), np.asarray(held_out_label)
     if len(names) < 2:
         raise DataError("class_table", "label", "must be of two classes or more", f"{len(names)}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import MOST, real_numbers
 from jflows.eval.latent_tests.classifier import make_rival
 from jflows.eval.latent_tests.statistics import Laws, Reference, Statistics, correlations, measured
 from jflows.options import Count, Option, Seed, checked
@@ -130,12 +131,16 @@ def checked_draw(where: str, draw: Draw | None, num: int, dim: int) -> Callable[
         return lambda key: jax.random.normal(key, (num, dim))
 
     def sample(key: Key) -> Array:
-        drawn = jnp.asarray(draw(key), jnp.result_type(float))
+        rule = f"must draw {num:,} latents of {dim:,} entries"
+        drawn = draw(key)
+        if not isinstance(drawn, jax.Array) or not jnp.issubdtype(drawn.dtype, jnp.floating):
+            drawn = real_numbers(where, "draw", drawn, rule)
+        drawn = jnp.asarray(drawn, jnp.result_type(float))
         if drawn.ndim < 2 or len(drawn) != num or drawn.size != num * dim:
-            rule = f"must draw {num:,} latents of {dim:,} entries"
             raise InvalidValueError(where, "draw", rule, f"shape {drawn.shape}")
-        if not bool(jnp.isfinite(drawn).all()):
-            raise InvalidValueError(where, "draw", "must draw finite latents", "NaN or infinite ones")
+        if not bool((jnp.abs(drawn) <= MOST).all()):
+            rule = f"must draw finite latents of at most {MOST:g} in size"
+            raise InvalidValueError(where, "draw", rule, "NaN or larger ones")
         return drawn.reshape(num, dim)
 
     return sample

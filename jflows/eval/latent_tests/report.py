@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import bad_rows, real_numbers
 from jflows.eval.latent_tests.null import LEAST_ROWS, LatentNull, latent_null
 from jflows.eval.latent_tests.statistics import MOMENTS, Statistics, correlations, measured
 from jflows.options import Fraction, checked
@@ -239,14 +240,13 @@ def _pairs(z: Array, null: LatentNull) -> tuple[Pair, ...]:
 
 
 def checked_latents(where: str, latents: ArrayLike) -> np.ndarray:
-    """Latents as float64 [num, dim]; raises `InvalidValueError` if they are few, or not finite."""
-    array = np.asarray(latents, np.float64)
+    """Latents as float64 [num, dim]; raises `InvalidValueError` if they are few, not finite or beyond 1e15."""
+    rule = f"must be numbers [num, *latent_shape] with at least {LEAST_ROWS} rows"
+    array = real_numbers(where, "latents", latents, rule)
     if array.ndim < 2 or len(array) < LEAST_ROWS or not array[0].size:
-        rule = f"must be numbers [num, *latent_shape] with at least {LEAST_ROWS} rows"
         raise InvalidValueError(where, "latents", rule, f"shape {array.shape}")
     flat = array.reshape(len(array), -1)
-    bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
-    if bad.size:
-        got = f"NaN or infinite entries in {bad.size:,} of {len(flat):,} rows, the first of which is row {bad[0]}"
-        raise InvalidValueError(where, "latents", "must be finite", got, "Leave these rows out, and report how many.")
+    bad = bad_rows(flat)
+    if bad:
+        raise InvalidValueError(where, "latents", "must be finite", bad, "Leave these rows out, and report how many.")
     return flat

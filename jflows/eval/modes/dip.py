@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
+from jflows.eval.arrays import real_numbers
 from jflows.options import Option, Seed, checked
 
 LEAST_VALUES = 4
@@ -34,11 +35,11 @@ def dip(values: ArrayLike) -> float:
       >>> round(dip([0.0, 0.1, 0.2, 5.0, 5.1, 5.2]), 3)
       0.24
     """
-    array = np.sort(np.asarray(values, np.float64).ravel())
-    if np.ndim(values) != 1 or len(array) < LEAST_VALUES or not np.isfinite(array).all():
-        rule = f"must be at least {LEAST_VALUES} finite numbers [num]"
-        raise InvalidValueError("dip", "values", rule, f"shape {np.shape(values)}")
-    return _dip_of_sorted(array)
+    rule = f"must be at least {LEAST_VALUES} finite numbers [num]"
+    array = real_numbers("dip", "values", values, rule)
+    if array.ndim != 1 or len(array) < LEAST_VALUES or not np.isfinite(array).all():
+        raise InvalidValueError("dip", "values", rule, f"shape {array.shape}")
+    return _dip_of_sorted(np.sort(array))
 
 
 def _dip_of_sorted(x: np.ndarray) -> float:

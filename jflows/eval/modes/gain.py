@@ -1,5 +1,6 @@
 """How much better two normals describe numbers than one, on numbers that they were not fitted to."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
+from jflows.eval.arrays import real_numbers
 from jflows.typing import Array
 
 LEAST_VALUES = 20
@@ -16,6 +18,8 @@ BLOCKS = (
     256  # of neighbouring numbers, which belong to a component with one probability: EM need not see each by itself
 )
 FLOOR = 0.05  # of the deviation of all numbers: a component on a single number would have an unbounded likelihood
+LEAST_DEVIATION = 1e-15  # of one normal and of each of two: its square is a float32, so that equal numbers gain 0
+LOG_2PI = math.log(2 * math.pi)
 SPLITS = (0.5, 0.15, 0.85)  # quantiles at which components are told apart at the start; the best end is kept
 
 
@@ -29,7 +33,7 @@ class TwoNormals(NamedTuple):
     def log_prob(self, values: Array) -> Array:
         """Log densities in nats: [k, num] -> [k, num]."""
         scaled = (values[:, None] - self.mean[..., None]) / self.deviation[..., None]
-        each = jnp.log(self.share / self.deviation)[..., None] + jax.scipy.stats.norm.logpdf(scaled)
+        each = jnp.log(self.share / self.deviation)[..., None] - 0.5 * (LOG_2PI + scaled**2)
         return jax.nn.logsumexp(each, axis=1)
 
 
@@ -51,7 +55,7 @@ def _fitted(values: Array, variances: Array, weights: Array) -> TwoNormals:
     """EM on blocks: means and variances [k, blocks], and the share of the numbers that are in each [blocks]."""
     centre = values @ weights
     spread = ((values - centre[:, None]) ** 2 + variances) @ weights
-    floor = FLOOR**2 * spread[:, None] + jnp.finfo(values.dtype).tiny
+    floor = jnp.maximum(FLOOR**2 * spread[:, None], LEAST_DEVIATION**2)
 
     def mixture(first: Array) -> TwoNormals:
         """The mixture whose components have these parts [k, blocks] of the numbers, and their complement."""
@@ -82,15 +86,15 @@ def gains(values: np.ndarray, new: np.ndarray) -> np.ndarray:
       values: numbers to fit to, [k, num].
       new: numbers to try, [k, num_new].
     Returns:
-      [k], nats for each number; of numbers from a normal, it is mostly below 0.
+      [k], nats for each number; of numbers from a normal, it is mostly below 0, and of numbers that are all equal 0.
     """
-    deviation = np.maximum(values.std(axis=1), np.finfo(values.dtype).tiny)
+    deviation = np.maximum(values.std(axis=1), LEAST_DEVIATION)
     return np.asarray(_gains(fit_two_normals(values), values.mean(axis=1), deviation, new))
 
 
 @jax.jit
 def _gains(two: TwoNormals, mean: Array, deviation: Array, new: Array) -> Array:
-    one = jax.scipy.stats.norm.logpdf(new, mean[:, None], deviation[:, None])
+    one = -0.5 * (LOG_2PI + ((new - mean[:, None]) / deviation[:, None]) ** 2) - jnp.log(deviation[:, None])
     return jnp.mean(two.log_prob(new) - one, axis=1)
 
 
@@ -104,13 +108,14 @@ def crossed_gains(values: np.ndarray) -> np.ndarray:
 def mixture_gain(values: ArrayLike) -> float:
     """How much better two normals describe numbers [num] than one, in nats for each: each half by fits to the other.
 
-    Numbers are taken in their order, which must say nothing of them.
+    Numbers are taken in their order, which must say nothing of them. Shift and scale do not change the gain.
 
     Raises:
       InvalidValueError: if there are fewer than 20 numbers, or they are not finite.
     """
-    array = np.asarray(values, np.float64)
+    rule = f"must be at least {LEAST_VALUES} finite numbers [num]"
+    array = real_numbers("mixture_gain", "values", values, rule)
     if array.ndim != 1 or len(array) < LEAST_VALUES or not np.isfinite(array).all():
-        rule = f"must be at least {LEAST_VALUES} finite numbers [num]"
         raise InvalidValueError("mixture_gain", "values", rule, f"shape {array.shape}")
-    return float(crossed_gains(array[None])[0])
+    centred = array - array.mean()  # float32 would round numbers that are far from 0
+    return float(crossed_gains((centred / (np.abs(centred).max() or 1.0))[None])[0])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import real_numbers
 from jflows.eval.latent_tests.null import Draw, checked_draw
 from jflows.eval.modes.dip import dips
 from jflows.eval.modes.gain import crossed_gains
@@ -135,9 +136,9 @@ def largest(found: Along) -> np.ndarray:
 def _checked_directions(directions: ArrayLike | None, dim: int) -> np.ndarray:
     if directions is None:
         return np.zeros((dim, 0))
-    array = np.asarray(directions, np.float64)
+    rule = f"must be finite numbers [*latent_shape, k] of {dim:,} entries each"
+    array = real_numbers("modality_null", "directions", directions, rule)
     if array.ndim < 2 or not array.shape[-1] or array.size != dim * array.shape[-1] or not np.isfinite(array).all():
-        rule = f"must be finite numbers [*latent_shape, k] of {dim:,} entries each"
         raise InvalidValueError("modality_null", "directions", rule, f"shape {array.shape}")
     flat = array.reshape(dim, -1)
     length = np.linalg.norm(flat, axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.arrays import real_numbers
 from jflows.eval.coherence.class_gaussian import LOG_2PI, GaussianGamma, StudentT
 from jflows.eval.modes.gain import LEAST_VALUES
 from jflows.options import AtLeastTwo, Seed, checked
@@ -123,8 +124,8 @@ def _log_gamma_half_step(x: np.ndarray) -> np.ndarray:
 
 
 def _checked_numbers(where: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values, np.float64)
+    rule = f"must be at least {LEAST_VALUES} finite numbers [num], not all equal"
+    array = real_numbers(where, "values", values, rule)
     if array.ndim != 1 or len(array) < LEAST_VALUES or not np.isfinite(array).all() or array.min() == array.max():
-        rule = f"must be at least {LEAST_VALUES} finite numbers [num], not all equal"
         raise InvalidValueError(where, "values", rule, f"shape {array.shape}")
     return array
