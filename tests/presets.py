@@ -56,7 +56,7 @@ PRESETS: Mapping[str, Build] = {
     "glow_invertible": glow(backprop="invertible"),
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
     "nice_images": lambda width, depth: jflows.nice_images(IMAGE, 2 * depth, (width,), activation="tanh"),
-    "realnvp_images": lambda width, depth: jflows.realnvp_images(IMAGE, depth, 1, width, num_couplings=1),
+    "realnvp_images": lambda width, depth: jflows.realnvp_images(IMAGE, 2, depth - 1, width, num_couplings=1),
     "vmonf": mixture(jflows.vmonf, encoder_sizes=(4,), activation="tanh"),
     "flow_gmm": mixture(jflows.flow_gmm),
     "residual": vector(jflows.residual, coefficient=0.5, norm="none", standardize=False),
