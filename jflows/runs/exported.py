@@ -100,7 +100,7 @@ def export_run(
       trained: an opened run.
       out: a folder that is empty or not there; None takes export in the run directory.
       platforms: some of "cpu", "cuda" and "tpu"; none of them needs to be at hand.
-      batch_size: number of rows of a call; None leaves it open. A flow that knows it can be faster.
+      batch_size: number of rows of a call; None leaves it open, which costs no time.
     Raises:
       InvalidTypeError, InvalidValueError: if an argument is of the wrong type or out of range, or if a layer of the
         flow must know the batch size.
