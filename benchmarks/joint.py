@@ -26,7 +26,7 @@ import jflows
 from jflows.data import ImageData, TableData, eval_batches
 from jflows.data.strokes import STROKES
 from jflows.eval import joint_normal
-from jflows.eval.coherence import base_of, decoded, embedded
+from jflows.eval.coherence import Embedded, base_of, decoded, embedded
 from jflows.flows import Flow
 from jflows.nn import StandardizeContext
 from jflows.runs import TrainedRun
@@ -93,6 +93,27 @@ def correlations(images: np.ndarray, asked: np.ndarray) -> dict:
     return {name: round(float(np.corrcoef(own, other)[0, 1]), 3) for name, own, other in pairs}
 
 
+Pairs = tuple[np.ndarray, np.ndarray]
+"""Digits and their attributes."""
+
+
+def by_conditional_glow(run: TrainedRun, train: Pairs, test: Pairs, plain: Embedded, steps: int) -> dict:
+    """What a flow of digits given attributes gains over the density of the run, and how its samples obey."""
+    (x, y), asked = test, test[1][:NUM_ASKED]
+    glow, weights = conditional_glow(run, *train, steps)
+    keys = lambda index: jax.vmap(lambda one: jax.random.fold_in(jax.random.key(SEED), one))(index)
+    score = jax.jit(lambda x, c, index: glow.log_prob(weights, x, c, keys(index)))
+    size, parts = 100, []
+    for start in range(0, len(y) - len(y) % size, size):
+        rows = slice(start, start + size)
+        parts.append(score(x[rows], y[rows], jnp.arange(start, start + size)))
+    gain = np.concatenate(parts) - plain.log_prob[: len(parts) * size]
+    draw = jax.jit(lambda c, key: glow.sample(weights, key, (), c, TEMPERATURE))
+    contexts = np.split(asked, NUM_ASKED // 50)
+    drawn = [np.asarray(draw(context, jax.random.key(number))) for number, context in enumerate(contexts)]
+    return mean_in_nats(gain) | correlations(np.concatenate(drawn), asked)
+
+
 def main() -> None:
     """Reads the command line and prints the rows."""
     parser = argparse.ArgumentParser(description="Two flows joined over their latents, beside conditional flows.")
@@ -142,18 +163,8 @@ def main() -> None:
     show(what, "joint", mean_in_nats(given) | correlations(samples, asked))
     if options.no_glow:
         return
-    glow, weights = conditional_glow(run, np.asarray(train.x)[known[0]], y, options.steps)
-    keys = lambda index: jax.vmap(lambda one: jax.random.fold_in(jax.random.key(SEED), one))(index)
-    score = jax.jit(lambda x, c, index: glow.log_prob(weights, x, c, keys(index)))
-    size, parts = 100, []
-    for start in range(0, len(y_test) - len(y_test) % size, size):
-        rows = slice(start, start + size)
-        parts.append(score(images[1].x[rows], y_test[rows], jnp.arange(start, start + size)))
-    gain = np.concatenate(parts) - z_test.log_prob[: len(parts) * size]
-    draw = jax.jit(lambda c, key: glow.sample(weights, key, (), c, TEMPERATURE))
-    parts = np.split(asked, NUM_ASKED // 50)
-    drawn = [np.asarray(draw(part, jax.random.key(number))) for number, part in enumerate(parts)]
-    show(what, "conditional flow", mean_in_nats(gain) | correlations(np.concatenate(drawn), asked))
+    pairs = (np.asarray(train.x)[known[0]], y), (np.asarray(images[1].x), y_test)
+    show(what, "conditional flow", by_conditional_glow(run, *pairs, z_test, options.steps))
 
 
 if __name__ == "__main__":

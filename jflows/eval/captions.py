@@ -45,14 +45,8 @@ def captioned_grid(
       InvalidValueError: for an empty or misshapen array, or captions of another number.
     """
     images = np.asarray(images)
-    if images.ndim != 5 or 0 in images.shape or images.shape[-1] not in (1, 3):
-        rule = "must be [rows, columns, height, width, 1 or 3]"
-        raise InvalidValueError("captioned_grid", "images", rule, f"shape {images.shape}")
+    _check(images, captions)
     rows, columns, height, width, _ = images.shape
-    sizes = {len(line) for line in captions}
-    if len(captions) != rows or sizes != {columns}:
-        rule, got = f"must be {rows} rows of {columns} texts", f"{len(captions)} rows of {sorted(sizes)}"
-        raise InvalidValueError("captioned_grid", "captions", rule, got)
     from PIL import Image, ImageDraw, ImageFont
 
     font, heading = ImageFont.load_default(font_size), ImageFont.load_default(font_size + LARGER)
@@ -82,3 +76,14 @@ def captioned_grid(
                 place = centre, y + high + 3 + number * line
                 draw.text(place, part, fill=QUIET if number == 0 else INK, font=font, anchor="ma")
     return canvas
+
+
+def _check(images: np.ndarray, captions: Sequence[Sequence[str]]) -> None:
+    if images.ndim != 5 or 0 in images.shape or images.shape[-1] not in (1, 3):
+        rule = "must be [rows, columns, height, width, 1 or 3]"
+        raise InvalidValueError("captioned_grid", "images", rule, f"shape {images.shape}")
+    rows, columns = images.shape[:2]
+    sizes = {len(line) for line in captions}
+    if len(captions) != rows or sizes != {columns}:
+        rule, got = f"must be {rows} rows of {columns} texts", f"{len(captions)} rows of {sorted(sizes)}"
+        raise InvalidValueError("captioned_grid", "captions", rule, got)

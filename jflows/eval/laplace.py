@@ -15,6 +15,7 @@ import numpy as np
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Flow
 from jflows.flows.density import example_keys
+from jflows.ops import varying
 from jflows.options import AtLeastTwo, Option, Positive, checked
 from jflows.typing import Array, Batch, Key, Variables
 
@@ -210,7 +211,7 @@ def _squared_gradients(flow: Flow, variables: Variables, batch: Batch, key: Key)
     rows = (batch.x, batch.context, keys, weight)
     whole, start = num // CHUNK * CHUNK, jax.tree.map(jnp.zeros_like, variables["params"])
     chunks = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, CHUNK, *leaf.shape[1:]), rows)
-    total = jax.lax.scan(add, start, chunks)[0] if whole else start
+    total = varying.scan(add, start, chunks)[0] if whole else start
     if whole < num:
         total = add(total, jax.tree.map(lambda leaf: leaf[whole:], rows))[0]
     return total, weight.sum()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jflows.errors import InvalidValueError
 from jflows.eval.arrays import real_numbers
+from jflows.ops import varying
 from jflows.typing import Array
 
 LEAST_VALUES = 20
@@ -66,15 +67,15 @@ def _fitted(values: Array, variances: Array, weights: Array) -> TwoNormals:
         variance = jnp.maximum(jnp.sum(parts * squares, axis=-1) / counts, floor)
         return TwoNormals(counts / counts.sum(axis=1, keepdims=True), mean, jnp.sqrt(variance))
 
-    def step(first: Array, _: None) -> tuple[Array, None]:
+    def step(_: Array, first: Array) -> Array:
         now = mixture(first)
         scaled = (values[:, None] - now.mean[..., None]) / now.deviation[..., None]
         each = jnp.log(now.share / now.deviation)[..., None] - 0.5 * scaled**2
-        return jax.nn.sigmoid(each[:, 0] - each[:, 1]), None
+        return jax.nn.sigmoid(each[:, 0] - each[:, 1])
 
     below = jnp.cumsum(weights) - 0.5 * weights
     starts = jnp.stack([jnp.broadcast_to(below <= split, values.shape) for split in SPLITS]).astype(values.dtype)
-    ends = jax.vmap(lambda first: mixture(jax.lax.scan(step, first, None, length=STEPS)[0]))(starts)
+    ends = jax.vmap(lambda first: mixture(varying.fori_loop(0, STEPS, step, first)))(starts)
     best = jnp.argmax(jax.vmap(lambda end: end.log_prob(values) @ weights)(ends), axis=0)
     return jax.tree.map(lambda part: jnp.take_along_axis(part, best[None, :, None], axis=0)[0], ends)
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jflows.ops import varying
 from jflows.typing import Array, Key
 
 NUM_RANDOM, NUM_PRINCIPAL, NUM_STARTS = 24, 8, 4
@@ -84,11 +85,11 @@ def extreme_kurtosis(key: Key, z: Array) -> Array:
     tried = random_directions(key, z.shape[1], SCREENED).astype(z.dtype)
     order = jnp.argsort(jnp.sum(tried * cubes(tried), axis=0))
 
-    def step(both: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        return (_unit(SHIFT * both[0] - cubes(both[0])), _unit(cubes(both[1]))), None
+    def step(_: Array, both: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _unit(SHIFT * both[0] - cubes(both[0])), _unit(cubes(both[1]))
 
     starts = tried[:, order[:NUM_STARTS]], tried[:, order[-NUM_STARTS:]]
-    return jnp.concatenate(jax.lax.scan(step, starts, None, length=STEPS)[0], axis=1)
+    return jnp.concatenate(varying.fori_loop(0, STEPS, step, starts), axis=1)
 
 
 def _unit(w: Array) -> Array:
