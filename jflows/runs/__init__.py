@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jflows.runs.directory import RunDirectory, load, read_config
     from jflows.runs.exported import ExportedRun, export_run
     from jflows.runs.metrics import read_metrics
+    from jflows.runs.recalibrated import RecalibratedRun, recalibrate_run
     from jflows.runs.recipe import Recipe, RecipeOption
     from jflows.runs.reports import REPORTS, Report
     from jflows.runs.running import RunResult, prepare, report, run, score, train
@@ -26,6 +27,7 @@ __all__ = [
     "REPORTS",
     "DataConfig",
     "ExportedRun",
+    "RecalibratedRun",
     "Recipe",
     "RecipeOption",
     "Report",
@@ -45,6 +47,7 @@ __all__ = [
     "read_config",
     "read_metrics",
     "read_recipe",
+    "recalibrate_run",
     "report",
     "run",
     "score",
@@ -61,6 +64,7 @@ _HOME = {
     "directory": ("RunDirectory", "load", "read_config"),
     "exported": ("ExportedRun", "export_run"),
     "metrics": ("read_metrics",),
+    "recalibrated": ("RecalibratedRun", "recalibrate_run"),
     "recipe": ("Recipe", "RecipeOption"),
     "reports": ("REPORTS", "Report"),
     "running": ("RunResult", "prepare", "report", "run", "score", "train"),

@@ -4,8 +4,7 @@ import pytest
 
 import jflows as library
 from jflows.errors import InvalidValueError, RunError
-from jflows.runs import TrainedRun
-from jflows.runs.recalibrated import recalibrate_run
+from jflows.runs import TrainedRun, recalibrate_run
 
 
 def test_the_new_run_scores_better_and_cannot_be_trained_on(trained, jflows, tmp_path):
