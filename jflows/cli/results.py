@@ -1,12 +1,13 @@
 """Scores and results as text, for the command line."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jflows.eval import PIXEL_SCALES, Auroc, CalibrationTest, Evaluation, nats_from_bits
+from jflows.eval import PIXEL_SCALES, Auroc, Calibration, CalibrationTest, Evaluation, nats_from_bits
 from jflows.eval.modes import ModalityReport
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
@@ -167,12 +168,15 @@ def reconstruction_in_words(error: float, num: int, of_what: str, path: Path) ->
 NAMED_DIMENSIONS = 5  # at most, of those that differ
 
 
+LEAST_SETS = 100  # that show a single dimension at a rate of 5 %, see `LatentReport.found`
+
+
 def latent_in_words(tested: Tested, of_what: str, path: Path) -> str:
     """The table of tests of latents, the dimensions and groups that differ most, and where the picture is."""
     found = tested.report
     width = max(len(test.name) for test in found.tests)
     lines = [
-        f"latents of {found.num:,} {of_what} beside {found.num_sets:,} sets from the base:",
+        f"latents of {found.num:,} {of_what} beside {found.num_sets:,} sets from the base (larger is further from it):",
         f"  {'test':<{width}}  {'statistic':>9}  {'median':>8}  {'95 %':>8}  p",
     ]
     for test in found.tests:
@@ -186,6 +190,8 @@ def latent_in_words(tested: Tested, of_what: str, path: Path) -> str:
         named = ", ".join(f"{each.dimension} ({each.statistic})" for each in deviating[:NAMED_DIMENSIONS])
         count = len({each.dimension for each in deviating})
         lines.append(f"dimensions that differ, at a false discovery rate of 5 %: {count} of {found.dim}, first {named}")
+    elif found.num_sets < LEAST_SETS:
+        lines.append(f"no dimension was found to differ; a single one is found only with {LEAST_SETS} sets or more")
     if tested.groups:
         worst = max(zip(found.groups, tested.groups, strict=True), key=lambda pair: pair[0].auroc)
         words = f"{worst[1]}, with an area under the curve of {worst[0].auroc:.3f} (q = {worst[0].q_value:.3g})"
@@ -211,7 +217,7 @@ def _modes_in_words(found: ModalityReport) -> list[str]:
     if found.unimodal_p_value <= 0.05:
         verdict = "there are several modes along a direction"
     elif found.p_value <= 0.05:
-        verdict = "latents are lumped as the base is not, in modes or in tails"
+        verdict = "latents differ from the base, in tails or in modes that are too close to be sure of"
     words = f"p = {found.p_value:.3g}, and of a dip beside uniform samples {found.unimodal_p_value:.3g}"
     return [*lines, f"all tests of modes together: {words}; {verdict} (at 0.05)"]
 
@@ -223,9 +229,12 @@ def recalibrated_in_words(found: RecalibratedRun, unit: Unit, num_dims: int, nou
         f"bases fitted to {found.num_fitted:,} {found.split} {noun}, and their gain on {found.num_held_out:,} others "
         f"over the flow's own, in {unit.label}:"
     ]
-    width = max(map(len, found.found.gains))
+    width, after = max(map(len, found.found.gains)), False
     for kind, gain in found.found.gains.items():
         mark = "  (chosen)" if kind == found.found.kind else ""
+        if after and gain.nats > found.found.gains[found.found.kind].nats:
+            mark = "  (not better than the chosen one by two standard errors of the difference)"
+        after = after or bool(mark)
         lines.append(f"  {kind:<{width}}  {in_unit(gain.nats):+9.4f} ± {in_unit(gain.standard_error):.4f}{mark}")
     if found.path is None:
         lines.append("none is better by two standard errors: the flow keeps its base, and nothing was written")
@@ -254,16 +263,24 @@ def calibration_in_words(found: Calibrated, of_what: str, path: Path, columns: S
     else:
         lines.append(f"latents were not tested: {found.base} has no distribution functions that are known")
         parts = ""
-    whole = (report.pit or report.tests)[-1]
-    way = (
-        "in single dimensions"
-        if whole.p_value > 0.05
-        else "on the narrow side"
-        if whole.width > 0
-        else "on the wide side"
-    )
+    way = _way_of(report, found.num)
     verdict = f"it is not calibrated, {way} (at 0.05)" if report.p_value <= 0.05 else "no fault was found (at 0.05)"
     return "\n".join([*lines, f"all tests together: p = {report.p_value:.3g}{parts}; {verdict}", f"picture in {path}"])
+
+
+def _way_of(report: Calibration, num: int) -> str:
+    """In which way a flow is not calibrated, by the last test: a width of less than two standard errors says nothing.
+
+    The logarithm of the mean of squares of n normal scores has the standard error sqrt(2 / n), and that of the mean of
+    n numbers -log u, of coverage, sqrt(1 / n).
+    """
+    whole = (report.pit or report.tests)[-1]
+    if whole.p_value > 0.05:
+        return "in single dimensions"
+    error = math.sqrt(2 / (num * (len(report.pit) - 1)) if report.pit else 1 / num)
+    if abs(whole.width) < 2 * error:
+        return "in place or shape, not in width"
+    return "on the narrow side" if whole.width > 0 else "on the wide side"
 
 
 def _tests_in_words(head: str, tests: Sequence[CalibrationTest], names: Mapping[str, str]) -> list[str]:

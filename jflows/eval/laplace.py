@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
+from jflows.eval.latent_tests.flows import check_one_flow, check_rows
 from jflows.flows import Flow
 from jflows.flows.density import example_keys
 from jflows.ops import varying
@@ -110,6 +111,7 @@ def laplace(
     if select is not None and not callable(select):
         fix = 'Write a function of a path, such as lambda path: "output" in path.'
         raise InvalidTypeError("laplace", "select", "must be a function of a path", kind_of(select), fix)
+    check_one_flow("laplace", flow)
     chosen = _chosen(variables["params"], select)
     squares, total = _summed_squares(flow, variables, batches, key)
     num = total if num_rows is None else float(num_rows)
@@ -145,11 +147,16 @@ def embedding_uncertainty(
       num_draws: number of draws of the parameters; time grows in proportion.
       scale: see `LaplacePosterior.draw`. Where the diagonal claims too much, draws at 1 make a flow useless.
     """
+    check_one_flow("embedding_uncertainty", flow)
+    if not isinstance(posterior, LaplacePosterior):
+        rule, fix = "must be a LaplacePosterior", "Call laplace(flow, variables, batches, key)."
+        raise InvalidTypeError("embedding_uncertainty", "posterior", rule, kind_of(posterior), fix)
     draw_key, noise_key = jax.random.split(key)
     keys, parts = jax.random.split(draw_key, num_draws), []
     for batch in batches:
         found = _moved(flow, posterior.variables, posterior.deviation, batch, keys, noise_key, scale)
         parts.append([np.asarray(each, np.float64)[..., np.asarray(batch.weight) > 0] for each in found])
+    check_rows("embedding_uncertainty", parts)
     latent, log_probs = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
     return Uncertainty(latent, log_probs.std(axis=0, ddof=1), log_probs)
 

@@ -7,6 +7,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jflows.bijectors import Chain
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
@@ -24,11 +27,16 @@ def with_base(flow: Flow, variables: Variables, base: Base, params: Mapping[str,
       base: the new base, of the flow's latent shape.
       params: the parameters of the base, {} if it has none.
     Raises:
-      InvalidTypeError: if `flow` is no `Flow`.
-      InvalidValueError: if the base is of another shape.
+      InvalidTypeError: if `flow` is no `Flow`, or `variables` or `params` is no mapping.
+      InvalidValueError: if the base is of another shape, or `params` are not those that it has.
     """
     _check_flow("with_base", "flow", flow)
+    for argument, given in (("variables", variables), ("params", params)):
+        if not isinstance(given, Mapping):
+            raise InvalidTypeError("with_base", argument, "must be a mapping of names to arrays", kind_of(given))
     new = dataclasses.replace(flow, base=base)
+    if flow.context_shape is None:
+        _check_params(base, params)
     own = {name: {part: tree for part, tree in parts.items() if part != "base"} for name, parts in variables.items()}
     if params:
         own["params"] = {**own.get("params", {}), "base": dict(params)}
@@ -76,6 +84,21 @@ def with_latent_flow(
         base = {"base": latent_variables[name]["base"]} if "base" in latent_variables.get(name, {}) else {}
         own[name] = {**kept, **({"bijector": layers} if layers else {}), **base}
     return new, own
+
+
+def _check_params(base: Base, params: Mapping[str, Any]) -> None:
+    """Raises unless the base has parameters of just these names and shapes; nothing is computed."""
+    make: Any = lambda: base.init(jax.random.key(0), jnp.zeros((1, *base.event_shape)), method="log_prob")
+    wanted, given = (_shapes(tree) for tree in (jax.eval_shape(make).get("params", {}), dict(params)))
+    if wanted != given:
+        words = lambda shapes: ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "none"
+        rule = f"must be the parameters of {type(base).__name__}: {words(wanted)}"
+        raise InvalidValueError("with_base", "params", rule, words(given))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf) for path, leaf in leaves}
 
 
 def _check_flow(where: str, argument: str, flow: Any) -> None:

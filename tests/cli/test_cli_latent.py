@@ -23,7 +23,7 @@ def test_the_command_prints_a_table_and_draws_a_figure(trained, jflows, tmp_path
     shown = jflows("latent", trained, "--num", 100, "--num-sets", 29, "--modes", "--out", tmp_path / "l.png")
     assert shown.exit_code == 0, shown.output
     first, head, *tests = shown.output.splitlines()
-    assert first == "latents of 100 test images of digits beside 29 sets from the base:"
+    assert first == "latents of 100 test images of digits beside 29 sets from the base (larger is further from it):"
     assert head.split() == ["test", "statistic", "median", "95", "%", "p"]
     names = ["mean", "variance", "skewness", "kurtosis", "ks", "sliced_ks", "radius", "correlation", "classifier"]
     found = {line.split()[0]: [float(part) for part in line.split()[1:]] for line in tests[: len(names)]}
@@ -48,6 +48,7 @@ def test_the_command_prints_a_table_and_draws_a_figure(trained, jflows, tmp_path
             ["--num", 5000],
             "latent: `--num` must be 20 to 360, as 'digits' has 360 rows here; got 5000. Ask for fewer, or name",
         ),
+        (["--num", 30, "--modes"], "`--num` must be at least 40 to look for --modes; got 30. Ask for more, or leave"),
         (["--num-sets", 5], "Invalid value for '--num-sets': 5 is not in the range 19<=x"),
     ],
 )

@@ -6,12 +6,26 @@ import numpy as np
 import pytest
 
 import jflows
+from jflows.distributions import DiagonalNormal
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
-from jflows.eval import Ranks, calibration, fit_base, joint_normal, recalibrate, remove
+from jflows.eval import (
+    LaplacePosterior,
+    Ranks,
+    calibration,
+    embedding_uncertainty,
+    fit_base,
+    joint_normal,
+    laplace,
+    pit_of,
+    ranks_of,
+    recalibrate,
+    remove,
+)
 from jflows.eval import coherence as c
 from jflows.eval.arrays import bad_rows, real_array, real_numbers, spread_of
-from jflows.eval.latent_tests import latent_null, latent_tests
+from jflows.eval.latent_tests import latent_null, latent_tests, latents_of
 from jflows.eval.modes import dip, fit_student_t, mixture_gain, modality, modality_null
+from jflows.flows import with_base
 
 Z = np.random.default_rng(0).standard_normal((60, 2))
 HALF = Z[:, 0] > 0
@@ -143,3 +157,42 @@ def test_wrong_latents_of_other_shapes_are_refused(flow):
             call()
     with pytest.raises(InvalidTypeError, match="remove: `probability` must be a function of latents; got float"):
         remove(0.5, Z)
+
+
+def test_what_is_no_flow_and_no_rows_are_refused(flow):
+    key = jax.random.key(0)
+    mixture = jflows.vmonf((2,), num_components=2)
+    posterior = LaplacePosterior(flow[1], flow[1]["params"], 1.0, 1, 1.0)
+    calls = (
+        ("latents_of", lambda own: latents_of(own, flow[1], [], key)),
+        ("ranks_of", lambda own: ranks_of(own, flow[1], [], key)),
+        ("pit_of", lambda own: pit_of(own, flow[1], [], key)),
+        ("embedding_uncertainty", lambda own: embedding_uncertainty(own, posterior, [], key)),
+        ("laplace", lambda own: laplace(own, flow[1], [], key)),
+    )
+    for where, call in calls:
+        for wrong in (None, mixture):
+            with pytest.raises(InvalidTypeError, match=f"{where}: `flow` must be a Flow, which has one latent space"):
+                call(wrong)
+        with pytest.raises(InvalidValueError, match=f"{where}: `batches` must hold rows"):
+            call(flow[0])
+    with pytest.raises(InvalidTypeError, match="recalibrate: `flow` must be a Flow"):
+        recalibrate(mixture, {}, Z, Z)
+    with pytest.raises(InvalidTypeError, match="`posterior` must be a LaplacePosterior; got dict"):
+        embedding_uncertainty(flow[0], flow[1], [], key)
+    with pytest.raises(InvalidTypeError, match="ranks_of: `key` must be a typed key; got int"):
+        ranks_of(*flow, [], 0)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({}, InvalidValueError, r"must be the parameters of DiagonalNormal: log_std \(2,\), mean \(2,\); got none"),
+        ({"mean": np.ones(3), "log_std": np.ones(2)}, InvalidValueError, r"got log_std \(2,\), mean \(3,\)"),
+        ({"mean": np.ones(2), "log_std": np.ones(2), "df": 1.0}, InvalidValueError, r"got df \(\), log_std"),
+        (None, InvalidTypeError, "with_base: `params` must be a mapping of names to arrays; got NoneType"),
+    ],
+)
+def test_a_base_takes_just_its_own_parameters(params, error, message, flow):
+    with pytest.raises(error, match=message):
+        with_base(*flow, DiagonalNormal((2,)), params)

@@ -140,3 +140,10 @@ def test_wrong_flows():
         with_latent_flow(own, variables, conditional, {})
     with pytest.raises(InvalidValueError, match="recalibrate: `flow` must have no context"):
         recalibrate(conditional, {}, np.zeros((30, DIM)), np.zeros((30, DIM)))
+
+
+def test_a_student_t_that_is_fitted_has_a_finite_deviation():
+    """Of tails without a variance too: otherwise nothing could be told in deviations of the base."""
+    z = np.random.default_rng(0).standard_cauchy((200, DIM))
+    base, params = fit_base(*flow(), z, "student_t")
+    assert np.isfinite(base.apply({"params": params}, method="deviation")).all()

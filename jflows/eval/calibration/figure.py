@@ -44,7 +44,7 @@ def calibration_figure(found: Calibration, ranks: Ranks, title: str = "", pit: A
         _draw_curves(others[0], points, shares - points, num)
         others[0].set(xlabel="probability below, by the base", ylabel="latents below, less that probability")
     _draw_curves(right, found.levels, (found.coverage - found.levels)[None], num, marker="o")
-    right.set(xlabel="probability of the region of highest density", ylabel="true values inside, less that share")
+    right.set(xlabel="probability of the region of highest density", ylabel="true values inside, less that probability")
     head = f"{title}: " if title else ""
     words = f"{head}{num:,} cases, ranks among {ranks.num_draws:,} draws; all tests together: p = {found.p_value:.3g}"
     figure.suptitle(words, x=0.01, ha="left", fontsize=11, color=INK)

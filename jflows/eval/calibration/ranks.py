@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidValueError, check_key
+from jflows.eval.latent_tests.flows import check_one_flow, check_rows
 from jflows.flows import Flow
 from jflows.options import AtLeastTwo, checked
 from jflows.typing import Array, Batch, Key, Variables
@@ -40,10 +41,12 @@ def ranks_of(flow: Flow, variables: Variables, batches: Iterable[Batch], key: Ke
       InvalidValueError: if the flow is one of integers, whose ranks have ties.
     """
     check_floats("ranks_of", flow)
+    check_key("ranks_of", key)
     parts = []
     for number, batch in enumerate(batches):
         found = _ranks(flow, variables, batch, jax.random.fold_in(key, number), num_draws)
         parts.append([np.asarray(each)[np.asarray(batch.weight) > 0] for each in found])
+    check_rows("ranks_of", parts)
     values, density = map(np.concatenate, zip(*parts, strict=True))
     return Ranks(values, density, num_draws)
 
@@ -71,11 +74,13 @@ def pit_of(flow: Flow, variables: Variables, batches: Iterable[Batch], key: Key)
     for batch in batches:
         u = np.asarray(_transformed(flow, variables, batch, key))
         parts.append(u.reshape(len(u), -1)[np.asarray(batch.weight) > 0])
+    check_rows("pit_of", parts)
     return np.concatenate(parts)
 
 
 def check_floats(where: str, flow: Flow) -> None:
-    """Raises `InvalidValueError` for a flow of integers."""
+    """Raises `InvalidTypeError` for what is no flow, and `InvalidValueError` for a flow of integers."""
+    check_one_flow(where, flow)
     if flow.dequantize is not None:
         raise InvalidValueError(where, "flow", "must be of data that are floats", "a flow of integers")
 

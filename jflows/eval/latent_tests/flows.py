@@ -1,7 +1,8 @@
 """The latents of data by a flow, and its base as `latent_null` takes it."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jflows.distributions import StandardNormal
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.latent_tests.null import Draw
 from jflows.flows import Flow
 from jflows.flows.density import example_keys
@@ -23,11 +25,16 @@ def latents_of(flow: Flow, variables: Variables, batches: Iterable[Batch], key: 
 
     Args:
       batches: see `jflows.eval.evaluate`; rows of weight 0 are taken for padding.
+    Raises:
+      InvalidTypeError: if it is no flow: a mixture of flows has no single latent space.
+      InvalidValueError: if there are no batches.
     """
+    check_one_flow("latents_of", flow)
     parts = []
     for batch in batches:
         z = np.asarray(encode_batch(flow, variables, batch, key)[0])
         parts.append(z.reshape(len(z), -1)[np.asarray(batch.weight) > 0])
+    check_rows("latents_of", parts)
     return np.concatenate(parts)
 
 
@@ -38,6 +45,7 @@ def base_of_flow(flow: Flow, variables: Variables, num: int, context: ArrayLike 
       num: number of rows of a set.
       context: [num, *context_shape], that of each row, for flows that take one.
     """
+    check_one_flow("base_of_flow", flow)
     if isinstance(flow.base, StandardNormal):
         return None
     if context is None:
@@ -60,6 +68,19 @@ def groups_of(context: ArrayLike) -> np.ndarray:
     scaled = (flat - flat.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     along = scaled @ np.linalg.eigh(scaled.T @ scaled)[1][:, -1]
     return np.searchsorted(np.quantile(along, [0.25, 0.5, 0.75]), along, side="left")
+
+
+def check_one_flow(where: str, flow: Flow) -> None:
+    """Raises `InvalidTypeError` unless it is a flow, which has one latent space."""
+    if not isinstance(flow, Flow):
+        rule = "must be a Flow, which has one latent space and one base"
+        raise InvalidTypeError(where, "flow", rule, "None" if flow is None else kind_of(flow))
+
+
+def check_rows(where: str, parts: Sequence[Any]) -> None:
+    """Raises `InvalidValueError` if there was no batch at all."""
+    if not parts:
+        raise InvalidValueError(where, "batches", "must hold rows", "no batch", "An iterator can be read once only.")
 
 
 @functools.partial(jax.jit, static_argnames="flow")

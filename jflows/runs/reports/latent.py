@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jflows.data import Data, eval_batches
+from jflows.errors import InvalidValueError
 from jflows.eval.latent_tests import (
     LatentReport,
     base_of_flow,
@@ -20,6 +21,7 @@ from jflows.eval.latent_tests import (
 )
 from jflows.eval.latent_tests.null import Draw
 from jflows.eval.modes import ModalityReport, modality, modality_figure, modality_null
+from jflows.eval.modes.null import LEAST_ROWS as LEAST_OF_MODES
 from jflows.flows import Density, Flow
 from jflows.runs.reports.chosen import LEAST_ROWS, check_finite, check_testable, chosen_rows
 from jflows.runs.reports.report import save_figure
@@ -77,6 +79,9 @@ def draw_latent(
     """
     check_testable("latent", density, rows)
     num = min(NUM, len(rows)) if num is None else num
+    if modes and num < LEAST_OF_MODES:
+        rule = f"must be at least {LEAST_OF_MODES} to look for {{modes}}"
+        raise InvalidValueError("latent", "num", rule, num, "Ask for more, or leave {modes} out.")
     flow, chosen = cast(Flow, density), chosen_rows("latent", rows, num, seed)
     z = latents_of(flow, variables, eval_batches(chosen, BATCH, flow.reading), jax.random.key(seed))
     check_finite("latent", z, rows, "latents")
