@@ -32,7 +32,8 @@ def _spread(flow: Flow, variables) -> jax.Array:
         decode = lambda e: flow.decode(variables, HEAT * e)[0].reshape(-1)
         log_det = jnp.linalg.slogdet(jax.vmap(jax.jacfwd(decode))(e))[1]
         x = flow.decode(variables, HEAT * e)[0]
-        return jnp.std(norm.logpdf(e).sum(-1) - log_det - flow.log_prob(variables, x) / HEAT**2)
+        apart = norm.logpdf(e).sum(-1) - log_det - flow.log_prob(variables, x) / HEAT**2
+        return jnp.nanstd(jnp.where(jnp.isfinite(apart), apart, jnp.nan))  # pixels at an end of the range have no slope
 
     return run(flow.sample_latent(variables, KEY, (16,)))
 
