@@ -27,6 +27,7 @@ def bases(dim: int):
 
 
 def main() -> None:
+    """Prints the rows."""
     for dim in DIMENSIONS:
         for name, base in bases(dim):
             for region in regions_of(base):
