@@ -3,9 +3,8 @@
 import click
 
 from jflows.cli.groups import FlowCommand
-from jflows.cli.run_options import data_options, open_run, run_options
+from jflows.cli.run_options import data_options, num_option, num_sets_option, open_run, run_options
 from jflows.cli.types import NumberType, PathType
-from jflows.options import LARGEST_INT
 
 TABLES = (".csv", ".tsv")
 
@@ -19,19 +18,12 @@ TABLES = (".csv", ".tsv")
     help="Attributes to look at, such as glasses,slant, or a .csv file with attributes of the images of a folder, of "
     "which all are taken. [default: all that the data have]",
 )
-@click.option(
-    "--num",
-    type=click.IntRange(50, LARGEST_INT),
-    help="Number of training rows and of test rows, chosen by the seed. More make all numbers surer, and take time in "
-    "proportion. [default: 2000, or all where there are fewer]",
+@num_option(
+    50,
+    "Number of training rows and of test rows, chosen by the seed. More make all numbers surer, and take time in "
+    "proportion.",
 )
-@click.option(
-    "--num-sets",
-    type=click.IntRange(19, LARGEST_INT),
-    default=99,
-    show_default=True,
-    help="Number of sets from the base for the latent tests, as of `jflows latent`; time grows in proportion.",
-)
+@num_sets_option(99)
 @click.option(
     "--penalty",
     type=NumberType(0),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jflows.cli.types import SEED, CheckpointType, ChoiceType, PathType
+from jflows.options import LARGEST_INT
 
 
 def weights_options(command: Callable) -> Callable:
@@ -75,6 +76,24 @@ weight_option = click.option(
     metavar="COLUMN|none",
     help="Column that holds the weights of the rows; none counts all rows alike. [default: as in training]",
 )
+
+
+def num_option(least: int, words: str) -> Callable:
+    """The option --num of a command that judges rows which the seed chooses, of which it needs at least so many."""
+    default = "[default: 2000, or all where there are fewer]"
+    return click.option("--num", type=click.IntRange(least, LARGEST_INT), help=f"{words} {default}")
+
+
+def num_sets_option(default: int) -> Callable:
+    """The option --num-sets of a command that compares latents with draws of the base."""
+    return click.option(
+        "--num-sets",
+        type=click.IntRange(19, LARGEST_INT),
+        default=default,
+        show_default=True,
+        help="Number of sets of as many latents that are drawn from the base to compare with. A p-value is at least "
+        "one over this number plus 1; time grows in proportion.",
+    )
 
 
 def png_option(default: str) -> Callable:

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from jflows.cli.groups import FlowCommand
-from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
+from jflows.cli.run_options import (
+    data_options,
+    num_option,
+    num_sets_option,
+    open_run,
+    png_option,
+    run_options,
+    weight_option,
+)
 from jflows.cli.types import COUNT, PathType
 from jflows.errors import InvalidValueError, JflowsError, check_choice
 from jflows.options import LARGEST_INT
@@ -177,20 +185,10 @@ def _write_measures(trained, sets, measures, options, out, roc) -> None:
 @run_options
 @data_options
 @weight_option
-@click.option(
-    "--num",
-    type=click.IntRange(20, LARGEST_INT),
-    help="Number of rows or images, chosen by the seed. More of them show smaller faults, and take time in proportion. "
-    "[default: 2000, or all where there are fewer]",
+@num_option(
+    20, "Number of rows or images, chosen by the seed. More of them show smaller faults, and take time in proportion."
 )
-@click.option(
-    "--num-sets",
-    type=click.IntRange(19, LARGEST_INT),
-    default=199,
-    show_default=True,
-    help="Number of sets of as many latents that are drawn from the base to compare with. A p-value is at least one "
-    "over this number plus 1; time grows in proportion.",
-)
+@num_sets_option(199)
 @click.option(
     "--modes",
     is_flag=True,
@@ -216,12 +214,7 @@ def latent(run, weights, checkpoint, seed, data, split, weight, num, num_sets, m
 @run_options
 @data_options
 @weight_option
-@click.option(
-    "--num",
-    type=click.IntRange(20, LARGEST_INT),
-    help="Number of rows or images, chosen by the seed; 500 show a width that is wrong by 10 %. [default: 2000, or all "
-    "where there are fewer]",
-)
+@num_option(20, "Number of rows or images, chosen by the seed; 500 show a width that is wrong by 10 %.")
 @click.option(
     "--num-draws",
     type=click.IntRange(2, LARGEST_INT),
