@@ -7,12 +7,10 @@ The map of the flow stays, and with it log|det dz/dx|, so that a new base change
 bases' log p(z) alone: everything is computed from latents. Read next: `jflows/flows/rebase.py`.
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike
 from jflows.distributions import Base, DiagonalNormal, FullNormal, LocationScale, NormalMixture, StudentT
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.eval.arrays import bad_rows, real_numbers, spread_of
+from jflows.eval.coherence.base import base_of
 from jflows.eval.gaussian import LogLikelihood
 from jflows.eval.latent_tests.flows import check_one_flow
 from jflows.flows import Flow
@@ -32,7 +31,6 @@ UNCHANGED = "unchanged"
 MOST_DIMENSIONS = 4096  # of a full covariance
 DEGREES = (2.5, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0, 1000.0)  # above 2, so that the base has a finite deviation
 EM_STEPS = 30
-ROWS_PER_CALL = 500
 Fitted = tuple[Base, dict[str, Any]]
 
 
@@ -91,11 +89,11 @@ def recalibrate(
     z = _checked(latents, flow.latent_shape, "latents")
     new = _checked(held_out, flow.latent_shape, "held_out")
     own = None if label is None else np.asarray(label)
-    log_prob = log_prob_of_base(flow, variables, new)
+    log_prob = _log_prob(flow, variables, new)
     chosen, best, gains = Recalibration(UNCHANGED, {}, flow, variables), log_prob, {}
     for kind in _suiting(z, own) if kinds is None else kinds:
         candidate = with_base(flow, variables, *fit_base(flow, variables, z, kind, own))
-        other = log_prob_of_base(*candidate, new)
+        other = _log_prob(*candidate, new)
         gains[kind] = _gain(other, log_prob)
         if _gain(other, best).nats > 2 * _gain(other, best).standard_error:
             chosen, best = Recalibration(kind, {}, *candidate), other
@@ -123,19 +121,8 @@ def fit_base(flow: Flow, variables: Variables, latents: ArrayLike, kind: str, la
     return KINDS[kind](z, flow.latent_shape)
 
 
-def log_prob_of_base(flow: Flow, variables: Variables, latents: ArrayLike) -> np.ndarray:
-    """ln p(z) of latents under the base of a flow, in nats: [num, *latent_shape] -> float64 [num]."""
-    rows = np.asarray(latents, np.float32)
-    parts = [
-        np.asarray(_log_prob(flow.base, _of_base(variables), jnp.asarray(rows[start : start + ROWS_PER_CALL])))
-        for start in range(0, len(rows), ROWS_PER_CALL)
-    ]
-    return np.concatenate(parts).astype(np.float64)
-
-
-@functools.partial(jax.jit, static_argnames="base")
-def _log_prob(base: Base, variables: Variables, z: Array) -> Array:
-    return base.apply(variables, z, method="log_prob")  # pyright: ignore[reportReturnType]
+def _log_prob(flow: Flow, variables: Variables, z: np.ndarray) -> np.ndarray:
+    return base_of(flow, variables).log_prob(z, None)
 
 
 def _of_base(variables: Variables) -> dict[str, Any]:
@@ -150,7 +137,7 @@ def _scaled(flow: Flow, variables: Variables, z: np.ndarray) -> Fitted:
         raise InvalidValueError("fit_base", "flow", rule, got)
 
     def loss(log_scale: float) -> float:
-        log_prob = log_prob_of_base(flow, variables, z * math.exp(-log_scale))
+        log_prob = _log_prob(flow, variables, z * math.exp(-log_scale))
         return z[0].size * log_scale - float(log_prob.mean())
 
     found: Any = minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded", options={"xatol": 1e-4})
@@ -181,6 +168,8 @@ def _full(z: np.ndarray, shape: tuple[int, ...]) -> Fitted:
 
 def _student_t(z: np.ndarray, shape: tuple[int, ...]) -> Fitted:
     """By expectation maximisation for each number of degrees of freedom, of which each dimension takes the best.
+
+    All dimensions at once; `jflows.eval.modes.fit_student_t` is finer, and for one dimension at a time.
 
     Source: Liu and Rubin 1995, Statistica Sinica 5, section 2 (weights (v + 1) / (v + squared distance)).
     """
