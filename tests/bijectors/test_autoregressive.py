@@ -123,7 +123,6 @@ def test_weights_that_the_masks_forbid_take_no_part():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), got, wanted)
 
 
-@pytest.mark.slow
 def test_a_single_coordinate_whose_network_has_no_units_has_its_slope_as_log_det():
     bijector = b.MaskedAutoregressive(MADE((6,), "tanh"), b.Affine())
     variables, z, _ = example(bijector, 1)
@@ -132,6 +131,7 @@ def test_a_single_coordinate_whose_network_has_no_units_has_its_slope_as_log_det
     np.testing.assert_allclose(jnp.log(jnp.abs(slopes[..., 0])), run(z)[1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_ensemble_and_batch_shapes():
     bijector = b.MaskedAutoregressive(MADE((6,), "tanh"), b.Affine())
     variables, z, context = example(bijector, 4, 2, batch=(2, 3))
