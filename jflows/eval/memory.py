@@ -63,6 +63,12 @@ def bytes_of(tree: PyTree) -> int:
     return sum(_bytes(leaf) for leaf in jax.tree.leaves(tree))
 
 
+def bytes_held(tree: PyTree) -> int:
+    """The bytes of abstract arrays that the device holds which holds most of them, by their shardings."""
+    held = lambda leaf: leaf if leaf.sharding is None else leaf.update(shape=leaf.sharding.shard_shape(leaf.shape))
+    return bytes_of(jax.tree.map(held, tree))
+
+
 def least_bytes(jaxpr: Any) -> int:
     """A lower bound of the bytes that a traced program holds at once: its arguments, and its largest result."""
     inner = getattr(jaxpr, "jaxpr", jaxpr)

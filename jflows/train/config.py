@@ -203,8 +203,10 @@ class TrainConfig(Checked):
     parallel: Annotated[
         str,
         Option(
-            "How a step runs on several devices: by jit, where XLA divides the work, by shard_map, by pmap, or by "
-            "none, which uses one device only. All of them give the same numbers up to rounding.",
+            "How a step runs on several devices: by jit, where XLA divides the work; by fsdp, where each device also "
+            "holds only its share of parameters, average and optimizer, and gathers the others when it needs them, "
+            "which saves memory and costs messages; by shard_map; by pmap; or by none, which uses one device only. All "
+            "of them give the same numbers up to rounding.",
             choices=PARALLEL_MODES,
         ),
     ] = "jit"

@@ -19,7 +19,7 @@ from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
 from jflows.data.base import check_is_data, check_same_columns
 from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
-from jflows.eval.memory import bytes_of, check_memory, least_bytes
+from jflows.eval.memory import bytes_held, bytes_of, check_memory, least_bytes
 from jflows.flows import Density
 from jflows.train import progress as bars
 from jflows.train.config import TrainConfig
@@ -107,8 +107,8 @@ def fit(
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, job.loss, **settings)
     runner = Runner(make_step, config.parallel, config.batch_size, job.longest_call)
-    start = functools.partial(_first_state, job, optimizer, variables)
-    restored = job.recorder.restore(_planned_start(job, start))
+    start = functools.partial(_first_state, job, optimizer, variables, runner)
+    restored = job.recorder.restore(_planned_start(job, start, runner))
     if restored is not None and int(restored.step) > job.steps:
         rule, fix = f"must not end before step {int(restored.step)}, at which the run stands", "Ask for more {steps}."
         raise InvalidValueError("fit", "steps", rule, job.steps, fix)
@@ -190,8 +190,8 @@ def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
     return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
 
 
-def _planned_start(job: Job, start: Callable[[], TrainState]) -> TrainState:
-    """The shapes of the first state.
+def _planned_start(job: Job, start: Callable[[], TrainState], runner: Runner) -> TrainState:
+    """The shapes of the first state, and the places of its arrays.
 
     Raises:
       InvalidValueError: if the state, the start or the batches of one call cannot fit into memory.
@@ -202,14 +202,17 @@ def _planned_start(job: Job, start: Callable[[], TrainState]) -> TrainState:
     fix = "Lower {steps_per_call}, or {batch_size}."
     check_memory("fit", "batch_size", calls, "the batches of one call", config.batch_size, fix, host=True)
     jaxpr, shapes = jax.make_jaxpr(start, return_shape=True)()
-    fix = "Make the flow smaller."
-    check_memory("fit", "flow", bytes_of(shapes), "parameters, average and optimizer", repr(job.flow), fix)
+    placed, fix = (
+        runner.shapes_of(shapes),
+        "Make the flow smaller, or divide them among more devices by {parallel=fsdp}.",
+    )
+    check_memory("fit", "flow", bytes_held(placed), "parameters, average and optimizer", repr(job.flow), fix)
     fix = "Lower {init_batch}, or make the flow smaller."
     check_memory("fit", "init_batch", least_bytes(jaxpr), "the initialisation", config.init_batch, fix)
-    return shapes
+    return placed
 
 
-def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState:
+def _first_state(job: Job, optimizer, variables: Variables | None, runner: Runner) -> TrainState:
     """The state before the first step; data-dependent initialisation sees the first visits of the stream, or, of data
     with weights, rows drawn by them.
     """
@@ -229,9 +232,11 @@ def _first_state(job: Job, optimizer, variables: Variables | None) -> TrainState
         rule = "must have no weights for a flow with BatchNorm, whose statistics count the rows of a batch alike"
         raise DataError("fit", "data", rule, repr(data), "Use ActNorm, or repeat rows by their weights.")
     if variables is None:
-        return init_state(init(), optimizer, noise_key)
-    _check_variables(variables, abstract)
-    return init_state(jax.tree.map(jnp.array, variables), optimizer, noise_key)  # copies, as the state is donated
+        found = init()
+    else:
+        _check_variables(variables, abstract)
+        found = jax.tree.map(jnp.array, variables)  # copies, as the state is donated
+    return init_state({**found, "params": runner.put_params(found["params"])}, optimizer, noise_key)
 
 
 def _checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:

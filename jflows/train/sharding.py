@@ -1,14 +1,16 @@
-"""Running a one-device step on many devices: four ways, one interface.
+"""Running a one-device step on many devices: five ways, one interface.
 
 | parallel | state | batch | collectives |
 |---|---|---|---|
 | "none" | one device | one device | none |
 | "jit" | replicated by `NamedSharding` | sharded by `NamedSharding` | inserted by XLA; the default |
+| "fsdp" | parameters, average and optimizer sharded | sharded by `NamedSharding` | inserted by XLA |
 | "pmap" | a leading device axis | a leading device axis | `pmean` in the step |
 | "shard_map" | replicated | sharded | `pmean` in the step |
 
-All four give the same numbers up to rounding; a test holds that under SGD. One call takes as many steps as it is told,
-by one program: a loop whose length is an argument, which costs no more than `lax.scan` and gives the same bits.
+All five give the same numbers up to rounding; a test holds that under SGD. The rules by which "fsdp" chooses axes are
+in `jflows/flows/division.py`. One call takes as many steps as it is told, by one program: a loop whose length is an
+argument, which costs no more than `lax.scan` and gives the same bits.
 """
 
 import functools
@@ -22,11 +24,13 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jflows.errors import InvalidValueError, check_choice
+from jflows.flows.division import divided_axis
 from jflows.ops import varying
 from jflows.train.step import Metrics, TrainState
 from jflows.typing import Array, Batch, PyTree
 
-PARALLEL_MODES = ("none", "jit", "pmap", "shard_map")
+PARALLEL_MODES = ("none", "jit", "fsdp", "pmap", "shard_map")
+DIVIDED = ("params", "ema", "opt_state")  # fields of the state that "fsdp" shards
 AXIS = "data"
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -78,7 +82,8 @@ class Runner:
         self.sharded = NamedSharding(mesh, PartitionSpec(None, AXIS))  # axis 0 counts the steps of one call
         collective = parallel in ("pmap", "shard_map")
         reduce = functools.partial(_mean_over_devices, AXIS) if collective else lambda tree: tree
-        many = functools.partial(_take_steps, make_step(reduce=reduce), AXIS if collective else None)
+        step = self._keeping_places(make_step(reduce=reduce))
+        many = self._keeping_places(functools.partial(_take_steps, step, AXIS if collective else None))
         if parallel == "pmap":
             axes = (0, 0, None)
             self._run = jax.pmap(many, axis_name=AXIS, in_axes=axes, devices=devices, donate_argnums=0)
@@ -93,11 +98,48 @@ class Runner:
     def put_state(self, state: TrainState) -> TrainState:
         """Copies a state onto the devices."""
         if self.parallel != "pmap":
-            return jax.device_put(state, self.replicated)
+            return jax.device_put(state, self.shardings_of(state))
         num = len(self.devices)
         stacked = jax.tree.map(lambda leaf: jax.numpy.broadcast_to(leaf, (num, *leaf.shape)), state)
         sharding = NamedSharding(self.replicated.mesh, PartitionSpec(AXIS))
         return jax.device_put(stacked, sharding)
+
+    def shapes_of(self, state: TrainState) -> TrainState:
+        """Abstract arrays with the places where `put_state` puts those of a state; under "pmap" without places."""
+        if self.parallel == "pmap":
+            return state
+        shape = lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+        return jax.tree.map(shape, state, self.shardings_of(state))
+
+    def put_params(self, params: PyTree) -> PyTree:
+        """Parameters where a state has them, so that averages and moments that are made of them lie there too."""
+        return jax.device_put(params, self._divided(params)) if self.parallel == "fsdp" else params
+
+    def shardings_of(self, state: TrainState) -> TrainState:
+        """Where each array of a state lies, in every mode but "pmap": a tree of the state's structure."""
+        whole = jax.tree.map(lambda _: self.replicated, state)
+        if self.parallel != "fsdp":
+            return whole
+        return whole._replace(**{name: self._divided(getattr(state, name)) for name in DIVIDED})
+
+    def _divided(self, tree: PyTree) -> PyTree:
+        """Where the arrays of parameters, or of what has their shapes, lie when they are divided."""
+
+        def place(path: Sequence[Any], leaf: Any) -> NamedSharding:
+            axis = divided_axis(path, leaf, len(self.devices))
+            spec = PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, AXIS)
+            return NamedSharding(self.replicated.mesh, spec)
+
+        return jax.tree_util.tree_map_with_path(place, tree)
+
+    def _keeping_places(self, function: Callable[..., tuple[TrainState, Metrics]]) -> Callable:
+        """The function, told where its new state lies; XLA would choose for itself, and compile anew for its choice."""
+
+        def keeping(state: TrainState, *given: Any) -> tuple[TrainState, Metrics]:
+            state, metrics = function(state, *given)
+            return lax.with_sharding_constraint(state, self.shardings_of(state)), metrics
+
+        return keeping if self.parallel == "fsdp" else function
 
     def get_state(self, state: TrainState) -> TrainState:
         """The state as one copy, without a device axis."""

@@ -1,5 +1,6 @@
 """Every way to run a step on eight devices gives the step of one device, under SGD: Adam would hide a wrong factor."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,9 +10,14 @@ import optax
 import pytest
 
 import jflows
+from jflows.flows.division import LEAST_BYTES, division_of
+from jflows.runs import RunDirectory
 from jflows.train import FunctionLoss, NegativeLogLikelihood, Runner, init_state, make_train_step
-from jflows.train.sharding import PARALLEL_MODES
+from jflows.train.monitor import Standing
+from jflows.train.sharding import DIVIDED, PARALLEL_MODES
+from jflows.train.step import TrainState
 from jflows.typing import Batch
+from tests.train.checkpointing import assert_same
 
 STEPS = 3
 
@@ -64,7 +70,7 @@ def one_device():
 @pytest.mark.parametrize(
     ("accumulate", "parallel"),
     [
-        pytest.param(accumulate, mode, marks=[pytest.mark.slow] if accumulate > 1 else [])
+        pytest.param(accumulate, mode, marks=[pytest.mark.slow] if accumulate > 1 or mode == "fsdp" else [])
         for accumulate in (1, 2)
         for mode in PARALLEL_MODES
         if mode != "none"
@@ -94,5 +100,88 @@ def test_the_batch_must_divide_by_the_devices():
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(jflows.InvalidValueError, match="must be one of 'none', 'jit', 'pmap', 'shard_map'; got 'ddp'"):
+    with pytest.raises(jflows.InvalidValueError, match="must be one of 'none', 'jit', 'fsdp', 'pmap', .*; got 'ddp'"):
         Runner(lambda reduce: None, "ddp", batch_size=16, steps_per_call=1)
+
+
+WIDE = jflows.realnvp((8,), num_layers=4, hidden_sizes=(64, 64))  # its kernels have 64 KiB and more
+
+
+def wide_batches() -> Batch:
+    x = np.random.default_rng(1).normal(size=(STEPS, 16, 8))
+    index = np.arange(STEPS * 16, dtype=np.uint32).reshape(STEPS, 16)
+    return Batch(x, None, np.ones((STEPS, 16), np.float32), index)
+
+
+@functools.cache
+def wide_start(optimizer) -> TrainState:
+    variables = WIDE.init(jax.random.key(0), jnp.asarray(wide_batches().x[0]))
+    return init_state(jax.tree.map(lambda leaf: leaf.astype(float), variables), optimizer, jax.random.key(1))
+
+
+def wide_runner(parallel: str, optimizer, num: int) -> Runner:
+    make_step = functools.partial(make_train_step, WIDE, optimizer, NegativeLogLikelihood())
+    return Runner(make_step, parallel, 16, STEPS, jax.devices()[:num])
+
+
+ADAM, SGD = optax.adam(1e-3), optax.sgd(1e-3)
+
+
+def test_each_device_holds_its_share_of_parameters_average_and_moments():
+    start, shares = wide_start(ADAM), {}
+    divided = {name: getattr(start, name) for name in DIVIDED}
+    small = division_of(jax.tree.map(lambda leaf: leaf if leaf.nbytes < LEAST_BYTES else leaf[:0], divided), 1).bytes
+    for num in (1, 2, 4, 8):
+        runner = wide_runner("fsdp", ADAM, num)
+        state = runner.put_state(start)
+        held = sum(
+            leaf.addressable_shards[0].data.nbytes
+            for leaf in jax.tree.leaves([state.params, state.ema, state.opt_state])
+        )
+        assert held == division_of(divided, num).device_bytes
+        shares[num] = held - small
+        rest = sum(leaf[:, : 16 // num].nbytes for leaf in jax.tree.leaves(wide_batches()))
+        planned = runner.compile(state, wide_batches()).in_place
+        assert held < planned <= held + rest + 1024  # the counters, a key, and padding
+    assert shares == {num: shares[1] // num for num in shares} and shares[1] > small
+    assert division_of(divided, 8).whole == ()
+
+
+def test_divided_states_take_the_steps_of_whole_ones():
+    found = {}
+    for parallel in ("jit", "fsdp"):
+        runner = wide_runner(parallel, SGD, 8)
+        found[parallel] = runner.run(runner.put_state(jax.tree.map(jnp.copy, wide_start(SGD))), wide_batches())
+    (whole, expected), (divided, obtained) = found["jit"], found["fsdp"]
+    np.testing.assert_allclose(obtained["loss"], expected["loss"], rtol=1e-12)
+    for name in ("params", "ema"):
+        for a, b in zip(*(jax.tree.leaves(getattr(state, name)) for state in (divided, whole)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    places = jax.tree.leaves(runner.shardings_of(divided))
+    assert [leaf.sharding for leaf in jax.tree.leaves(divided)] == places  # from call to call, so that none compiles
+    assert sum(not place.is_fully_replicated for place in places) == 2  # the largest kernel and its average
+
+
+def test_a_divided_state_is_restored_by_other_numbers_of_devices_bit_for_bit(tmp_path):
+    runner = wide_runner("fsdp", ADAM, 8)
+    state = runner.put_state(wide_start(ADAM))
+    RunDirectory.create(tmp_path, WIDE).save(0, state, Standing())
+    shapes = jax.eval_shape(lambda: wide_start(ADAM))
+    for parallel, num in (("fsdp", 8), ("fsdp", 4), ("fsdp", 1), ("jit", 2), ("none", 1), ("pmap", 8)):
+        other = wide_runner(parallel, ADAM, num)
+        found = RunDirectory.resume(tmp_path, WIDE).restore(other.shapes_of(shapes))
+        assert_same(found, state)
+        if parallel == "fsdp":  # no device ever holds more than its share
+            assert [leaf.sharding for leaf in jax.tree.leaves(found)] == jax.tree.leaves(other.shardings_of(found))
+
+
+def test_fit_divides_the_state_from_the_start_and_goes_on_with_it(tmp_path):
+    rows = jflows.data.TableData("rows", np.asarray(wide_batches().x.reshape(-1, 8), np.float32))
+    config = jflows.TrainConfig(steps=2, batch_size=16, parallel="fsdp", log_every=2)
+    jflows.fit(WIDE, rows, config, run=RunDirectory.create(tmp_path, WIDE))
+    result = jflows.fit(WIDE, rows, dataclasses.replace(config, steps=4), run=RunDirectory.resume(tmp_path, WIDE))
+    assert result.step == 4 and len(result.history) == 1
+    for tree in (result.state.params, result.state.ema, result.state.opt_state, result.variables["params"]):
+        assert division_of(tree, 8).device_bytes == sum(
+            leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree)
+        )
