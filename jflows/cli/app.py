@@ -123,7 +123,8 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     "--out",
     type=PathType(".png", ".csv", ".npy"),
     metavar="PNG|CSV|NPY",
-    help="File to write: a .png for images, a .csv or .npy for a table. [default: RUN/sample.png or RUN/sample.csv]",
+    help="File to write: a .png picture for images, a .csv for a table, or a .npy array for either, which holds any "
+    "number of samples. [default: RUN/sample.png or RUN/sample.csv]",
 )
 def sample(run, weights, checkpoint, seed, num, temperature, label, context, columns, out) -> None:
     """Draw new images, or new rows of a table, from a run."""
@@ -149,9 +150,9 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
         return
     (temperature,) = temperatures
     num = num or (DEFAULT_SAMPLES if given is None or len(given) == 1 else len(given))
-    parts = trained.sample_parts(num, temperature=temperature, label=number, context=given, seed=seed)
+    chunks = trained.sample_in_chunks(num, temperature=temperature, label=number, context=given, seed=seed)
     used = trained.contexts(num, number, given) if trained.density.reading.context == "vectors" else None
-    path = trained.save_samples(counted("sampling", num, trained.noun, parts), out, columns, used, num)
+    path = trained.save_samples(counted("sampling", num, trained.noun, chunks), out, columns, used, num)
     click.echo(samples_in_words(num, temperature, path, used is not None))
 
 

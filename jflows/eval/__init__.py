@@ -38,6 +38,7 @@ from jflows.eval.pairs import pairs_figure
 from jflows.eval.plane import Panel, flows_figure, plane_page
 from jflows.eval.recalibration import Recalibration, fit_base, recalibrate
 from jflows.eval.roc import Roc, roc, roc_figure
+from jflows.eval.sampling import sample_in_chunks
 from jflows.eval.separation import Auroc, auroc
 from jflows.eval.surgery import Removed, remove
 
@@ -113,6 +114,7 @@ __all__ = [
     "roc",
     "roc_figure",
     "row_scores",
+    "sample_in_chunks",
     "svm_normal",
     "svm_plane",
 ]

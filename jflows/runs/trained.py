@@ -14,6 +14,7 @@ from jflows.data.base import check_is_data
 from jflows.errors import DataError, InvalidValueError, path_of
 from jflows.eval import Evaluation
 from jflows.eval.memory import check_memory
+from jflows.eval.sampling import sample_in_chunks
 from jflows.flows.checks import check_temperature
 from jflows.flows.programs import PLATFORMS
 from jflows.options import Count, Seed, check_call
@@ -28,7 +29,7 @@ from jflows.runs.scores_of_run import ScoresOfRun
 from jflows.runs.stored import read_recipe
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
-SUFFIXES = {"images": (".png",), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
+SUFFIXES = {"images": (".png", ".npy"), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
 """The suffixes of files of samples, by the kind of data that a density models."""
 
 
@@ -129,12 +130,12 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
           InvalidValueError, DataError: if there is no such class or component, or contexts do not fit.
         """
         size = num * math.prod(self.density.event_shape) * BYTES
-        fix = "Ask for fewer, or write them to a file: `sample_parts`, `save_samples`."
+        fix = "Ask for fewer, or write them to a file: `sample_in_chunks`, `save_samples`."
         check_memory("sample", "num", size, f"{num} samples", num, fix, host=True)
         given: Any = {"temperature": temperature, "label": label, "context": context, "seed": seed}
-        return np.concatenate(list(self.sample_parts(num, **given)))
+        return np.concatenate(list(self.sample_in_chunks(num, **given)))
 
-    def sample_parts(
+    def sample_in_chunks(
         self,
         num: int,
         *,
@@ -142,16 +143,20 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         label: int | None = None,
         context: Given | None = None,
         seed: int = 0,
+        chunk_size: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """The samples that `sample` draws, in parts, whose memory does not grow with `num`."""
-        check_call("sample", _sampled, {"num": num, "seed": seed})
+        """The samples that `sample` draws, `chunk_size` at a time, in memory that does not grow with `num`.
+
+        They have the same bits for every `chunk_size`, see `jflows.eval.sample_in_chunks`; None takes a small one.
+        """
+        check_call("sample", _sampled, {"num": num, "seed": seed, "chunk_size": chunk_size})
         temperature = self.temperature if temperature is None else temperature
         check_temperature("sample", temperature)
         component = label if component_samples.NAME in self.density.reports else None
         if component is not None:
             component_samples.check_component(self.density, component)
         own, key = self.contexts(num, label, context) if component is None else None, jax.random.key(seed)
-        return samples.draw_parts(self.density, self.variables, key, num, own, temperature, component)
+        return sample_in_chunks(self.density, self.variables, key, num, own, temperature, chunk_size, component)
 
     @property
     def temperature(self) -> float:
@@ -164,11 +169,13 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         suffixes, what = SUFFIXES[kind], "images" if kind == "images" else "a table"
         if path is not None and path.suffix.lower() not in suffixes:
             raise InvalidValueError("sample", "out", f"must end in {' or '.join(suffixes)} for {what}", str(path))
-        if columns is not None and kind != "images":
-            raise InvalidValueError("sample", "columns", "is for images, not for a table", columns, "Leave it out.")
-        if kind == "images" and num > samples.MOST_IMAGES:
-            rule = f"must be at most {samples.MOST_IMAGES:,}, as images are drawn in one picture"
-            raise InvalidValueError("sample", "num", rule, num, "Draw more in Python, by `TrainedRun.sample_parts`.")
+        is_picture = kind == "images" and (path is None or path.suffix.lower() == ".png")
+        if columns is not None and not is_picture:
+            rule = f"is for a picture of images, not for {'an array' if kind == 'images' else 'a table'}"
+            raise InvalidValueError("sample", "columns", rule, columns, "Leave it out.")
+        if is_picture and num > samples.MOST_IMAGES:
+            rule, fix = f"must be at most {samples.MOST_IMAGES:,} in one picture", "Write them to a .npy file by {out}."
+            raise InvalidValueError("sample", "num", rule, num, fix)
 
     def save_samples(
         self,
@@ -178,11 +185,11 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         context: np.ndarray | None = None,
         num: int | None = None,
     ) -> Path:
-        """Writes samples as a grid of images (.png) or rows of a table (.csv, .npy), and returns the path.
+        """Writes samples as a grid of images (.png), as rows of a table (.csv), or as an array (.npy).
 
         Args:
-          drawn: the samples, or their parts, as `sample_parts` gives them.
-          num: the number of all samples, which parts do not tell.
+          drawn: the samples, or their chunks, as `sample_in_chunks` gives them; an array is written as they come.
+          num: the number of all samples, which chunks do not tell.
           path: the file to write; None takes sample.png or sample.csv in the run directory.
           columns: images per row of the grid; None chooses a number.
           context: contexts of the samples, [num, c], which a .csv file gets as further columns, and a .npy file not.
@@ -192,11 +199,11 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         if isinstance(drawn, np.ndarray):
             drawn, num = [drawn], len(drawn)
         if num is None:
-            raise InvalidValueError("save_samples", "num", "must be given with samples in parts", None)
+            raise InvalidValueError("save_samples", "num", "must be given with samples in chunks", None)
         self.check_samples(path, columns, num)
         kind = self.density.reading.kind
         path = self.directory / f"sample{SUFFIXES[kind][0]}" if path is None else path
-        if kind == "images":
+        if path.suffix.lower() == ".png":
             samples.save_grid(np.concatenate(list(drawn)), path, samples.pixel_bits(self.density), columns)
         else:
             names = self.stored.facts.get("columns", ())
@@ -225,6 +232,8 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
             rule, got = "must be a single number for a table", ", ".join(f"{each:g}" for each in temperatures)
             raise InvalidValueError("sample", "temperature", rule, got, "Draw one file for each.")
         self.check_samples(path, None, num * len(temperatures))
+        if path is not None and path.suffix.lower() != ".png":
+            raise InvalidValueError("sample", "out", "must end in .png with several temperatures", str(path))
         given: Any = {"label": label, "context": context, "seed": seed}
         drawn = [self.sample(num, temperature=temperature, **given) for temperature in temperatures]
         path = self.directory / f"sample{SUFFIXES['images'][0]}" if path is None else path
@@ -279,5 +288,5 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         return export_run(self, out, platforms=platforms, batch_size=batch_size)
 
 
-def _sampled(num: Count, seed: Seed) -> None:
+def _sampled(num: Count, seed: Seed, chunk_size: Count | None) -> None:
     """The declared types of what `TrainedRun.sample` takes."""

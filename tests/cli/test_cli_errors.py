@@ -13,6 +13,7 @@ from PIL import Image
 from jflows.cli.groups import INTERRUPTED
 from jflows.cli.words import worded
 from jflows.errors import InvalidValueError, JflowsError
+from jflows.runs import trained as trained_runs
 from jflows.runs.files import read_json, write_json
 
 DIGITS = ("train", "glow_digits")
@@ -286,18 +287,16 @@ def test_full_disk(jflows, trained, tmp_path, monkeypatch):
 
 
 def test_interruption_and_defects(jflows, trained, monkeypatch):
-    from jflows.runs.reports import samples
-
     def raise_(error):
         def draw(*_, **__):
             raise error
 
         return draw
 
-    monkeypatch.setattr(samples, "draw_parts", raise_(KeyboardInterrupt()))
+    monkeypatch.setattr(trained_runs, "sample_in_chunks", raise_(KeyboardInterrupt()))
     assert message(jflows("sample", trained), INTERRUPTED) == "jflows: interrupted."
-    monkeypatch.setattr(samples, "draw_parts", raise_(ZeroDivisionError("a defect")))
+    monkeypatch.setattr(trained_runs, "sample_in_chunks", raise_(ZeroDivisionError("a defect")))
     with pytest.raises(ZeroDivisionError):
         jflows("sample", trained)
-    monkeypatch.setattr(samples, "draw_parts", raise_(JflowsError("a", "b", "c\nd")))
+    monkeypatch.setattr(trained_runs, "sample_in_chunks", raise_(JflowsError("a", "b", "c\nd")))
     assert message(jflows("sample", trained)) == "jflows: sample: a: `b` c d."

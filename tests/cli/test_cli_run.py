@@ -82,6 +82,21 @@ def test_sample_in_a_new_process_depends_on_seed_and_temperature(trained, jflows
     assert all((tile == tiles[0]).all() for tile in tiles[1:])  # at temperature 0 all draws are the mean
 
 
+def test_images_are_written_as_an_array_too(trained, jflows, tmp_path):
+    out = tmp_path / "a.npy"
+    assert jflows("sample", trained, "--num", 20, "--out", out).exit_code == 0
+    drawn = np.load(out)
+    assert (drawn.shape, drawn.dtype) == ((20, 8, 8, 1), np.uint8) and drawn.max() <= 15
+    for args, message in (
+        (["--columns", 3], "`--columns` is for a picture of images, not for an array; got 3"),
+        (["--temperature", "0.5,1"], "`--out` must end in .png with several temperatures"),
+    ):
+        shown = jflows("sample", trained, *args, "--out", out)
+        assert shown.exit_code == 2 and message in shown.stderr
+    shown = jflows("sample", trained, "--num", 10_001)
+    assert "`--num` must be at most 10,000 in one picture; got 10001. Write them to a .npy file by --out" in shown.stderr
+
+
 @pytest.mark.parametrize("mode", ["linear", "spherical"])
 @pytest.mark.by_default("linear")
 def test_interpolate_draws_paths(trained, jflows, tmp_path, mode):

@@ -131,7 +131,10 @@ def test_pictures_are_of_images(trained, jflows, command):
 
 @pytest.mark.parametrize(
     ("args", "part"),
-    [(["--out", "x.png"], "must end in .csv or .npy for a table"), (["--columns", "3"], "is for images, not for a")],
+    [
+        (["--out", "x.png"], "must end in .csv or .npy for a table"),
+        (["--columns", "3"], "is for a picture of images, not for a table"),
+    ],
 )
 def test_samples_of_tables_are_not_pictures(trained, jflows, args, part):
     result = jflows("sample", trained[0], *args)

@@ -1,4 +1,4 @@
-"""Samples of a run: in parts, in any number, by one key each; and files that would be absurd."""
+"""Samples of a run: in chunks, in any number, by one key each; and files that would be absurd."""
 
 import dataclasses
 import shutil
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from jflows import DataError, InvalidTypeError, InvalidValueError
-from jflows.eval import memory
+from jflows.eval import memory, sampling
 from jflows.runs import TrainedRun
-from jflows.runs.reports import samples
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +21,18 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(opened, monkeypatch):
     many = opened.sample(100)
     for num in (1, 7, 50):
         np.testing.assert_array_equal(opened.sample(num), many[:num])
-    monkeypatch.setattr(samples, "DRAW_ROWS", 16)
-    assert [len(part) for part in opened.sample_parts(100)] == [16] * 6 + [4]
-    np.testing.assert_array_equal(opened.sample(100), many)
+    for size in (1, 30, 1000):
+        np.testing.assert_array_equal(np.concatenate(list(opened.sample_in_chunks(100, chunk_size=size))), many)
 
 
-def test_files_are_written_in_parts(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(samples, "DRAW_ROWS", 16)
+def test_files_are_written_in_chunks(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "ROWS", 16)
     for name in ("a.npy", "a.csv"):
-        path = opened.save_samples(opened.sample_parts(50), tmp_path / name, num=50)
+        path = opened.save_samples(opened.sample_in_chunks(50), tmp_path / name, num=50)
         found = np.load(path) if name == "a.npy" else np.loadtxt(path, delimiter=",", skiprows=1)
         np.testing.assert_allclose(found, opened.sample(50), rtol=1e-6)
-    with pytest.raises(InvalidValueError, match="`num` must be given with samples in parts"):
-        opened.save_samples(opened.sample_parts(5), tmp_path / "b.npy")
+    with pytest.raises(InvalidValueError, match="`num` must be given with samples in chunks"):
+        opened.save_samples(opened.sample_in_chunks(5), tmp_path / "b.npy")
 
 
 def test_what_neither_memory_nor_disk_holds_is_refused(opened, tmp_path, monkeypatch):
@@ -43,7 +41,7 @@ def test_what_neither_memory_nor_disk_holds_is_refused(opened, tmp_path, monkeyp
         opened.sample(2**31 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1000))
     with pytest.raises(InvalidValueError, match="must fit on the disk: the file needs about 20 kB, and 1 kB are free"):
-        opened.save_samples(opened.sample_parts(1000), tmp_path / "c.csv", num=1000)
+        opened.save_samples(opened.sample_in_chunks(1000), tmp_path / "c.csv", num=1000)
     assert not list(tmp_path.iterdir())
 
 
@@ -51,6 +49,11 @@ def test_what_neither_memory_nor_disk_holds_is_refused(opened, tmp_path, monkeyp
     ("call", "error", "message"),
     [
         (lambda run: run.sample(0), InvalidValueError, "sample: `num` must be at least 1; got 0"),
+        (
+            lambda run: run.sample_in_chunks(5, chunk_size=0),
+            InvalidValueError,
+            "`chunk_size` must be at least 1; got 0",
+        ),
         (lambda run: run.sample(2.5), InvalidTypeError, "sample: `num` must be an int; got 2.5"),
         (lambda run: run.sample(5, seed=2**63), InvalidValueError, "sample: `seed` must be 0 to 9223372036854775807"),
         (

@@ -24,7 +24,7 @@ def save_rows(
     context: np.ndarray | None = None,
     context_columns: Sequence[str] = (),
 ) -> None:
-    """Writes rows [num, dim], given in parts, so that they need never be in memory together.
+    """Writes rows [num, dim], or as a .npy file arrays [num, ...], in parts that need not be in memory together.
 
     Args:
       columns: names of the columns; those without a name are called x0, x1, ...
@@ -38,7 +38,7 @@ def save_rows(
     dim, is_csv = first.shape[-1], path.suffix.lower() == ".csv"
     context = None if context is None or not is_csv else context.reshape(num, -1)
     width = dim + (0 if context is None else context.shape[1])
-    _check_space(path, num * width * (CSV_BYTES if is_csv else first.dtype.itemsize), num)
+    _check_space(path, num * (width * CSV_BYTES if is_csv else first[0].nbytes), num)
     names = [*columns] or [f"x{i}" for i in range(dim)]
     names += [*context_columns] or [f"context{i}" for i in range(width - dim)]
     done = 0
@@ -46,7 +46,8 @@ def save_rows(
         if is_csv:
             file.write((",".join(map(_quoted, names[:width])) + "\n").encode())
         else:
-            header = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False, "shape": (num, dim)}
+            descr, shape = np.lib.format.dtype_to_descr(first.dtype), (num, *first.shape[1:])
+            header = {"descr": descr, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
         for part in itertools.chain([first], parts):
             beside = None if context is None else context[done : done + len(part)]
