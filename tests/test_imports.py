@@ -11,7 +11,7 @@ import pytest
 import jflows
 
 PACKAGE = Path(__file__).resolve().parents[1] / "jflows"
-BASE = {"_version", "typing", "errors", "options", "modules"}
+BASE = {"_version", "typing", "errors", "options", "modules", "processes"}
 LAYERS = BASE | {"ops"}
 CORE = LAYERS | {"nn", "bijectors", "distributions", "spec", "data"}
 FLOWS = CORE | {"flows"}

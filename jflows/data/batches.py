@@ -75,31 +75,35 @@ class TrainBatches:
         self.rows_per_epoch = len(data) if self._counted is None else len(self._counted)
         self._orders: dict[int, np.ndarray] = {}  # epoch -> permutation, of the last two epochs used
 
-    def at(self, step: int, count: int = 1) -> Batch:
+    def at(self, step: int, count: int = 1, rows: np.ndarray | None = None) -> Batch:
         """The batches of steps `step` .. `step + count - 1`, stacked.
 
+        Args:
+          rows: ascending positions in a batch, of the rows to make; a process that needs no others passes its own.
         Shapes:
           x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
           [count, batch_size, *context_shape], int32 [count, batch_size] of labels, or None; weight: float32
-          [count, batch_size]; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32.
+          [count, batch_size]; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32. With `rows`, their
+          number takes the place of batch_size.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
         if step < 0:
             raise InvalidValueError("TrainBatches.at", "step", "must be an int >= 0", step)
         check_positive("TrainBatches.at", "count", count)
-        num, shape = self.rows_per_epoch, (count, self.batch_size)
-        visits = np.arange(step * self.batch_size, (step + count) * self.batch_size, dtype=np.int64)
+        num, places = self.rows_per_epoch, np.arange(self.batch_size) if rows is None else rows
+        starts = np.arange(step, step + count, dtype=np.int64) * self.batch_size
+        visits = (starts[:, None] + places).ravel()
         epochs = visits // num
-        rows = np.zeros_like(visits)
+        found = np.zeros_like(visits)
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1 if num > 1 else 0):
             chosen = epochs == epoch
-            rows[chosen] = self._order(epoch)[visits[chosen] % num]
-        rows = rows if self._counted is None else self._counted[rows]
-        index = epochs * len(self.data) + rows
+            found[chosen] = self._order(epoch)[visits[chosen] % num]
+        found = found if self._counted is None else self._counted[found]
+        index = epochs * len(self.data) + found
         mirrored = _coin(self.seed, index) if self.mirror else None
         mutated = _Mutation(self.mutate, self.seed, index) if self.mutate else None
-        return self._source.batch(rows, shape, index, mirrored, mutated)
+        return self._source.batch(found, (count, len(places)), index, mirrored, mutated)
 
     def epoch(self, step: int) -> float:
         """The number of epochs before `step`, a fraction."""

@@ -1,6 +1,7 @@
 """`evaluate`: the mean bits per dimension, and nats, over a whole data set, each example counted once."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.data.reading import check_batch_values
+from jflows.data.reading import Reading, check_batch_values
 from jflows.errors import InvalidValueError
 from jflows.eval.memory import check_memory, least_bytes
+from jflows.eval.spread import spread
 from jflows.flows import Density
 from jflows.flows.density import example_keys
 from jflows.options import Count, checked
@@ -54,6 +56,7 @@ def evaluate(
     Examples are taken for independent, each with its weight; with equal weights this is the deviation over the root of
     their number. Source of the standard error: Owen 2013, "Monte Carlo theory, methods and examples", eq. 9.9.
 
+    Batches are spread over all devices of all processes, which changes no bit of the result.
     The noise of example i is drawn from `fold_in(key, i)`, so that the result does not depend on the batch size, except
     for the noise of an estimated log-det, which is drawn once per batch.
 
@@ -66,14 +69,10 @@ def evaluate(
       InvalidValueError: if there is no example.
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading`.
     """
+    kept, scored = itertools.tee(_checked_batches("evaluate", flow, variables, batches, key, num_draws, flow.reading))
     parts, done = [], 0
-    for batch in batches:
-        check_batch_values(batch, flow.reading, "evaluate")
-        if not done:
-            least = least_bytes(_moments.trace(flow, variables, batch, key, num_draws).jaxpr)
-            check_memory("evaluate", "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
-        # Moments stay on the device until the end, so the next batch is prepared while this one is computed.
-        parts.append(_moments(flow, variables, batch, key, num_draws))
+    for batch, part in zip(kept, spread(_moments, (flow, num_draws), (variables, key), scored), strict=True):
+        parts.append(part)
         done += len(batch.index)
         if on_batch is not None:
             on_batch(done)
@@ -84,8 +83,8 @@ def evaluate(
     mean = float(np.sum(weights * means) / weight)
     # Squares are about the mean of their batch: E[x^2] - E[x]^2 in float32 would cancel (Chan et al. 1983).
     off = means - mean
-    spread = float(np.sum(squares + 2 * off * linear + off**2 * of_squares))
-    error, nats_per_bit = math.sqrt(max(spread, 0)) / weight, flow.num_dims * math.log(2)
+    scatter = float(np.sum(squares + 2 * off * linear + off**2 * of_squares))
+    error, nats_per_bit = math.sqrt(max(scatter, 0)) / weight, flow.num_dims * math.log(2)
     effective = float(weight**2 / of_squares.sum())
     return Evaluation(mean, error, -mean * nats_per_bit, error * nats_per_bit, round(counts.sum()), effective)
 
@@ -104,26 +103,42 @@ def row_scores(
     Raises:
       InvalidTypeError, DataError: if the shape, type or values of a batch do not suit `flow.reading.beyond_support()`.
     """
-    for number, batch in enumerate(batches):
-        check_batch_values(batch, flow.reading.beyond_support(), "row_scores")
-        if not number:
-            least = least_bytes(_bits.trace(flow, variables, batch, key, num_draws).jaxpr)
-            check_memory("row_scores", "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
-        bits = np.asarray(_bits(flow, variables, batch, key, num_draws), np.float64)[np.asarray(batch.weight) > 0]
+    reading = flow.reading.beyond_support()
+    kept, scored = itertools.tee(_checked_batches("row_scores", flow, variables, batches, key, num_draws, reading))
+    found = spread(_bits, (flow, num_draws), (variables, key), scored)
+    for batch, part in zip(kept, found, strict=True):
+        bits = np.asarray(part, np.float64)[np.asarray(batch.weight) > 0]
         yield flow.unit.score(-bits * (flow.num_dims * math.log(2)), flow.num_dims)
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
-def _bits(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+def _checked_batches(
+    where: str,
+    flow: Density,
+    variables: Variables,
+    batches: Iterable[Batch],
+    key: Key,
+    num_draws: int,
+    reading: Reading,
+) -> Iterator[Batch]:
+    """The batches, once the reading takes their values, and the first one fits into memory."""
+    for number, batch in enumerate(batches):
+        check_batch_values(batch, reading, where)
+        if not number:
+            least = least_bytes(jax.make_jaxpr(functools.partial(_bits, flow, num_draws))((variables, key), batch))
+            check_memory(where, "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
+        yield batch
+
+
+def _bits(flow: Density, num_draws: int, given: tuple[Variables, Key], batch: Batch) -> Array:
     """Bits per dimension of every row: [batch]."""
+    variables, key = given
     keys = example_keys(key, batch.index) if flow.needs_key else None
     return flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "num_draws"))
-def _moments(flow: Density, variables: Variables, batch: Batch, key: Key, num_draws: int) -> Array:
+def _moments(flow: Density, num_draws: int, given: tuple[Variables, Key], batch: Batch) -> Array:
     """Of a batch: the number of rows that count, sum w, the mean, and sum w^2 (b - mean)^k for k = 0, 1, 2."""
-    bits = _bits(flow, variables, batch, key, num_draws)
+    bits = _bits(flow, num_draws, given, batch)
     weight = jnp.asarray(batch.weight, bits.dtype)
     bits, total = jnp.where(weight > 0, bits, 0.0), jnp.sum(weight)
     mean = jnp.sum(weight * bits) / jnp.where(total > 0, total, 1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jflows.errors import check_key
 from jflows.eval.memory import check_memory, least_bytes
+from jflows.eval.spread import spread
 from jflows.flows import Density, MixtureOfFlows
 from jflows.flows.checks import check_temperature
 from jflows.flows.density import example_keys
@@ -34,7 +35,8 @@ def sample_in_chunks(
 
     Sample i has the key `fold_in(key, i)`. One program draws blocks of 16 images or 256 rows, always the same samples
     together, so that a sample has the same bits whatever `chunk_size` is and however many are drawn, and the memory of
-    the device is that of one block. Programs for blocks of other sizes would round in other ways.
+    a device is that of one block. Programs for blocks of other sizes would round in other ways. Blocks are spread over
+    the devices of all processes.
 
     Args:
       key: typed key; equal keys give equal noise, also at other temperatures.
@@ -71,14 +73,24 @@ def _blocks(
     component: int | None,
 ) -> Iterator[np.ndarray]:
     size, heat = IMAGES if len(density.event_shape) > 1 else ROWS, np.float32(temperature)
-    for start in range(0, num, size):
-        rows = np.arange(start, start + size)  # also those after the last, so that all blocks have one shape
-        own = None if context is None else context[rows % num]
-        given = (density, variables, key, rows.astype(np.uint32), own, heat, component)
-        if not start:
-            least = least_bytes(draw_block.trace(*given).jaxpr)
-            check_memory("sample", "num", least, f"{size} samples", num, "Make the flow smaller.")
-        yield np.asarray(draw_block(*given))[: num - start]
+
+    def numbered() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        for start in range(0, num, size):
+            rows = np.arange(start, start + size)  # also those after the last, so that all blocks have one shape
+            yield rows.astype(np.uint32), None if context is None else context[rows % num]
+
+    least = least_bytes(draw_block.trace(density, variables, key, *next(numbered()), heat, component).jaxpr)
+    check_memory("sample", "num", least, f"{size} samples", num, "Make the flow smaller.")
+    drawn = spread(_drawn, (density, component), (variables, key, heat), numbered())
+    for number, block in enumerate(drawn):
+        yield block[: num - number * size]
+
+
+def _drawn(
+    density: Density, component: int | None, given: tuple[Variables, Key, Array], block: tuple[Array, Array | None]
+) -> Array:
+    variables, key, temperature = given
+    return draw_block(density, variables, key, *block, temperature, component)
 
 
 def _rechunked(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -1,5 +1,7 @@
 """`RunDirectory`: the files by which a training run can be evaluated, sampled from, resumed or repeated.
 
+Of many processes the first alone writes them, on a disk that all of them share.
+
 <run>/config.json          the recipe with all its options, the name of the config, and facts about the data
       metrics.jsonl        one line per logging interval, see `jflows/runs/metrics.py`
       checkpoints/<step>/  arrays by Orbax, with the flow's structure as JSON
@@ -21,6 +23,7 @@ import jax.numpy as jnp
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, check_choice, did_you_mean, path_of
 from jflows.flows import Density
+from jflows.processes import together
 from jflows.runs.files import CHECKSUM, read_json, write_json, write_text
 from jflows.runs.metrics import FILE as METRICS
 from jflows.runs.metrics import line_of, read_lines
@@ -73,8 +76,8 @@ class RunDirectory:
         check_unused(path)
         run = cls(path, flow, config, resuming=False)
         to_spec(flow)  # refuse a flow that cannot be stored before training it
-        run._write_config()
-        run._write(METRICS, "")
+        together.by_first("RunDirectory.create", lambda: (run._write_config(), run._write(METRICS, "")))
+        run._check_seen()
         return run
 
     @classmethod
@@ -108,12 +111,11 @@ class RunDirectory:
         a resumed run are stored once its state is there, so that a run that cannot go on keeps its own.
         """
         if not self.resuming or self.checkpoints.latest_step() is None:
-            self._write(METRICS, "")
-            self._write_config()
+            together.by_first("RunDirectory.restore", lambda: (self._write(METRICS, ""), self._write_config()))
             return None
         checkpoint = self.checkpoints.restore(*_collections(abstract))
-        self._keep_metrics_until(checkpoint.step)
-        self._write_config()
+        keep = lambda: (self._keep_metrics_until(checkpoint.step), self._write_config())
+        together.by_first("RunDirectory.restore", keep)
         self.standing = Standing(checkpoint.scores, checkpoint.meta["pending"])
         variables, training = checkpoint.variables, checkpoint.training
         extra = {name: tree for name, tree in variables.items() if name not in WEIGHTS}
@@ -130,7 +132,9 @@ class RunDirectory:
         return self.checkpoints.steps()
 
     def append_metrics(self, entry: dict[str, float]) -> None:
-        """Adds one line to metrics.jsonl."""
+        """Adds one line to metrics.jsonl, which of many processes the first does."""
+        if not together.is_first():
+            return
         line, checksum = line_of(entry, self._last_line)
         try:
             with (self.path / METRICS).open("a") as file:
@@ -155,6 +159,14 @@ class RunDirectory:
                 line, self._last_line = line_of(entry, self._last_line)
                 text += line
         self._write(METRICS, text)
+
+    def _check_seen(self) -> None:
+        """Raises `RunError` in all processes if one of them does not see what process 0 has written."""
+        seen = together.gathered((self.path / "config.json").is_file())
+        if not all(seen):
+            got = f"{self.path}, which process {seen.index(False)} does not see"
+            rule, fix = "must be on a disk that all processes share", "Choose such a place by {out}."
+            raise RunError("RunDirectory", "run", rule, got, fix)
 
     def _write_config(self) -> None:
         try:
@@ -280,11 +292,20 @@ def _cannot_write(directory: Path, reason: object) -> RunError:
 
 @contextlib.contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Locks a run directory against other processes; the lock ends with the process, and leaves no file.
+    """Locks a run directory against other runs; the lock ends with the process, and leaves no file.
+
+    Of many processes that train together, the first holds it.
 
     Raises:
       RunError: if another process trains in the directory, or it cannot be made.
     """
+    with contextlib.ExitStack() as held:
+        together.by_first("run", lambda: held.enter_context(_locked(directory)))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # not POSIX: unlocked

@@ -27,6 +27,7 @@ from jflows.data.splits import ALL
 from jflows.errors import InvalidValueError, RunError, path_of
 from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
+from jflows.processes import together
 from jflows.runs.configs import find_recipe
 from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
 from jflows.runs.directory import AS_IN_THE_RUN, RunDirectory, alone_in, load
@@ -181,7 +182,8 @@ def run_once(
     Args:
       draw: whether to write all reports; False writes the learning curve alone.
     """
-    prepared, variables = prepare(recipe, name), None
+    with together.first_before_others():  # who then find on disk what it has fetched
+        prepared, variables = prepare(recipe, name), None
     if start_from is not None:
         variables = _weights_of(start_from, prepared, resume)
         origin = str(path_of("run", "start_from", start_from).resolve())
@@ -193,7 +195,8 @@ def run_once(
         if fitted.interrupted:
             return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
         result = score(prepared, fitted, directory, progress=progress)
-        files = report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
+        draws = lambda: report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
+        files = together.by_first("run", draws) or ()
     if math.isnan(result.evaluation.nats):
         rule = "must not be NaN on the test rows; result.json and the reports are written"
         fix = "Look at the learning curve: lower {learning_rate}, or set {clip_norm}."
@@ -296,13 +299,18 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
     started = time.perf_counter()
     found = scored(flow, fitted.variables, test, size, seed=SCORE_SEED, progress=progress)
     seconds = time.perf_counter() - started
-    content = _result(found, fitted, _metrics(directory), prepared, seconds)
-    if clusters.NAME in flow.reports:
-        rows = prepared.recipe.data.load("train")  # each once, with all labels, which training may not see
-        of_training = clusters.report_on(flow, fitted.variables, first_rows(rows), size)
-        shared = clusters.summary(clusters.report_on(flow, fitted.variables, test, size))
-        content["mixture"] = shared | clusters.of_training(of_training, len(rows))
-    write_json(directory / "result.json", content)
+
+    def write() -> dict[str, Any]:
+        content = _result(found, fitted, _metrics(directory), prepared, seconds)
+        if clusters.NAME in flow.reports:
+            rows = prepared.recipe.data.load("train")  # each once, with all labels, which training may not see
+            of_training = clusters.report_on(flow, fitted.variables, first_rows(rows), size)
+            shared = clusters.summary(clusters.report_on(flow, fitted.variables, test, size))
+            content["mixture"] = shared | clusters.of_training(of_training, len(rows))
+        write_json(directory / "result.json", content)
+        return content
+
+    content = together.gathered(together.by_first("run", write))[0]
     return Scored(found, content)
 
 
@@ -323,7 +331,8 @@ def scored(
 ) -> Evaluation:
     """The score of all rows by `jflows.eval.evaluate`, with progress on stderr unless `progress` is False."""
     batches = batches_of(data, batch_size, flow)
-    shown = contextlib.nullcontext() if progress is False else counting("evaluating", len(data), NOUNS[data.kind])
+    quiet = progress is False or not together.is_first()
+    shown = contextlib.nullcontext() if quiet else counting("evaluating", len(data), NOUNS[data.kind])
     with shown as on_batch:
         return evaluate(flow, variables, batches, jax.random.key(seed), num_draws, on_batch)
 

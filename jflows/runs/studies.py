@@ -22,6 +22,7 @@ import numpy as np
 from jflows.data import KNOWN, Data
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import Evaluation, evaluate
+from jflows.processes import together
 from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
 from jflows.runs.files import write_json
@@ -90,8 +91,13 @@ def study(
         content["gaussian_mixture"] = _gaussian_mixture(results[best])
     content |= _over_seeds([member.label for member in members], rows)
     content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
-    write_json(directory / FILE, content)
-    files = [FILE, *draw_study(kind, [member.label for member in members], results, rows, best, directory)]
+    labels = [member.label for member in members]
+
+    def write() -> list[str]:
+        write_json(directory / FILE, content)
+        return [FILE, *draw_study(kind, labels, results, rows, best, directory)]
+
+    files = together.by_first("run", write) or ()
     score = _over_folds(results) if kind == "folds" else results[best].score
     chosen = results[best]
     return RunResult(directory, chosen.recipe, chosen.flow, chosen.fitted, score, content, tuple(files))

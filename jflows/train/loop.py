@@ -6,6 +6,7 @@ Read next: `jflows/train/step.py` (the step), `jflows/train/monitor.py` (metrics
 """
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import threading
@@ -21,12 +22,14 @@ from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.memory import bytes_held, bytes_of, check_memory, least_bytes
 from jflows.flows import Density
+from jflows.processes import together
 from jflows.train import progress as bars
 from jflows.train.config import TrainConfig
 from jflows.train.losses import LOSSES, Loss, check_loss
 from jflows.train.monitor import Entry, InMemory, Job, Monitor, Recorder, check_ends_finite
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, check_trainable, init_state, make_train_step
+from jflows.train.storage import crc32_of, flatten
 from jflows.train.support import check_support
 from jflows.typing import Array, Batch, Key, Variables
 
@@ -93,16 +96,19 @@ def fit(
       variables: where to start, as `flow.init` or another run gives it; None makes new ones from the first batches.
       callback: called with the metrics of every logging interval.
       progress: True shows progress on stderr, False does not; None shows it on a terminal and in a notebook.
-      stop: an event that ends the run early once it is set; the state is saved first. None does this on SIGTERM.
+      stop: an event that ends the run early once it is set; the state is saved first. None does this on SIGTERM. Of
+        many processes it is enough that one is asked to stop; all do so at the end of the logging interval.
     Returns:
       `FitResult`.
     Raises:
       InvalidTypeError, InvalidValueError: if arguments do not fit together, or the flow has no parameters.
       DataError: if the density of a row is 0, as it lies outside of the flow's support.
       RunError: if `config.max_skipped` steps in a row were not finite, or reconstruction fails with
-        backprop="invertible"; the last good state is in the last checkpoint.
+        backprop="invertible"; the last good state is in the last checkpoint. Of many processes, also if they were not
+        given the same, with the name of what differs, and where.
     """
     job = _job(flow, data, config, validation, InMemory() if run is None else run, loss)
+    _check_alike(job)
     optimizer = config.make_optimizer(job.steps)
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, job.loss, **settings)
@@ -113,12 +119,14 @@ def fit(
         rule, fix = f"must not end before step {int(restored.step)}, at which the run stands", "Ask for more {steps}."
         raise InvalidValueError("fit", "steps", rule, job.steps, fix)
     first = _checked_start(job, start(), validation) if restored is None else restored
+    if together.count() > 1:  # parameters that begin unlike stay unlike, without an error
+        together.check_alike("fit", {"state": crc32_of(flatten(first)[0])})
     with _shown(progress, job, int(first.step)) as on_entry, _stop_event(stop) as stopped:
         monitor = Monitor(job, [on_entry] if callback is None else [on_entry, callback])
         final = _take_steps(job, runner, monitor, first, stopped)
     step, scores = int(final.step), monitor.scores
     check_ends_finite(step, final)
-    interrupted = stopped.is_set() and step < job.steps and not scores.out_of_patience
+    interrupted = step < job.steps and not scores.out_of_patience
     if job.recorder.saved_steps()[-1:] != [step]:
         monitor.save(step, final)
     best, at = (final.ema_variables, step) if scores.best is None else (scores.best, scores.best_step)
@@ -126,24 +134,26 @@ def fit(
 
 
 def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, stopped: threading.Event) -> TrainState:
-    """Takes all steps, from the first state to the last."""
-    state, step = runner.put_state(first), int(first.step)
+    """Takes all steps, from the first state to the last, or until a process is asked to stop."""
+    state, step, ended = runner.put_state(first), int(first.step), together.any_of(stopped.is_set())
     if step:
         monitor.resume()
     if step < job.steps:
-        made = runner.compile(state, job.batches.at(step, job.steps_of_call(step)))
+        made = runner.compile(state, job.batches.at(step, job.steps_of_call(step), runner.rows))
         rows = job.config.batch_size
         check_memory("fit", "batch_size", made.planned_bytes - made.in_place, "a training step", rows, SMALLER)
         monitor.start(step, compile_seconds=round(made.seconds, 2))
-    while step < job.steps and not monitor.scores.out_of_patience and not stopped.is_set():
+    while step < job.steps and not monitor.scores.out_of_patience and not ended:
         count = job.steps_of_call(step)
-        state, metrics = runner.run(state, job.batches.at(step, count))
+        state, metrics = runner.run(state, job.batches.at(step, count, runner.rows))
         step += count
         monitor.collect(metrics, count)
         if monitor.is_due(step):
             monitor.log(step, runner.get_state(state))
         if step % job.config.checkpoint_every == 0 or monitor.scores.best_step == step:
             monitor.save(step, runner.get_state(state))
+        if together.count() == 1 or monitor.is_due(step):  # many processes ask each other where they wait anyway
+            ended = together.any_of(stopped.is_set())
     return runner.get_state(state)
 
 
@@ -182,6 +192,16 @@ def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None
     if validation is not None:
         scored = functools.partial(eval_batches, validation, config.eval_batch_size, flow.reading)
     return Job(flow, chosen, config, reading, batches, config.total_steps(batches.rows_per_epoch), scored, recorder)
+
+
+def _check_alike(job: Job) -> None:
+    """Raises `RunError` if many processes do not train the same: other settings, another flow, other rows."""
+    if together.count() == 1:
+        return
+    flow, batches = job.flow, job.batches
+    made = {"flow": crc32_of(repr(flow)), "loss": repr(job.loss), "data": repr(batches.data), "steps": job.steps}
+    rows = crc32_of(flatten(batches.at(0)._asdict())[0])
+    together.check_alike("fit", dataclasses.asdict(job.config) | made | {"rows": rows})
 
 
 def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
@@ -244,7 +264,7 @@ def _checked_start(job: Job, state: TrainState, validation: Data | None) -> Trai
     size = job.config.eval_batch_size
     for what, data in (("data", job.batches.data), ("validation", validation)):
         if data is not None:
-            check_support(job.flow, state.variables, data, state.key, size, what)
+            check_support(job.flow, together.own_copy(state.variables), data, state.key, size, what)
     return state
 
 
@@ -274,7 +294,7 @@ def _check_variables(variables: Variables, wanted: Variables) -> None:
 @contextlib.contextmanager
 def _shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[Entry], None]]:
     """What shows the metrics of every interval."""
-    if not (bars.is_watched() if progress is None else progress):
+    if not together.is_first() or not (bars.is_watched() if progress is None else progress):
         yield lambda entry: None
         return
     unit = job.flow.unit.label if job.loss.unit == "nats" else ""

@@ -8,6 +8,8 @@
 | "pmap" | a leading device axis | a leading device axis | `pmean` in the step |
 | "shard_map" | replicated | sharded | `pmean` in the step |
 
+The devices may be those of many processes, each of which then makes its own rows of a batch, `Runner.rows`.
+
 All five give the same numbers up to rounding; a test holds that under SGD. The rules by which "fsdp" chooses axes are
 in `jflows/flows/division.py`. One call takes as many steps as it is told, by one program: a loop whose length is an
 argument, which costs no more than `lax.scan` and gives the same bits.
@@ -21,11 +23,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.flows.division import divided_axis
 from jflows.ops import varying
+from jflows.processes import together
 from jflows.train.step import Metrics, TrainState
 from jflows.typing import Array, Batch, PyTree
 
@@ -56,9 +59,13 @@ class Runner:
       parallel: a mode of the table at the head of this module.
       batch_size: rows over all devices; a multiple of the number of devices.
       steps_per_call: largest number of steps in one call; shorter calls are filled up with zeros that no step reads.
-      devices: which devices to use; None takes all of the platform ("none" takes the first).
+      devices: which devices to use; None takes all of the platform, of all processes ("none" takes the first).
+
+    Attributes:
+      rows: positions of the rows of a batch that this process makes, those of its own devices.
     Raises:
-      InvalidValueError: for an unknown mode, a batch that does not divide by the devices, or a call that is too long.
+      InvalidValueError: for an unknown mode, a batch that does not divide by the devices, a call that is too long, or
+        "none" with many processes.
     """
 
     def __init__(
@@ -70,16 +77,24 @@ class Runner:
         devices: Sequence[Any] | None = None,
     ):
         check_choice("Runner", "parallel", parallel, PARALLEL_MODES)
-        devices = list(devices or jax.devices())[: 1 if parallel == "none" else None]
+        # Those of one process side by side, so that its rows are too, where the order of JAX follows the network.
+        in_order = sorted(devices or jax.devices(), key=lambda device: device.process_index)
+        devices = in_order[: 1 if parallel == "none" else None]
+        if parallel == "none" and together.count() > 1:
+            rule, fix = "must divide the work among many processes", "Set {parallel=jit}."
+            raise InvalidValueError("Runner", "parallel", rule, f"'none' with {together.count()}", fix)
         if batch_size % len(devices):
-            rule = f"must be a multiple of the {len(devices)} devices"
-            raise InvalidValueError(
-                "Runner", "batch_size", rule, repr(batch_size), "Change it, or set parallel='none'."
-            )
+            several = f" of {together.count()} processes" if together.count() > 1 else ""
+            rule, fix = f"must be a multiple of the {len(devices)} devices{several}", "Change it"
+            fix += "." if several else ", or set parallel='none'."
+            raise InvalidValueError("Runner", "batch_size", rule, repr(batch_size), fix)
         self.parallel, self.devices, self.steps_per_call = parallel, devices, steps_per_call
         mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.sharded = NamedSharding(mesh, PartitionSpec(None, AXIS))  # axis 0 counts the steps of one call
+        places = NamedSharding(mesh, PartitionSpec(AXIS)).addressable_devices_indices_map((batch_size,))
+        self.batch_size, everyone = batch_size, np.arange(batch_size)
+        self.rows = np.unique(np.concatenate([everyone[place] for place in places.values() if place is not None]))
         collective = parallel in ("pmap", "shard_map")
         reduce = functools.partial(_mean_over_devices, AXIS) if collective else lambda tree: tree
         step = self._keeping_places(make_step(reduce=reduce))
@@ -98,11 +113,10 @@ class Runner:
     def put_state(self, state: TrainState) -> TrainState:
         """Copies a state onto the devices."""
         if self.parallel != "pmap":
-            return jax.device_put(state, self.shardings_of(state))
-        num = len(self.devices)
+            return jax.tree.map(together.placed, state, self.shardings_of(state))
+        num, mesh = len(self._own_devices), Mesh(np.array(self._own_devices), (AXIS,))
         stacked = jax.tree.map(lambda leaf: jax.numpy.broadcast_to(leaf, (num, *leaf.shape)), state)
-        sharding = NamedSharding(self.replicated.mesh, PartitionSpec(AXIS))
-        return jax.device_put(stacked, sharding)
+        return jax.device_put(stacked, NamedSharding(mesh, PartitionSpec(AXIS)))
 
     def shapes_of(self, state: TrainState) -> TrainState:
         """Abstract arrays with the places where `put_state` puts those of a state; under "pmap" without places."""
@@ -113,7 +127,7 @@ class Runner:
 
     def put_params(self, params: PyTree) -> PyTree:
         """Parameters where a state has them, so that averages and moments that are made of them lie there too."""
-        return jax.device_put(params, self._divided(params)) if self.parallel == "fsdp" else params
+        return jax.tree.map(together.placed, params, self._divided(params)) if self.parallel == "fsdp" else params
 
     def shardings_of(self, state: TrainState) -> TrainState:
         """Where each array of a state lies, in every mode but "pmap": a tree of the state's structure."""
@@ -142,8 +156,10 @@ class Runner:
         return keeping if self.parallel == "fsdp" else function
 
     def get_state(self, state: TrainState) -> TrainState:
-        """The state as one copy, without a device axis."""
-        return jax.tree.map(lambda leaf: leaf[0], state) if self.parallel == "pmap" else state
+        """The state as one copy, without a device axis; with many processes, one that is whole in each."""
+        if self.parallel == "pmap":
+            return jax.tree.map(lambda leaf: leaf[0], state)
+        return together.own_copy(state)
 
     def compile(self, state: TrainState, batches: Batch) -> Compiled:
         """Compiles `run` for arguments of these shapes.
@@ -162,7 +178,7 @@ class Runner:
         """Takes one step for each batch in `batches`; `state` is donated and cannot be used again.
 
         Shapes:
-          batches: leaves [num_steps, batch_size, ...] -> metrics: [steps_per_call], 0 from num_steps on.
+          batches: leaves [num_steps, rows, ...], those at `rows` -> metrics: [steps_per_call], 0 from num_steps on.
         """
         state, metrics = self._run(state, *self._put_batches(batches))
         return state, jax.tree.map(lambda leaf: leaf[0], metrics) if self.parallel == "pmap" else metrics
@@ -177,16 +193,23 @@ class Runner:
             batches = jax.tree.map(functools.partial(_filled_up, length), batches)
         return self._placed(batches), np.int32(num_steps)
 
+    @property
+    def _own_devices(self) -> list[Any]:
+        """Those of this process."""
+        return [device for device in self.devices if device.process_index == jax.process_index()]
+
     def _placed(self, batches: Batch) -> Batch:
-        if self.parallel != "pmap":
+        if self.parallel == "pmap":
+            return jax.tree.map(functools.partial(_by_device, len(self._own_devices)), batches)
+        if len(self.rows) == self.batch_size:
             return jax.device_put(batches, self.sharded)
-        num = len(self.devices)
 
-        def by_device(leaf) -> np.ndarray:
-            leaf = np.asarray(leaf)
-            return np.moveaxis(leaf.reshape(leaf.shape[0], num, -1, *leaf.shape[2:]), 1, 0)
+        def placed(leaf: np.ndarray) -> Array:
+            own = lambda rows: leaf[:, np.searchsorted(self.rows, np.arange(self.batch_size)[rows])]
+            shape = (len(leaf), self.batch_size, *leaf.shape[2:])
+            return jax.make_array_from_callback(shape, self.sharded, lambda place: own(place[1]))  # pyright: ignore[reportOptionalSubscript]
 
-        return jax.tree.map(by_device, batches)
+        return jax.tree.map(placed, batches)
 
 
 def _take_steps(
@@ -212,6 +235,12 @@ def _take_steps(
         return state, jax.tree.map(write, carry[1], metrics)
 
     return lax.fori_loop(0, count, body, (state, empty))
+
+
+def _by_device(num: int, leaf: np.ndarray) -> np.ndarray:
+    """[num_steps, rows, ...] -> [num devices, num_steps, rows / num, ...]."""
+    leaf = np.asarray(leaf)
+    return np.moveaxis(leaf.reshape(leaf.shape[0], num, -1, *leaf.shape[2:]), 1, 0)
 
 
 def _filled_up(length: int, leaf: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError
+from jflows.processes import together
 from jflows.typing import PyTree
 
 Table = dict[str, dict[str, Any]]  # name -> kind ("array", "none", "empty", implementation of a key), dtype, ...
@@ -42,7 +43,8 @@ def flatten(tree: PyTree) -> tuple[Table, dict[str, np.ndarray]]:
         tree, is_leaf=lambda node: node is None or (isinstance(node, (Mapping, tuple, list)) and not node)
     )
     encoded = {_name(entries): _encode(_name(entries), leaf) for entries, leaf in flat}
-    arrays = jax.device_get({n: array for n, (_, array) in encoded.items() if array is not None})  # copies all at once
+    arrays = together.own_copy({n: array for n, (_, array) in encoded.items() if array is not None})
+    arrays = jax.device_get(arrays)  # copies all at once
     arrays = {n: np.asarray(array, np.dtype(array.dtype.name), order="C") for n, array in arrays.items()}
     table: Table = {name: {"kind": kind} for name, (kind, _) in encoded.items()}
     for name, array in arrays.items():
@@ -54,14 +56,14 @@ def _encode(name: str, leaf: Any) -> tuple[str, Any]:
     """The kind of a leaf and its array; a typed key becomes its data."""
     if leaf is None or isinstance(leaf, (Mapping, tuple, list)):
         return "none" if leaf is None else "empty", None
-    if isinstance(leaf, jax.Array) and (leaf.is_fully_addressable or leaf.is_fully_replicated):
+    if isinstance(leaf, jax.Array):
         is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return (str(jax.random.key_impl(leaf)), jax.random.key_data(leaf)) if is_key else ("array", leaf)
     if isinstance(leaf, (bool, int, float, complex, np.ndarray, np.generic)):
         array = np.asarray(leaf)
         if array.dtype == bool or jax.numpy.issubdtype(array.dtype, np.number):
             return "array", array
-    rule = "must be an array, a typed key or a number, whole on each process"
+    rule = "must be an array, a typed key or a number"
     raise InvalidTypeError("Checkpoints.save", name, rule, type(leaf).__name__, "Convert it, or move it to `meta`.")
 
 
@@ -87,7 +89,8 @@ def fill(template: PyTree, sharding: Sharding | None, values: dict[str, Any], di
         value = values[_name(entries)]
         if isinstance(like, (bool, int, float, complex, np.generic, np.ndarray)):
             return value if isinstance(like, np.ndarray) else type(like)(value.item())
-        return jax.device_put(value, sharding or (like.sharding if getattr(like, "committed", True) else None))
+        place = sharding or (like.sharding if getattr(like, "committed", True) else None)
+        return jax.device_put(value) if place is None else together.placed(value, place)
 
     here = {_name(path): describe(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(template)[0]}
     there = {name: describe(value) for name, value in values.items() if hasattr(value, "dtype")}

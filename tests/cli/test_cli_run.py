@@ -94,7 +94,9 @@ def test_images_are_written_as_an_array_too(trained, jflows, tmp_path):
         shown = jflows("sample", trained, *args, "--out", out)
         assert shown.exit_code == 2 and message in shown.stderr
     shown = jflows("sample", trained, "--num", 10_001)
-    assert "`--num` must be at most 10,000 in one picture; got 10001. Write them to a .npy file by --out" in shown.stderr
+    assert (
+        "`--num` must be at most 10,000 in one picture; got 10001. Write them to a .npy file by --out" in shown.stderr
+    )
 
 
 @pytest.mark.parametrize("mode", ["linear", "spherical"])
