@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from jflows.errors import InvalidValueError, check_choice, kind_of
 from jflows.flows.flow import Flow
-from jflows.typing import Array, PyTree, Variables
+from jflows.typing import Array, PyTree, Shape, Variables
 
 if TYPE_CHECKING:
     from jflows.flows.mixture import MixtureOfFlows
@@ -45,15 +45,11 @@ def over_components(
 ) -> tuple[Any, Variables]:
     """Calls `run(flow, its variables, its slice of stacked)` for every component: stacked values, and variables.
 
-    A single flow stands for K copies with stacked variables; of several flows, each has an entry "0", "1", ... Copies
-    run side by side, but those of images one after the other, in a loop: on a CPU, convolutions with K kernels at once
-    are several times slower than K convolutions, and take minutes to compile.
+    A single flow stands for K copies with stacked variables, see `over_copies`; of several flows, each has an entry
+    "0", "1", ...
     """
     if len(components) == 1:
-        one = functools.partial(run, components[0])
-        if len(components[0].event_shape) < IMAGE_AXES:
-            return jax.vmap(one)(variables, *stacked)
-        return jax.lax.map(lambda own: one(*own), (variables, *stacked))
+        return over_copies(functools.partial(run, components[0]), components[0].event_shape, variables, *stacked)
     results = []
     for k, flow in enumerate(components):
         own = jax.tree.map(lambda leaf, k=k: leaf[k], stacked)
@@ -61,6 +57,17 @@ def over_components(
     values, of_components = zip(*results, strict=True)
     joined = join({str(k): tree for k, tree in enumerate(of_components)})
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *values), joined
+
+
+def over_copies(run: Callable[..., Any], event_shape: Shape, *stacked: PyTree) -> Any:
+    """Calls `run` for every copy of one architecture, with its slice of everything that is stacked on a first axis.
+
+    Copies run side by side, but those of images one after the other, in a loop: on a CPU, convolutions with K kernels
+    at once are several times slower than K convolutions, and take minutes to compile.
+    """
+    if len(event_shape) < IMAGE_AXES:
+        return jax.vmap(run)(*stacked)
+    return jax.lax.map(lambda own: run(*own), stacked)
 
 
 def exact_sum(log_joint: Array, log_q: Array) -> Array:

@@ -104,16 +104,20 @@ class RunDirectory:
             raise RunError("RunDirectory.resume", tuple(changed), "must be as in the run", got, AS_IN_THE_RUN)
         return cls(path, flow, config, resuming=True)
 
-    def restore(self, abstract: TrainState) -> TrainState | None:
+    def restore(self, abstract: TrainState, step: int | None = None) -> TrainState | None:
         """The state of the last undamaged checkpoint, or None if the run is new or has no checkpoint yet.
 
         Metrics that were logged after that checkpoint are dropped, since their steps are taken again. The settings of
         a resumed run are stored once its state is there, so that a run that cannot go on keeps its own.
+
+        Args:
+          step: take the checkpoint of this step, and no other; 0 begins the run again.
         """
-        if not self.resuming or self.checkpoints.latest_step() is None:
+        if not self.resuming or step == 0 or self.checkpoints.latest_step() is None:
+            self.standing = Standing()
             together.by_first("RunDirectory.restore", lambda: (self._write(METRICS, ""), self._write_config()))
             return None
-        checkpoint = self.checkpoints.restore(*_collections(abstract))
+        checkpoint = self.checkpoints.restore(*_collections(abstract), step=step)
         keep = lambda: (self._keep_metrics_until(checkpoint.step), self._write_config())
         together.by_first("RunDirectory.restore", keep)
         self.standing = Standing(checkpoint.scores, checkpoint.meta["pending"])

@@ -1,6 +1,7 @@
 """Training: `fit` and its parts. To go from data to a report in one call, use `jflows.run`."""
 
 from jflows.train.config import TrainConfig
+from jflows.train.ensemble import fit_ensemble
 from jflows.train.loop import FitResult, fit
 from jflows.train.losses import (
     LOSSES,
@@ -36,6 +37,7 @@ __all__ = [
     "alpha_divergence",
     "distillation",
     "fit",
+    "fit_ensemble",
     "init_state",
     "make_optimizer",
     "make_train_step",

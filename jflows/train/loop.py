@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jflows.data import Data, Reading, Statistics, TrainBatches, eval_batches
 from jflows.data.base import check_is_data, check_same_columns
@@ -31,7 +32,7 @@ from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, check_trainable, init_state, make_train_step
 from jflows.train.storage import crc32_of, flatten
 from jflows.train.support import check_support
-from jflows.typing import Array, Batch, Key, Variables
+from jflows.typing import Array, Batch, Key, PyTree, Variables
 
 BYTES_OF_VISIT = 32  # its number, epoch, row and index while a batch is made, as int64
 SMALLER = "Lower it, set {accumulate} or a {backprop} that stores less, or make the flow smaller."
@@ -107,23 +108,33 @@ def fit(
         backprop="invertible"; the last good state is in the last checkpoint. Of many processes, also if they were not
         given the same, with the name of what differs, and where.
     """
-    job = _job(flow, data, config, validation, InMemory() if run is None else run, loss)
+    job = job_of(flow, data, config, validation, InMemory() if run is None else run, loss)
     _check_alike(job)
     optimizer = config.make_optimizer(job.steps)
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, job.loss, **settings)
     runner = Runner(make_step, config.parallel, config.batch_size, job.longest_call)
-    start = functools.partial(_first_state, job, optimizer, variables, runner)
-    restored = job.recorder.restore(_planned_start(job, start, runner))
-    if restored is not None and int(restored.step) > job.steps:
-        rule, fix = f"must not end before step {int(restored.step)}, at which the run stands", "Ask for more {steps}."
-        raise InvalidValueError("fit", "steps", rule, job.steps, fix)
-    first = _checked_start(job, start(), validation) if restored is None else restored
+    start = functools.partial(first_state, job, optimizer, variables, runner.put_params)
+    restored = job.recorder.restore(planned_start(job, start, runner))
+    check_goes_on(job, 0 if restored is None else int(restored.step))
+    first = checked_start(job, start(), validation) if restored is None else restored
     if together.count() > 1:  # parameters that begin unlike stay unlike, without an error
         together.check_alike("fit", {"state": crc32_of(flatten(first)[0])})
-    with _shown(progress, job, int(first.step)) as on_entry, _stop_event(stop) as stopped:
+    with shown(progress, job, int(first.step)) as on_entry, stop_event(stop) as stopped:
         monitor = Monitor(job, [on_entry] if callback is None else [on_entry, callback])
         final = _take_steps(job, runner, monitor, first, stopped)
+    return result_of(job, monitor, final)
+
+
+def check_goes_on(job: Job, step: int) -> None:
+    """Raises `InvalidValueError` if a run that stands at `step` would end before it."""
+    if step > job.steps:
+        rule, fix = f"must not end before step {step}, at which the run stands", "Ask for more {steps}."
+        raise InvalidValueError("fit", "steps", rule, job.steps, fix)
+
+
+def result_of(job: Job, monitor: Monitor, final: TrainState) -> FitResult:
+    """What `fit` returns once a run has ended with this state, which is saved unless it has been."""
     step, scores = int(final.step), monitor.scores
     check_ends_finite(step, final)
     interrupted = step < job.steps and not scores.out_of_patience
@@ -157,7 +168,9 @@ def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, s
     return runner.get_state(state)
 
 
-def _job(flow: Density, data: Data, config: TrainConfig, validation: Data | None, recorder: Recorder, loss: Any) -> Job:
+def job_of(
+    flow: Density, data: Data, config: TrainConfig, validation: Data | None, recorder: Recorder, loss: Any
+) -> Job:
     """Checks the arguments of `fit`, and brings them together."""
     if not isinstance(flow, Density):
         raise InvalidTypeError("fit", "flow", "must be a Flow or a MixtureOfFlows", kind_of(flow))
@@ -210,7 +223,7 @@ def _reading(flow: Density, loss: Loss, data: Data) -> Reading:
     return flow.reading.with_labels(flow.reading.num_classes) if wanted else flow.reading
 
 
-def _planned_start(job: Job, start: Callable[[], TrainState], runner: Runner) -> TrainState:
+def planned_start(job: Job, start: Callable[[], TrainState], runner: Runner) -> TrainState:
     """The shapes of the first state, and the places of its arrays.
 
     Raises:
@@ -232,9 +245,14 @@ def _planned_start(job: Job, start: Callable[[], TrainState], runner: Runner) ->
     return placed
 
 
-def _first_state(job: Job, optimizer, variables: Variables | None, runner: Runner) -> TrainState:
+def first_state(
+    job: Job,
+    optimizer: optax.GradientTransformation,
+    variables: Variables | None,
+    put_params: Callable[[PyTree], PyTree] = lambda params: params,
+) -> TrainState:
     """The state before the first step; data-dependent initialisation sees the first visits of the stream, or, of data
-    with weights, rows drawn by them.
+    with weights, rows drawn by them. `put_params` moves parameters to their places, see `Runner.put_params`.
     """
     config, data = job.config, job.batches.data
     seen = data if data.weight is None else data.drawn_by_weight(config.init_batch, config.seed)
@@ -256,10 +274,10 @@ def _first_state(job: Job, optimizer, variables: Variables | None, runner: Runne
     else:
         _check_variables(variables, abstract)
         found = jax.tree.map(jnp.array, variables)  # copies, as the state is donated
-    return init_state({**found, "params": runner.put_params(found["params"])}, optimizer, noise_key)
+    return init_state({**found, "params": put_params(found["params"])}, optimizer, noise_key)
 
 
-def _checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:
+def checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:
     """The first state of a run, whose rows are all inside the support."""
     size = job.config.eval_batch_size
     for what, data in (("data", job.batches.data), ("validation", validation)):
@@ -292,7 +310,7 @@ def _check_variables(variables: Variables, wanted: Variables) -> None:
 
 
 @contextlib.contextmanager
-def _shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[Entry], None]]:
+def shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[Entry], None]]:
     """What shows the metrics of every interval."""
     if not together.is_first() or not (bars.is_watched() if progress is None else progress):
         yield lambda entry: None
@@ -304,7 +322,7 @@ def _shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[En
 
 
 @contextlib.contextmanager
-def _stop_event(stop: threading.Event | None) -> Iterator[threading.Event]:
+def stop_event(stop: threading.Event | None) -> Iterator[threading.Event]:
     """The event that ends a run: the one given, or one that SIGTERM sets; outside the main thread none does."""
     stopped = threading.Event() if stop is None else stop
     if stop is not None or threading.current_thread() is not threading.main_thread():

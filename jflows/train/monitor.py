@@ -47,8 +47,8 @@ class Standing(NamedTuple):
 class Recorder(Protocol):
     """The place that keeps a run's checkpoints and metrics, and gives them back when the run is resumed."""
 
-    def restore(self, abstract: TrainState) -> TrainState | None:
-        """The state of the last good checkpoint, in the shapes of `abstract`; None if the run is new."""
+    def restore(self, abstract: TrainState, step: int | None = None) -> TrainState | None:
+        """The state of the last good checkpoint, or that of `step`, in the shapes of `abstract`; None for a new run."""
         ...
 
     @property
@@ -78,7 +78,7 @@ class InMemory:
 
     standing = Standing()
 
-    def restore(self, abstract: TrainState) -> TrainState | None:
+    def restore(self, abstract: TrainState, step: int | None = None) -> TrainState | None:
         """Returns None, as every run is a new one."""
         return None
 
@@ -201,6 +201,10 @@ class Monitor:
     def start(self, step: int, **once: float) -> None:
         """Begins an interval; the entries of `once` are added to its line."""
         self.last_step, self.last_time, self.once = step, time.perf_counter(), once
+
+    def begin_again(self) -> None:
+        """Forgets what `resume` brought, before a run goes on from an earlier step."""
+        self.scores, self.pending = Scores(self.job.config.patience), []
 
     def resume(self) -> None:
         """Goes on from where the run was stopped: with its scores, and in the middle of its interval."""

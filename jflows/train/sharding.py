@@ -60,6 +60,7 @@ class Runner:
       batch_size: rows over all devices; a multiple of the number of devices.
       steps_per_call: largest number of steps in one call; shorter calls are filled up with zeros that no step reads.
       devices: which devices to use; None takes all of the platform, of all processes ("none" takes the first).
+      stacked: number of leading axes that all arrays of a state have beside their own: 1 for an ensemble's members.
 
     Attributes:
       rows: positions of the rows of a batch that this process makes, those of its own devices.
@@ -75,6 +76,7 @@ class Runner:
         batch_size: int,
         steps_per_call: int,
         devices: Sequence[Any] | None = None,
+        stacked: int = 0,
     ):
         check_choice("Runner", "parallel", parallel, PARALLEL_MODES)
         # Those of one process side by side, so that its rows are too, where the order of JAX follows the network.
@@ -88,7 +90,7 @@ class Runner:
             rule, fix = f"must be a multiple of the {len(devices)} devices{several}", "Change it"
             fix += "." if several else ", or set parallel='none'."
             raise InvalidValueError("Runner", "batch_size", rule, repr(batch_size), fix)
-        self.parallel, self.devices, self.steps_per_call = parallel, devices, steps_per_call
+        self.parallel, self.devices, self.steps_per_call, self.stacked = parallel, devices, steps_per_call, stacked
         mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.sharded = NamedSharding(mesh, PartitionSpec(None, AXIS))  # axis 0 counts the steps of one call
@@ -140,7 +142,7 @@ class Runner:
         """Where the arrays of parameters, or of what has their shapes, lie when they are divided."""
 
         def place(path: Sequence[Any], leaf: Any) -> NamedSharding:
-            axis = divided_axis(path, leaf, len(self.devices))
+            axis = divided_axis(path, leaf, len(self.devices), self.stacked)
             spec = PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, AXIS)
             return NamedSharding(self.replicated.mesh, spec)
 
