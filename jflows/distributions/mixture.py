@@ -8,7 +8,7 @@ from jax.scipy.stats import norm
 from jflows.distributions.base import Base
 from jflows.ops.affine import constant_channels
 from jflows.ops.clustering import kmeans
-from jflows.ops.numerics import sum_event
+from jflows.ops.numerics import EXACT, sum_event
 from jflows.options import Count
 from jflows.typing import Array, Key, Shape
 
@@ -74,7 +74,7 @@ class NormalMixture(Base):
 
     def mean(self, context: Array | None = None) -> Array:
         logits, means, _ = self._components()
-        return jnp.tensordot(jax.nn.softmax(logits), means, 1, precision="highest")
+        return jnp.tensordot(jax.nn.softmax(logits), means, 1, precision=EXACT)
 
 
 def _fit(key: Key, rows: Array, num_components: int) -> tuple[Array, Array, Array]:
@@ -82,6 +82,6 @@ def _fit(key: Key, rows: Array, num_components: int) -> tuple[Array, Array, Arra
     centres, cluster = kmeans(key, rows, num_components)
     members = jax.nn.one_hot(cluster, num_components, dtype=rows.dtype)
     sizes = members.sum(axis=0)
-    scatter = jnp.matmul(members.T, (rows - centres[cluster]) ** 2, precision="highest")
+    scatter = jnp.matmul(members.T, (rows - centres[cluster]) ** 2, precision=EXACT)
     variance = (scatter + jnp.var(rows, axis=0)) / (sizes[:, None] + 1)
     return jnp.log(sizes + 1), centres, jnp.log(jnp.where(constant_channels(rows), 1, jnp.sqrt(variance)))

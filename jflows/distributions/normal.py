@@ -12,7 +12,7 @@ from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base, StandardBase
 from jflows.errors import InvalidValueError
-from jflows.ops.numerics import sum_event
+from jflows.ops.numerics import EXACT, sum_event
 from jflows.options import Option
 from jflows.typing import Array, Key, Shape
 
@@ -122,7 +122,7 @@ class FullNormal(Base):
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Draws mean + temperature * L N(0, I): -> [*shape, *event_shape]."""
         noise = jax.random.normal(key, (*shape, len(self.cholesky)), self.loc.dtype)
-        deviation = jnp.matmul(noise, self._factor().T, precision="highest")
+        deviation = jnp.matmul(noise, self._factor().T, precision=EXACT)
         return self.loc + temperature * deviation.reshape(*shape, *self.event_shape)
 
     def log_prob(self, z: Array, context: Array | None = None) -> Array:
@@ -173,7 +173,7 @@ class ClassConditionalNormal(Base):
 
         def term(name: str) -> Array:
             weights = self.param(name, nn.initializers.zeros, (context.shape[-1], *self.event_shape))
-            return jnp.tensordot(context, weights, 1, precision="highest")
+            return jnp.tensordot(context, weights, 1, precision=EXACT)
 
         return term("mean"), term("log_std")
 

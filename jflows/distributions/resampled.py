@@ -9,7 +9,7 @@ from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
 from jflows.modules import Network, check_conditioner
-from jflows.ops.numerics import sum_event
+from jflows.ops.numerics import EXACT, sum_event
 from jflows.options import Count, Option
 from jflows.typing import Array, Key, Shape
 
@@ -105,5 +105,5 @@ class ResampledNormal(Base):
         _, log_ratio, logits = self._log_reject(points)
         accept = jax.nn.sigmoid(logits)
         # E[a z] = E[(a - Z) z], as E[z] = 0: exactly 0 for a constant a, whatever the points.
-        deviation = jnp.tensordot(accept - jnp.mean(accept), points, 1, precision="highest") / len(accept)
+        deviation = jnp.tensordot(accept - jnp.mean(accept), points, 1, precision=EXACT) / len(accept)
         return jnp.exp(log_ratio) * deviation

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.flows import Flow
+from jflows.ops.numerics import EXACT
 from jflows.options import AtLeastTwo, checked
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -102,7 +103,7 @@ def manifold(
     weights = jnp.stack([jnp.cos(angles), jnp.sin(angles)])
     # The corners are those of two axes of two: the first axis goes with a, the second with b.
     z = z.reshape(*z.shape[:axis], 2, 2, -1)
-    surface = jnp.einsum("ia,jb,...ijd->...abd", weights, weights, z, precision="highest")
+    surface = jnp.einsum("ia,jb,...ijd->...abd", weights, weights, z, precision=EXACT)
     surface = surface.reshape(*surface.shape[:-1], *flow.latent_shape)
     for batch_shape in (surface.shape[: axis + 1], surface.shape[: axis + 2]):
         context = _one_axis_more(flow, context, batch_shape)

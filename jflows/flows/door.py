@@ -30,6 +30,15 @@ def in_one_type(*trees: PyTree, least: Any = None) -> tuple[Any, ...]:
     return jax.tree.map(cast, trees)
 
 
+def type_of_variables(x: Array | None) -> Any:
+    """The floating type of the variables of a flow that is initialised on x: that of x, at least float32.
+
+    Integers and None give JAX's default, as noise and base samples have it.
+    """
+    is_floating = x is not None and _is_floating(x)
+    return jnp.promote_types(x.dtype, jnp.float32) if is_floating else jnp.result_type(float)
+
+
 def in_types_of(new: Variables, old: Variables) -> Variables:
     """Collections in the types of those that they replace; collections that are new stay as they are."""
     like = lambda a, b: a.astype(b.dtype) if _is_floating(b) else a

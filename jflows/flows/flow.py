@@ -389,4 +389,8 @@ def _init(
             return module.sample(noise_key, batch_shape, embedded, 1.0)
         return module.log_prob(x, embedded, noise_key)
 
-    return flow.module.init({"params": params_key} | flow._rngs(noise_key), method=first_pass)
+    variables = flow.module.init({"params": params_key} | flow._rngs(noise_key), method=first_pass)
+    # Bases make parameters of JAX's default type, which with x64 is wider than float32 data, and would widen all else.
+    dtype = door.type_of_variables(x)
+    cast = lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    return jax.tree.map(cast, variables)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jflows.bijectors.initialised import held_to_init
 from jflows.data.reading import Statistics
@@ -115,12 +116,12 @@ class MixtureOfFlows(MixtureStructure):
         warn_of_constants(self, variables)
         return variables
 
-    def log_weights(self, variables: Variables) -> Array:
-        """log w_k: [K]."""
+    def log_weights(self, variables: Variables, dtype: Any = None) -> Array:
+        """log w_k: [K]; of this type if they are not learned, None being JAX's default."""
         if self.weights == "learned":
             return jax.nn.log_softmax(variables["params"]["log_weights"])
         uniform = (1 / self.num_components,) * self.num_components
-        return jnp.log(jnp.asarray(uniform if self.weights == "uniform" else self.weights))
+        return jnp.asarray(np.log(uniform if self.weights == "uniform" else self.weights), dtype)
 
     def log_joint(self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None) -> Array:
         """log w_k + log p_k(x): [*batch, K], nats."""
@@ -302,7 +303,7 @@ class MixtureOfFlows(MixtureStructure):
             return flow.log_prob(of_flow, inner, given, key), {}
 
         log_probs, updates = over_components(self.components, run, components_of(self, variables))
-        log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables)
+        log_joint = jnp.moveaxis(log_probs + log_det, 0, -1) + self.log_weights(variables, log_probs.dtype)
         return log_joint, join({"components": updates, "trunk": of_trunk})
 
     @promoting

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.data.reading import Statistics
+from jflows.flows import door
 from jflows.flows.flow import Flow
 from jflows.flows.mixture_parts import join, over_components, part
 from jflows.ops.clustering import kmeans
@@ -55,7 +56,7 @@ def init_mixture(
     parts["components"] = over_components(mixture.components, run, {}, keys, rows)[1]
     variables = join(parts)
     if mixture.weights == "learned":
-        variables["params"]["log_weights"] = jnp.zeros(num_components)
+        variables["params"]["log_weights"] = jnp.zeros(num_components, door.type_of_variables(inner))
     return variables
 
 

@@ -3,11 +3,12 @@
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.classifier import ConvClassifier
 from jflows.nn.convnet import ConvNet, ZeroConv
+from jflows.nn.dense import zero_dense
 from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
 from jflows.nn.gated import Gated
 from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
 from jflows.nn.made import MADE
-from jflows.nn.mlp import MLP, ResidualMLP, zero_dense
+from jflows.nn.mlp import MLP, ResidualMLP
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
 from jflows.nn.standardize import StandardizeContext
 from jflows.nn.time import TimeMLP

@@ -6,6 +6,7 @@ from typing import Annotated
 import jax
 
 from jflows.ops.conv import relu
+from jflows.ops.narrow import COMPUTE_DTYPES, narrow
 from jflows.options import Option
 from jflows.typing import Array
 
@@ -21,3 +22,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 Activation = Annotated[str, Option(choices=tuple(ACTIVATIONS))]
 """The type of a field that names an activation function."""
+
+ComputeDtype = Annotated[str, Option(choices=COMPUTE_DTYPES)]
+"""The type of a field that says in which type a network computes, see `jflows.ops.narrow`."""
+
+
+def activated(name: str, h: Array, compute_dtype: str) -> Array:
+    """The activation function of this name in the type of computing, which what it stores for derivatives has too."""
+    return ACTIVATIONS[name](narrow(h, compute_dtype))

@@ -1,15 +1,15 @@
 """The convolutional conditioner of Glow, and the zero-initialised convolution it ends with."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import Activation, ComputeDtype, activated
 from jflows.nn.embed import ContextTerm
 from jflows.ops import affine
-from jflows.ops.conv import conv2d
+from jflows.ops.narrow import convolution
 from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
@@ -26,6 +26,7 @@ class ZeroConv(Module):
 
     Args:
       kernel_size: side of the kernel, odd.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
     """
@@ -33,19 +34,21 @@ class ZeroConv(Module):
     event_ndims: ClassVar[int] = 3  # of what it takes: `Coupling` checks it
 
     kernel_size: OddCount = 3
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
-    def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        zeros, dtype = nn.initializers.zeros, jnp.result_type(x)
+    def __call__(self, x: Array, num_features: int, context: Array | None = None, dtype: Any = None) -> Array:
+        """Maps images; `dtype` is the type of the parameters and of y, where that of x is narrower."""
+        zeros, dtype = nn.initializers.zeros, jnp.result_type(x) if dtype is None else dtype
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], num_features)
         kernel = self.param("kernel", zeros, shape, dtype)
         bias = self.param("bias", zeros, (num_features,), dtype)
         log_scale = self.param("log_scale", zeros, (num_features,), dtype)
         # The scale goes into the weights: one product of parameters instead of one more pass over the activations.
         scale = jnp.exp(LOG_SCALE_FACTOR * log_scale)
-        y = conv2d(x, kernel * scale) + bias * scale
+        y = convolution(x, kernel * scale, self.compute_dtype) + bias * scale
         if context is not None:
-            y = y + ContextTerm(name="context")(context, y)
+            y = y + ContextTerm(compute_dtype=self.compute_dtype, name="context")(context, y)
         return y
 
 
@@ -65,6 +68,7 @@ class ConvNet(Module):
       norm: "actnorm" whitens each layer's output on the first batch and learns shift and scale; "bias" is a plain bias.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       kernel_size: side of the outer convolutions' kernels, odd.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].
@@ -78,20 +82,22 @@ class ConvNet(Module):
     norm: Annotated[str, Option(choices=("actnorm", "bias"))] = "actnorm"
     activation: Activation = "relu"
     kernel_size: OddCount = 3
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        h = self._hidden("conv_in", x, self.kernel_size, context)
-        h = self._hidden("conv_mid", h, 1, context)
-        return ZeroConv(self.kernel_size, name="conv_out")(h, num_features)
+        dtype = jnp.result_type(x)
+        h = self._hidden("conv_in", x, dtype, self.kernel_size, context)
+        h = self._hidden("conv_mid", h, dtype, 1, context)
+        return ZeroConv(self.kernel_size, self.compute_dtype, name="conv_out")(h, num_features, dtype=dtype)
 
-    def _hidden(self, name: str, x: Array, kernel_size: int, context: Array | None) -> Array:
-        normal, dtype = nn.initializers.normal(KERNEL_STD), jnp.result_type(x)
+    def _hidden(self, name: str, x: Array, dtype: Any, kernel_size: int, context: Array | None) -> Array:
+        normal = nn.initializers.normal(KERNEL_STD)
         shape = (kernel_size, kernel_size, x.shape[-1], self.width)
         kernel = self.param(f"{name}_kernel", normal, shape, dtype)
         if self.norm == "actnorm":
             if self.is_initializing():
-                shift, log_scale = affine.whitening(conv2d(x, kernel))
+                shift, log_scale = affine.whitening(convolution(x, kernel, self.compute_dtype))
             else:
                 shift = log_scale = jnp.zeros((self.width,), dtype)  # shapes only, for Linen's check
             shift = self.param(f"{name}_shift", lambda _: shift)
@@ -100,7 +106,7 @@ class ConvNet(Module):
             kernel, bias = kernel * scale, shift * scale
         else:
             bias = self.param(f"{name}_bias", nn.initializers.zeros, (self.width,), dtype)
-        h = conv2d(x, kernel) + bias
+        h = convolution(x, kernel, self.compute_dtype) + bias
         if context is not None:
-            h = h + ContextTerm(name=f"{name}_context")(context, h)
-        return ACTIVATIONS[self.activation](h)
+            h = h + ContextTerm(compute_dtype=self.compute_dtype, name=f"{name}_context")(context, h)
+        return activated(self.activation, h, self.compute_dtype)

@@ -8,7 +8,8 @@ from flax import linen as nn
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import ACTIVATIONS, Activation, ComputeDtype
+from jflows.nn.dense import Dense
 from jflows.options import Count, Option
 from jflows.typing import Array
 
@@ -62,9 +63,9 @@ class ContextEmbed(Module):
             rule, fix = "must hold floating numbers", "Use ClassEmbed for class labels."
             raise InvalidTypeError("ContextEmbed", "context", rule, f"{dtype}", fix)
         for index, size in enumerate(self.hidden_sizes):
-            context = nn.Dense(size, param_dtype=dtype, name=f"hidden_{index}")(context)
+            context = Dense(size, dtype, name=f"hidden_{index}")(context)
             context = ACTIVATIONS[self.activation](context)
-        return nn.Dense(self.features, param_dtype=dtype, name="output")(context)
+        return Dense(self.features, dtype, name="output")(context)
 
 
 class ContextTerm(Module):
@@ -76,12 +77,14 @@ class ContextTerm(Module):
     Args:
       from_zero: whether the map starts at zero, so that a new network ignores the context. Units that see nothing but
         the context must not start at zero: a ReLU that gets 0 has no gradient, and never learns.
+      compute_dtype: type of its product, see `jflows.ops.narrow`.
     Shapes:
       context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features];
       context: [*batch, any height, any width, channels], like: [*batch, height, width, features] -> as `like`.
     """
 
     from_zero: bool = True
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
     def __call__(self, context: Array, like: Array) -> Array:
@@ -92,6 +95,7 @@ class ContextTerm(Module):
             size = (*context.shape[:-3], *like.shape[-3:-1], context.shape[-1])
             context = jax.image.resize(context, size, "linear")
         init = nn.initializers.zeros if self.from_zero else nn.initializers.lecun_normal()
-        dense = nn.Dense(like.shape[-1], use_bias=False, param_dtype=like.dtype, kernel_init=init, name="Dense_0")
+        own = (like.shape[-1], like.dtype, self.compute_dtype)
+        dense = Dense(*own, use_bias=False, kernel_init=init, name="Dense_0")
         term = dense(context.astype(like.dtype))
         return term.reshape(*term.shape[:-1], *(1,) * (like.ndim - term.ndim), like.shape[-1])

@@ -11,6 +11,7 @@ from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.embed import ContextTerm
 from jflows.ops.conv import conv2d
 from jflows.ops.lipschitz import bounded_kernel
+from jflows.ops.numerics import EXACT
 from jflows.options import Count, Counts, Fraction, OddCount, Option
 from jflows.typing import Array
 
@@ -54,8 +55,8 @@ class _BoundedLinear(nn.Module):
         kernel = bounded_kernel(self.param("kernel", self.kernel_init, shape, jnp.result_type(x)), self.bound)
         bias = self.param("bias", nn.initializers.zeros, (num_features,), jnp.result_type(x))
         if self.kernel_size:
-            return conv2d(x, kernel, precision="highest") + bias
-        return jnp.matmul(x, kernel, precision="highest") + bias
+            return conv2d(x, kernel, precision=EXACT) + bias
+        return jnp.matmul(x, kernel, precision=EXACT) + bias
 
 
 class LipschitzMLP(Module):

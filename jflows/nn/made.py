@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import ACTIVATIONS, Activation, ComputeDtype
 from jflows.nn.embed import ContextTerm
 from jflows.nn.mlp import BLOCK_STD, Circles
 from jflows.ops.angles import is_angle, periodic_rows, periodic_slopes
@@ -57,6 +57,7 @@ class MADE(Module):
       seed: seed of the order "random"; it is stored with the model, so that the order is the same after loading.
       residual: whether to add the residual connections.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features], with num_features =
       num_params * dim: reshaped to [*batch, num_params, dim], column i holds the parameters of input i.
@@ -71,6 +72,7 @@ class MADE(Module):
     seed: Seed = 0
     residual: bool = False
     circles: Circles = ()
+    compute_dtype: ComputeDtype = "full"
 
     def _check(self) -> None:
         if self.residual and len(set(self.hidden_sizes)) > 1:
@@ -144,10 +146,12 @@ class MADE(Module):
         zeros = nn.initializers.zeros
         layers.append(Weights(name="output")((self.hidden_sizes[-1], num_features), dtype, zeros))
         kernels, biases = zip(*layers, strict=True)
-        return MaskedNetwork(kernels, biases, tuple(of_layers), ACTIVATIONS[self.activation], self.residual)
+        own = {"residual": self.residual, "compute_dtype": self.compute_dtype}
+        return MaskedNetwork(kernels, biases, tuple(of_layers), ACTIVATIONS[self.activation], **own)
 
     def _weights(self, name: str, fan_in: int, size: int, dtype: Any, context: Array | None) -> tuple[Array, Array]:
         kernel, bias = Weights(name=name)((fan_in, size), dtype)
         if context is not None:
-            bias = bias + ContextTerm(from_zero=name != "hidden_0", name=f"{name}_context")(context, bias)
+            term = ContextTerm(name != "hidden_0", self.compute_dtype, name=f"{name}_context")
+            bias = bias + term(context, bias)
         return kernel, bias

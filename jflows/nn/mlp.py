@@ -1,13 +1,15 @@
 """Conditioners for vectors: the multilayer perceptron and its residual form."""
 
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import Activation, ComputeDtype, activated
+from jflows.nn.dense import Dense, zero_dense
 from jflows.nn.embed import ContextTerm
 from jflows.ops.angles import with_periodic
 from jflows.options import Count, Counts, Option
@@ -16,17 +18,6 @@ from jflows.typing import Array
 Circles = Annotated[tuple[int, ...], Option(low=0)]
 """The type of a field that says which inputs are angles."""
 BLOCK_STD = 1e-3  # a block starts near zero, so that depth does not change the scale of h
-
-
-def zero_dense(features: int, dtype: Any, name: str | None = None) -> nn.Dense:
-    """A dense layer whose output starts at zero, so that a bijector starts at the map of zero parameters.
-
-    Args:
-      features: number of features of the output.
-      dtype: dtype of the parameters.
-      name: name of the submodule, if it is made within `nn.compact`.
-    """
-    return nn.Dense(features, param_dtype=dtype, kernel_init=nn.initializers.zeros, name=name)
 
 
 class MLP(Module):
@@ -38,6 +29,7 @@ class MLP(Module):
       hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -49,16 +41,18 @@ class MLP(Module):
     hidden_sizes: Counts = (128, 128)
     activation: Activation = "relu"
     circles: Circles = ()
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         dtype, x = jnp.result_type(x), with_periodic(x, self.circles)
         for index, size in enumerate(self.hidden_sizes):
-            x = nn.Dense(size, param_dtype=dtype, bias_init=spread(x.shape[-1]), name=f"hidden_{index}")(x)
+            own = {"bias_init": spread(x.shape[-1]), "name": f"hidden_{index}"}
+            x = Dense(size, dtype, self.compute_dtype, **own)(x)
             if context is not None:
-                x = x + ContextTerm(name=f"context_{index}")(context, x)
-            x = ACTIVATIONS[self.activation](x)
-        return zero_dense(num_features, dtype, "output")(x)
+                x = x + ContextTerm(compute_dtype=self.compute_dtype, name=f"context_{index}")(context, x)
+            x = activated(self.activation, x, self.compute_dtype)
+        return zero_dense(num_features, dtype, "output", self.compute_dtype)(x)
 
 
 class ResidualMLP(Module):
@@ -80,6 +74,7 @@ class ResidualMLP(Module):
       activation: a name in `jflows.nn.ACTIVATIONS`.
       gated: whether the context enters the blocks as a gate (GLU) instead of a term.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -93,25 +88,26 @@ class ResidualMLP(Module):
     activation: Activation = "relu"
     gated: bool = False
     circles: Circles = ()
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dtype, act = jnp.result_type(x), ACTIVATIONS[self.activation]
-        x = with_periodic(x, self.circles)
-        h = nn.Dense(self.width, param_dtype=dtype, bias_init=spread(x.shape[-1]), name="input")(x)
+        dtype, low, x = jnp.result_type(x), self.compute_dtype, with_periodic(x, self.circles)
+        act = functools.partial(activated, self.activation, compute_dtype=low)
+        h = Dense(self.width, dtype, low, bias_init=spread(x.shape[-1]), name="input")(x)
         if context is not None:
-            h = h + ContextTerm(name="context")(context, h)
+            h = h + ContextTerm(compute_dtype=low, name="context")(context, h)
         for index in range(self.num_blocks):
-            r = nn.Dense(self.width, param_dtype=dtype, name=f"block_{index}_in")(act(h))
+            r = Dense(self.width, dtype, low, name=f"block_{index}_in")(act(h))
             if context is not None and not self.gated:
-                r = r + ContextTerm(name=f"block_{index}_context")(context, r)
+                r = r + ContextTerm(compute_dtype=low, name=f"block_{index}_context")(context, r)
             small = nn.initializers.normal(BLOCK_STD)
-            r = nn.Dense(self.width, param_dtype=dtype, kernel_init=small, name=f"block_{index}_out")(act(r))
+            r = Dense(self.width, dtype, low, kernel_init=small, name=f"block_{index}_out")(act(r))
             if context is not None and self.gated:
-                gate = zero_dense(self.width, dtype, f"block_{index}_context_gate")(context.astype(dtype))
+                gate = zero_dense(self.width, dtype, f"block_{index}_context_gate", low)(context.astype(dtype))
                 r = r * jax.nn.sigmoid(gate)
             h = h + r
-        return zero_dense(num_features, dtype, "output")(act(h))
+        return zero_dense(num_features, dtype, "output", low)(act(h))
 
 
 def spread(num_inputs: int) -> nn.initializers.Initializer:

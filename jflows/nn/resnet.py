@@ -1,21 +1,22 @@
 """Deeper convolutional conditioners: weight-normalised residual blocks (RealNVP), gates and attention (Flow++)."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import Activation, ComputeDtype, activated
 from jflows.nn.batch_norm import HiddenBatchNorm
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
+from jflows.nn.dense import Dense
 from jflows.nn.embed import ContextTerm
 from jflows.nn.layer_norm import LayerNorm
 from jflows.nn.transformer import POSITION_STD, check_heads
 from jflows.ops import affine
 from jflows.ops.attention import self_attention
-from jflows.ops.conv import conv2d
+from jflows.ops.narrow import convolution, narrow
 from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
@@ -34,6 +35,7 @@ class WeightNormConv(Module):
     Args:
       width: number of output channels.
       kernel_size: side of the kernel, odd.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, self.width].
       `params`: v [k, k, channels, self.width], g and bias [self.width].
@@ -41,19 +43,22 @@ class WeightNormConv(Module):
 
     width: Count
     kernel_size: OddCount = 3
+    compute_dtype: ComputeDtype = "full"
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        shape, dtype = (self.kernel_size, self.kernel_size, x.shape[-1], self.width), jnp.result_type(x)
+    def __call__(self, x: Array, dtype: Any = None) -> Array:
+        """Maps images; `dtype` is the type of the parameters and of y, where that of x is narrower."""
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.width)
+        dtype = jnp.result_type(x) if dtype is None else dtype
         v = self.param("v", nn.initializers.normal(KERNEL_STD), shape, dtype)
         direction = v / jnp.maximum(jnp.sqrt(jnp.sum(v**2, axis=(0, 1, 2))), MIN_NORM)
         if self.is_initializing():
-            shift, log_scale = affine.whitening(conv2d(x, direction))
+            shift, log_scale = affine.whitening(convolution(x, direction, self.compute_dtype))
         else:
             shift = log_scale = jnp.zeros((self.width,), dtype)  # shapes only, for Linen's check
         g = self.param("g", lambda _: jnp.exp(log_scale))
         bias = self.param("bias", lambda _: shift * jnp.exp(log_scale))
-        return conv2d(x, direction * g) + bias
+        return convolution(x, direction * g, self.compute_dtype) + bias
 
 
 class ResidualConvNet(Module):
@@ -76,6 +81,7 @@ class ResidualConvNet(Module):
       activation: a name in `jflows.nn.ACTIVATIONS`.
       norm: "weight" normalises weights alone; "batch" normalises activations by the statistics of the batch too, in
         training, so that the rows of a batch depend on each other, and otherwise by running averages.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].
@@ -89,6 +95,7 @@ class ResidualConvNet(Module):
     num_blocks: Count = 4
     activation: Activation = "relu"
     norm: Annotated[str, Option(choices=("weight", "batch"))] = "weight"
+    compute_dtype: ComputeDtype = "full"
 
     @property
     def allows_invertible_backprop(self) -> bool:
@@ -97,16 +104,19 @@ class ResidualConvNet(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        h = _add_context("context", WeightNormConv(self.width, name="conv_in")(x), context)
+        dtype, low = jnp.result_type(x), self.compute_dtype
+        h = _add_context("context", WeightNormConv(self.width, 3, low, name="conv_in")(x), context, low)
         for index in range(self.num_blocks):
-            r = WeightNormConv(self.width, name=f"block_{index}_in")(self._active(f"block_{index}_in", h))
-            r = _add_context(f"block_{index}_context", r, context)
-            h = h + WeightNormConv(self.width, name=f"block_{index}_out")(self._active(f"block_{index}_out", r))
-        return ZeroConv(1, name="conv_out")(self._active("conv_out", h), num_features)
+            first, second = f"block_{index}_in", f"block_{index}_out"
+            r = WeightNormConv(self.width, 3, low, name=first)(self._active(first, h), dtype)
+            r = _add_context(f"block_{index}_context", r, context, low)
+            h = h + WeightNormConv(self.width, 3, low, name=second)(self._active(second, r), dtype)
+        return ZeroConv(1, low, name="conv_out")(self._active("conv_out", h), num_features, dtype=dtype)
 
     def _active(self, name: str, h: Array) -> Array:
         """The activation of h, normalised if `norm` says so."""
-        return ACTIVATIONS[self.activation](HiddenBatchNorm(name=f"{name}_norm")(h) if self.norm == "batch" else h)
+        normed = HiddenBatchNorm(name=f"{name}_norm")(h) if self.norm == "batch" else h
+        return activated(self.activation, normed, self.compute_dtype)
 
 
 class GatedConvNet(Module):
@@ -126,6 +136,7 @@ class GatedConvNet(Module):
       width: number of channels of h, a multiple of num_heads.
       num_blocks: number of blocks, at least 1.
       num_heads: number of heads of the attention; 0 leaves the attention out.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features]. Attention takes (height * width)^2 numbers per head.
@@ -138,6 +149,7 @@ class GatedConvNet(Module):
     width: Count = 96
     num_blocks: Count = 10
     num_heads: Annotated[int, Option(low=0)] = 4
+    compute_dtype: ComputeDtype = "full"
 
     def _check(self) -> None:
         if self.num_heads:
@@ -145,23 +157,27 @@ class GatedConvNet(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        h = self._conv("conv_in", x)
+        h = self._conv("conv_in", x, jnp.result_type(x))
         for index in range(self.num_blocks):
-            r = self._conv(f"block_{index}_conv", _concat_elu(h))
-            r = _add_context(f"block_{index}_context", r, context)
-            h = self._join(f"block_{index}_gate", h, _concat_elu(r))
+            r = self._conv(f"block_{index}_conv", self._active(h), h.dtype)
+            r = _add_context(f"block_{index}_context", r, context, self.compute_dtype)
+            h = self._join(f"block_{index}_gate", h, self._active(r))
             if self.num_heads:
                 h = self._join(f"block_{index}_attention_gate", h, self._attend(f"block_{index}", h))
-        return ZeroConv(name="conv_out")(h, num_features)
+        return ZeroConv(3, self.compute_dtype, name="conv_out")(h, num_features)
 
-    def _conv(self, name: str, x: Array) -> Array:
+    def _active(self, h: Array) -> Array:
+        """elu([h, -h]): twice the channels, so that neither sign is lost."""
+        return activated("elu", jnp.concatenate([h, -h], axis=-1), self.compute_dtype)
+
+    def _conv(self, name: str, x: Array, dtype: Any) -> Array:
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-        kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], self.width), jnp.result_type(x))
-        return conv2d(x, kernel) + self.param(f"{name}_bias", zeros, (self.width,), jnp.result_type(x))
+        kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], self.width), dtype)
+        return convolution(x, kernel, self.compute_dtype) + self.param(f"{name}_bias", zeros, (self.width,), dtype)
 
     def _join(self, name: str, h: Array, branch: Array) -> Array:
         """The residual connection: h plus the gated branch, normalised."""
-        both = nn.Dense(2 * self.width, param_dtype=h.dtype, name=name)(branch)
+        both = Dense(2 * self.width, h.dtype, self.compute_dtype, name=name)(branch)
         return LayerNorm(name=f"{name}_norm")(h + jax.nn.glu(both))
 
     def _attend(self, name: str, h: Array) -> Array:
@@ -169,14 +185,10 @@ class GatedConvNet(Module):
         tokens = h.reshape(*batch, height * width, channels)
         normal = nn.initializers.normal(POSITION_STD)
         position = self.param(f"{name}_position", normal, (height * width, channels), h.dtype)
-        qkv = nn.Dense(3 * channels, use_bias=False, param_dtype=h.dtype, name=f"{name}_qkv")(tokens + position)
-        return self_attention(qkv, self.num_heads).reshape(h.shape)
+        own = (3 * channels, h.dtype, self.compute_dtype)
+        qkv = Dense(*own, use_bias=False, name=f"{name}_qkv")(tokens + position)
+        return self_attention(narrow(qkv, self.compute_dtype), self.num_heads).reshape(h.shape)
 
 
-def _concat_elu(x: Array) -> Array:
-    """elu([x, -x]): twice the channels, so that neither sign is lost."""
-    return jax.nn.elu(jnp.concatenate([x, -x], axis=-1))
-
-
-def _add_context(name: str, h: Array, context: Array | None) -> Array:
-    return h if context is None else h + ContextTerm(name=name)(context, h)
+def _add_context(name: str, h: Array, context: Array | None, compute_dtype: str) -> Array:
+    return h if context is None else h + ContextTerm(compute_dtype=compute_dtype, name=name)(context, h)

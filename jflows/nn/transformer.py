@@ -7,11 +7,12 @@ from flax import linen as nn
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
+from jflows.nn.activations import Activation, ComputeDtype, activated
+from jflows.nn.dense import Dense, zero_dense
 from jflows.nn.embed import ContextTerm
 from jflows.nn.layer_norm import LayerNorm
-from jflows.nn.mlp import zero_dense
 from jflows.ops.attention import self_attention
+from jflows.ops.narrow import narrow
 from jflows.ops.reshape import squeeze, unsqueeze
 from jflows.options import Count, Option
 from jflows.typing import Array
@@ -50,6 +51,7 @@ class Transformer(Module):
       patch_size: side of the square patches of images; 1 for single pixels.
       mlp_ratio: number of hidden features of a block's MLP, as a multiple of width.
       activation: activation function of the blocks' MLPs, a name in `jflows.nn.ACTIVATIONS`.
+      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x and output: as above; context: [*batch, context_dim] or None. The number of tokens is fixed at `init`.
     Raises:
@@ -65,6 +67,7 @@ class Transformer(Module):
     patch_size: Count = 1
     mlp_ratio: Count = 4
     activation: Activation = "gelu"
+    compute_dtype: ComputeDtype = "full"
 
     def _check(self) -> None:
         check_heads("Transformer", self.num_heads, self.width)
@@ -79,35 +82,37 @@ class Transformer(Module):
         if self.event_ndims == 1:
             return self._vector(x, num_features, context)
         if self.event_ndims == 2:
-            return zero_dense(num_features, jnp.result_type(x), "output")(self._hidden(x, context))
+            return zero_dense(num_features, jnp.result_type(x), "output", self.compute_dtype)(self._hidden(x, context))
         if any(side % self.patch_size for side in x.shape[-3:-1]):
             rule = f"must have a height and width that are multiples of patch_size={self.patch_size}"
             raise InvalidValueError("Transformer", "x", rule, f"shape {x.shape}")
         patches = squeeze(x, self.patch_size)
         h = self._hidden(patches.reshape(*patches.shape[:-3], -1, patches.shape[-1]), context)
-        y = zero_dense(num_features * self.patch_size**2, jnp.result_type(x), "output")(h)
+        y = zero_dense(num_features * self.patch_size**2, jnp.result_type(x), "output", self.compute_dtype)(h)
         return unsqueeze(y.reshape(*patches.shape[:-1], -1), self.patch_size)
 
     def _vector(self, x: Array, num_features: int, context: Array | None) -> Array:
         dim = x.shape[-1]
         h = self._hidden(x[..., None], context)
         if not self.causal:
-            return zero_dense(num_features, jnp.result_type(x), "output")(h.reshape(*x.shape[:-1], -1))
+            return zero_dense(num_features, jnp.result_type(x), "output", self.compute_dtype)(
+                h.reshape(*x.shape[:-1], -1)
+            )
         if num_features % dim:
             rule = f"must be a multiple of the {dim} inputs"
             raise InvalidValueError("Transformer", "num_features", rule, repr(num_features))
-        y = zero_dense(num_features // dim, jnp.result_type(x), "output")(h)
+        y = zero_dense(num_features // dim, jnp.result_type(x), "output", self.compute_dtype)(h)
         return y.swapaxes(-1, -2).reshape(*x.shape[:-1], num_features)
 
     def _hidden(self, tokens: Array, context: Array | None) -> Array:
         """[*batch, tokens, features] -> [*batch, tokens, width]."""
         dtype = jnp.result_type(tokens)
-        h = nn.Dense(self.width, param_dtype=dtype, name="input")(tokens)
+        h = Dense(self.width, dtype, self.compute_dtype, name="input")(tokens)
         if self.causal:  # shifted before the positions are added, which tell the first token where it stands
             h = jnp.concatenate([jnp.zeros_like(h[..., :1, :]), h[..., :-1, :]], axis=-2)
         h = h + self.param("position", nn.initializers.normal(POSITION_STD), h.shape[-2:], dtype)
         if context is not None:
-            h = h + ContextTerm(name="context")(context, h)
+            h = h + ContextTerm(compute_dtype=self.compute_dtype, name="context")(context, h)
         for index in range(self.depth):
             h = self._block(f"block_{index}", h)
         return LayerNorm(name="norm")(h)
@@ -115,13 +120,14 @@ class Transformer(Module):
     def _block(self, name: str, h: Array) -> Array:
         dtype = h.dtype
 
-        def dense(features: int, part: str) -> nn.Dense:
-            return nn.Dense(features, param_dtype=dtype, name=f"{name}_{part}")
+        def dense(features: int, part: str) -> Dense:
+            return Dense(features, dtype, self.compute_dtype, name=f"{name}_{part}")
 
         qkv = dense(3 * self.width, "qkv")(LayerNorm(name=f"{name}_attention_norm")(h))
-        h = h + dense(self.width, "attention")(self_attention(qkv, self.num_heads, self.causal))
+        seen = self_attention(narrow(qkv, self.compute_dtype), self.num_heads, self.causal)
+        h = h + dense(self.width, "attention")(seen)
         r = dense(self.mlp_ratio * self.width, "mlp_in")(LayerNorm(name=f"{name}_mlp_norm")(h))
-        return h + dense(self.width, "mlp_out")(ACTIVATIONS[self.activation](r))
+        return h + dense(self.width, "mlp_out")(activated(self.activation, r, self.compute_dtype))
 
 
 def check_heads(where: str, num_heads: int, width: int) -> None:

@@ -21,6 +21,8 @@ from jax import lax
 
 from jflows.ops import varying
 from jflows.ops.autoregressive import made_masks
+from jflows.ops.narrow import narrow, product
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array, PyTree
 
 WIDTH_UNIT = 8  # on a CPU, a product over 33 columns was measured at twice the time of one over 40
@@ -39,6 +41,7 @@ class MaskedNetwork:
       activation: elementwise.
       residual: whether layers 2, 4 .. add v_{k-2}, whose degrees are theirs.
       slopes: slopes of each hidden layer, [*batch, out]; () for ones.
+      compute_dtype: type of the operands of products, and of the activation, see `jflows.ops.narrow`.
     """
 
     kernels: tuple[Array, ...]
@@ -47,6 +50,21 @@ class MaskedNetwork:
     activation: Callable[[Array], Array]
     residual: bool = False
     slopes: tuple[Array, ...] = ()
+    compute_dtype: str = "full"
+
+    def product(self, left: Array, right: Array) -> Array:
+        """Of values and a kernel, or of a kernel and values, in the type of computing."""
+        # The default rounds to 10 or 7 bits on accelerators, each order of summation to other ones: no inverse.
+        return product(left, right, self.compute_dtype, precision=EXACT)
+
+    def activated(self, v: Array) -> Array:
+        """act(v), in the type of computing."""
+        return self.activation(narrow(v, self.compute_dtype))
+
+    def slope(self, v: Array) -> Array:
+        """act'(v), computed in the type of computing."""
+        at = narrow(v, self.compute_dtype)
+        return jax.jvp(self.activation, (at,), (jnp.ones_like(at),))[1].astype(v.dtype)
 
     def skips(self, k: int) -> bool:
         """Whether layer k adds the one before the last."""
@@ -64,9 +82,9 @@ def masked_pass(network: MaskedNetwork, x: Array) -> list[Array]:
     masks = (np.tile(first, (x.shape[-1] // dim, 1)), *rest)
     values, fed = [], x
     for k, (kernel, bias, mask) in enumerate(zip(network.kernels, network.biases, masks, strict=True)):
-        v = _product(fed, jnp.where(mask, kernel, jnp.zeros_like(kernel))) + bias
+        v = network.product(fed, jnp.where(mask, kernel, jnp.zeros_like(kernel))) + bias
         values.append(v + values[k - 2] if network.skips(k) else v)
-        fed = network.activation(values[-1])
+        fed = network.activated(values[-1])
     return values
 
 
@@ -80,12 +98,12 @@ def transposed(network: MaskedNetwork, x: Array) -> MaskedNetwork:
       x: what the network sees of the inputs, [*batch, features * dim], where to differentiate.
     """
     hidden = masked_pass(network, x)[:-1]
-    slopes = tuple(jax.jvp(network.activation, (v,), (jnp.ones_like(v),))[1] for v in hidden[::-1])
+    slopes = tuple(network.slope(v) for v in hidden[::-1])
     kernels = tuple(kernel.T for kernel in network.kernels[::-1])
     biases = tuple(jnp.zeros(kernel.shape[1], x.dtype) for kernel in kernels)
     inputs, *units = network.degrees
     degrees = (len(inputs) + 1 - inputs, *(len(inputs) - degree for degree in units[::-1]))
-    return MaskedNetwork(kernels, biases, degrees, lambda v: v, network.residual, slopes)
+    return MaskedNetwork(kernels, biases, degrees, lambda v: v, network.residual, slopes, network.compute_dtype)
 
 
 def block_size(dim: int) -> int:
@@ -124,7 +142,7 @@ class _Axis:
     def put(self, values: Array, new: Array, step: Array, degree: Array) -> Array:
         """The opposite of `pick`, for values [width, batch]; leaves the neighbours alone."""
         mine = (self.pick(self.degree, step) == degree)[:, None]
-        new = jnp.where(mine, new, self.pick(values, step)).astype(values.dtype)
+        new = jnp.where(mine, new.astype(values.dtype), self.pick(values, step))
         return lax.dynamic_update_slice_in_dim(values, new, self.first[step], 0)
 
     def paste(self, values: Array, new: Array, lowest: Array) -> Array:
@@ -238,7 +256,7 @@ class _Block:
         windows = [*(axis.cut for axis in hidden), lambda values: _flat(own.cut(per_input(values)))]
         columns = [window(kernel) for window, kernel in zip(windows, network.kernels, strict=True)]
         biases = [window(bias) for window, bias in zip(windows, network.biases, strict=True)]
-        sums = [_product(*pair) + bias for *pair, bias in zip(fed, columns, biases, strict=True)]
+        sums = [network.product(*pair) + bias for *pair, bias in zip(fed, columns, biases, strict=True)]
         *self.known, known_output = map(_units_first, sums)
         first, *rest = columns
         rows = [_flat(own.cut(per_input(first.T))).T]
@@ -253,16 +271,16 @@ class _Block:
         """fed_1 .. of the block, after the units of one degree are computed."""
         values, fed = [], [features, *fed]
         for k, axis in enumerate(self.hidden):
-            v = _product(axis.pick(self.kernels[k], step), fed[k]) + axis.pick(self.known[k], step)
+            v = self.network.product(axis.pick(self.kernels[k], step), fed[k]) + axis.pick(self.known[k], step)
             v = v * axis.pick(self.slopes[k], step) if self.slopes else v
             values.append(v + values[k - 2] if self.network.skips(k) else v)
-            fed[k + 1] = axis.put(fed[k + 1], self.network.activation(values[-1]), step, degree)
+            fed[k + 1] = axis.put(fed[k + 1], self.network.activated(values[-1]), step, degree)
         return fed[1:]
 
     def params(self, fed: Array, step: Array) -> Array:
         """[num_params, batch] of the next input."""
         kernel, known = self.own.pick(self.output, step)[0], self.own.pick(self.known_output, step)[0]
-        return _product(kernel, fed) + known
+        return self.network.product(kernel, fed) + known
 
 
 def _units_first(values: Array) -> Array:
@@ -273,8 +291,3 @@ def _units_first(values: Array) -> Array:
 def _flat(features: Array) -> Array:
     """[*batch, features, n] -> [*batch, features * n]."""
     return features.reshape(*features.shape[:-2], math.prod(features.shape[-2:]))
-
-
-def _product(left: Array, right: Array) -> Array:
-    # The default rounds to 10 or 7 bits on accelerators, each order of summation to other ones: no inverse.
-    return jnp.matmul(left, right, precision="highest")

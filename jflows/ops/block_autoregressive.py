@@ -15,6 +15,7 @@ from jax.nn import logsumexp, softplus
 
 from jflows.ops import varying
 from jflows.ops.affine import bounded_log_scale
+from jflows.ops.numerics import EXACT
 from jflows.ops.root_finding import invert_increasing
 from jflows.typing import Array
 
@@ -130,7 +131,7 @@ def block_autoregressive_inverse(z: Array, layers: Sequence[BlockLayer], shares:
             inputs, value = [], x_i[..., None]
             for index, (block, offset) in enumerate(zip(blocks, offsets, strict=True)):
                 inputs.append(jnp.tanh(value) if index else value)
-                value = jnp.einsum("oi,...i->...o", block, inputs[-1], precision="highest") + offset
+                value = jnp.einsum("oi,...i->...o", block, inputs[-1], precision=EXACT) + offset
             return inputs, value[..., 0]
 
         def increasing(x_i: Array) -> Array:
@@ -157,7 +158,7 @@ def _product(weight: Array, hidden: Array) -> Array:
     """[rows, fan_out, dim, fan_in] times [*batch, dim, fan_in], as one product of matrices."""
     rows, fan_out = weight.shape[:2]
     flat = hidden.reshape(*hidden.shape[:-2], -1)
-    out = jnp.matmul(flat, weight.reshape(rows * fan_out, -1).T, precision="highest")
+    out = jnp.matmul(flat, weight.reshape(rows * fan_out, -1).T, precision=EXACT)
     return out.reshape(*out.shape[:-1], rows, fan_out)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops import varying
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key
 
 
@@ -42,7 +43,7 @@ def kmeans(key: Key, points: Array, num_clusters: int, num_iterations: int = 10)
     def update(_, centres: Array) -> Array:
         members = jax.nn.one_hot(assign(centres), num_clusters, dtype=points.dtype)
         sizes = members.sum(axis=0)[:, None]
-        means = jnp.matmul(members.T, points, precision="highest") / jnp.maximum(sizes, 1)
+        means = jnp.matmul(members.T, points, precision=EXACT) / jnp.maximum(sizes, 1)
         return jnp.where(sizes > 0, means, centres)
 
     centres = varying.fori_loop(0, num_iterations, update, centres)

@@ -9,6 +9,7 @@ not: its derivative differs from the integrand, and may be negative where the ru
 import jax.numpy as jnp
 import numpy as np
 
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array
 
 
@@ -69,7 +70,7 @@ def _panels(like: Array, integrand: Array, bound: float) -> tuple[Array, float, 
     left, right = integrand[..., :-1, :], integrand[..., 1:, :]
     # As a product: XLA's cumulative sum is slow on a CPU, and slow to compile.
     up_to = jnp.tri(num_nodes - 1, dtype=integrand.dtype)
-    areas = jnp.einsum("kj,...jd->...kd", up_to, 0.5 * width * (left + right), precision="highest")
+    areas = jnp.einsum("kj,...jd->...kd", up_to, 0.5 * width * (left + right), precision=EXACT)
     return jnp.asarray(nodes[:, None], like.dtype), width, left, right, areas
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jax import export
 from jax.scipy.linalg import expm, lu, solve_triangular
 
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key
 
 
@@ -39,7 +40,7 @@ def plu_matrix(packed: Array, sign: Array, permutation: Array) -> Array:
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039, eqs. 10-11.
     """
     lower, upper = _plu_unpack(packed, sign)
-    return jnp.matmul(lower, upper, precision="highest")[permutation]
+    return jnp.matmul(lower, upper, precision=EXACT)[permutation]
 
 
 def plu_inverse_matrix(packed: Array, sign: Array, permutation: Array) -> Array:
@@ -55,7 +56,7 @@ def matvec(matrix: Array, x: Array) -> Array:
     Shapes:
       matrix: [dim, dim]; x: [..., dim] -> [..., dim].
     """
-    return jnp.matmul(x, matrix.T, precision="highest")
+    return jnp.matmul(x, matrix.T, precision=EXACT)
 
 
 def fill_triangular(entries: Array, dim: int, lower: bool = True) -> Array:
@@ -139,7 +140,7 @@ def householder_factors(vectors: Array) -> tuple[Array, Array]:
     wide = wide / jnp.where(largest > 0, largest, 1)
     squared = jnp.sum(wide**2, axis=-1, keepdims=True)
     unit = wide * jax.lax.rsqrt(jnp.where(squared > 0, squared, 1))
-    gram = jnp.matmul(unit, unit.T, precision="highest")
+    gram = jnp.matmul(unit, unit.T, precision=EXACT)
     middle = jnp.triu(gram, 1) + 0.5 * jnp.eye(len(vectors), dtype=unit.dtype)
     right = _solve(middle, unit, lower=False)
     return unit.astype(vectors.dtype), right.astype(vectors.dtype)
@@ -159,7 +160,7 @@ def householder_matvec(vectors: Array, x: Array, transpose: bool = False) -> Arr
     is_open = export.is_symbolic_dim(num_rows)  # a written program serves large batches too
     if is_open or 2 * count * num_rows > dim * (count + num_rows):  # multiplications of either way, over dim
         return matvec(_identity_minus(left, right), x)
-    return x - jnp.matmul(jnp.matmul(x, right.T, precision="highest"), left, precision="highest")
+    return x - jnp.matmul(jnp.matmul(x, right.T, precision=EXACT), left, precision=EXACT)
 
 
 def householder_matrix(vectors: Array) -> Array:
@@ -196,8 +197,8 @@ def low_rank_matvec(log_diagonal: Array, factor: Array, x: Array) -> Array:
     Shapes:
       log_diagonal: [dim]; factor U: [dim, rank]; x: [..., dim] -> [..., dim].
     """
-    inner = jnp.matmul(x, factor, precision="highest")
-    return x * jnp.exp(log_diagonal) + jnp.matmul(inner, factor.T, precision="highest")
+    inner = jnp.matmul(x, factor, precision=EXACT)
+    return x * jnp.exp(log_diagonal) + jnp.matmul(inner, factor.T, precision=EXACT)
 
 
 def low_rank_solve(log_diagonal: Array, factor: Array, z: Array) -> Array:
@@ -205,8 +206,8 @@ def low_rank_solve(log_diagonal: Array, factor: Array, z: Array) -> Array:
     scaled = jnp.exp(-log_diagonal)[:, None] * factor
     chol = _capacitance_cholesky(log_diagonal, factor)
     right = _solve(chol, scaled.T, lower=True)  # right^T right is what the update subtracts
-    inner = jnp.matmul(z, right.T, precision="highest")
-    return z * jnp.exp(-log_diagonal) - jnp.matmul(inner, right, precision="highest")
+    inner = jnp.matmul(z, right.T, precision=EXACT)
+    return z * jnp.exp(-log_diagonal) - jnp.matmul(inner, right, precision=EXACT)
 
 
 def low_rank_log_det(log_diagonal: Array, factor: Array) -> Array:
@@ -218,12 +219,12 @@ def low_rank_log_det(log_diagonal: Array, factor: Array) -> Array:
 def _capacitance_cholesky(log_diagonal: Array, factor: Array) -> Array:
     """Cholesky factor of I + U^T D^-1 U, which has no eigenvalue below 1."""
     half = _widened(jnp.exp(-0.5 * log_diagonal)[:, None] * factor)
-    gram = jnp.matmul(half.T, half, precision="highest")
+    gram = jnp.matmul(half.T, half, precision=EXACT)
     return jnp.linalg.cholesky(gram + jnp.eye(factor.shape[1], dtype=gram.dtype))
 
 
 def _identity_minus(left: Array, right: Array) -> Array:
-    return jnp.eye(left.shape[1], dtype=left.dtype) - jnp.matmul(left.T, right, precision="highest")
+    return jnp.eye(left.shape[1], dtype=left.dtype) - jnp.matmul(left.T, right, precision=EXACT)
 
 
 def _solve(triangle: Array, values: Array, *, lower: bool) -> Array:

@@ -9,6 +9,7 @@ import math
 import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array
 
 FREQUENCIES_PER_RADIUS = 16  # the bound of a convolution exceeds the largest sampled norm by a factor of 1.04
@@ -67,5 +68,5 @@ def _largest_eigenvalue(matrix: Array) -> Array:
     """Of M M^H, through the smaller of M M^H and M^H M. Shapes: [..., in, out] -> [...]."""
     if matrix.shape[-2] > matrix.shape[-1]:
         matrix = matrix.swapaxes(-1, -2)
-    gram = jnp.matmul(matrix, matrix.conj().swapaxes(-1, -2), precision="highest")
+    gram = jnp.matmul(matrix, matrix.conj().swapaxes(-1, -2), precision=EXACT)
     return jnp.linalg.eigvalsh(gram)[..., -1]

@@ -1,9 +1,26 @@
-"""Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision."""
+"""Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision products are."""
 
 import jax.numpy as jnp
 from jax.nn import log_softmax, logsumexp
 
 from jflows.typing import Array
+
+EXACT = "highest"
+"""The precision of every product that is not a conditioner's, the one place where it is set.
+
+On GPUs and TPUs a product of float32 numbers rounds them to 10 or 7 bits of TF32 or bfloat16 first, unless `precision`
+says otherwise. Products must not be rounded so where
+
+- a map multiplies data, as linear maps and their triangular factors do: x -> z and z -> x round differently, and the
+  third digit of a round trip would be lost; log-dets are those of the unrounded matrix;
+- an inverse is iterated, or solved coordinate by coordinate (`Residual`, MADE): a sum in another order must give the
+  same digits, or the iteration does not settle;
+- statistics are compared with a bound: bases, covariances and tests of the latent.
+
+A conditioner runs alike in both directions, so that rounding changes which map it is, and not whether it is inverted.
+Its products have JAX's default precision, `jax.default_matmul_precision` changes that, and `compute_dtype` of a preset
+says which type they have.
+"""
 
 
 def sum_event(values: Array, event_ndims: int) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops import varying
+from jflows.ops.numerics import EXACT
 from jflows.ops.planar import tanh_shear_inverse, tanh_shear_log_slope
 from jflows.typing import Array
 
@@ -25,7 +26,7 @@ def householder_columns(vectors: Array, num_columns: int) -> Array:
     columns = jnp.broadcast_to(jnp.eye(dim, num_columns, dtype=vectors.dtype), (*vectors.shape[:-2], dim, num_columns))
 
     def reflect(columns: Array, v: Array) -> tuple[Array, None]:
-        parts = jnp.einsum("...d,...dm->...m", v, columns, precision="highest")
+        parts = jnp.einsum("...d,...dm->...m", v, columns, precision=EXACT)
         return columns - 2 * v[..., :, None] * parts[..., None, :], None
 
     return varying.scan(reflect, columns, jnp.moveaxis(unit, -2, 0), reverse=True)[0]
@@ -104,4 +105,4 @@ def sylvester_inverse(x: Array, q: Array, r: Array, r_tilde: Array, bias: Array,
 
 
 def _apply(matrix: Array, vector: Array) -> Array:
-    return jnp.einsum("...ij,...j->...i", matrix, vector, precision="highest")
+    return jnp.einsum("...ij,...j->...i", matrix, vector, precision=EXACT)

@@ -35,6 +35,7 @@ from jflows.typing import PyTree, Variables
 
 WEIGHTS = ("ema", "params")
 CHECKPOINTS = ("auto", "latest", "best")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
 AS_IN_THE_RUN = "Use the settings of the run, or train into another directory."
 RESTORE = (
     "Restore the file: checkpoints/<step>/meta.json holds the same settings. To train with others, change a copy and "
@@ -185,7 +186,9 @@ class RunDirectory:
             raise _cannot_write(self.path, error.got) from error
 
 
-def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto") -> tuple[Density, Variables]:
+def load(
+    run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto", dtype: str | None = None
+) -> tuple[Density, Variables]:
     """Loads the flow and its variables from a run directory, without the code that built them.
 
     Args:
@@ -193,17 +196,29 @@ def load(run: str | Path, *, weights: str = "ema", checkpoint: str | int = "auto
       weights: "ema" for the moving average of the parameters, "params" for the parameters themselves.
       checkpoint: "latest", "best" (by the validation score), "auto" (the best if there was validation, else the latest)
         or a step.
+      dtype: "float16", "bfloat16", "float32" or "float64", to which floating variables are cast; None leaves them in
+        the type in which they were trained. A flow computes in the widest type of its variables and its data: with
+        float64 all results are, for float32 data too; bfloat16 stores half as much, rounds every weight to 8 bits, and
+        computes in float32 unless data are of bfloat16 as well. In which type conditioners compute is another
+        matter: the option `compute_dtype` of presets.
     Returns:
       `(flow, variables)`, ready for `flow.log_prob(variables, x)`.
     Raises:
       RunError: if the directory is missing or damaged, or needs a class that is not registered.
+      InvalidValueError: for another dtype, or for float64 while JAX is set to hold no more than float32.
     """
     check_choice("load", "weights", weights, WEIGHTS)
+    if dtype is not None:
+        check_choice("load", "dtype", dtype, DTYPES)
+        if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
+            rule, fix = "must be a type that JAX holds", 'Call jax.config.update("jax_enable_x64", True) first.'
+            raise InvalidValueError("load", "dtype", rule, repr(dtype), fix)
     step, checkpoints = _step_of(run, checkpoint)
     saved = checkpoints.read(step=step)
     extra = {name: tree for name, tree in saved.variables.items() if name not in WEIGHTS}
     variables = {"params": saved.variables[weights], **extra}
-    return from_spec(saved.meta["spec"]), jax.tree.map(jnp.asarray, variables)
+    cast = lambda leaf: jnp.asarray(leaf, dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
+    return from_spec(saved.meta["spec"]), jax.tree.map(cast, variables)
 
 
 def _step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkpoints]:

@@ -2,8 +2,11 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+import jflows
 from jflows import InvalidTypeError, InvalidValueError, RunError
 from jflows.runs import read_recipe
 from jflows.runs.configs import find_recipe, list_presets
@@ -102,3 +105,27 @@ def test_presets_are_listed_without_importing_them():
 def test_names_that_are_no_config(name, message):
     with pytest.raises(InvalidValueError, match=message):
         find_recipe(name)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_variables_are_loaded_in_another_type(trained, dtype):
+    flow, stored = jflows.load(trained.directory)
+    loaded, variables = jflows.load(trained.directory, dtype=dtype)
+    assert loaded == flow
+    for leaf, old in zip(jax.tree.leaves(variables), jax.tree.leaves(stored), strict=True):
+        assert leaf.dtype == (dtype if jnp.issubdtype(old.dtype, jnp.floating) else old.dtype)
+        assert jnp.array_equal(leaf, old.astype(leaf.dtype))
+    x = jnp.zeros((1, *flow.event_shape), jnp.float32)
+    assert jax.eval_shape(lambda x: flow.log_prob(variables, x), x).dtype == (
+        "float64" if dtype == "float64" else "float32"
+    )
+
+
+def test_a_type_that_variables_cannot_have_is_refused(trained):
+    with pytest.raises(InvalidValueError, match="load: `dtype` must be one of 'float16', 'bfloat16', .* got 'int8'"):
+        jflows.load(trained.directory, dtype="int8")
+    with (
+        jax.enable_x64(False),
+        pytest.raises(InvalidValueError, match=r"must be a type that JAX holds.*jax_enable_x64"),
+    ):
+        jflows.load(trained.directory, dtype="float64")

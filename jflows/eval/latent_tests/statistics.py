@@ -13,10 +13,10 @@ import numpy as np
 from jax.scipy.special import gammainc, ndtr
 
 from jflows.eval.latent_tests.classifier import Rival, aurocs
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array
 
 MOMENTS = ("mean", "variance", "skewness", "kurtosis")
-PRECISION = "highest"  # of products: TF32 would round correlations to three digits
 
 
 class Laws(NamedTuple):
@@ -78,7 +78,7 @@ def measured(z: Array, reference: Reference) -> Statistics:
 @jax.jit
 def _products(z: Array, reference: Reference) -> tuple[Array, tuple[Array, ...]]:
     """Dimensions, slices and norms, a row each; and the statistics that need no order."""
-    slices = jnp.matmul(z, reference.directions, precision=PRECISION)
+    slices = jnp.matmul(z, reference.directions, precision=EXACT)
     shadows = jnp.concatenate([z, slices, jnp.linalg.norm(z, axis=1, keepdims=True)], axis=1).T
     apart = correlations(z) - (0.0 if reference.laws is None else reference.laws.correlations)
     off = jnp.where(jnp.eye(z.shape[1], dtype=bool), 0.0, jnp.abs(apart))
@@ -140,4 +140,4 @@ def correlations(z: Array) -> Array:
     centred = z - z.mean(axis=0)
     length = jnp.linalg.norm(centred, axis=0)
     unit = centred / jnp.where(length > 0, length, 1.0)
-    return jnp.matmul(unit.T, unit, precision=PRECISION)
+    return jnp.matmul(unit.T, unit, precision=EXACT)

@@ -17,6 +17,7 @@ from jflows.eval.latent_tests.null import Draw, checked_draw
 from jflows.eval.modes.dip import dips
 from jflows.eval.modes.gain import crossed_gains
 from jflows.eval.modes.projections import NUM_RANDOM, NUM_STARTS, chosen_directions, random_directions
+from jflows.ops.numerics import EXACT
 from jflows.options import Count, Option, Seed, checked
 from jflows.typing import Array, Key
 
@@ -119,7 +120,7 @@ def along(z: Array, given: np.ndarray, key: Key) -> Along:
     parts.append(jnp.asarray(given, z.dtype))
     family = np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts])
     directions = jnp.concatenate(parts, axis=1)
-    shadows = np.asarray(jnp.matmul(z, directions, precision="highest")).T
+    shadows = np.asarray(jnp.matmul(z, directions, precision=EXACT)).T
     with_dips = np.ones(len(family), bool)
     with_dips[np.flatnonzero(family == FAMILIES.index(FOUND))[2 * NUM_STARTS :]] = False
     own_dips = np.zeros(len(family))

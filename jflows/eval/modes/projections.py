@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.ops import varying
+from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key
 
 NUM_RANDOM, NUM_PRINCIPAL, NUM_STARTS = 24, 8, 4
@@ -14,7 +15,6 @@ ROWS_PER_AXIS = 8  # at least
 SCREENED = 256  # random directions, of which the most extreme are starts
 STEPS, POWER_STEPS = 60, 4
 SHIFT = 6.0  # twice the kurtosis of a normal, which keeps steps downwards from going too far
-PRECISION = "highest"  # of products: TF32 would round kurtosis to three digits
 
 
 @functools.partial(jax.jit, static_argnames=("dim", "num"))
@@ -37,7 +37,7 @@ def chosen_directions(key: Key, z: Array) -> tuple[Array, Array]:
     axes_key, *keys = jax.random.split(key, 3)
     count = max(1, min(dim, MOST_AXES, num // ROWS_PER_AXIS))
     axes = leading_axes(axes_key, z, count)
-    along = jnp.matmul(z - z.mean(axis=0), axes, precision=PRECISION)
+    along = jnp.matmul(z - z.mean(axis=0), axes, precision=EXACT)
     spread = along.std(axis=0)
     scaled, axes = along / jnp.where(spread > 0, spread, 1.0), axes / jnp.where(spread > 0, spread, 1.0)
     parts = []
@@ -55,14 +55,14 @@ def leading_axes(key: Key, z: Array, count: int) -> Array:
     Source: Halko, Martinsson and Tropp 2011, SIAM Review 53, algorithm 4.4.
     """
     centred = z - z.mean(axis=0)
-    covary = lambda w: jnp.matmul(centred.T, jnp.matmul(centred, w, precision=PRECISION), precision=PRECISION) / len(z)
+    covary = lambda w: jnp.matmul(centred.T, jnp.matmul(centred, w, precision=EXACT), precision=EXACT) / len(z)
     if z.shape[1] <= 2 * MOST_AXES:
         return jnp.linalg.eigh(covary(jnp.eye(z.shape[1], dtype=z.dtype)))[1][:, ::-1][:, :count]
     subspace = jnp.linalg.qr(jax.random.normal(key, (z.shape[1], count), z.dtype))[0]
     for _ in range(POWER_STEPS):
         subspace = jnp.linalg.qr(covary(subspace))[0]
-    turn = jnp.linalg.eigh(jnp.matmul(subspace.T, covary(subspace), precision=PRECISION))[1][:, ::-1]
-    return jnp.matmul(subspace, turn, precision=PRECISION)
+    turn = jnp.linalg.eigh(jnp.matmul(subspace.T, covary(subspace), precision=EXACT))[1][:, ::-1]
+    return jnp.matmul(subspace, turn, precision=EXACT)
 
 
 def extreme_kurtosis(key: Key, z: Array) -> Array:
@@ -81,7 +81,7 @@ def extreme_kurtosis(key: Key, z: Array) -> Array:
     Returns:
       [dim, 8], columns of length 1.
     """
-    cubes = lambda w: jnp.matmul(z.T, jnp.matmul(z, w, precision=PRECISION) ** 3, precision=PRECISION) / len(z)
+    cubes = lambda w: jnp.matmul(z.T, jnp.matmul(z, w, precision=EXACT) ** 3, precision=EXACT) / len(z)
     tried = random_directions(key, z.shape[1], SCREENED).astype(z.dtype)
     order = jnp.argsort(jnp.sum(tried * cubes(tried), axis=0))
 

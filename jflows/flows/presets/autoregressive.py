@@ -3,6 +3,8 @@
 All but IAF score in one pass and sample at the cost of one to three; IAF has it the other way round.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Annotated
 
 from jflows.bijectors import (
@@ -69,6 +71,7 @@ def maf(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Masked autoregressive flow: one pass to score, an incremental inversion to sample. One layer is MADE.
@@ -77,9 +80,10 @@ def maf(
     bounded on both sides unless `scale` says otherwise; the paper normalises by "batchnorm".
     """
     columns = s.columns("maf", event_shape, domains)
-    layer = _layer(inner, scale, max_log_scale, num_components, hidden_sizes, activation, residual)
+    network = functools.partial(MADE, hidden_sizes, activation, residual=residual, compute_dtype=compute_dtype)
+    layer = MaskedAutoregressive(network(), _inner(inner, scale, max_log_scale, num_components))
     steps = s.repeated("maf", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
-    below = _base(columns.latent_shape, base, num_components, hidden_sizes, activation, residual)
+    below = _base(columns.latent_shape, base, num_components, network)
     return s.vector_flow(steps, below, context_dim, standardize, columns)
 
 
@@ -106,6 +110,7 @@ def iaf(
     ] = "none",
     context_dim: s.ContextDim = None,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Inverse autoregressive flow: `maf` with its directions swapped, so one pass to sample. For variational inference.
@@ -115,7 +120,8 @@ def iaf(
     Source: Kingma et al. 2016, arXiv:1606.04934, section 3.
     """
     columns = s.columns("iaf", event_shape, domains)
-    layer = _layer(inner, scale, max_log_scale, num_components, hidden_sizes, activation, residual)
+    network = functools.partial(MADE, hidden_sizes, activation, residual=residual, compute_dtype=compute_dtype)
+    layer = MaskedAutoregressive(network(), _inner(inner, scale, max_log_scale, num_components))
     steps = s.repeated("iaf", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
     return s.vector_flow(Inverse(steps), StandardNormal(columns.latent_shape), context_dim, False, columns)
 
@@ -137,6 +143,7 @@ def nsf_autoregressive(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Neural spline flow with autoregressive layers: `maf` with rational-quadratic splines and linear maps.
@@ -147,17 +154,17 @@ def nsf_autoregressive(
     Source: Durkan et al. 2019, arXiv:1906.04032, section 5; Rezende et al. 2020, arXiv:2002.02428 (circles).
     """
     columns = s.columns("nsf_autoregressive", event_shape, domains, circles=True)
+    network = functools.partial(MADE, hidden_sizes, activation, residual=residual, compute_dtype=compute_dtype)
     if columns.circles:
         if base != "normal":
             rule, fix = "must be normal where a column is on a circle, whose base is uniform", "Leave it out."
             raise InvalidValueError("nsf_autoregressive", "base", rule, repr(base), fix)
-        layers = angles.autoregressive(columns, hidden_sizes, activation, residual, num_bins, bound)
+        layers = angles.autoregressive(columns, network, num_bins, bound)
         steps, below = s.in_turn(layers, columns, num_layers, permutation, norm, backprop), angles.base_of(columns)
         return s.vector_flow(steps, below, context_dim, standardize, columns)
-    spline = RationalQuadraticSpline(num_bins, bound)
-    layer = MaskedAutoregressive(MADE(hidden_sizes, activation, residual=residual), spline)
+    layer = MaskedAutoregressive(network(), RationalQuadraticSpline(num_bins, bound))
     steps = s.repeated("nsf_autoregressive", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
-    below = _base(columns.latent_shape, base, num_components, hidden_sizes, activation, residual)
+    below = _base(columns.latent_shape, base, num_components, network)
     return s.vector_flow(steps, below, context_dim, standardize, columns)
 
 
@@ -179,40 +186,30 @@ def made(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
 ) -> Flow:
     """MADE, or MADE MoG with several components: the autoregressive baselines, as flows without layers.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057, section 4.1.
     """
     columns = s.columns("made", event_shape, domains)
-    base = AutoregressiveMixture(
-        columns.latent_shape, MADE(hidden_sizes, activation, residual=residual), num_components
-    )
+    network = MADE(hidden_sizes, activation, residual=residual, compute_dtype=compute_dtype)
+    base = AutoregressiveMixture(columns.latent_shape, network, num_components)
     return s.vector_flow(Identity(), base, context_dim, standardize, columns)
 
 
-def _layer(
-    inner: str | InnerMap,
-    scale: str,
-    max_log_scale: float,
-    num_components: int,
-    hidden_sizes: tuple[int, ...],
-    activation: str,
-    residual: bool,
-) -> MaskedAutoregressive:
+def _inner(inner: str | InnerMap, scale: str, max_log_scale: float, num_components: int) -> InnerMap:
+    """The map of each coordinate, by its name."""
     if inner == "affine":
-        inner = Affine(scale, max_log_scale)
-    elif inner == "mixture":
-        inner = Gaussianize(num_components, max_log_scale)
+        return Affine(scale, max_log_scale)
+    if inner == "mixture":
+        return Gaussianize(num_components, max_log_scale)
     assert isinstance(inner, InnerMap)
-    return MaskedAutoregressive(MADE(hidden_sizes, activation, residual=residual), inner)
+    return inner
 
 
-def _base(
-    event_shape: Shape, name: str, num_components: int, hidden_sizes: tuple[int, ...], activation: str, residual: bool
-) -> Base:
+def _base(event_shape: Shape, name: str, num_components: int, network: Callable[..., MADE]) -> Base:
     """N(0, I), or an autoregressive density of the opposite order."""
     if name == "normal":
         return StandardNormal(event_shape)
-    conditioner = MADE(hidden_sizes, activation, "reversed", 0, residual)
-    return AutoregressiveMixture(event_shape, conditioner, num_components if name == "mixture" else 1)
+    return AutoregressiveMixture(event_shape, network(order="reversed"), num_components if name == "mixture" else 1)

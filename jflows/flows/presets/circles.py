@@ -51,9 +51,7 @@ def splines(num_bins: int, bound: float, circles: Sequence[int], columns: Sequen
     return ByColumn((line, ring), which) if len(set(which)) == 2 else (line, ring)[which[0]]
 
 
-def couplings(
-    columns: Layout, hidden_sizes: tuple[int, ...], activation: str, num_bins: int, bound: float
-) -> list[Make]:
+def couplings(columns: Layout, network: Callable[..., MLP], num_bins: int, bound: float) -> list[Make]:
     """Couplings that change one half of the columns given the other, then the other way round, then other halves."""
     (dim,) = columns.latent_shape
 
@@ -61,23 +59,19 @@ def couplings(
         kept = make_mask(kind, (dim,), flip)
         angles = tuple(int(index) for index in np.flatnonzero(np.isin(np.flatnonzero(kept), columns.circles)))
         inner = splines(num_bins, bound, columns.circles, np.flatnonzero(~kept).tolist())
-        return lambda: Coupling(MLP(hidden_sizes, activation, angles), inner, mask=kind, flip=flip)
+        return lambda: Coupling(network(circles=angles), inner, mask=kind, flip=flip)
 
     kinds = ("half", "alternate") if dim > 2 else ("half",)  # of two columns, both are one
     return [make(kind, flip) for kind in kinds for flip in (False, True)]
 
 
-def autoregressive(
-    columns: Layout, hidden_sizes: tuple[int, ...], activation: str, residual: bool, num_bins: int, bound: float
-) -> list[Make]:
+def autoregressive(columns: Layout, network: Callable[..., MADE], num_bins: int, bound: float) -> list[Make]:
     """Autoregressive layers in one order of the columns, then in the opposite one."""
     (dim,) = columns.latent_shape
     inner = splines(num_bins, bound, columns.circles, range(dim))
 
     def make(order: str) -> Make:
-        return lambda: MaskedAutoregressive(
-            MADE(hidden_sizes, activation, order, residual=residual, circles=columns.circles), inner
-        )
+        return lambda: MaskedAutoregressive(network(order=order, circles=columns.circles), inner)
 
     return [make(order) for order in (("natural", "reversed") if dim > 1 else ("natural",))]
 

@@ -1,5 +1,6 @@
 """Flows of couplings on vectors: NICE, RealNVP and the neural spline flow. Scores and samples cost one pass each."""
 
+import functools
 from typing import Annotated
 
 from jflows.bijectors import Affine, Chain, Coupling, DiagonalLinear, RationalQuadraticSpline, Shift
@@ -34,6 +35,7 @@ def nice(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """NICE: additive couplings, then one learned scale per dimension; the base is logistic.
@@ -42,7 +44,7 @@ def nice(
     odd and even dimensions; zero-initialised conditioners.
     """
     columns = s.columns("nice", event_shape, domains, least=2)
-    layer = Coupling(MLP(hidden_sizes, activation), Shift())
+    layer = Coupling(MLP(hidden_sizes, activation, compute_dtype=compute_dtype), Shift())
     steps = s.repeated("nice", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
     whole, below = Chain((DiagonalLinear(), steps)), NICE_BASES[base](columns.latent_shape)
     return s.vector_flow(whole, below, context_dim, standardize, columns)
@@ -62,6 +64,7 @@ def realnvp(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """RealNVP on vectors: affine couplings.
@@ -70,7 +73,8 @@ def realnvp(
     `scale="exp"`; the paper normalises by "batchnorm".
     """
     columns = s.columns("realnvp", event_shape, domains, least=2)
-    layer = Coupling(MLP(hidden_sizes, activation), Affine(scale, max_log_scale))
+    network = MLP(hidden_sizes, activation, compute_dtype=compute_dtype)
+    layer = Coupling(network, Affine(scale, max_log_scale))
     steps = s.repeated("realnvp", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
     return s.vector_flow(steps, StandardNormal(columns.latent_shape), context_dim, standardize, columns)
 
@@ -89,6 +93,7 @@ def nsf_coupling(
     context_dim: s.ContextDim = None,
     standardize: s.StandardizeData = True,
     domains: s.ColumnDomains = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """Neural spline flow with couplings: rational-quadratic splines and learned linear maps between them.
@@ -100,10 +105,11 @@ def nsf_coupling(
     MLP conditioners.
     """
     columns = s.columns("nsf_coupling", event_shape, domains, least=2, circles=True)
+    network = functools.partial(MLP, hidden_sizes, activation, compute_dtype=compute_dtype)
     if columns.circles:
-        layers = angles.couplings(columns, hidden_sizes, activation, num_bins, bound)
+        layers = angles.couplings(columns, network, num_bins, bound)
         steps = s.in_turn(layers, columns, num_layers, permutation, norm, backprop)
     else:
-        layer = Coupling(MLP(hidden_sizes, activation), RationalQuadraticSpline(num_bins, bound))
+        layer = Coupling(network(), RationalQuadraticSpline(num_bins, bound))
         steps = s.repeated("nsf_coupling", layer, num_layers, columns.latent_shape[0], permutation, norm, backprop)
     return s.vector_flow(steps, angles.base_of(columns), context_dim, standardize, columns)

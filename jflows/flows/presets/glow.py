@@ -166,6 +166,7 @@ def glow(
     num_classes: s.NumClasses = None,
     prior: Prior = "learned",
     base: BaseName = "normal",
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
     anchor_every: s.AnchorEvery = 0,
 ) -> Flow:
@@ -178,14 +179,14 @@ def glow(
     32 steps and width 512 it has the published 44.0 M parameters. Differs: the affine scale is bounded on both sides
     unless `scale="sigmoid"` asks for that of the published code.
     """
-    noise = s.dequantizer(dequantize, num_bits, padding, dequantize_steps, dequantize_width)
+    noise = s.dequantizer(dequantize, num_bits, padding, dequantize_steps, dequantize_width, compute_dtype)
     image_shape = _image_shape(event_shape, num_levels, noise)
     inner = Affine(scale, max_log_scale) if coupling == "affine" else Shift()
     levels, priors = [], []
     for level, steps in enumerate(_steps_per_level(num_steps, num_levels)):
-        step = glow_step(inner, permutation, width, norm)
+        step = glow_step(inner, permutation, width, norm, compute_dtype)
         levels.append(Chain((Repeat(step, steps, backprop, anchor_every), Squeeze())))
-        priors.append(_prior(prior, top=level == num_levels - 1))
+        priors.append(_prior(prior, compute_dtype, top=level == num_levels - 1))
     bijector = MultiScale(image_shape, tuple(levels), tuple(priors))
     return Flow(
         bijector=bijector,
@@ -198,22 +199,30 @@ def glow(
     )
 
 
-def glow_step(inner: InnerMap, permutation: str = "conv1x1", width: int = 512, norm: str = "actnorm") -> Bijector:
+def glow_step(
+    inner: InnerMap,
+    permutation: str = "conv1x1",
+    width: int = 512,
+    norm: str = "actnorm",
+    compute_dtype: str = "full",
+) -> Bijector:
     """One step of Glow on images, listed from latent to data.
 
     Shapes:
       x: [*batch, height, width, channels] <-> z: the same.
     """
-    coupling = Coupling(ConvNet(width, norm), inner, event_ndims=3)
+    coupling = Coupling(ConvNet(width, norm, compute_dtype=compute_dtype), inner, event_ndims=3)
     return Chain((coupling, PERMUTATIONS[permutation](event_ndims=3), ActNorm(event_ndims=3)))
 
 
-def _prior(kind: str, top: bool) -> Bijector:
+def _prior(kind: str, compute_dtype: str, top: bool) -> Bijector:
     """What standardises the latent of a level: the top one by itself, others given the channels that are kept."""
     if kind == "none":
         return Identity(event_ndims=3)
     inner = Affine("tanh", PRIOR_MAX_LOG_SCALE)
-    return Elementwise(inner, event_ndims=3) if top else Coupling(ZeroConv(), inner, event_ndims=3)
+    if top:
+        return Elementwise(inner, event_ndims=3)
+    return Coupling(ZeroConv(compute_dtype=compute_dtype), inner, event_ndims=3)
 
 
 def _image_shape(event_shape: Shape, num_levels: int, dequantize: ImageDequantize) -> Shape:

@@ -50,6 +50,7 @@ def nice_images(
         ),
     ] = "none",
     num_classes: s.NumClasses = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """NICE on integer images: additive couplings of odd and even pixels, then one learned scale per dimension.
@@ -72,7 +73,7 @@ def nice_images(
         rule = "must have at least 2 numbers, to couple one part to the other"
         raise InvalidValueError("nice_images", "event_shape", rule, event_shape)
     pairs, single = divmod(num_layers, 2)
-    mlp = lambda: MLP(hidden_sizes, activation)
+    mlp = lambda: MLP(hidden_sizes, activation, compute_dtype=compute_dtype)
     layers: list[Bijector] = [ActNorm()]
     if single:
         layers.append(Coupling(mlp(), Shift()))
@@ -82,7 +83,7 @@ def nice_images(
         bijector=Chain((*layers, ActNorm(), EvensFirst(), Reshape(event_shape, (dim,)))),
         base=NICE_BASES[base]((dim,)),
         event_shape=event_shape,
-        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width),
+        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width, compute_dtype),
         preprocess=Whiten(3, NOISE_VARIANCE) if whitening == "zca" else CentredPixels(num_bits),
         embed=None if num_classes is None else ClassEmbed(num_classes),
         context_shape=None if num_classes is None else (),

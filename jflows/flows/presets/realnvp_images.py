@@ -111,6 +111,7 @@ def realnvp_images(
     alpha: Alpha = 0.05,
     sides: Sides = "one",
     num_classes: s.NumClasses = None,
+    compute_dtype: s.ComputeDtype = "full",
     backprop: s.Backprop = "standard",
 ) -> Flow:
     """RealNVP on integer images: affine couplings with residual networks, squeezed and factored out scale by scale.
@@ -129,7 +130,7 @@ def realnvp_images(
     make_norm, network_norm = NORMS[norm]
 
     def step(mask: str, maps: int, flip: bool = False) -> tuple[Bijector, ...]:
-        network = ResidualConvNet(maps, num_blocks, norm=network_norm)
+        network = ResidualConvNet(maps, num_blocks, norm=network_norm, compute_dtype=compute_dtype)
         return make_norm(3), Coupling(network, Affine(scale, max_log_scale), event_ndims=3, mask=mask, flip=flip)
 
     levels = _levels(step, event_shape[1], num_scales, num_couplings, width, backprop)
@@ -138,7 +139,7 @@ def realnvp_images(
         bijector=bijector,
         base=StandardNormal(bijector.z_event_shape(event_shape)),
         event_shape=event_shape,
-        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width),
+        dequantize=s.dequantizer(dequantize, num_bits, 0, dequantize_steps, dequantize_width, compute_dtype),
         preprocess=LogitPixels(num_bits, alpha, sides),
         embed=None if num_classes is None else ClassEmbed(num_classes),
         context_shape=None if num_classes is None else (),

@@ -28,6 +28,7 @@ from jflows.flows.flow import Flow
 from jflows.flows.presets import circles as angles
 from jflows.nn import ACTIVATIONS, ConvNet, StandardizeContext
 from jflows.ops.affine import SCALE_KINDS
+from jflows.ops.narrow import COMPUTE_DTYPES
 from jflows.options import Option
 from jflows.typing import Shape
 
@@ -139,6 +140,16 @@ ColumnDomains = Annotated[
         from_data=True,
     ),
 ]
+ComputeDtype = Annotated[
+    str,
+    Option(
+        "Type of numbers in which conditioners, the networks that give maps their parameters, compute: full, that of "
+        "data and parameters, float32 as a rule; or bfloat16 or float16, which halve the memory of their activations "
+        "and are faster on accelerators, but round to 2 or 3 digits, so that a round trip is only that good. "
+        "Parameters, maps and log-dets keep their type.",
+        choices=COMPUTE_DTYPES,
+    ),
+]
 Backprop = Annotated[
     str,
     Option(
@@ -237,7 +248,9 @@ def repeated(where: str, step: Bijector, num_layers: int, dim: int, permutation:
     return Repeat(Chain(parts), num_layers, backprop)
 
 
-def dequantizer(kind: str, num_bits: int, padding: int, num_steps: int, width: int) -> ImageDequantize:
+def dequantizer(
+    kind: str, num_bits: int, padding: int, num_steps: int, width: int, compute_dtype: str
+) -> ImageDequantize:
     """How integer images become floats: with uniform noise, or with learned noise in the manner of Flow++.
 
     The learned noise is u = sigmoid(f(e; x)), e ~ N(0, I), with couplings over checkerboards whose networks see the
@@ -248,7 +261,13 @@ def dequantizer(kind: str, num_bits: int, padding: int, num_steps: int, width: i
     if kind == "uniform":
         return UniformDequantize(num_bits, padding)
     halves = (
-        Coupling(ConvNet(width, norm="bias"), Affine(), event_ndims=3, mask="checkerboard", flip=flip)
+        Coupling(
+            ConvNet(width, norm="bias", compute_dtype=compute_dtype),
+            Affine(),
+            event_ndims=3,
+            mask="checkerboard",
+            flip=flip,
+        )
         for flip in (False, True)
     )
     scale = Elementwise(Affine(), event_ndims=3)

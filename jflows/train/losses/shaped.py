@@ -15,6 +15,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Density, Flow
 from jflows.flows.density import example_keys
 from jflows.ops.domain import REALS
+from jflows.ops.numerics import EXACT
 from jflows.ops.varying import batch_mean, batch_rows
 from jflows.options import Option, documented
 from jflows.train.losses.base import Loss
@@ -176,7 +177,7 @@ def flatness(z: Array, directions: Array, weight: Array) -> Array:
       directions: [num, dim], of length 1.
       weight: [batch].
     """
-    projected = jnp.matmul(z.reshape(len(z), -1), directions.T, precision="highest")
+    projected = jnp.matmul(z.reshape(len(z), -1), directions.T, precision=EXACT)
     weight = weight[:, None].astype(projected.dtype)
     total = batch_mean(weight)
     mean = batch_mean(weight * projected) / total

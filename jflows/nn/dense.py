@@ -1,0 +1,50 @@
+"""`Dense`: the layer of the networks of vectors, whose product can be computed in a narrower type."""
+
+from typing import Any
+
+from flax import linen as nn
+
+from jflows.ops.narrow import product
+from jflows.typing import Array
+
+
+class Dense(nn.Module):
+    """y = x W + b, with the product in `compute_dtype` and the sum in the type of the parameters.
+
+    Args:
+      features: number of outputs.
+      param_dtype: type of the parameters and of y.
+      compute_dtype: see `jflows.ops.narrow`.
+      use_bias: whether there is b.
+      kernel_init, bias_init: initializers.
+    Shapes:
+      x: [*batch, in] -> [*batch, features]. `params`: kernel [in, features], bias [features].
+    """
+
+    features: int
+    param_dtype: Any
+    compute_dtype: str = "full"
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
+        y = product(x, kernel, self.compute_dtype)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def zero_dense(features: int, dtype: Any, name: str | None = None, compute_dtype: str = "full") -> Dense:
+    """A dense layer whose output starts at zero, so that a bijector starts at the map of zero parameters.
+
+    Args:
+      features: number of features of the output.
+      dtype: dtype of the parameters.
+      name: name of the submodule, if it is made within `nn.compact`.
+      compute_dtype: see `jflows.ops.narrow`.
+    """
+    return Dense(features, dtype, compute_dtype, kernel_init=nn.initializers.zeros, name=name)
