@@ -35,8 +35,9 @@ def type_of_variables(x: Array | None) -> Any:
 
     Integers and None give JAX's default, as noise and base samples have it.
     """
-    is_floating = x is not None and _is_floating(x)
-    return jnp.promote_types(x.dtype, jnp.float32) if is_floating else jnp.result_type(float)
+    if x is None or not _is_floating(x):
+        return jnp.result_type(float)
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def in_types_of(new: Variables, old: Variables) -> Variables:
