@@ -36,6 +36,20 @@ def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
             yield from _held(f"{name}_{index}", item)
 
 
+def stated(module: nn.Module, name: str, default: Any) -> Any:
+    """What a module states about itself by an attribute; `default` for one that is silent, as your networks may be.
+
+    | attribute | of a module that | if it is silent |
+    |---|---|---|
+    | `event_ndims` | reads events of so many axes | any |
+    | `is_autoregressive` | is, or is not, autoregressive, for bijectors that need it | it is trusted to be |
+    | `is_restricted` | is not defined for all real numbers | False |
+    | `needs_key` | draws noise, from the Linen stream "noise" | False |
+    | `allows_invertible_backprop` | can be replayed: no mutable state, no numerical inverse | True |
+    """
+    return getattr(module, name, default)
+
+
 def check_takes(where: str, argument: str, network: nn.Module, *parameters: str) -> None:
     """Raises `InvalidTypeError` unless a network can be called with these parameters, by position."""
     while isinstance(network, nn.Sequential) and network.layers and isinstance(network.layers[0], nn.Module):
@@ -52,7 +66,7 @@ def check_takes(where: str, argument: str, network: nn.Module, *parameters: str)
 def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims: int) -> None:
     """Raises unless a network can be called as a conditioner, and is for events of `event_ndims` axes if it says so."""
     check_takes(where, argument, network, "x", "num_features", "context")
-    wanted = getattr(network, "event_ndims", event_ndims)
+    wanted = stated(network, "event_ndims", event_ndims)
     if wanted != event_ndims:
         got = f"{type(network).__name__} with event_ndims={wanted} where events have {event_ndims}"
         fix = "Set both to one number, or take another network: other axes would be taken for the batch."

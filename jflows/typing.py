@@ -4,7 +4,7 @@ Arrays are `jax.Array`; docstrings write shapes as `[*batch, height, width, chan
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 
@@ -27,11 +27,12 @@ class Conditioner(Protocol):
         ...
 
 
+@runtime_checkable
 class OrderedConditioner(Conditioner, Protocol):
     """A conditioner whose params_i depend on inputs before i only, and which computes them in turn at little cost.
 
     params = self(x, num_params * dim, context), as [*batch, num_params, dim]. If a conditioner has the two methods
-    below, `MaskedAutoregressive` uses both, and `AutoregressiveMixture` uses `solve_in_order`.
+    below, which `isinstance` tells, `MaskedAutoregressive` uses both, and `AutoregressiveMixture` uses the first.
     """
 
     def solve_in_order(

@@ -59,7 +59,7 @@ def outcome(case: Case, folder: Path) -> tuple[str, bool]:
         line = re.sub(r"[^\s(]*x{50,}", "xxx...", line)
         wanted = isinstance(right, Refused) and re.search(right.pattern, line)
         return line, bool(wanted) and "\n" not in line
-    noun = "images of " + "x".join(map(str, data.event_shape)) if data.kind == "images" else "rows"
+    noun = "images of " + "x".join(map(str, data.event_shape)) if data.kind.has_pixels else "rows"
     told = f"; told: {data.read_as}" if data.read_as else ""
     words = f"read: {len(data)} {noun}{_names(data.columns)}{told}"
     return words, isinstance(right, Read) and _is(data, right)

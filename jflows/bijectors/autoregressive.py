@@ -13,13 +13,13 @@ from jax import lax
 from jflows.bijectors.base import SameShape, report_largest
 from jflows.bijectors.inner import Inner, InnerMap
 from jflows.errors import InvalidValueError, kind_of
-from jflows.modules import Network, check_conditioner
+from jflows.modules import Network, check_conditioner, stated
 from jflows.ops.numerics import sum_event
 from jflows.ops.promotion import promoting
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
 from jflows.ops.varying import vary_alike
 from jflows.options import Option, Positive
-from jflows.typing import Array, Variables
+from jflows.typing import Array, OrderedConditioner, Variables
 
 INVERSIONS = ("auto", "incremental", "parallel")
 
@@ -72,17 +72,17 @@ class MaskedAutoregressive(SameShape):
 
     def _check(self) -> None:
         check_conditioner("MaskedAutoregressive", "conditioner", self.conditioner, event_ndims=1)
-        if getattr(self.conditioner, "is_autoregressive", True) is False:
+        if not stated(self.conditioner, "is_autoregressive", True):
             got, fix = kind_of(self.conditioner), "Use MADE, or Transformer(event_ndims=1, causal=True)."
             raise InvalidValueError("MaskedAutoregressive", "conditioner", "must be autoregressive", got, fix)
-        if self.inversion == "incremental" and not _is_ordered(self.conditioner):
+        if self.inversion == "incremental" and not isinstance(self.conditioner, OrderedConditioner):
             rule = "must have the methods of OrderedConditioner for inversion='incremental'"
             got, fix = type(self.conditioner).__name__, "Use inversion='parallel'."
             raise InvalidValueError("MaskedAutoregressive", "conditioner", rule, got, fix)
 
     @property
     def _incremental(self) -> bool:
-        return self.inversion != "parallel" and _is_ordered(self.conditioner)
+        return self.inversion != "parallel" and isinstance(self.conditioner, OrderedConditioner)
 
     @property
     def allows_invertible_backprop(self) -> bool:
@@ -111,10 +111,6 @@ class MaskedAutoregressive(SameShape):
         reached, log_det = self._inverse_and_log_det(x, context)
         report_largest(self, "inverse_residual", reached - z)
         return x, -log_det
-
-
-def _is_ordered(conditioner: nn.Module) -> bool:
-    return hasattr(conditioner, "solve_in_order") and hasattr(conditioner, "solve_transposed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jax.experimental import checkify
 
 from jflows.bijectors.initialised import as_initialised
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.modules import Module, held_modules
+from jflows.modules import Module, held_modules, stated
 from jflows.ops.domain import REALS, Domain
 from jflows.typing import Array, Key, Shape
 
@@ -106,7 +106,7 @@ class Bijector(Module, abc.ABC):
 
     @property
     def _has_restricted_part(self) -> bool:
-        return any(getattr(module, "is_restricted", False) for _, module in held_modules(self))
+        return any(stated(module, "is_restricted", False) for _, module in held_modules(self))
 
     @abc.abstractmethod
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
@@ -130,6 +130,10 @@ class Bijector(Module, abc.ABC):
             if isinstance(module, Bijector):
                 yield name, module
 
+    def steps(self) -> tuple["Bijector", ...]:
+        """The maps that are applied one after the other in `forward`: the layers of a `Chain`; of others, the map."""
+        return (self,)
+
     def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
         """The parts with the shapes of their x events, in the order of `inverse`, given the x event of the whole.
 
@@ -151,7 +155,7 @@ class Bijector(Module, abc.ABC):
         A bijector made of others asks its parts; a map that cannot be replayed overrides this by `False`. Networks and
         inner maps may have an attribute of this name too.
         """
-        return all(getattr(module, "allows_invertible_backprop", True) for _, module in held_modules(self))
+        return all(stated(module, "allows_invertible_backprop", True) for _, module in held_modules(self))
 
     @property
     def uses_invertible_backprop(self) -> bool:
@@ -161,7 +165,7 @@ class Bijector(Module, abc.ABC):
     @property
     def needs_key(self) -> bool:
         """Whether the log-det of any part is estimated with noise, from the Linen stream "noise"."""
-        return any(getattr(module, "needs_key", False) for _, module in held_modules(self))
+        return any(stated(module, "needs_key", False) for _, module in held_modules(self))
 
     def __call__(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Calls `inverse_and_log_det`."""

@@ -94,6 +94,10 @@ class Chain(Bijector):
         """The levels of the layer that meets the latent first."""
         return self.layers[0].latent_shapes()
 
+    def steps(self) -> tuple[Bijector, ...]:
+        """The layers."""
+        return self.layers
+
     def layer_names(self) -> list[str]:
         return [name for layer in self.layers for name in layer.layer_names()]
 
@@ -140,6 +144,10 @@ class Inverse(Bijector):
 
     def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
         yield Part("bijector", self.bijector, self.bijector.x_event_shape(x_event_shape), swapped=True)
+
+    def steps(self) -> tuple[Bijector, ...]:
+        """The layers."""
+        return self.layers
 
     def layer_names(self) -> list[str]:
         return self.bijector.layer_names()[::-1]
@@ -205,6 +213,10 @@ class Conditioned(Bijector):
 
     def parts_with_shapes(self, x_event_shape: Shape) -> Iterator[Part]:
         yield Part("bijector", self.bijector, x_event_shape)
+
+    def steps(self) -> tuple[Bijector, ...]:
+        """The layers."""
+        return self.layers
 
     def layer_names(self) -> list[str]:
         return self.bijector.layer_names()

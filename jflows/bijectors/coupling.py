@@ -112,8 +112,8 @@ class AdditiveTwoWay(SameShape):
     event_ndims: Ndims = 1
 
     def _check(self) -> None:
-        for argument in ("first", "second"):
-            check_conditioner("AdditiveTwoWay", argument, getattr(self, argument), self.event_ndims)
+        check_conditioner("AdditiveTwoWay", "first", self.first, self.event_ndims)
+        check_conditioner("AdditiveTwoWay", "second", self.second, self.event_ndims)
         if self.first is self.second:
             rule, fix = "must be two instances; one would share its parameters", "Create one network per half."
             raise InvalidValueError("AdditiveTwoWay", ("first", "second"), rule, type(self.first).__name__, fix)

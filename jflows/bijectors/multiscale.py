@@ -52,8 +52,8 @@ class MultiScale(Bijector):
             rule = "must be (height, width, channels)"
             raise InvalidValueError("MultiScale", "image_shape", rule, repr(self.image_shape))
         check_distinct("MultiScale", ("levels", "priors"), (*self.levels, *self.priors))
-        for argument in ("levels", "priors"):
-            for bijector in getattr(self, argument):
+        for argument, bijectors in (("levels", self.levels), ("priors", self.priors)):
+            for bijector in bijectors:
                 if (bijector.x_event_ndims, bijector.z_event_ndims) != (3, 3):
                     got = f"{type(bijector).__name__} with x_event_ndims={bijector.x_event_ndims}"
                     raise InvalidValueError("MultiScale", argument, "must map images (event_ndims=3)", got)

@@ -11,7 +11,6 @@ from jflows.eval import PIXEL_SCALES, Auroc, Calibration, CalibrationTest, Evalu
 from jflows.eval.modes import ModalityReport
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
-from jflows.runs.data import NOUNS
 from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
 from jflows.runs.reports.calibration import Calibrated
@@ -49,7 +48,7 @@ def scaled_in_words(score: Evaluation, density: Density) -> list[str]:
 def result_in_words(result: RunResult) -> str:
     """The text that `jflows train` prints: the score of the test rows, the files, and a mixture's use of components."""
     assert result.score is not None
-    content, noun = result.result, NOUNS[result.flow.reading.kind]
+    content, noun = result.result, result.flow.reading.kind.rows
     if "study" in content:
         return _study_in_words(result, noun)
     steps, all_steps = content["steps"], content["planned_steps"]

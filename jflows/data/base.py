@@ -15,6 +15,7 @@ import numpy as np
 from jflows.data import weights
 from jflows.data.attributes import Attributes, Measure
 from jflows.data.checks import check_labels, check_weight
+from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics, event_moments, moments
 from jflows.errors import DataError, InvalidTypeError, did_you_mean, kind_of
 from jflows.typing import Shape
@@ -27,7 +28,7 @@ class Data(abc.ABC):
     """One split of a data set, with the attributes that training, evaluation and pictures use for every kind of data.
 
     Attributes:
-      kind: "images" (integers), "table" (rows of numbers) or "none" (`NoData`).
+      kind: `IMAGES` (integers), `TABLE` (rows of numbers) or `NONE` (`NoData`), with what such data allow.
       fewest_shown: rows that a picture of the data needs; where fewer are for testing, training rows are drawn.
       name: name of the data, for messages and file names.
       x: the rows, [num, *event_shape]; None for `NoData`.
@@ -43,10 +44,11 @@ class Data(abc.ABC):
         counts. None counts all rows alike.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
       attributes: named truth values or numbers of images, see `jflows.data.attributes`; they never enter training.
+      as_published: whether the rows are as papers score them, so that `fit` does not warn of values that repeat.
       measures: functions that measure further attributes of images [num, height, width, channels] in [0, 1].
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
     fewest_shown: ClassVar[int] = 1
     name: str
     x: Any
@@ -62,6 +64,7 @@ class Data(abc.ABC):
     class_names: tuple[str, ...] = ()
     attributes: Attributes = MappingProxyType({})
     measures: Mapping[str, Measure] = MappingProxyType({})
+    as_published: bool = False
 
     @property
     def event_shape(self) -> Shape:

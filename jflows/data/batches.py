@@ -68,7 +68,7 @@ class TrainBatches:
         if not 0 <= mutate < 1:
             raise InvalidValueError("TrainBatches", "mutate", "must lie in [0, 1)", mutate)
         for name, given in (("mirror", mirror), ("mutate", mutate)):
-            if given and data.kind != "images":
+            if given and not data.kind.has_pixels:
                 raise InvalidValueError("TrainBatches", name, "is for images", f"{given} with {data!r}", "Drop it.")
         self.data, self.batch_size, self.seed, self.mirror, self.mutate = data, batch_size, seed, mirror, mutate
         self._counted = None if data.weight is None or data.weight.all() else np.flatnonzero(data.weight)
@@ -138,7 +138,7 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
       [[1.0, 1.0], [1.0, 0.0]]
     """
     source = _Source("eval_batches", data, batch_size, reading)
-    if data.kind == "none":
+    if not data.kind.has_rows:
         raise DataError("eval_batches", "data", "must hold rows to be scored", repr(data), "Pass images or a table.")
 
     # Rows that fill up a batch cost as much as others: of few rows, the batch is the next power of two.

@@ -14,6 +14,7 @@ import numpy as np
 from jflows.data.attributes import Attributes, Measure, check_attributes
 from jflows.data.base import Data, made_up
 from jflows.data.checks import check_context, check_images, check_table
+from jflows.data.kinds import IMAGES, NONE, TABLE, Kind
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
 from jflows.errors import DataError, check_choice, kind_of
 
@@ -43,7 +44,7 @@ class ImageData(Data):
       (10, (8, 8, 1))
     """
 
-    kind: ClassVar[str] = "images"
+    kind: ClassVar[Kind] = IMAGES
 
     name: str
     x: np.ndarray
@@ -115,7 +116,7 @@ class TableData(Data):
       (2, (2,), dtype('float32'))
     """
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
     fewest_shown: ClassVar[int] = 1000
 
     name: str
@@ -203,7 +204,7 @@ class NoData(Data):
       (100, 1)
     """
 
-    kind: ClassVar[str] = "none"
+    kind: ClassVar[Kind] = NONE
     name: ClassVar[str] = "no data"
     x: ClassVar[None] = None
     label: ClassVar[None] = None

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from jflows.data.base import Data
-from jflows.data.dataset import TableData
 from jflows.data.domains import Domains
 from jflows.errors import DegenerateDataWarning
 
@@ -54,7 +53,7 @@ def warn_if_degenerate(where: str, data: Data, domains: Domains | None = None) -
       data: the training rows; only tables are looked at, and none of a published protocol.
       domains: the columns that are stated to be whole numbers or shares, and need no warning, by position.
     """
-    if not isinstance(data, TableData) or data.as_published:
+    if not data.kind.has_columns or data.as_published:
         return
     found = [*dependences(data, domains), *repetitions(data, domains)]
     if not found:
@@ -67,7 +66,7 @@ def warn_if_degenerate(where: str, data: Data, domains: Domains | None = None) -
     warnings.warn(DegenerateDataWarning(text), stacklevel=4)
 
 
-def dependences(data: TableData, domains: Domains | None = None) -> list[Finding]:
+def dependences(data: Data, domains: Domains | None = None) -> list[Finding]:
     """Sets of columns, contexts among them, that depend on each other linearly but for the rounding of their values.
 
     The eigenvalues of the correlations (float64) tell candidates. The variance of the rows along such a direction is
@@ -101,7 +100,7 @@ def dependences(data: TableData, domains: Domains | None = None) -> list[Finding
     return found
 
 
-def repetitions(data: TableData, domains: Domains | None = None) -> list[Finding]:
+def repetitions(data: Data, domains: Domains | None = None) -> list[Finding]:
     """Columns of x in which values come again and again, but for those that are stated to be whole numbers."""
     names, rows = _rows(data)
     stated = set(domains.integer if domains else ())
@@ -118,7 +117,7 @@ def repetitions(data: TableData, domains: Domains | None = None) -> list[Finding
     return found
 
 
-def _rows(data: TableData) -> tuple[list[str], np.ndarray]:
+def _rows(data: Data) -> tuple[list[str], np.ndarray]:
     """The names and values of the columns, and of contexts that are vectors after them, without rows of weight 0."""
     names, rows, context = list(data.columns), data.x, data.context
     if context is not None and context.ndim == 2:

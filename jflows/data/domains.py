@@ -67,7 +67,7 @@ SimplexColumns = Annotated[
 class Domains(Checked):
     """What values the columns of a table can have; all other columns hold any real numbers.
 
-    Columns are named, or counted from 0. A flow takes positions: `Domains(positive=("income",)).of(table)` has them.
+    Columns are named, or counted from 0. A flow takes positions, which `Domains(positive=("income",)).of(names)` has.
 
     Raises:
       InvalidTypeError, InvalidValueError: if an entry is not of its form, or a column is in two domains that exclude
@@ -96,15 +96,15 @@ class Domains(Checked):
         """Whether any column has a domain."""
         return any(True for _ in self._mentions())
 
-    def of(self, columns: Any) -> "Domains":
+    def of(self, columns: Sequence[str]) -> "Domains":
         """The same domains with positions in place of names.
 
         Args:
-          columns: the names of all columns, or a table that has them.
+          columns: the names of all columns.
         Raises:
           InvalidValueError: if there is no such column, or one is named and counted in two domains.
         """
-        names = list(getattr(columns, "columns", columns))
+        names = list(columns)
         by_name = self._with_columns(lambda argument, column: names[_position(argument, column, names)])
         return by_name._with_columns(lambda _, column: names.index(column))
 
@@ -122,7 +122,7 @@ class Domains(Checked):
         """Raises `InvalidValueError` unless all columns are given by positions below `dim`."""
         for argument, column in self._mentions():
             if not isinstance(column, int):
-                fix = "Write domains.of(table), or domains.of(names)."
+                fix = "Write domains.of(table.columns)."
                 raise InvalidValueError(where, "domains", "must hold positions of columns", repr(column), fix)
             if not 0 <= column < dim:
                 rule = f"must hold positions from 0 to {dim - 1} in {argument}"
@@ -201,10 +201,10 @@ class Domains(Checked):
 
     def _mentions(self) -> Iterator[tuple[str, Column]]:
         """Every column that is mentioned, with the domain."""
-        for argument in ("positive", "integer"):
-            yield from ((argument, column) for column in getattr(self, argument))
-        for argument in ("interval", "circle"):
-            yield from ((argument, entry[0]) for entry in getattr(self, argument))
+        alone: Any = (("positive", self.positive), ("integer", self.integer))
+        yield from ((argument, column) for argument, columns in alone for column in columns)
+        bounded: Any = (("interval", self.interval), ("circle", self.circle))
+        yield from ((argument, entry[0]) for argument, entries in bounded for entry in entries)
         yield from (("simplex", column) for entry in self.simplex for column in entry)
 
     def _check_exclusive(self) -> None:

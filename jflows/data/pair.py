@@ -73,13 +73,17 @@ def _matched(first: Data, second: Data, train: Path, test: Path) -> Data:
     if first.columns:
         order = [second.columns.index(name) for name in first.columns]
         changes |= {"x": second.x[:, order], "columns": first.columns}
-    for name in ("event_shape", "num_bits", "context_shape", "context_columns"):
-        wanted, found = getattr(first, name), getattr(second, name)
+    for name, wanted, found in (
+        ("event_shape", first.event_shape, second.event_shape),
+        ("num_bits", first.num_bits, second.num_bits),
+        ("context_shape", first.context_shape, second.context_shape),
+        ("context_columns", first.context_columns, second.context_columns),
+    ):
         if wanted != found:
             rule = f"must have {name}={wanted}, {like}"
             raise DataError("load", where, rule, f"{name}={found}", "Bring both to one form.")
-    for name, what in (("label", "labels"), ("weight", "weights")):
-        if (getattr(first, name) is None) != (getattr(second, name) is None):
+    for what, wanted, found in (("labels", first.label, second.label), ("weights", first.weight, second.weight)):
+        if (wanted is None) != (found is None):
             raise DataError("load", where, f"must have {what} exactly if the training data do", f"one file with {what}")
     if first.class_names or second.class_names:
         if extra := sorted(set(second.class_names) - set(first.class_names)):

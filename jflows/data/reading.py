@@ -11,6 +11,7 @@ import numpy as np
 
 from jflows.data.base import NO_LABEL, Data, check_is_data
 from jflows.data.domains import Domains
+from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics
 from jflows.errors import DataError, InvalidTypeError, kind_of
 from jflows.typing import Batch, Shape
@@ -18,7 +19,6 @@ from jflows.typing import Batch, Shape
 __all__ = ["CONTEXTS", "Reading", "Statistics", "check_batch_values"]
 
 CONTEXTS = ("none", "labels", "vectors")
-_NOUNS = {"images": "images", "table": "a table", "none": "no data"}
 _OTHER_DATA = "Choose {data} of this kind, or build the flow for these."
 
 
@@ -27,7 +27,7 @@ class Reading:
     """How a density wants data handed over: `Density.reading` states it, and batches obey it.
 
     Attributes:
-      kind: "images" (integers 0..2^num_bits - 1), "table" (rows of floats) or "none" (no data, so that any kind fits).
+      kind: `IMAGES` (integers 0..2^num_bits - 1), `TABLE` (rows of floats) or `NONE` (no data, so that any kind fits).
       event_shape: shape of one example.
       num_bits: bits of the integers of images, to which data of more bits are reduced; None for floats.
       context: what becomes the context of a batch: "none", "labels" (int32, -1 where a row has none), or "vectors" (the
@@ -37,7 +37,7 @@ class Reading:
       domains: what values the columns of a table can have, by position; None for any numbers.
     """
 
-    kind: str
+    kind: Kind
     event_shape: Shape
     num_bits: int | None = None
     context: str = "none"
@@ -83,7 +83,7 @@ class Reading:
             to do.
         """
         check_is_data(where, "data", data)
-        if data.kind != "none" and self.kind != "none":
+        if data.kind.has_rows and self.kind.has_rows:
             self._check_x(data, where)
         if self.context == "labels":
             self._check_labels(data, where)
@@ -96,8 +96,8 @@ class Reading:
 
     def _check_x(self, data: Data, where: str) -> None:
         if data.kind != self.kind:
-            rule = f"must be {_NOUNS[self.kind]} for this density"
-            raise DataError(where, "data", rule, f"{_NOUNS[data.kind]}, {data.name!r}", _OTHER_DATA)
+            rule = f"must be {self.kind.noun} for this density"
+            raise DataError(where, "data", rule, f"{data.kind.noun}, {data.name!r}", _OTHER_DATA)
         if data.event_shape != self.event_shape:
             rule = f"must have the shape of the density's data, {self.event_shape}"
             raise DataError(where, "data", rule, f"shape {data.event_shape} of {data.name!r}", _OTHER_DATA)
@@ -170,7 +170,7 @@ def check_batch_values(batch: Batch, reading: Reading, where: str) -> None:
     if bad.any():
         raise DataError(where, "weight", rule, f"{weight[bad][0]}")
     counts = weight > 0
-    if reading.kind != "none":
+    if reading.kind.has_rows:
         x = _checked_shape(batch.x, "x", num, reading.event_shape, where)
         _check_values(x[counts], np.flatnonzero(counts), "x", where, _x_range(reading))
         if reading.domains is not None:
@@ -236,7 +236,7 @@ def _check_values(values: np.ndarray, rows: np.ndarray, name: str, where: str, l
 def _labels_of(data: Data) -> np.ndarray | None:
     """The labels, which of `NoData` are their context, if it holds one integer for each visit."""
     context = data.context
-    if data.kind == "none" and context is not None and context.ndim == 1 and context.dtype.kind in "ui":
+    if not data.kind.has_rows and context is not None and context.ndim == 1 and context.dtype.kind in "ui":
         return context
     return data.label
 

@@ -14,11 +14,11 @@ from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base
 from jflows.errors import InvalidValueError, kind_of
-from jflows.modules import Network, check_conditioner
+from jflows.modules import Network, check_conditioner, stated
 from jflows.ops.numerics import sum_event
 from jflows.ops.root_finding import solve_and_count
 from jflows.options import Count, Option
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import Array, Key, OrderedConditioner, Shape, Variables
 
 SPREAD = 0.8  # deviation of the starting means when there are many; KL(N(0, 1) | start) is then below 0.0024 nats
 UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of it is 1
@@ -68,7 +68,7 @@ class AutoregressiveMixture(Base):
 
     def _check(self) -> None:
         check_conditioner("AutoregressiveMixture", "conditioner", self.conditioner, event_ndims=1)
-        if not getattr(self.conditioner, "is_autoregressive", True):
+        if not stated(self.conditioner, "is_autoregressive", True):
             got, fix = kind_of(self.conditioner), "Use MADE, or Transformer(event_ndims=1, causal=True)."
             raise InvalidValueError("AutoregressiveMixture", "conditioner", "must be autoregressive", got, fix)
 
@@ -117,7 +117,7 @@ class AutoregressiveMixture(Base):
         if self.is_initializing():
             self.conditioner(draws[0], 3 * self.num_components * draws[0].shape[-1], context)  # creates the parameters
         conditioner, variables = self.conditioner.unbind()
-        if hasattr(conditioner, "solve_in_order"):
+        if isinstance(conditioner, OrderedConditioner):
             num_features = 3 * self.num_components * draws[0].shape[-1]
             args = (self._conditionals.draw, draws, num_features, context)
             z: Any = conditioner.apply(variables, *args, method="solve_in_order")

@@ -34,6 +34,10 @@ class ClusterScores(NamedTuple):
     table: np.ndarray
     matching: np.ndarray
 
+    def rounded(self, digits: int) -> dict[str, float]:
+        """The three scores by name, rounded."""
+        return {name: round(value, digits) for name, value in self._asdict().items() if np.ndim(value) == 0}
+
 
 class ComponentUse(NamedTuple):
     """Which components of a mixture are in use for some data.

@@ -165,7 +165,7 @@ def check_flow(where: str, flow: object) -> None:
 def check_log_density(where: str, log_density: object) -> None:
     """Raises `InvalidTypeError` unless `log_density` is a function."""
     if not callable(log_density):
-        fix = "For a flow, write lambda x: flow.log_prob(variables, x)." if isinstance(log_density, Flow) else ""
+        fix = "The density of a flow is lambda x: flow.log_prob(variables, x)."
         rule = "must be a function of x, or of x and context"
         raise InvalidTypeError(where, "log_density", rule, kind_of(log_density), fix)
 

@@ -192,35 +192,29 @@ def inpaint(
     check_choice("inpaint", "start", start, STARTS)
     low, high, levels = _range(flow, bounds)
     check_mask("inpaint", mask, flow.event_shape)
+    _check_given(flow, x, mask, key)
+    if any(not 0 <= step <= num_steps for step in shown):
+        raise InvalidValueError("inpaint", "shown", f"must hold steps from 0 to {num_steps}", repr(shown))
+    keys = key if key.ndim else example_keys(key, jnp.arange(len(x)))
+    hidden = np.broadcast_to(mask, np.shape(x))
+    rows = (jnp.asarray(x), hidden, keys, context)
+    given = (flow, variables, *rows, noise, num_steps, start, shown, (low, high, levels))
+    least = least_bytes(_ascend.trace(*given).jaxpr)
+    check_memory("inpaint", "x", least, "the images", f"{len(x)} images", "Give fewer at once.")
+    return _ascend(*given)
+
+
+def _check_given(flow: Density, x: Array, mask: np.ndarray, key: Key) -> None:
+    """Raises unless images, masks and keys belong together, and to the density."""
     if np.ndim(x) != 4 or np.shape(x)[1:] != tuple(flow.event_shape) or not len(x):
         rule = f"must be images [batch, {', '.join(map(str, flow.event_shape))}]"
         raise InvalidValueError("inpaint", "x", rule, f"shape {np.shape(x)}")
     if np.ndim(mask) > 3 and np.shape(mask)[:-3] not in ((1,), (len(x),)):
         rule = f"must be one, or one for each of {len(x)} images"
         raise InvalidValueError("inpaint", "mask", rule, f"shape {np.shape(mask)}")
-    if any(not 0 <= step <= num_steps for step in shown):
-        raise InvalidValueError("inpaint", "shown", f"must hold steps from 0 to {num_steps}", repr(shown))
     check_key("inpaint", key)
     if key.ndim and key.shape != (len(x),):
         raise InvalidValueError("inpaint", "key", f"must be one key, or {len(x)}, one per image", f"shape {key.shape}")
-    keys = key if key.ndim else example_keys(key, jnp.arange(len(x)))
-    hidden = np.broadcast_to(mask, np.shape(x))
-    given = (
-        flow,
-        variables,
-        jnp.asarray(x),
-        hidden,
-        keys,
-        context,
-        noise,
-        num_steps,
-        start,
-        shown,
-        (low, high, levels),
-    )
-    least = least_bytes(_ascend.trace(*given).jaxpr)
-    check_memory("inpaint", "x", least, "the images", f"{len(x)} images", "Give fewer at once.")
-    return _ascend(*given)
 
 
 def _range(flow: Density, bounds: tuple[float, float] | None) -> tuple[float, float, int]:

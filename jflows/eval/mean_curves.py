@@ -8,6 +8,7 @@ import numpy as np
 
 from jflows.errors import InvalidValueError
 from jflows.eval import plots
+from jflows.flows.density import BITS_PER_DIM, Unit
 
 Metrics = Sequence[Mapping[str, float]]
 Groups = dict[tuple[str, ...], list[Metrics]]
@@ -26,7 +27,7 @@ class Curve(NamedTuple):
     num_runs: int
 
 
-def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", nats: bool = False) -> None:
+def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", unit: Unit = BITS_PER_DIM) -> None:
     """Writes a PNG with one curve for each group: validation where it was measured, else training.
 
         mean_k = sum_r loss_rk / R,    deviation_k^2 = sum_r (loss_rk - mean_k)^2 / (R - 1)         over R runs
@@ -36,13 +37,13 @@ def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", n
 
     Args:
       groups: the metrics of the runs of each group.
-      path, title, nats: see `jflows.eval.plots.learning_curve`.
+      path, title, unit: see `jflows.eval.plots.learning_curve`.
     Raises:
       InvalidValueError: if there is no group, or the runs of a group have no step in common.
     """
     if not groups:
         raise InvalidValueError("mean_curves", "groups", "must hold at least one group", "none")
-    curves = {name: curve_of(runs, nats) for name, runs in groups.items()}
+    curves = {name: curve_of(runs, unit) for name, runs in groups.items()}
     firsts, others = (list(dict.fromkeys(part)) for part in ((n[:1] for n in groups), (n[1:] for n in groups)))
     figure, axes = plots.curve_axes()
     for name, curve in sorted(curves.items(), key=lambda item: -item[1].mean[-1]):
@@ -56,17 +57,17 @@ def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", n
             axes.fill_between(curve.step, low, high, color=colour, alpha=BAND, linewidth=0)
     step = np.concatenate([curve.step for curve in curves.values()])
     shown = [curve.mean[curve.step > plots.EARLY * step.max()] for curve in curves.values()]
-    plots.finish_curves(axes, step, shown, title, nats)
+    plots.finish_curves(axes, step, shown, title, unit)
     figure.savefig(path, format="png")
 
 
-def curve_of(runs: Sequence[Metrics], nats: bool = False) -> Curve:
+def curve_of(runs: Sequence[Metrics], unit: Unit = BITS_PER_DIM) -> Curve:
     """The mean and the deviation over runs at the steps that all of them have; the deviation of one run is 0.
 
     Raises:
       InvalidValueError: if there is no such step.
     """
-    found = [dict(zip(*map(np.ndarray.tolist, _scores(metrics, nats)), strict=True)) for metrics in runs]
+    found = [dict(zip(*map(np.ndarray.tolist, _scores(metrics, unit)), strict=True)) for metrics in runs]
     steps = sorted(set.intersection(*map(set, found))) if found else []
     if not steps:
         raise InvalidValueError("mean_curves", "groups", "must hold runs with a step in common", f"{len(found)} runs")
@@ -75,12 +76,12 @@ def curve_of(runs: Sequence[Metrics], nats: bool = False) -> Curve:
     return Curve(np.array(steps), values.mean(axis=0), deviation, len(runs))
 
 
-def _scores(metrics: Metrics, nats: bool) -> tuple[np.ndarray, np.ndarray]:
+def _scores(metrics: Metrics, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
     """Steps, and the loss at each: of validation if it was measured, else of training."""
-    step, score = plots.series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
+    step, score = plots.series(metrics, f"validation_{unit.key}")
     if len(step):
-        return step, -score if nats else score
-    return plots.series(metrics, "loss" if nats else "bits_per_dim")
+        return step, unit.as_loss(score)
+    return plots.series(metrics, unit.curve_key)
 
 
 def _last(curve: Curve) -> str:

@@ -4,7 +4,7 @@ A bound is never above what a program needs: what it refuses cannot run. What it
 """
 
 import contextlib
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jflows.errors import InvalidValueError
+from jflows.ops.programs import equations_of, nested_in, results_of
 from jflows.typing import PyTree
 
 MEMINFO = Path("/proc/meminfo")
@@ -34,9 +35,9 @@ def free_bytes() -> int | None:
 def free_on_host() -> int | None:
     """The free memory of the machine, or of its control group, in bytes; None if it cannot be told."""
     found = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
-        found.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError):
+        available = re.search(r"^MemAvailable:\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE)
+        found += [int(available[1]) * 1024] if available else []
     with contextlib.suppress(OSError, ValueError):  # "max" is no number
         limit = int((GROUP / "memory.max").read_text())
         found.append(max(limit - int((GROUP / "memory.current").read_text()), 0))
@@ -71,10 +72,9 @@ def bytes_held(tree: PyTree) -> int:
 
 def least_bytes(jaxpr: Any) -> int:
     """A lower bound of the bytes that a traced program holds at once: its arguments, and its largest result."""
-    inner = getattr(jaxpr, "jaxpr", jaxpr)
-    largest = sum(_bytes(each.aval) for each in inner.outvars)
-    for equation in inner.eqns:
-        nested = max((least_bytes(each) for each in _nested(equation)), default=0)
+    largest = sum(_bytes(each) for each in results_of(jaxpr))
+    for equation in equations_of(jaxpr):
+        nested = max((least_bytes(each) for each in nested_in(equation)), default=0)
         own = sum(_bytes(each.aval) for each in equation.outvars) if equation.primitive.name in KEPT else 0
         largest = max(largest, nested, own)
     return largest
@@ -87,13 +87,6 @@ def in_words(size: float) -> str:
             break
         size /= 1000
     return f"{size:.3g} {unit}"
-
-
-def _nested(equation: Any) -> Iterator[Any]:
-    for value in equation.params.values():
-        for each in value if isinstance(value, tuple | list) else (value,):
-            if hasattr(each, "eqns") or hasattr(each, "jaxpr"):
-                yield each
 
 
 def _bytes(leaf: Any) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from jflows.errors import InvalidValueError
 from jflows.eval import drawing
 from jflows.eval.bits import Evaluation
+from jflows.flows.density import BITS_PER_DIM, Unit
 from jflows.options import Count, NotNegative, NumBits, checked
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def learning_curve(
     *,
     title: str = "",
     test: Evaluation | None = None,
-    nats: bool = False,
+    unit: Unit = BITS_PER_DIM,
 ) -> None:
     """Writes a PNG of the loss against the step: training, validation where it was measured, and the test result.
 
@@ -101,34 +102,38 @@ def learning_curve(
       path: path of the PNG.
       title: text above the axes.
       test: final score on the test set, drawn as a dashed line.
-      nats: whether to draw the negative log-likelihood in nats per event instead of bits/dim.
+      unit: `BITS_PER_DIM`, or `NATS`, which draws the negative log-likelihood in nats per event.
     """
     figure, axes = curve_axes()
-    step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
+    step, loss = _averaged(*series(metrics, unit.curve_key))
     axes.plot(step, loss, _style(step), color=TRAIN_COLOUR, linewidth=1.3, label="training batches")
     shown = [loss[step > EARLY * step.max()]] if len(step) else []
-    late_step, late_loss = _late_validation(metrics, nats, step)
+    late_step, late_loss = _late_validation(metrics, unit, step)
     if len(late_step):
         (line,) = axes.plot(late_step, late_loss, "o-", color=VALIDATION_COLOUR, linewidth=1.6, label="validation")
         line.set(markersize=3.5, clip_on=False)
         shown.append(late_loss)
     if test is not None and math.isfinite(test.nats):
-        value = -test.nats if nats else test.bits_per_dim
+        value = unit.as_loss(getattr(test, unit.key))
         label = f"test, averaged weights: {value:.3f}"
         axes.axhline(value, color=tuple(c / 255 for c in INK), linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         shown.append(np.array([value]))
-    finish_curves(axes, step, shown, title, nats)
+    finish_curves(axes, step, shown, title, unit)
     figure.savefig(path, format="png")
 
 
 def learning_curves(
-    runs: Mapping[str, Sequence[Mapping[str, float]]], path: str | PathLike[str], *, title: str = "", nats: bool = False
+    runs: Mapping[str, Sequence[Mapping[str, float]]],
+    path: str | PathLike[str],
+    *,
+    title: str = "",
+    unit: Unit = BITS_PER_DIM,
 ) -> None:
     """Writes a PNG of the curves of several runs in one unit: validation where it was measured, else training.
 
     Args:
       runs: the entries of metrics.jsonl of each run, by its name.
-      path, title, nats: see `learning_curve`.
+      path, title, unit: see `learning_curve`.
     Raises:
       InvalidValueError: if there is no run.
     """
@@ -137,9 +142,9 @@ def learning_curves(
     figure, axes = curve_axes()
     shown, steps = [], []
     for name, metrics in runs.items():
-        step, loss = _averaged(*series(metrics, "loss" if nats else "bits_per_dim"))
+        step, loss = _averaged(*series(metrics, unit.curve_key))
         (line,) = axes.plot(step, loss, _style(step), linewidth=0.8, alpha=FAINT_CURVE, label=name)
-        late_step, late_loss = _late_validation(metrics, nats, step)
+        late_step, late_loss = _late_validation(metrics, unit, step)
         if len(late_step):
             line.set_label("_nolegend_")
             axes.plot(late_step, late_loss, "o-", color=line.get_color(), markersize=3, linewidth=1.5, label=name)
@@ -148,7 +153,7 @@ def learning_curves(
             line.set(linewidth=1.5, alpha=1.0)
         shown += [loss[step > EARLY * step.max()]] if len(step) else []
         steps.append(step)
-    finish_curves(axes, np.concatenate(steps), shown, title, nats)
+    finish_curves(axes, np.concatenate(steps), shown, title, unit)
     figure.savefig(path, format="png")
 
 
@@ -169,19 +174,19 @@ def curve_axes() -> "tuple[Figure, Axes]":
 
 
 def _late_validation(
-    metrics: Sequence[Mapping[str, float]], nats: bool, step: np.ndarray
+    metrics: Sequence[Mapping[str, float]], unit: Unit, step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps and losses of validations, but for early ones: markers are not clipped, so none may lie far outside."""
-    val_step, score = series(metrics, "validation_nats" if nats else "validation_bits_per_dim")
+    val_step, score = series(metrics, f"validation_{unit.key}")
     late = val_step > EARLY * (step.max() if len(step) else 0)
-    return val_step[late], -score[late] if nats else score[late]
+    return val_step[late], unit.as_loss(score[late])
 
 
-def finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title: str, nats: bool) -> None:
+def finish_curves(axes: "Axes", step: np.ndarray, shown: list[np.ndarray], title: str, unit: Unit) -> None:
     """Adds limits by the values that must be seen, the words along the axes, and the legend."""
     _set_limits(axes, step, np.concatenate(shown) if shown else np.zeros(0))
     axes.set_xlabel("step")
-    axes.set_ylabel("negative log-likelihood, nats" if nats else "bits per dimension")
+    axes.set_ylabel(unit.curve_label)
     axes.set_title(title, loc="left", fontsize=11)
     drawing.plain(axes, "y")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

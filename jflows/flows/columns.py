@@ -13,6 +13,7 @@ from jax import lax
 
 from jflows.bijectors import Bijector, Chain, Circle, Exp, Identity, Interval, Stack, Standardize, StickBreaking, Whiten
 from jflows.data.domains import Domains
+from jflows.data.kinds import TABLE, Kind
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows.dequantize import BIN_CENTRE, Dequantize, check_keys, draw
 from jflows.options import Option
@@ -41,7 +42,7 @@ class DequantizeColumns(Dequantize):
 
     columns: Annotated[tuple[int, ...], Option(low=0, fewest=1)]
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
 
     def padded_shape(self, event_shape: Shape) -> Shape:
         """The same shape; raises `InvalidValueError` unless it is that of vectors with these columns."""
@@ -151,7 +152,7 @@ def to_reals(preprocess: Bijector | None, dequantize: Dequantize | None) -> Call
     """What rows are mapped to before `Standardize` or `Whiten` sees them; None if they are seen as they are."""
     whitens = whitener(preprocess) is not None
     starts = whitens or standardizer(preprocess) is not None
-    fixed = preprocess.layers[1:] if isinstance(preprocess, Chain) and starts else ()
+    fixed = preprocess.steps()[1:] if preprocess is not None and starts else ()
     dequantize = dequantize if whitens or isinstance(dequantize, DequantizeColumns) else None
     if not fixed and dequantize is None:
         return None
@@ -196,17 +197,11 @@ def difference(a: Array, b: Array, domains: Domains | None) -> Array:
 
 def standardizer(preprocess: Bijector | None) -> Standardize | None:
     """The `Standardize` of a flow's first map: that map itself, or the last one of a chain from data to latent."""
-    first = _nearest_to_latent(preprocess)
+    first = None if preprocess is None else preprocess.steps()[0]
     return first if isinstance(first, Standardize) else None
 
 
 def whitener(preprocess: Bijector | None) -> Whiten | None:
     """The `Whiten` of a flow's first map, in the place of a `standardizer`."""
-    first = _nearest_to_latent(preprocess)
+    first = None if preprocess is None else preprocess.steps()[0]
     return first if isinstance(first, Whiten) else None
-
-
-def _nearest_to_latent(preprocess: Bijector | None) -> Bijector | None:
-    """The map itself, or the last one of a chain from data to latent."""
-    # by a method, so that Linen has bound it
-    return next(iter(preprocess.parts()))[1] if isinstance(preprocess, Chain) else preprocess

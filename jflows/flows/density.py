@@ -30,11 +30,24 @@ class Unit:
       key: name of the score in metrics: "bits_per_dim" or "nats".
       label: name of the unit in text and figures: "bits/dim" or "nats".
       lower_is_better: True for code lengths, False for log-likelihoods.
+      curve_key: name in metrics of the training loss in this unit.
+      curve_label: what a learning curve in this unit shows.
     """
 
     key: str
     label: str
     lower_is_better: bool
+    curve_key: str
+    curve_label: str
+
+    @property
+    def is_beside_loss(self) -> bool:
+        """Whether training logs its loss in this unit too, beside the loss in nats."""
+        return self.curve_key != "loss"
+
+    def as_loss(self, score: Score) -> Score:
+        """A score in this unit with the sign by which lower is better."""
+        return score if self.lower_is_better else -score
 
     def score(self, log_prob: Score, num_dims: int) -> Score:
         """The score in this unit of a log-likelihood in nats per event."""
@@ -49,8 +62,9 @@ class Unit:
         return nll / (num_dims * math.log(2)) if self is BITS_PER_DIM else nll
 
 
-BITS_PER_DIM = Unit("bits_per_dim", "bits/dim", lower_is_better=True)
-NATS = Unit("nats", "nats", lower_is_better=False)
+BITS_PER_DIM = Unit("bits_per_dim", "bits/dim", True, "bits_per_dim", "bits per dimension")
+NATS = Unit("nats", "nats", False, "loss", "negative log-likelihood, nats")
+UNITS = {unit.key: unit for unit in (BITS_PER_DIM, NATS)}
 
 
 class Density(abc.ABC):

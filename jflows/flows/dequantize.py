@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 
 from jflows.bijectors import Bijector
+from jflows.data.kinds import IMAGES, Kind
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key
 from jflows.modules import Module
 from jflows.ops.domain import Domain
@@ -25,8 +26,8 @@ class Dequantize(Module, abc.ABC):
     `ImageDequantize` is for images, all of whose values are integers, and `DequantizeColumns` for columns of a table.
     """
 
-    kind: ClassVar[str]
-    """The kind of data that it is for, "images" or "table"; scores are in bits per dimension for images only."""
+    kind: ClassVar[Kind]
+    """The kind of data that it is for; scores are in bits per dimension for images only."""
 
     @property
     def bits(self) -> int | None:
@@ -75,7 +76,7 @@ class ImageDequantize(Dequantize):
     num_bits: NumBits = 8
     padding: Annotated[int, Option(low=0)] = 0
 
-    kind: ClassVar[str] = "images"
+    kind: ClassVar[Kind] = IMAGES
 
     @property
     def bits(self) -> int:

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector
 from jflows.data.domains import Domains
+from jflows.data.kinds import TABLE
 from jflows.data.reading import Reading
 from jflows.distributions import Base
 from jflows.errors import InvalidValueError
@@ -117,7 +118,7 @@ class FlowStructure(Checked, Density):
     @property
     def reading(self) -> Reading:
         """How data are handed over: as images if the flow dequantizes them, else as rows; see `Reading`."""
-        kind, bits = ("table", None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)
+        kind, bits = (TABLE, None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)
         num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
         context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
         return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes, self.domains)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.data.reading import Statistics
+from jflows.modules import stated
 from jflows.nn import StandardizeContext
 from jflows.typing import Array
 
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
         x, batch_ndims = jnp.asarray(x), jnp.ndim(x) - self.event_ndims
         x = x if self.before is None else self.before(x)
         x = self.columns(x) if self.num_bits is None else _around_zero(x, self.num_bits)
-        if getattr(self.network, "event_ndims", 1) != self.event_ndims:
+        if stated(self.network, "event_ndims", 1) != self.event_ndims:
             x = x.reshape(*x.shape[:batch_ndims], -1)
         network: Any = self.network
         context = self.contexts(context) if self.takes_context and context is not None else None

@@ -14,6 +14,7 @@ from jax import export as stablehlo
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows.density import Density
+from jflows.ops.programs import equations_of, nested_in
 from jflows.options import Count, check_call
 from jflows.typing import Array, Variables
 
@@ -167,19 +168,13 @@ def check_platforms(where: str, platforms: Any) -> None:
 
 def _check_pure(jaxpr: Any) -> None:
     """Raises `InvalidValueError` if a traced program calls Python, which would have to be there where it runs."""
-    inner = getattr(jaxpr, "jaxpr", jaxpr)
-    for equation in inner.eqns:
+    for equation in equations_of(jaxpr):
         name = equation.primitive.name
         if "callback" in name:
             rule = "must not call Python while it runs, as a layer of it does"
             raise InvalidValueError("export", "flow", rule, name, "Take the callback, or jax.debug.print, out.")
-        for nested in jax.tree.leaves(tuple(equation.params.values()), is_leaf=_is_program):
-            if _is_program(nested):
-                _check_pure(nested)
-
-
-def _is_program(value: Any) -> bool:
-    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
+        for nested in nested_in(equation):
+            _check_pure(nested)
 
 
 def _names(variables: Variables) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jflows.bijectors import Bijector, Chain
+from jflows.bijectors import Bijector
 from jflows.flows.density import Density
 from jflows.options import NotNegative, checked
 from jflows.typing import Shape, Variables
@@ -134,12 +134,13 @@ def _bijector_rows(
     yield Row(depth, title + copies, bijector.z_event_shape(x_shape), _size(params))
     for part in parts:
         inner, own = part.bijector, params.get(part.name, {})
-        if len(parts) == 1 and isinstance(inner, Chain):
+        in_steps = inner.steps() != (inner,)
+        if len(parts) == 1 and in_steps:
             for member in inner.parts_with_shapes(part.x_event_shape):
                 name, of_member = type(member.bijector).__name__, own.get(member.name, {})
                 yield from _bijector_rows(member.bijector, of_member, member.x_event_shape, depth + 1, name)
         else:
-            name = part.name if isinstance(inner, Chain) else type(inner).__name__
+            name = part.name if in_steps else type(inner).__name__
             yield from _bijector_rows(inner, own, part.x_event_shape, depth + 1, name)
 
 

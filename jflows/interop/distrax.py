@@ -98,49 +98,61 @@ def from_distrax(distribution: Any) -> DistraxBase:
 
 
 class DistraxDensity(distrax.Distribution):
-    """A flow or a base, with its variables, as a distrax distribution; made by `as_distrax`.
+    """A density of jflows, with its variables, as a distrax distribution; made by `as_distrax`.
 
     Shapes:
       batch_shape: the batch axes of the context, () without one. Values broadcast to it.
     """
 
-    def __init__(
-        self, model: Flow | Base, variables: Variables, context: Array | None, context_ndims: int, key: Key | None
-    ):
-        self._model, self._variables, self._context, self._key = model, dict(variables), context, key
+    def __init__(self, event_shape: Shape, variables: Variables, context: Array | None, context_ndims: int):
+        self._event_shape, self._variables, self._context = event_shape, dict(variables), context
         self._batch_shape = () if context is None else context.shape[: context.ndim - context_ndims]
 
     @property
     def event_shape(self) -> Shape:
-        return self._model.event_shape
+        return self._event_shape
 
     @property
     def batch_shape(self) -> Shape:
         return self._batch_shape
 
+    def _shape_of(self, value: Array) -> Shape:
+        """The batch axes of a value and of the context, broadcast."""
+        return jnp.broadcast_shapes(value.shape[: value.ndim - len(self.event_shape)], self.batch_shape)
+
+
+class _OfFlow(DistraxDensity):
+    """A flow."""
+
+    def __init__(self, flow: Flow, variables: Variables, context: Array | None, key: Key | None):
+        super().__init__(flow.event_shape, variables, context, len(flow.context_shape or ()))
+        self._flow, self._key = flow, key
+
     def _sample_n(self, key: Any, n: int) -> Array:
-        key = key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-        if isinstance(self._model, Flow):
-            return self._model.sample(self._variables, key, (n,), self._context)
-        shape = (n, *self.batch_shape)
-        return self._of_base(key, shape, self._wide_context(shape), method="sample")
-
-    def _of_base(self, *args: Any, method: str) -> Any:
-        assert isinstance(self._model, Base)
-        return self._model.apply(self._variables, *args, method=method)
-
-    def _wide_context(self, shape: Shape) -> Array | None:
-        context = self._context
-        return None if context is None else jnp.broadcast_to(context, (*shape, context.shape[-1]))
+        return self._flow.sample(self._variables, _typed(key), (n,), self._context)
 
     def log_prob(self, value: Array) -> Array:
         value = jnp.asarray(value)
-        batch_shape = value.shape[: value.ndim - len(self.event_shape)]
-        shape = jnp.broadcast_shapes(batch_shape, self.batch_shape)
+        value = jnp.broadcast_to(value, (*self._shape_of(value), *self.event_shape))
+        return self._flow.log_prob(self._variables, value, self._context, self._key)
+
+
+class _OfBase(DistraxDensity):
+    """A base, whose mean and mode are known."""
+
+    def __init__(self, base: Base, variables: Variables, context: Array | None):
+        super().__init__(base.event_shape, variables, context, 1)
+        self._base = base
+
+    def _sample_n(self, key: Any, n: int) -> Array:
+        shape = (n, *self.batch_shape)
+        return self._apply(_typed(key), shape, self._wide_context(shape), method="sample")
+
+    def log_prob(self, value: Array) -> Array:
+        value = jnp.asarray(value)
+        shape = self._shape_of(value)
         value = jnp.broadcast_to(value, (*shape, *self.event_shape))
-        if isinstance(self._model, Flow):
-            return self._model.log_prob(self._variables, value, self._context, self._key)
-        return self._of_base(value, self._wide_context(shape), method="log_prob")
+        return self._apply(value, self._wide_context(shape), method="log_prob")
 
     def mean(self) -> Array:
         return self._statistic("mean")
@@ -149,10 +161,18 @@ class DistraxDensity(distrax.Distribution):
         return self._statistic("mode")
 
     def _statistic(self, name: str) -> Array:
-        if isinstance(self._model, Flow):
-            return getattr(super(), name)()
-        statistic = self._of_base(self._context, method=name)
-        return jnp.broadcast_to(statistic, (*self.batch_shape, *self.event_shape))
+        return jnp.broadcast_to(self._apply(self._context, method=name), (*self.batch_shape, *self.event_shape))
+
+    def _apply(self, *args: Any, method: str) -> Any:
+        return self._base.apply(self._variables, *args, method=method)
+
+    def _wide_context(self, shape: Shape) -> Array | None:
+        context = self._context
+        return None if context is None else jnp.broadcast_to(context, (*shape, context.shape[-1]))
+
+
+def _typed(key: Any) -> Key:
+    return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
 def as_distrax(model: Flow | Base, variables: Variables, context: Any = None, key: Key | None = None) -> DistraxDensity:
@@ -178,12 +198,12 @@ def as_distrax(model: Flow | Base, variables: Variables, context: Any = None, ke
         raise InvalidTypeError("as_distrax", "model", "must be a Flow or a Base", type(model).__name__)
     context = None if context is None else jnp.asarray(context)
     if isinstance(model, Base):
-        return DistraxDensity(model, variables, context, 1, None)
+        return _OfBase(model, variables, context)
     if model.dequantize is not None:
         fix = "Build the flow with dequantize=None, over dequantized data."
         raise InvalidValueError("as_distrax", "model", "must not dequantize", type(model.dequantize).__name__, fix)
     _check_noise_key("as_distrax", key, model.estimates_log_det)
-    return DistraxDensity(model, variables, context, len(model.context_shape or ()), key)
+    return _OfFlow(model, variables, context, key)
 
 
 def _check_noise_key(where: str, key: Key | None, needs_key: bool) -> None:

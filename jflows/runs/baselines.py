@@ -58,13 +58,16 @@ def mixture_baseline(data: Data, test: Data, num_components: int) -> dict[str, A
     found = fit_gaussian_mixture(data.x, num_components, test.x)
     assert found.test is not None
     scores = cluster_scores(test.label, found.predict(test.x), test.num_classes, num_components)
-    agreement = {name: round(getattr(scores, name), DIGITS) for name in ("accuracy", "nmi", "ari")}
-    return {"train_nats": round(found.train.nats, DIGITS), "nats": round(found.test.nats, DIGITS), **agreement}
+    return {
+        "train_nats": round(found.train.nats, DIGITS),
+        "nats": round(found.test.nats, DIGITS),
+        **scores.rounded(DIGITS),
+    }
 
 
 def _score(config: DataConfig) -> LogLikelihood:
     data, test = config.load("train"), config.load("test")
-    if data.kind != "table":
+    if not data.kind.has_columns:
         raise DataError("baseline", "data", "must be a table", f"the images {data.name!r}", "Try mnist_logit.")
     if data.context is not None:
         rule, fix = "must have no contexts, which the normal does not take", "Leave them out of the file."

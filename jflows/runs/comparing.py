@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jflows.errors import InvalidTypeError, InvalidValueError, RunError, path_of
 from jflows.eval import plots
+from jflows.flows.density import BITS_PER_DIM, NATS, UNITS
 from jflows.runs.files import read_json, saving
 from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import changes_what_is_scored
@@ -14,6 +15,7 @@ from jflows.runs.stored import read_recipe
 from jflows.runs.studies import FILE as STUDY
 
 FIGURE = "learning_curves.png"
+STANDARD_ERROR = {NATS.key: "nats_standard_error", BITS_PER_DIM.key: "standard_error"}
 RESULT = ("unit", "num_test", "test_nats", "nats_standard_error", "test_bits_per_dim", "standard_error", "steps")
 RESULT += ("train_seconds", "num_parameters")  # keys of result.json that the table shows
 
@@ -62,18 +64,17 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> list[R
     places = [row.run.resolve() for row in rows]
     if twice := [str(row.run) for row, place in zip(rows, places, strict=True) if places.count(place) > 1]:
         raise InvalidValueError("compare", "runs", "must be different runs", " and ".join(twice), "Name each once.")
-    for what in ("unit", "data", "num_test"):
-        found = {getattr(row, what): row.run for row in rows}
-        if len(found) > 1:
-            got = ", ".join(f"{value} in {run}" for value, run in found.items())
+    for by in ({r.unit: r.run for r in rows}, {r.data: r.run for r in rows}, {r.num_test: r.run for r in rows}):
+        if len(by) > 1:
+            got = ", ".join(f"{value} in {run}" for value, run in by.items())
             rule = "must be scored on the same data in the same unit"
             raise InvalidValueError("compare", "runs", rule, got, "Compare runs of one data set.")
     _check_options(rows)
     if out is not None:
         curves = {_name(row.run, rows): read_metrics(row.run) for row in rows}
         with saving(path_of("compare", "out", out)) as partial:
-            plots.learning_curves(curves, partial, title=rows[0].data, nats=rows[0].unit == "nats")
-    worst_last = lambda row: math.inf if math.isnan(row.score) else -row.score if row.unit == "nats" else row.score
+            plots.learning_curves(curves, partial, title=rows[0].data, unit=UNITS[rows[0].unit])
+    worst_last = lambda row: math.inf if math.isnan(row.score) else UNITS[row.unit].as_loss(row.score)
     return sorted(rows, key=worst_last)
 
 
@@ -92,7 +93,7 @@ def _check_options(rows: list[Row]) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as aligned text: a heading, then one line for each run."""
-    heading = ("run", "flow", rows[0].unit.replace("bits_per_dim", "bits/dim"), "±", "steps", "parameters", "seconds")
+    heading = ("run", "flow", UNITS[rows[0].unit].label, "±", "steps", "parameters", "seconds")
     lines: list[tuple[str, ...]] = [heading]
     for row in rows:
         numbers = (f"{row.score:.4f}", f"{row.standard_error:.4f}", f"{row.steps:,}", f"{row.num_parameters:,}")
@@ -123,15 +124,14 @@ def _row(run: Path) -> Row:
         raise RunError("compare", "run", "must have a readable result.json", f"{run} ({error})", fix) from error
     if missing := [key for key in RESULT if key not in result]:
         raise RunError("compare", "run", "must have a readable result.json", f"{path} (no key {missing[0]!r})", fix)
-    nats = result["unit"] == "nats"
     return Row(
         run=run,
         preset=recipe.to_json()["flow"]["preset"],
         data=recipe.data.name,
         unit=result["unit"],
         num_test=result["num_test"],
-        score=result["test_nats" if nats else "test_bits_per_dim"],
-        standard_error=result["nats_standard_error" if nats else "standard_error"],
+        score=result[f"test_{result['unit']}"],
+        standard_error=result[STANDARD_ERROR[result["unit"]]],
         steps=result["steps"],
         seconds=result["train_seconds"],
         num_parameters=result["num_parameters"],

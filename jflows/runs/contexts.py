@@ -94,9 +94,8 @@ def _by_name(given: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
 def _of_file(path: str, names: Sequence[str], config: DataConfig) -> np.ndarray:
     _check_named(names)
     taken = options_of(path)
-    dialect: dict[str, Any] = {
-        name: getattr(config, name) if name in taken else None for name in ("separator", "decimal", "header")
-    }
+    stated = {"separator": config.separator, "decimal": config.decimal, "header": config.header}
+    dialect: dict[str, Any] = {name: value if name in taken else None for name, value in stated.items()}
     own = DataConfig(name=path, columns=tuple(names), **dialect)
     try:
         return own.load(ALL).x

@@ -2,8 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -26,8 +25,6 @@ from jflows.options import Checked, Option, documented, settings_of
 from jflows.typing import Batch, Shape
 
 DOMAINS = tuple(setting.name for setting in settings_of(Domains))
-NOUNS: Mapping[str, str] = MappingProxyType({"images": "images", "table": "rows", "none": "rows"})
-"""The noun for the examples of each kind of data."""
 
 
 class Outline(NamedTuple):
@@ -223,8 +220,8 @@ class DataConfig(Checked):
         data = load(self.name, split, num_validation=self.num_validation, **self._given())
         if self.classes:
             data = only_classes(data, self.classes)
-        if self.replace_zeros and data.kind == "table":
-            x = self.domains.of(data).replace_zeros(data.x, self.replace_zeros)
+        if self.replace_zeros and data.kind.has_columns:
+            x = self.domains.of(data.columns).replace_zeros(data.x, self.replace_zeros)
             changed = int(np.sum((data.x == 0) & (x != 0)))
             note = f"{changed:,} zeros replaced by {self.replace_zeros:g}"
             told = ", ".join(filter(None, (data.read_as, note)))
@@ -235,8 +232,8 @@ class DataConfig(Checked):
 
     def located(self) -> "DataConfig":
         """The same data by absolute paths, if they are files or folders: so they are found from anywhere."""
-        places = {place: _located(getattr(self, place)) for place in ("name", "test_data", "attributes")}
-        return dataclasses.replace(self, **places)
+        test_data, attributes = _located(self.test_data), _located(self.attributes)
+        return dataclasses.replace(self, name=_located(self.name), test_data=test_data, attributes=attributes)
 
     def outline(self) -> Outline:
         """The shape of the data, for which a flow is built; data sets with a known name are not loaded for it.
@@ -247,7 +244,7 @@ class DataConfig(Checked):
         known = KNOWN.get(self.name)
         if known is None:
             return outline_of(self.load("train"))
-        columns = known.columns or tuple(f"x{i}" for i in range(known.event_shape[0] if known.kind == "table" else 0))
+        columns = known.columns or tuple(f"x{i}" for i in range(known.event_shape[0] if known.kind.has_columns else 0))
         num_classes = len(self.classes) or known.num_classes
         return Outline(self.name, known.event_shape, num_classes, columns=tuple(columns))
 

@@ -244,9 +244,9 @@ class EditsOfRun(RowsOfRun):
     def check_pictures(self) -> None:
         """Raises `InvalidValueError` unless the run is a flow of images, whose latent paths can be drawn."""
         kind, encodes = self.density.reading.kind, self.density.encodes
-        if not encodes or kind != "images":
+        if not (encodes and kind.has_pixels):
             rule = "must be that of a flow of images, to draw them"
-            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind == 'images' else 'tables'}"
+            what = f"a {'flow' if encodes else 'mixture'} of {kind.noun}"
             got = f"{self.directory}, {what}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
 

@@ -131,7 +131,7 @@ def _norms(run: "ScoresOfRun", data: Data, batch_size: int, seed: int) -> tuple[
 def _training_rows(run: "ScoresOfRun", num: int, seed: int) -> Data:
     """`num` rows of the run's training part that count, drawn at random, or all if there are fewer."""
     rows = run.data(split="train")
-    if rows.kind == "none":
+    if not rows.kind.has_rows:
         rule, fix = "must not need training rows of a run without data", "Choose another {measure}."
         raise InvalidValueError("score", "measure", rule, f"{run.directory}, trained without", fix)
     rows = rows.counted()

@@ -42,7 +42,7 @@ def read_images(
       DataError: if a file is missing or damaged, or its image is of another size or colour; the message says which.
     """
     reading = density.reading
-    if reading.kind != "images":
+    if not reading.kind.has_pixels:
         rule = "must be left out, as the run is not one of images"
         raise InvalidValueError("images", setting, rule, None, "Name rows by {data}.")
     if not paths:

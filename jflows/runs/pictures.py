@@ -141,6 +141,6 @@ class PicturesOfRun(EditsOfRun):
 
     def check_images(self) -> None:
         """Raises `InvalidValueError` unless the run is one of images, with or without a latent space."""
-        if self.density.reading.kind != "images":
-            got = f"{self.directory}, of {'tables' if self.density.reading.kind == 'table' else 'no data'}"
+        if not self.density.reading.kind.has_pixels:
+            got = f"{self.directory}, of {self.density.reading.kind.noun}"
             raise InvalidValueError("pictures", "run", "must be that of images", got, "Try `jflows sample`.")

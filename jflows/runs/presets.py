@@ -7,6 +7,7 @@ may itself be a preset, such as the `component` of a mixture.
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -72,7 +73,7 @@ def from_data_of(flow: Preset) -> tuple[str, ...]:
 def objective_of(flow: Preset) -> str:
     """Name of the loss that trains what a preset makes, found by the return annotation of the preset."""
     made = get_type_hints(unwrap(flow)[0]).get("return")
-    return getattr(made, "objective", "likelihood")
+    return made.objective if inspect.isclass(made) and issubclass(made, Density) else "likelihood"
 
 
 def takes_preset(setting: Setting) -> bool:

@@ -14,7 +14,7 @@ from jflows.data.load import options_of
 from jflows.data.splits import ALL
 from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.flows import Density
-from jflows.runs.data import NOUNS, DataConfig, checksum
+from jflows.runs.data import DataConfig, checksum
 from jflows.runs.stored import StoredRecipe
 from jflows.typing import Variables
 
@@ -39,7 +39,7 @@ class RowsOfRun:
     @property
     def noun(self) -> str:
         """The noun for the run's examples: images or rows."""
-        return NOUNS[self.density.reading.kind]
+        return self.density.reading.kind.rows
 
     def split_of(self, name: str | None) -> str:
         """The rows that are used unless told otherwise: all of a file, the test rows of other data."""

@@ -15,7 +15,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +28,7 @@ from jflows.eval import Evaluation, evaluate
 from jflows.flows import Density
 from jflows.processes import together
 from jflows.runs.configs import find_recipe
-from jflows.runs.data import NOUNS, as_read, batches_of, facts_of, outline_of
+from jflows.runs.data import as_read, batches_of, facts_of, outline_of
 from jflows.runs.directory import AS_IN_THE_RUN, RunDirectory, alone_in, load
 from jflows.runs.files import write_json
 from jflows.runs.metrics import read_metrics
@@ -44,7 +43,7 @@ from jflows.typing import Variables
 
 RUNS = Path("runs")
 """The folder of runs for which no directory is given."""
-SCORED_ROWS: Mapping[str, int] = MappingProxyType({"images": 2_000, "table": 20_000, "none": 20_000})
+SCORED_IMAGES, SCORED_ROWS = 2_000, 20_000
 """The number of training rows, the first ones, whose score decides which run of a study is chosen, by kind of data."""
 SCORE_SEED = 0  # of evaluation noise, as the default of `jflows evaluate`
 Progress = bool | None
@@ -316,7 +315,7 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
 
 def first_rows(data: Data) -> Data:
     """The training rows by whose score a run is chosen: the first 20,000 of them, or the first 2,000 images."""
-    return data.take(np.arange(min(len(data), SCORED_ROWS[data.kind])))
+    return data.take(np.arange(min(len(data), SCORED_IMAGES if data.kind.has_pixels else SCORED_ROWS)))
 
 
 def scored(
@@ -332,7 +331,7 @@ def scored(
     """The score of all rows by `jflows.eval.evaluate`, with progress on stderr unless `progress` is False."""
     batches = batches_of(data, batch_size, flow)
     quiet = progress is False or not together.is_first()
-    shown = contextlib.nullcontext() if quiet else counting("evaluating", len(data), NOUNS[data.kind])
+    shown = contextlib.nullcontext() if quiet else counting("evaluating", len(data), data.kind.rows)
     with shown as on_batch:
         return evaluate(flow, variables, batches, jax.random.key(seed), num_draws, on_batch)
 

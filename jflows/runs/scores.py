@@ -15,7 +15,6 @@ from jflows.errors import DataError
 from jflows.eval import row_scores
 from jflows.flows import Density
 from jflows.processes import together
-from jflows.runs.data import NOUNS
 from jflows.runs.files import saving
 from jflows.train.progress import counting
 from jflows.typing import Variables
@@ -39,7 +38,7 @@ def scores_of(
     alike = data.take(np.arange(len(data)), weight=None) if data.weight is not None else data
     batches, key = eval_batches(alike, batch_size, density.reading.beyond_support()), jax.random.key(seed)
     quiet = progress is False or not together.is_first()
-    shown = contextlib.nullcontext() if quiet else counting("scoring", len(data), NOUNS[data.kind])
+    shown = contextlib.nullcontext() if quiet else counting("scoring", len(data), data.kind.rows)
     found, done = np.empty(len(data)), 0
     with shown as on_batch:
         for part in row_scores(density, variables, batches, key, num_draws):

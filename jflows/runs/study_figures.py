@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jflows.eval import bic_figure, cluster_plots, drawing, flows_figure, plots
 from jflows.eval.mean_curves import Groups, mean_curves
 from jflows.eval.plane import Panel
-from jflows.flows import NATS, Flow, MixtureOfFlows
+from jflows.flows import Flow, MixtureOfFlows
 from jflows.runs.files import saving
 from jflows.runs.metrics import Entry, read_metrics
 from jflows.runs.reports import REPORTS
@@ -67,14 +67,13 @@ def _panels(
             draw(results, titles, data.x[:SHOWN_ROWS], partial, directory.name)
         return file
     curves = [read_metrics(result.directory) for result in results]
-    nats = flow.unit is NATS
     with saving(directory / "learning_curves.png") as partial:
         if SEED in labels[0] and len(labels[0]) > 1:
-            mean_curves(_over_seeds(labels, curves), partial, title=directory.name, nats=nats)
+            mean_curves(_over_seeds(labels, curves), partial, title=directory.name, unit=flow.unit)
         else:
             names = [result.directory.name for result in results]
             runs = dict(zip(names, curves, strict=True))
-            plots.learning_curves(runs, partial, title=directory.name, nats=nats)
+            plots.learning_curves(runs, partial, title=directory.name, unit=flow.unit)
     return "learning_curves.png"
 
 

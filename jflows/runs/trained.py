@@ -29,7 +29,7 @@ from jflows.runs.scores_of_run import ScoresOfRun
 from jflows.runs.stored import read_recipe
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
-SUFFIXES = {"images": (".png", ".npy"), "table": rows.SUFFIXES, "none": rows.SUFFIXES}
+IMAGE_SUFFIXES = (".png", ".npy")
 """The suffixes of files of samples, by the kind of data that a density models."""
 
 
@@ -161,17 +161,22 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
     @property
     def temperature(self) -> float:
         """The default temperature of samples: 0.7 for images, 1 for tables."""
-        return IMAGE_TEMPERATURE if self.density.reading.kind == "images" else 1.0
+        return IMAGE_TEMPERATURE if self.density.reading.kind.has_pixels else 1.0
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        """The endings of files that samples can be written to, the default first."""
+        return IMAGE_SUFFIXES if self.density.reading.kind.has_pixels else rows.SUFFIXES
 
     def check_samples(self, path: Path | None = None, columns: int | None = None, num: int = 1) -> None:
         """Raises `InvalidValueError` if `save_samples` cannot write samples to this path, or with these columns."""
         kind = self.density.reading.kind
-        suffixes, what = SUFFIXES[kind], "images" if kind == "images" else "a table"
-        if path is not None and path.suffix.lower() not in suffixes:
-            raise InvalidValueError("sample", "out", f"must end in {' or '.join(suffixes)} for {what}", str(path))
-        is_picture = kind == "images" and (path is None or path.suffix.lower() == ".png")
+        if path is not None and path.suffix.lower() not in self._suffixes:
+            rule = f"must end in {' or '.join(self._suffixes)} for {'images' if kind.has_pixels else 'a table'}"
+            raise InvalidValueError("sample", "out", rule, str(path))
+        is_picture = kind.has_pixels and (path is None or path.suffix.lower() == ".png")
         if columns is not None and not is_picture:
-            rule = f"is for a picture of images, not for {'an array' if kind == 'images' else 'a table'}"
+            rule = f"is for a picture of images, not for {'an array' if kind.has_pixels else 'a table'}"
             raise InvalidValueError("sample", "columns", rule, columns, "Leave it out.")
         if is_picture and num > samples.MOST_IMAGES:
             rule, fix = f"must be at most {samples.MOST_IMAGES:,} in one picture", "Write them to a .npy file by {out}."
@@ -201,8 +206,7 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         if num is None:
             raise InvalidValueError("save_samples", "num", "must be given with samples in chunks", None)
         self.check_samples(path, columns, num)
-        kind = self.density.reading.kind
-        path = self.directory / f"sample{SUFFIXES[kind][0]}" if path is None else path
+        path = self.directory / f"sample{self._suffixes[0]}" if path is None else path
         if path.suffix.lower() == ".png":
             samples.save_grid(np.concatenate(list(drawn)), path, samples.pixel_bits(self.density), columns)
         else:
@@ -228,7 +232,7 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         Raises:
           InvalidValueError: if the run is one of tables, or the picture would be too large; and see `sample`.
         """
-        if self.density.reading.kind != "images":
+        if not self.density.reading.kind.has_pixels:
             rule, got = "must be a single number for a table", ", ".join(f"{each:g}" for each in temperatures)
             raise InvalidValueError("sample", "temperature", rule, got, "Draw one file for each.")
         self.check_samples(path, None, num * len(temperatures))
@@ -236,7 +240,7 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
             raise InvalidValueError("sample", "out", "must end in .png with several temperatures", str(path))
         given: Any = {"label": label, "context": context, "seed": seed}
         drawn = [self.sample(num, temperature=temperature, **given) for temperature in temperatures]
-        path = self.directory / f"sample{SUFFIXES['images'][0]}" if path is None else path
+        path = self.directory / f"sample{self._suffixes[0]}" if path is None else path
         samples.save_temperatures(drawn, temperatures, path, samples.pixel_bits(self.density))
         return path
 

@@ -36,7 +36,6 @@ from jflows.typing import Array, Batch, Key, PyTree, Variables
 
 BYTES_OF_VISIT = 32  # its number, epoch, row and index while a batch is made, as int64
 SMALLER = "Lower it, set {accumulate} or a {backprop} that stores less, or make the flow smaller."
-NOUNS = {"images": "images", "table": "rows", "none": "samples"}
 
 
 class FitResult(NamedTuple):
@@ -187,7 +186,7 @@ def job_of(
         flow.reading.check(validation, "fit")
     chosen = LOSSES[flow.objective]() if loss is None else loss
     check_loss("fit", chosen)
-    if chosen.needs_data and data.kind == "none":
+    if chosen.needs_data and not data.kind.has_rows:
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must draw its own samples where there are no data", chosen.name, fix)
     chosen.check(flow)
@@ -316,8 +315,7 @@ def shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[Ent
         yield lambda entry: None
         return
     unit = job.flow.unit.label if job.loss.unit == "nats" else ""
-    noun = NOUNS[job.batches.data.kind]
-    with bars.training(job.steps, min(start, job.steps), noun, unit) as on_entry:
+    with bars.training(job.steps, min(start, job.steps), job.batches.data.kind.rows, unit) as on_entry:
         yield on_entry
 
 

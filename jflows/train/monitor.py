@@ -19,7 +19,6 @@ from jflows.data import Reading, TrainBatches
 from jflows.errors import InvalidValueError, RunError
 from jflows.eval.bits import evaluate
 from jflows.flows import Density
-from jflows.flows.density import BITS_PER_DIM
 from jflows.train import diagnosis
 from jflows.train.config import TrainConfig
 from jflows.train.losses import Loss
@@ -260,7 +259,7 @@ class Monitor:
         flow, seconds = self.job.flow, time.perf_counter() - self.last_time
         loss = _mean_of_finite(metrics["loss"])
         entry = {"step": step, "epoch": round(self.job.batches.epoch(step), 4), "loss": loss}
-        if self.job.loss.unit == "nats" and flow.unit is BITS_PER_DIM:
+        if self.job.loss.unit == "nats" and flow.unit.is_beside_loss:
             entry[flow.unit.key] = flow.unit.curve(loss, flow.num_dims)
         num_rows = (step - self.last_step) * self.job.config.batch_size
         return entry | {

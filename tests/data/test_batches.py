@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, NoData, Reading, TableData, TrainBatches, eval_batches
+from jflows.data import ImageData, NoData, Reading, TableData, TrainBatches, eval_batches, kinds
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 NUM = 23
@@ -11,7 +11,7 @@ PINNED_ROWS = [6, 10, 7, 13, 20, 21, 22, 8]
 PINNED_MIRRORED = [10, 7, 21, 22, 5, 2, 1, 18, 4, 19, 15, 17, 14]
 
 
-READING = Reading("images", (1, 2, 1), num_bits=8)
+READING = Reading(kinds.IMAGES, (1, 2, 1), num_bits=8)
 LABELLED = READING.with_labels(NUM)
 
 
@@ -108,7 +108,7 @@ def test_late_steps_wrap_the_index_only():
 
 
 def test_fewer_bits():
-    reading = Reading("images", (1, 2, 1), num_bits=5)
+    reading = Reading(kinds.IMAGES, (1, 2, 1), num_bits=5)
     x = np.asarray(TrainBatches(make_data(), NUM, reading=reading).at(0).x)
     assert sorted(x.ravel().tolist()) == sorted((np.arange(2 * NUM) // 8).tolist())
     x = np.concatenate([np.asarray(batch.x) for batch in eval_batches(make_data(), NUM, reading)])
@@ -180,7 +180,7 @@ def test_bad_arguments():
         TrainBatches(make_data(), 1, seed=1.5)
     for make in (TrainBatches, eval_batches):
         with pytest.raises(DataError, match=r"`data` must have at least the 9 bits .*; got 8 bits in 'made'"):
-            make(make_data(), 1, reading=Reading("images", (1, 2, 1), num_bits=9))
+            make(make_data(), 1, reading=Reading(kinds.IMAGES, (1, 2, 1), num_bits=9))
         with pytest.raises(InvalidTypeError, match="`reading` must be a Reading; got int. Write flow.reading"):
             make(make_data(), 1, reading=8)
         with pytest.raises(InvalidTypeError, match="`batch_size` must be a whole number; got 2.0"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, Reading, TableData, TrainBatches, hide_labels, only_classes
+from jflows.data import ImageData, Reading, TableData, TrainBatches, hide_labels, kinds, only_classes
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 
 X, LABEL = np.arange(40.0).reshape(20, 2), np.arange(20) % 4
@@ -18,7 +18,7 @@ def test_as_many_rows_of_each_class_keep_their_label():
     assert (hidden.num_classes, hidden.partly_labelled) == (4, True)
     other = hide_labels(TableData("rows", X, LABEL), 2, seed=4)
     assert np.any(other.label != hidden.label)
-    reading = Reading("table", (2,)).with_labels(4)
+    reading = Reading(kinds.TABLE, (2,)).with_labels(4)
     assert set(TrainBatches(hidden, 20, reading=reading).at(0).context.ravel()) == {-1, 0, 1, 2, 3}
 
 

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jflows.data import ImageData, NoData, Reading, TableData, TrainBatches, check_batch_values, eval_batches
+from jflows.data import ImageData, NoData, Reading, TableData, TrainBatches, check_batch_values, eval_batches, kinds
 from jflows.errors import DataError, InvalidTypeError
 from jflows.typing import Batch
 
 NUM = 6
-IMAGES = Reading("images", (2, 2, 1), num_bits=5)
-TABLE = Reading("table", (3,))
+IMAGES = Reading(kinds.IMAGES, (2, 2, 1), num_bits=5)
+TABLE = Reading(kinds.TABLE, (3,))
 LABELLED = IMAGES.with_labels(4)
-CONDITIONAL = Reading("table", (3,), context="vectors", context_shape=(2,))
-SCALAR = Reading("table", (3,), context="vectors", context_shape=())
+CONDITIONAL = Reading(kinds.TABLE, (3,), context="vectors", context_shape=(2,))
+SCALAR = Reading(kinds.TABLE, (3,), context="vectors", context_shape=())
 
 
 def images(num_bits=8, label=None, **options):
@@ -42,8 +42,8 @@ CONTEXT = np.arange(NUM * 2.0).reshape(NUM, 2)
         (TABLE, table(label=LABELS)),
         (CONDITIONAL, table(context=CONTEXT)),
         (SCALAR, table(context=CONTEXT[:, 0])),
-        (Reading("none", ()), images()),
-        (Reading("none", ()), table()),
+        (Reading(kinds.NONE, ()), images()),
+        (Reading(kinds.NONE, ()), table()),
         (IMAGES, NoData()),
         (CONDITIONAL, NoData(CONTEXT)),
         (LABELLED, NoData(LABELS)),
@@ -54,7 +54,7 @@ def test_data_that_fit(reading, data):
     batch = TrainBatches(data, 4, reading=reading).at(0)
     taken = batch._replace(**{name: getattr(batch, name)[0] for name in ("weight", "index")})
     taken = taken._replace(**{n: None if getattr(batch, n) is None else getattr(batch, n)[0] for n in ("x", "context")})
-    if data.kind != "none":
+    if data.kind.has_rows:
         check_batch_values(taken, reading, "here")
     if reading.num_bits is not None and batch.x is not None:
         assert batch.x.max() < 2**reading.num_bits
@@ -72,12 +72,12 @@ def test_data_that_fit(reading, data):
         ),
         (TABLE, images(), "must be a table for this density; got images, 'made'"),
         (
-            Reading("images", (2, 2, 3), 8),
+            Reading(kinds.IMAGES, (2, 2, 3), 8),
             images(),
             r"must have the shape .*, \(2, 2, 3\); got shape \(2, 2, 1\) of 'made'",
         ),
         (
-            Reading("table", (4,)),
+            Reading(kinds.TABLE, (4,)),
             table(),
             r"must have the shape of the density's data, \(4,\); got shape \(3,\) of 'rows'",
         ),
@@ -178,7 +178,7 @@ def with_value(array, value, row=2, dtype=None):
         (batch(PIXELS, np.array([-1, 0, 3, 1])), LABELLED),
         (batch(ROWS, ROWS[:, :2]), CONDITIONAL),
         (batch(ROWS, ROWS[:, 0]), SCALAR),
-        (batch(PIXELS), Reading("none", ())),
+        (batch(PIXELS), Reading(kinds.NONE, ())),
     ],
 )
 def test_batches_that_fit(made, reading):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jflows.data import KNOWN, NoData, Reading, TableData, TrainBatches, eval_batches, load
+from jflows.data import KNOWN, NoData, Reading, TableData, TrainBatches, eval_batches, kinds, load
 from jflows.errors import DataError, InvalidValueError
 
 NUM, DIM = 11, 3
@@ -64,7 +64,7 @@ def test_bad_labels_are_named():
 
 def test_batches_hold_rows_labels_and_visits():
     data = TableData("made", rows(), np.arange(NUM) % 4)
-    batch = TrainBatches(data, 4, 1, Reading("table", (DIM,)).with_labels()).at(2, 3)
+    batch = TrainBatches(data, 4, 1, Reading(kinds.TABLE, (DIM,)).with_labels()).at(2, 3)
     assert batch.x.shape == (3, 4, DIM) and batch.x.dtype == np.float32
     row = np.asarray(batch.index) % NUM
     assert np.array_equal(batch.x, rows()[row]) and np.array_equal(batch.context, row % 4)
@@ -100,7 +100,7 @@ def test_options_for_other_data_are_refused(name, options, expected):
 
 
 def test_names_are_all_there_and_misspelt_ones_get_a_hint():
-    tables = {name for name, known in KNOWN.items() if known.kind == "table"}
+    tables = {name for name, known in KNOWN.items() if known.kind.has_columns}
     assert {"power", "gas", "hepmass", "miniboone", "bsds300", "red_wine", "ionosphere", "boston"} < tables
     with pytest.raises(DataError, match=r"got 'two_moon'\. Did you mean two_moons\?"):
         load("two_moon")

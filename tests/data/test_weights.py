@@ -10,6 +10,7 @@ from jflows.data import (
     TrainBatches,
     eval_batches,
     hide_labels,
+    kinds,
     load,
     only_classes,
     statistics,
@@ -174,7 +175,7 @@ def test_bad_choices_of_roles(folder, name, options, error, message):
 def test_a_row_of_weight_0_may_lie_outside_of_a_domain():
     x = np.exp(np.random.default_rng(0).normal(size=(20, 2)))
     x[3, 0] = -1
-    reading = Reading("table", (2,), domains=Domains(positive=(0, 1)))
+    reading = Reading(kinds.TABLE, (2,), domains=Domains(positive=(0, 1)))
     weight = (np.arange(20) != 3).astype(float)
     reading.check(TableData("a", x, weight=weight), "fit")
     x[5, 1] = -2

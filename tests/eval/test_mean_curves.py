@@ -6,6 +6,7 @@ from PIL import Image
 
 import jflows
 from jflows.eval.mean_curves import curve_of, mean_curves
+from jflows.flows import NATS
 
 
 def run(offset: float, steps=range(10, 60, 10)) -> list[dict[str, float]]:
@@ -21,7 +22,7 @@ def test_mean_and_deviation_of_validation_over_runs():
     assert curve.step.tolist() == [10, 30, 50] and curve.num_runs == 3
     np.testing.assert_allclose(curve.mean, 3.2 + 10 / curve.step)
     np.testing.assert_allclose(curve.deviation, 0.2)
-    np.testing.assert_allclose(curve_of([run(0.0), run(0.2)], nats=True).mean, 0.1)
+    np.testing.assert_allclose(curve_of([run(0.0), run(0.2)], unit=NATS).mean, 0.1)
 
 
 def test_runs_count_where_all_of_them_have_a_step():

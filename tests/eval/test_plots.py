@@ -7,6 +7,7 @@ from PIL import Image
 from jflows import InvalidValueError
 from jflows.eval import Evaluation
 from jflows.eval.plots import image_grid, learning_curve, learning_curves, to_bytes
+from jflows.flows import BITS_PER_DIM, NATS
 
 
 def test_levels_are_stretched_to_black_and_white():
@@ -96,5 +97,5 @@ def test_learning_curves_of_tables_are_in_nats(tmp_path):
     ]
     paths = [tmp_path / "bits.png", tmp_path / "nats.png"]
     for path, nats in zip(paths, (False, True), strict=True):
-        learning_curve(metrics, path, nats=nats)
+        learning_curve(metrics, path, unit=NATS if nats else BITS_PER_DIM)
     assert paths[0].read_bytes() != paths[1].read_bytes()

@@ -135,7 +135,7 @@ def test_probabilities_of_whole_numbers_sum_to_one_and_bounds_to_less(domains):
 def whole():
     """A flow of all domains, with its variables in float32, as a user has them."""
     data = table(512)
-    flow = NSF((8,), domains=ALL.of(data))
+    flow = NSF((8,), domains=ALL.of(data.columns))
     with jax.enable_x64(False):
         variables = flow.init(KEY, jnp.asarray(data.x), None, data.statistics(flow.before_standardizing))
         return flow, perturb(variables, 0, 0.3, jnp.float32)
@@ -204,7 +204,7 @@ def test_noise_lies_strictly_between_whole_numbers_and_leaves_derivatives_alone(
 
 def test_statistics_are_those_of_all_mapped_rows():
     data = TableData("skewed", np.exp(np.random.default_rng(0).normal(3, 2, (5000, 2))), columns=("x", "y"))
-    flow = MAF((2,), domains=Domains(positive=("y",)).of(data))
+    flow = MAF((2,), domains=Domains(positive=("y",)).of(data.columns))
     variables = flow.init(KEY, data.x[:16], statistics=data.statistics(flow.before_standardizing))
     found = variables["constants"]["preprocess"]["layers_0"]
     wanted = np.stack([data.x[:, 0], np.log(data.x[:, 1])], axis=-1).astype(np.float64)
@@ -385,7 +385,7 @@ def test_mixtures_take_domains_but_circles(name):
 @pytest.mark.parametrize("name", MIXTURES)
 def test_samples_of_mixtures_lie_in_the_support(name):
     data = table(256)
-    domains = dataclasses.replace(ALL, circle=()).of(data)
+    domains = dataclasses.replace(ALL, circle=()).of(data.columns)
     mixture = MIXTURES[name](domains)
     x = jnp.asarray(data.x, float)
     variables = perturb(mixture.init(KEY, x, None, data.statistics(mixture.before_standardizing)), 0, 0.1, jnp.float64)

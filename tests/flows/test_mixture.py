@@ -241,7 +241,7 @@ def test_presets_of_images_make_mixtures_of_images():
     glow = functools.partial(jflows.glow, num_levels=1, num_steps=1, width=4, num_bits=5)
     mixture = jflows.vmonf((4, 4, 1), 2, glow, encoder_sizes=(3, 5), activation="tanh", start="kmeans")
     assert mixture.components == (glow((4, 4, 1)),) and mixture.encoder == ConvClassifier((3, 5), "tanh")
-    assert (mixture.reading.kind, mixture.reading.num_bits, mixture.reading.num_classes) == ("images", 5, 2)
+    assert (str(mixture.reading.kind), mixture.reading.num_bits, mixture.reading.num_classes) == ("images", 5, 2)
     images = jnp.zeros((6, 4, 4, 1), jnp.uint8)
     shapes = jax.eval_shape(lambda: mixture.init(KEY, images))
     q = jax.eval_shape(lambda v: mixture.responsibilities(v, images), shapes)

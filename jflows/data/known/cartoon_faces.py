@@ -40,12 +40,13 @@ def _each(names: str, weight: float = 1.0) -> dict[str, float]:
     return dict.fromkeys(names.split(), weight)
 
 
-LONG = "bob long_not_too_long mia_wallace straight_1 straight_strand big_hair twist_long_hair curvy curly"
-CURLY = "short_curly short_dreads_1 short_dreads_2 fro curly curvy"
+LONG = ("bob", "long_not_too_long", "mia_wallace", "straight_1", "straight_strand", "big_hair",
+        "twist_long_hair", "curvy", "curly")  # fmt: skip
+CURLY = ("short_curly", "short_dreads_1", "short_dreads_2", "fro", "curly", "curvy")
 SHORT = (
     "caesar caesar_side_part elvis frizzle mohawk pixie pompadour quiff short_flat short_round short_waved buzzcut bun"
 )
-HAIR: Odds = _each(SHORT) | _each(LONG, 1.5) | _each("short_curly short_dreads_1 short_dreads_2 fro", 1.2)
+HAIR: Odds = _each(SHORT) | _each(" ".join(LONG), 1.5) | _each("short_curly short_dreads_1 short_dreads_2 fro", 1.2)
 BALD: Odds = _each("no_hair sides")
 HATS: Odds = _each("chef_cap hat turban winter_hat_1 winter_hat_2 winter_hat_3 winter_hat_4")
 TOPS: Odds = {"hair": 0.68, "bald": 0.12, "hat": 0.2}
@@ -86,9 +87,9 @@ ATTRIBUTES: Mapping[str, Callable[[Face], bool]] = {
     "sunglasses": lambda face: face["accessory"] in SUNGLASSES,
     "beard": lambda face: face["facial_hair"] in BEARDS,
     "moustache": lambda face: face["facial_hair"] in MOUSTACHES,
-    "long_hair": lambda face: face["kind"] == "hair" and face["top"] in LONG.split(),
+    "long_hair": lambda face: face["kind"] == "hair" and face["top"] in LONG,
     "bald": lambda face: face["kind"] == "bald",
-    "curly_hair": lambda face: face["kind"] == "hair" and face["top"] in CURLY.split(),
+    "curly_hair": lambda face: face["kind"] == "hair" and face["top"] in CURLY,
     "black_hair": lambda face: face["kind"] == "hair" and face["hair_colour"] in BLACK,
     "blond_hair": lambda face: face["kind"] == "hair" and face["hair_colour"] in BLOND,
     "red_hair": lambda face: face["kind"] == "hair" and face["hair_colour"] in RED,
@@ -214,8 +215,9 @@ def _framed(drawn: str, face: Face) -> str:
     top, bottom = (_colour(levels) for levels in face["background"])
     stops = f'<stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{bottom}"/>'
     gradient = f'<linearGradient id="sky" x1="0" y1="0" x2="0" y2="1">{stops}</linearGradient>'
-    box = f"{x - SIDE / 2:g} {y - SIDE / 2:g} {SIDE} {SIDE}"
-    place = 'x="{}" y="{}" width="{}" height="{}"'.format(*box.split())
+    left, top_edge = x - SIDE / 2, y - SIDE / 2
+    box = f"{left:g} {top_edge:g} {SIDE} {SIDE}"
+    place = f'x="{left:g}" y="{top_edge:g}" width="{SIDE}" height="{SIDE}"'
     behind = f'<defs>{gradient}</defs><rect {place} fill="url(#sky)"/>'
     inside = f'<g transform="{moved} translate({-x} {-y})">{drawn}</g>'
     return f'<svg xmlns="{_SPACE}" xmlns:xlink="{_LINK}" viewBox="{box}">{behind}{inside}</svg>'

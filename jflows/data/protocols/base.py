@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from jflows.data.base import Data
+from jflows.data.kinds import Kind
 from jflows.data.store import archives
 from jflows.data.store.archives import Archive
 from jflows.errors import DataError, InvalidValueError
@@ -43,7 +44,7 @@ class KnownData(abc.ABC):
       licence: a sentence on the terms under which the data may be used.
       credit: a sentence on whom to cite.
       notes: a sentence on anything else to know, or "".
-      kind: "images" or "table".
+      kind: `IMAGES` or `TABLE`, see `jflows/data/kinds.py`.
       protocol: a sentence that says which rows are "train", "validation" and "test".
       event_shape: shape of one row.
       num_bits: bits of the integers of images; None for tables.
@@ -62,7 +63,7 @@ class KnownData(abc.ABC):
     notes: str = ""
 
     # Each protocol states these as class attributes, fields or properties; `ClassVar`: here they are no fields.
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
     protocol: ClassVar[str]
     event_shape: ClassVar[Shape]
     num_bits: ClassVar[int | None] = None

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from jflows.data.dataset import TableData
+from jflows.data.kinds import TABLE, Kind
 from jflows.data.protocols.base import KnownData, Places
 from jflows.data.splits import SPLITS
 from jflows.typing import Shape
@@ -21,7 +22,7 @@ class Drawn(KnownData):
       draw: `draw(num, seed=seed)` draws `num` independent rows.
     """
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
     has_validation: ClassVar[bool] = True
     protocol: ClassVar[str] = (
         f"{NUM_ROWS['train']:,} training, {NUM_ROWS['validation']:,} validation and {NUM_ROWS['test']:,} test rows are "

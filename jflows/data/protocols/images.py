@@ -8,6 +8,7 @@ import numpy as np
 
 from jflows.data.attributes import Measure
 from jflows.data.dataset import ImageData
+from jflows.data.kinds import IMAGES, Kind
 from jflows.data.protocols.base import Places, PreparedData
 from jflows.data.splits import split_rows
 
@@ -31,7 +32,7 @@ class FixedImages(PreparedData):
       measures: functions that measure further attributes, see `jflows.data.base.Data`.
     """
 
-    kind: ClassVar[str] = "images"
+    kind: ClassVar[Kind] = IMAGES
 
     event_shape: tuple[int, int, int]
     num_classes: int

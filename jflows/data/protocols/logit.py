@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jflows.data.dataset import ImageData, TableData
+from jflows.data.kinds import TABLE, Kind
 from jflows.data.protocols.base import KnownData, Places
 from jflows.data.protocols.images import FixedImages
 from jflows.data.splits import SPLITS
@@ -35,7 +36,7 @@ class LogitImages(KnownData):
       with_mirrored: whether "train" also holds each image flipped left to right.
     """
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
     has_validation: ClassVar[bool] = True
 
     source: FixedImages

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jflows.data.dataset import TableData
+from jflows.data.kinds import TABLE, Kind
 from jflows.data.protocols.base import KnownData, Places, PreparedData
 from jflows.data.splits import split_rows
 from jflows.data.store import archives
@@ -29,7 +30,7 @@ class PaperTable(PreparedData):
       protocol: a sentence that says which rows are "train", "validation" and "test", and how columns are scaled.
     """
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
     has_validation: ClassVar[bool] = True
 
     columns: tuple[str, ...]
@@ -59,7 +60,7 @@ class TenFolds(KnownData):
       read: reads all rows [num, dim] from the path of the archive.
     """
 
-    kind: ClassVar[str] = "table"
+    kind: ClassVar[Kind] = TABLE
     options: ClassVar[tuple[str, ...]] = ("fold",)
     protocol: ClassVar[str] = (
         "A seeded permutation cuts the rows into ten parts, of which part `fold` is the test split; the last "

@@ -31,6 +31,7 @@ from absl import logging
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from jflows.data.dataset import TableData
+from jflows.data.kinds import IMAGES, TABLE, Kind
 from jflows.data.known import KNOWN
 from jflows.data.protocols.base import Places, PreparedData
 from jflows.data.store.archives import cache_dir, say, storage_error
@@ -110,7 +111,7 @@ class _TableBuilder(_Builder, skip_registration=True):
             yield start // BLOCK_ROWS, {"x": x[start : start + BLOCK_ROWS]}
 
 
-_BY_KIND: Mapping[str, type[_Builder]] = {"images": _ImageBuilder, "table": _TableBuilder}
+_BY_KIND: Mapping[Kind, type[_Builder]] = {IMAGES: _ImageBuilder, TABLE: _TableBuilder}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 Read next: `null.py`, which draws these sets; `flows.py`, the latents and the base of a flow.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -165,16 +166,17 @@ def latent_tests(latents: ArrayLike, null: LatentNull | None = None) -> LatentRe
         deviations[0],
         _q_values(deviations),
         _pairs(own, null),
-        tuple(
-            GroupOfRows(name, float(auroc), float(q))
-            for name, auroc, q in zip(
-                null.groups, every.classifier[0, 1:], _q_values(of_groups[:, None])[0], strict=True
-            )
-        ),
+        _groups(null.groups, every.classifier[0, 1:], of_groups),
         null.num,
         null.dim,
         null.num_sets,
     )
+
+
+def _groups(names: Sequence[str], aurocs: np.ndarray, deviations: np.ndarray) -> tuple[GroupOfRows, ...]:
+    """The groups of rows, with their AUROC and the q-value of its deviations over sets [sets, groups]."""
+    q_values = _q_values(deviations[:, None])[0]
+    return tuple(GroupOfRows(name, float(a), float(q)) for name, a, q in zip(names, aurocs, q_values, strict=True))
 
 
 def _scores(every: Statistics) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -184,7 +186,7 @@ def _scores(every: Statistics) -> tuple[dict[str, np.ndarray], np.ndarray, np.nd
     sizes = np.abs(deviations)
     sizes[:, -1] = deviations[:, -1]  # distances that are small by chance are no fault
     scores = dict(zip(OF_DIMENSIONS, sizes.max(axis=2).T, strict=True))
-    scores |= {name: getattr(every, name) for name in ("sliced_ks", "radius", "correlation")}
+    scores |= {"sliced_ks": every.sliced_ks, "radius": every.radius, "correlation": every.correlation}
     scores["classifier"] = every.classifier[:, 0]
     if of_groups.shape[1]:
         scores["classifier_per_group"] = of_groups.max(axis=1)

@@ -12,7 +12,6 @@ from jflows.data import Data, eval_batches
 from jflows.errors import InvalidValueError
 from jflows.eval import Calibration, calibration, calibration_figure, pit_of, ranks_of
 from jflows.flows import Density, Flow
-from jflows.runs.data import NOUNS
 from jflows.runs.reports.chosen import check_finite, check_testable, chosen_rows
 from jflows.runs.reports.report import save_figure
 from jflows.train.progress import counting
@@ -74,7 +73,7 @@ def draw_calibration(
     if flow.base.has_pit:
         pit = pit_of(flow, variables, eval_batches(chosen, size, flow.reading), pit_key)
         check_finite("calibrate", pit, chosen, "latents")
-    shown = contextlib.nullcontext() if progress is False else counting("drawing", num, NOUNS[chosen.kind])
+    shown = contextlib.nullcontext() if progress is False else counting("drawing", num, chosen.kind.rows)
     with shown as on_rows:
         batches = _told(eval_batches(chosen, size, flow.reading), on_rows)
         ranks = ranks_of(flow, variables, batches, rank_key, num_draws)

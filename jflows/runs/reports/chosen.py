@@ -14,7 +14,7 @@ def check_testable(where: str, density: Density, rows: Data) -> None:
     if not density.encodes:
         rule = "must be that of a flow: a mixture of flows has no single latent space"
         raise InvalidValueError(where, "run", rule, None, "Try `jflows evaluate`.")
-    if rows.kind == "none":
+    if not rows.kind.has_rows:
         raise InvalidValueError(where, "run", "must be that of data, or {data} must name some", "a run without data")
     if rows.weight is not None:
         rule, fix = "must be none, as the tests count all rows alike", "Pass {weight=none}."

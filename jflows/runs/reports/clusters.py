@@ -35,7 +35,7 @@ def summary(report: MixtureReport) -> dict[str, Any]:
     }
     if report.scores is None:
         return values
-    agreement = {name: round(getattr(report.scores, name), DIGITS) for name in ("accuracy", "nmi", "ari")}
+    agreement = report.scores.rounded(DIGITS)
     return values | agreement | {"table": report.scores.table.tolist(), "matching": report.scores.matching.tolist()}
 
 

@@ -27,7 +27,7 @@ def check_component(density: Density, component: int) -> None:
 
 def can(density: Density, data: Data) -> bool:
     """Whether the data are images, or rows that stand for images, such as logits of pixels."""
-    return density.reading.kind == "images" or _images(data, data.x[:1]) is not None
+    return density.reading.kind.has_pixels or _images(data, data.x[:1]) is not None
 
 
 def write(material: Material) -> list[str]:
@@ -35,7 +35,7 @@ def write(material: Material) -> list[str]:
     mixture = cast(MixtureOfFlows, material.density)
     sample = jax.jit(mixture.sample_by_component, static_argnums=2)
     draws = np.asarray(sample(material.variables, material.key, (COLUMNS,))).reshape(-1, *mixture.event_shape)
-    if mixture.reading.kind != "images":
+    if not mixture.reading.kind.has_pixels:
         draws = _images(material.data, draws)
         assert draws is not None
     labels = [str(k) for k in range(mixture.num_components)]

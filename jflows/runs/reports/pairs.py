@@ -48,7 +48,7 @@ def draw_pairs(
 
 def can(density: Density, data: Data) -> bool:
     """Whether data and events are rows of a table."""
-    return data.kind == "table" and len(density.event_shape) == 1
+    return data.kind.has_columns and len(density.event_shape) == 1
 
 
 def write(material: Material) -> list[str]:

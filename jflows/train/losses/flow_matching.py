@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from jflows.bijectors import Continuous
-from jflows.errors import InvalidTypeError, kind_of
+from jflows.errors import InvalidTypeError
 from jflows.flows import Density, Flow, flow_matching_loss
 from jflows.flows.density import example_keys
 from jflows.train.losses.base import Loss
@@ -27,8 +27,7 @@ class FlowMatching(Loss):
         """Raises unless the flow is a `Continuous` one, as no other has a velocity field."""
         if not isinstance(flow, Flow) or not isinstance(flow.bijector, Continuous):
             rule, fix = "must be a Flow with a Continuous bijector", "Train other flows by NegativeLogLikelihood()."
-            got = kind_of(flow) if not isinstance(flow, Flow) else f"a Flow with {kind_of(flow.bijector)}"
-            raise InvalidTypeError("FlowMatching", "flow", rule, got, fix)
+            raise InvalidTypeError("FlowMatching", "flow", rule, repr(flow), fix)
 
     def __call__(
         self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0

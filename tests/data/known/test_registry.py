@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from jflows.data import KNOWN, KnownData, TableData, has_validation, load, toys
+from jflows.data import KNOWN, KnownData, TableData, has_validation, kinds, load, toys
 from jflows.data.protocols.drawn import Drawn
 from jflows.errors import InvalidValueError
 
@@ -19,9 +19,9 @@ def test_every_data_set_states_its_facts(name):
     assert known.name == name and known.title
     for fact in SENTENCES:
         assert len(getattr(known, fact)) > 15 and getattr(known, fact).endswith("."), fact
-    assert known.kind in ("images", "table")
-    assert len(known.event_shape) == {"images": 3, "table": 1}[known.kind] and min(known.event_shape) > 0
-    assert (known.num_bits is None) == (known.kind == "table")
+    assert known.kind in (kinds.IMAGES, kinds.TABLE)
+    assert len(known.event_shape) == {kinds.IMAGES: 3, kinds.TABLE: 1}[known.kind] and min(known.event_shape) > 0
+    assert (known.num_bits is None) == known.kind.has_columns
     assert known.num_classes is None or known.num_classes > 1
     assert len(known.columns) in (0, known.event_shape[0])
     assert has_validation(name, 5) and has_validation(name, 0) == known.has_validation

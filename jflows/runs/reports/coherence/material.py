@@ -68,12 +68,12 @@ class Material(NamedTuple):
     @property
     def has_pictures(self) -> bool:
         """Whether rows are images."""
-        return self.flow.reading.kind == "images"
+        return self.flow.reading.kind.has_pixels
 
     @property
     def noun(self) -> str:
         """What rows are called: images or rows."""
-        return "images" if self.has_pictures else "rows"
+        return self.flow.reading.kind.rows
 
     def contexts(self, num: int) -> Context:
         """The contexts of `num` draws: every class in turn, those of the first test rows, or None."""

@@ -1,0 +1,36 @@
+"""`Kind`: a kind of data, with all that differs between kinds; `IMAGES`, `TABLE` and `NONE` are those that there are.
+
+Data, known data sets, dequantization and densities state their kind. Nobody asks which one it is: what a kind allows,
+and what it is called, is an attribute here, so that a further kind is one more constant.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of data.
+
+    Attributes:
+      name: its name in tables of data sets and in messages.
+      noun: what data of this kind are called, after "must be".
+      rows: what their rows are called.
+      has_rows: whether there are rows, which can be scored; a kind without fits every density, as the loss draws x.
+      has_pixels: whether rows are images of integers, which can be mirrored and drawn in a grid.
+      has_columns: whether rows are numbers in columns, which can be standardised and written to a table.
+    """
+
+    name: str
+    noun: str
+    rows: str
+    has_rows: bool = True
+    has_pixels: bool = False
+    has_columns: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+IMAGES = Kind("images", "images", "images", has_pixels=True)
+TABLE = Kind("table", "a table", "rows", has_columns=True)
+NONE = Kind("none", "no data", "samples", has_rows=False)
