@@ -173,7 +173,7 @@ def latent_tests(latents: ArrayLike, null: LatentNull | None = None) -> LatentRe
     )
 
 
-def _groups(names: Sequence[str], aurocs: np.ndarray, deviations: np.ndarray) -> tuple[GroupOfRows, ...]:
+def _groups(names: Sequence[int], aurocs: np.ndarray, deviations: np.ndarray) -> tuple[GroupOfRows, ...]:
     """The groups of rows, with their AUROC and the q-value of its deviations over sets [sets, groups]."""
     q_values = _q_values(deviations[:, None])[0]
     return tuple(GroupOfRows(name, float(a), float(q)) for name, a, q in zip(names, aurocs, q_values, strict=True))
