@@ -11,11 +11,11 @@ the adjoint of the other:
 so that what is copied k * k times is always the array with fewer channels, in the backward pass too.
 
 Here: `conv2d`, the convolution, and `relu`, which keeps its output for the backward pass instead of a mask. Both are
-primitives with their own derivative rules: a convolution is linear in each argument, and its transposes are a
-convolution with the flipped kernel and a kernel gradient, which is bilinear in turn. So forward mode, reverse mode and
-higher orders all work, the residuals are just `x` and `kernel`, and the platform is known when a rule is lowered,
-which is the one moment when it is certain: `jax.default_backend()` is wrong for a program compiled for another
-backend, and `lax.platform_dependent` traces both forms and keeps residuals of both.
+operations with derivative rules of their own, see `jflows/ops/primitives.py`: a convolution is linear in each argument,
+and its transposes are a convolution with the flipped kernel and a kernel gradient, which is bilinear in turn. So
+forward mode, reverse mode and higher orders all work, the residuals are just `x` and `kernel`, and the platform is
+known when a rule is lowered, which is the one moment when it is certain: `jax.default_backend()` is wrong for a program
+compiled for another backend, and `lax.platform_dependent` traces both forms and keeps residuals of both.
 Read next: `jflows/nn/convnet.py`.
 """
 
@@ -25,11 +25,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.ops import winograd
+from jflows.ops.primitives import Operation, moved_to_front
 from jflows.ops.promotion import promoting
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
@@ -71,7 +70,7 @@ def conv2d(x: Array, kernel: Array, *, mode: str = "auto", precision: Any = None
         if precision is None
         else precision
     )
-    return conv_p.bind(x, kernel, mode=mode, precision=precision)
+    return _conv(x, kernel, mode=mode, precision=precision)
 
 
 def relu(x: Array) -> Array:
@@ -96,7 +95,7 @@ def _relu(x):
 @promoting
 def _relu_jvp(primals, tangents):
     y = _relu(*primals)
-    return y, gate_p.bind(*vary_alike(y, tangents[0]))
+    return y, _gate(*vary_alike(y, tangents[0]))
 
 
 def _check_shapes(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> None:
@@ -190,14 +189,8 @@ def _lax_kernel_grad(x: Array, dy: Array, *, k: int, precision: Any) -> Array:
     return jax.linear_transpose(lambda kernel: _lax_conv(x, kernel, precision=precision), kernel)(dy)[0]
 
 
-# Two bilinear primitives, conv(x, kernel) and kernel_grad(x, dy), and gate(y, t) = t where y > 0, linear in t.
-conv_p = Primitive("square_conv")
-kernel_grad_p = Primitive("square_conv_kernel_grad")
-gate_p = Primitive("relu_gate")
-
-
-def _lower(primitive: Primitive, matrix: Any, other: Any) -> None:
-    """Registers what runs: `matrix` on a CPU and, if the mode says so, everywhere; else `other`."""
+def _where_it_pays(matrix: Any, other: Any) -> tuple[Any, Any]:
+    """What runs elsewhere, and on a CPU: `matrix` on a CPU and, if the mode says so, everywhere; else `other`."""
 
     def on_cpu(*args, mode, **params):
         return matrix(*args, **params)
@@ -205,58 +198,45 @@ def _lower(primitive: Primitive, matrix: Any, other: Any) -> None:
     def elsewhere(*args, mode, **params):
         return (matrix if mode == "matrix" else other)(*args, **params)
 
-    mlir.register_lowering(primitive, mlir.lower_fun(elsewhere, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
+    return elsewhere, on_cpu
 
 
-def _run_eagerly(primitive: Primitive) -> None:
-    def bind(*args, **params):
-        return primitive.bind(*args, **params)
-
-    @primitive.def_impl
-    def impl(*args, **params):
-        return jax.jit(bind, static_argnames=tuple(params))(*args, **params)
-
-
-@conv_p.def_abstract_eval
 def _conv_shape(x, kernel, *, mode, precision):
     return x.update(shape=(*x.shape[:-1], kernel.shape[-1]), weak_type=False)
 
 
-@kernel_grad_p.def_abstract_eval
 def _kernel_grad_shape(x, dy, *, k, mode, precision):
     return x.update(shape=(k, k, x.shape[-1], dy.shape[-1]), weak_type=False)
 
 
-@gate_p.def_abstract_eval
-def _gate_shape(y, tangent):
-    return tangent
-
-
-ad.defbilinear(
-    conv_p,
-    lambda dy, x, kernel, **params: conv_p.bind(dy, _flip(kernel), **params),
-    lambda dy, x, kernel, **params: kernel_grad_p.bind(x, dy, k=kernel.aval.shape[0], **params),
+# Two bilinear operations, conv(x, kernel) and kernel_grad(x, dy), and gate(y, t) = t where y > 0, linear in t.
+_conv = Operation("square_conv", _conv_shape, *_where_it_pays(_matrix_conv, _lax_conv))
+_kernel_grad = Operation(
+    "square_conv_kernel_grad", _kernel_grad_shape, *_where_it_pays(_matrix_kernel_grad, _lax_kernel_grad)
 )
-ad.defbilinear(
-    kernel_grad_p,
-    lambda dk, x, dy, *, k, **params: conv_p.bind(dy, _flip(dk), **params),
-    lambda dk, x, dy, *, k, **params: conv_p.bind(x, dk, **params),
+_gate = Operation("relu_gate", lambda y, t: t, lambda y, t: jnp.where(y > 0, t, jnp.zeros_like(t)))
+
+_conv.is_bilinear(
+    lambda dy, x, kernel, **params: _conv(dy, _flip(kernel), **params),
+    lambda dy, x, kernel, **params: _kernel_grad(x, dy, k=kernel.aval.shape[0], **params),
 )
-ad.defjvp(gate_p, None, lambda dt, y, t: gate_p.bind(y, dt))
-ad.primitive_transposes[gate_p] = lambda dt, y, t: (None, dt if type(dt) is ad.Zero else gate_p.bind(y, dt))
+_kernel_grad.is_bilinear(
+    lambda dk, x, dy, *, k, **params: _conv(dy, _flip(dk), **params),
+    lambda dk, x, dy, *, k, **params: _conv(x, dk, **params),
+)
+_gate.is_linear_in_second(lambda dt, y: _gate(y, dt))
 
 
 def _batch_conv(args, dims, *, mode, precision):
     x, kernel = args
     if dims[1] is None:
-        return conv_p.bind(jnp.moveaxis(x, dims[0], 0), kernel, mode=mode, precision=precision), 0
+        return _conv(jnp.moveaxis(x, dims[0], 0), kernel, mode=mode, precision=precision), 0
     kernel = jnp.moveaxis(kernel, dims[1], 0)
     if dims[0] is None:
         # Many kernels, one image: the kernels become output channels of one convolution.
         count, k, _, c_in, c_out = kernel.shape
         wide = jnp.moveaxis(kernel, 0, 3).reshape(k, k, c_in, count * c_out)
-        y = conv_p.bind(x, wide, mode=mode, precision=precision)
+        y = _conv(x, wide, mode=mode, precision=precision)
         return y.reshape((*x.shape[:-1], count, c_out)), x.ndim - 1
     # A kernel for each image is a batch of matrix products on every platform.
     return jax.vmap(partial(_matrix_conv, precision=precision))(jnp.moveaxis(x, dims[0], 0), kernel), 0
@@ -271,29 +251,13 @@ def _batch_kernel_grad(args, dims, *, k, mode, precision):
         many = jnp.moveaxis(args[side], dims[side], -2)
         count, channels = many.shape[-2:]
         many = many.reshape((*many.shape[:-2], count * channels))
-        grad = kernel_grad_p.bind(*((many, dy) if side == 0 else (x, many)), **params)
+        grad = _kernel_grad(*((many, dy) if side == 0 else (x, many)), **params)
         axis = 2 + side
         return grad.reshape((*grad.shape[:axis], count, channels, *grad.shape[axis + 1 :])), axis
     x, dy = jnp.moveaxis(x, dims[0], 0), jnp.moveaxis(dy, dims[1], 0)
     return jax.vmap(partial(_matrix_kernel_grad, k=k, precision=precision))(x, dy), 0
 
 
-def _batch_gate(args, dims):
-    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
-    y, t = (
-        jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
-        for a, d in zip(args, dims, strict=True)
-    )
-    return gate_p.bind(y, t), 0
-
-
-batching.primitive_batchers[conv_p] = _batch_conv
-batching.primitive_batchers[kernel_grad_p] = _batch_kernel_grad
-batching.primitive_batchers[gate_p] = _batch_gate
-_lower(conv_p, _matrix_conv, _lax_conv)
-_lower(kernel_grad_p, _matrix_kernel_grad, _lax_kernel_grad)
-mlir.register_lowering(
-    gate_p, mlir.lower_fun(lambda y, t: jnp.where(y > 0, t, jnp.zeros_like(t)), multiple_results=False)
-)
-for _primitive in (conv_p, kernel_grad_p, gate_p):
-    _run_eagerly(_primitive)
+_conv.has_batching(_batch_conv)
+_kernel_grad.has_batching(_batch_kernel_grad)
+_gate.has_batching(lambda args, dims: (_gate(*moved_to_front(args, dims)), 0))

@@ -9,10 +9,9 @@ does, but not evaluated.
 from typing import NamedTuple
 
 import jax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from jflows.errors import InvalidValueError
+from jflows.ops.primitives import Operation, is_zero
 from jflows.typing import PyTree
 
 FORWARD = "for derivatives in forward mode (jax.jvp, jax.jacfwd, jax.linearize)"
@@ -45,20 +44,8 @@ class Refusal(NamedTuple):
 def reverse_only(tree: PyTree, refusal: Refusal) -> PyTree:
     """The tree itself, whose floating leaves have derivatives in reverse mode only."""
     is_floating = lambda leaf: jax.numpy.issubdtype(jax.typeof(leaf).dtype, jax.numpy.inexact)
-    mark = lambda leaf: _mark_p.bind(leaf, refusal=refusal, order=1) if is_floating(leaf) else leaf
+    mark = lambda leaf: _mark(leaf, refusal=refusal, order=1) if is_floating(leaf) else leaf
     return jax.tree.map(mark, tree)
-
-
-_mark_p, _tangent_p = Primitive("reverse_only"), Primitive("reverse_only_tangent")
-
-
-def _mark_jvp(primals, tangents, *, refusal: Refusal, order: int):
-    if not refusal.second_order and order > 1:
-        raise refusal.error()
-    (x,), (tangent,) = primals, tangents
-    # A second derivative meets the mark again only if it is left on the primal value.
-    x = x if refusal.second_order else _mark_p.bind(x, refusal=refusal, order=order + 1)
-    return x, tangent if type(tangent) is ad.Zero else _tangent_p.bind(tangent, refusal=refusal)
 
 
 def _refuse(tangent, *, refusal: Refusal):
@@ -69,12 +56,20 @@ def _same(x, **_):
     return x
 
 
-_mark_p.def_impl(_same)
-_tangent_p.def_impl(_refuse)
-ad.primitive_jvps[_mark_p] = _mark_jvp
-ad.deflinear2(_tangent_p, lambda cotangent, _, **__: [cotangent])
-for _primitive in (_mark_p, _tangent_p):
-    _primitive.def_abstract_eval(_same)
-    batching.defvectorized(_primitive)
-mlir.register_lowering(_mark_p, mlir.lower_fun(_same, multiple_results=False))
-mlir.register_lowering(_tangent_p, mlir.lower_fun(_refuse, multiple_results=False))
+_mark = Operation("reverse_only", _same, _same)
+_tangent = Operation("reverse_only_tangent", _same, _refuse)
+
+
+def _mark_jvp(primals, tangents, *, refusal: Refusal, order: int):
+    if not refusal.second_order and order > 1:
+        raise refusal.error()
+    (x,), (tangent,) = primals, tangents
+    # A second derivative meets the mark again only if it is left on the primal value.
+    x = x if refusal.second_order else _mark(x, refusal=refusal, order=order + 1)
+    return x, tangent if is_zero(tangent) else _tangent(tangent, refusal=refusal)
+
+
+_mark.has_jvp(_mark_jvp)
+_tangent.is_linear(lambda cotangent, **_: cotangent)
+_mark.is_elementwise()
+_tangent.is_elementwise()

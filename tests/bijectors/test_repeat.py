@@ -275,6 +275,9 @@ def test_a_layer_that_changes_the_shape_is_refused():
         b.Repeat(networks.MLP(), 2)
 
 
+@pytest.mark.skipif(
+    getattr(jax.config, "jax_custom_vjp3", False), reason="JAX's coming form refuses by itself, before the mark does"
+)
 def test_forward_mode_through_replayed_steps_names_the_setting_that_allows_it():
     z = jnp.ones((1, 2))
     repeats = {how: b.Repeat(b.ActNorm(), 2, how) for how in ("invertible", "standard", "remat")}

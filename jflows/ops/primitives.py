@@ -1,0 +1,86 @@
+"""Operations of our own that JAX transforms by rules of ours: the only file that uses JAX's interpreters.
+
+`jax.interpreters` is public but promises no stability, so all of it is here, behind a class with one method for each
+kind of rule. It is used, instead of `jax.custom_jvp` and `jax.custom_vjp`, where these cannot do it: a convolution that
+is linear in each argument for transposition, whose platform is known only when it is lowered, and a mark that is
+refused by derivatives in forward mode.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jflows.typing import Array
+
+
+class Operation:
+    """An operation with one result, called as `operation(*arrays, **params)`.
+
+    Args:
+      name: its name in traced programs.
+      shape: its result, given abstract arguments and the parameters.
+      run: computes it where it is not compiled for a CPU, or everywhere; takes the arrays and the parameters.
+      run_on_cpu: computes it on a CPU; None for no difference.
+    """
+
+    def __init__(
+        self, name: str, shape: Callable[..., Any], run: Callable[..., Array], run_on_cpu: Callable | None = None
+    ):
+        self.primitive = Primitive(name)
+        self.primitive.def_abstract_eval(shape)
+        self.primitive.def_impl(self._at_once)
+        mlir.register_lowering(self.primitive, mlir.lower_fun(run, multiple_results=False))
+        if run_on_cpu is not None:
+            mlir.register_lowering(self.primitive, mlir.lower_fun(run_on_cpu, multiple_results=False), platform="cpu")
+
+    def __call__(self, *arrays: Any, **params: Any) -> Any:
+        """The result of arrays, which may be traced, with parameters, which may not."""
+        return self.primitive.bind(*arrays, **params)
+
+    def _at_once(self, *arrays: Any, **params: Any) -> Array:
+        """Runs outside of any transformation."""
+        # The same function in every call, so that `jit` finds what it has compiled.
+        return jax.jit(self.primitive.bind, static_argnames=tuple(params))(*arrays, **params)
+
+    def is_bilinear(self, transposed_first: Callable[..., Any], transposed_second: Callable[..., Any]) -> None:
+        """Declares it linear in each of two arguments, with the cotangent of either, given that of the result."""
+        ad.defbilinear(self.primitive, transposed_first, transposed_second)
+
+    def is_linear_in_second(self, transposed: Callable[..., Any]) -> None:
+        """Declares it linear in the second of two arguments, and constant in the first."""
+        ad.defjvp(self.primitive, None, lambda tangent, first, second: self(first, tangent))
+        pull = lambda cotangent, first, second: cotangent if is_zero(cotangent) else transposed(cotangent, first)
+        ad.primitive_transposes[self.primitive] = lambda *args: (None, pull(*args))
+
+    def is_linear(self, transposed: Callable[..., Any]) -> None:
+        """Declares it linear in its only argument."""
+        ad.deflinear2(self.primitive, lambda cotangent, _, **params: [transposed(cotangent, **params)])
+
+    def has_jvp(self, rule: Callable[..., Any]) -> None:
+        """Gives the rule of forward mode: `rule(primals, tangents, **params)` -> (result, tangent)."""
+        ad.primitive_jvps[self.primitive] = rule
+
+    def has_batching(self, rule: Callable[..., Any]) -> None:
+        """Gives the rule of `vmap`: `rule(arrays, axes, **params)` -> (result, axis)."""
+        batching.primitive_batchers[self.primitive] = rule
+
+    def is_elementwise(self) -> None:
+        """Lets `vmap` run it on whole batches."""
+        batching.defvectorized(self.primitive)
+
+
+def is_zero(tangent: Any) -> bool:
+    """Whether a tangent or a cotangent is known to be zero, so that JAX has made no array for it."""
+    return type(tangent) is ad.Zero
+
+
+def moved_to_front(arrays: Sequence[Any], axes: Sequence[int | None]) -> tuple[Array, ...]:
+    """The arrays with the axis of `vmap` in front; those without one are repeated along it."""
+    size = next(array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None)
+    return tuple(
+        jax.numpy.broadcast_to(array, (size, *array.shape)) if axis is None else jax.numpy.moveaxis(array, axis, 0)
+        for array, axis in zip(arrays, axes, strict=True)
+    )
