@@ -11,6 +11,7 @@ from jflows.eval import PIXEL_SCALES, Auroc, Calibration, CalibrationTest, Evalu
 from jflows.eval.modes import ModalityReport
 from jflows.eval.ood import Measure
 from jflows.flows import NATS, Density, Unit
+from jflows.runs.ensembles import FOLDER
 from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
 from jflows.runs.reports.calibration import Calibrated
@@ -116,6 +117,9 @@ def _study_in_words(result: RunResult, noun: str) -> str:
     names = list(content["chosen"] or ("fold",))
     for row in content["runs"]:
         label = {name: row[name] for name in names}
+        if "error" in row:
+            lines.append(f"{_label_in_words(label)}: failed, {row['error']}")
+            continue
         chosen = " (chosen by training rows)" if content["chosen"] == label else ""
         accuracy = f", accuracy {row['accuracy']:.4f}" if "accuracy" in row else ""
         lines.append(f"{_label_in_words(label)}: {row['score']:.4f} {unit}{accuracy}{chosen}")
@@ -125,6 +129,8 @@ def _study_in_words(result: RunResult, noun: str) -> str:
         spread = "" if row["deviation"] is None else f" ± {row['deviation']:.4f}"
         lines.append(f"{_label_in_words(label)}: {row['score']:.4f}{spread} {unit} over {seeds}")
     of_what = f"{noun} over {len(content['runs'])} folds" if content["study"] == "folds" else f"{noun}"
+    if content["study"] == "ensemble" and "score" in content:
+        of_what = f"{noun} by the mixture of the members, in {result.directory / FOLDER}"
     lines.append(f"test {score_in_words(result.score, result.flow.unit, of_what)}; {_files(result)}")
     return "\n".join(lines)
 

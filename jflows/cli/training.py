@@ -17,7 +17,7 @@ from jflows.runs import configs
 if TYPE_CHECKING:
     from jflows.runs.recipe import Recipe
 
-STUDY_OPTIONS = ("restarts", "folds", "sweep")
+STUDY_OPTIONS = ("restarts", "folds", "sweep", "ensemble")
 MOST_RUNS = 1000  # of a study
 
 
@@ -114,7 +114,7 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
     def callback(out: Path | None, resume: bool, sweep: tuple[str, ...], **given: Any) -> None:
-        study = {word: given.pop(word) for word in ("restarts", "folds", "start_from")}
+        study = {word: given.pop(word) for word in ("restarts", "folds", "ensemble", "start_from")}
         options = {key: value for key, value in given.items() if value is not None}
         swept = _swept(recipe, sweep)
         place = _place(name, out)
@@ -150,6 +150,14 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
             show_default=True,
             help="Train on each of this many folds of a table that papers score in ten folds, and print the mean "
             "score. 0 trains a single run.",
+        ),
+        click.Option(
+            ["--ensemble"],
+            type=click.IntRange(1, MOST_RUNS),
+            default=1,
+            show_default=True,
+            help="Train this many runs at once by one program, from seeds that follow each other, and score their "
+            "mixture with equal weights, which is written as a run of its own. 1 trains a single run.",
         ),
         click.Option(
             ["--sweep"],

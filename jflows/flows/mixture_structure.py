@@ -61,8 +61,9 @@ class MixtureStructure(Checked, Density):
 
     @property
     def reading(self) -> Reading:
-        """How data are handed over: as to a flow, with labels 0..K-1 for the loss and for scores."""
-        return dataclasses.replace(self._front.reading, num_classes=self.num_components)
+        """How data are handed over: as to a flow; labels that are no context of it are 0..K-1, for loss and scores."""
+        own = self._front.reading
+        return own if own.context == "labels" else dataclasses.replace(own, num_classes=self.num_components)
 
     @property
     def before_standardizing(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -71,8 +72,11 @@ class MixtureStructure(Checked, Density):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Names of the reports that a run writes: a learning curve, pairs of columns, clusters, each component."""
-        return ("learning_curve", "pairs", "clusters", "component_samples")
+        """Names of the reports that a run writes: a learning curve, pairs of columns, and, where the components take no
+        context, clusters and each component.
+        """
+        of_parts = ("clusters", "component_samples") if self.context_shape is None else ()
+        return ("learning_curve", "pairs", *of_parts)
 
     @property
     def standardizes(self) -> bool:

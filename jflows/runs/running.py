@@ -117,6 +117,7 @@ def run(
     restarts: int = 1,
     folds: int = 0,
     sweep: tuple[str, Sequence[Any]] | Mapping[str, Sequence[Any]] | None = None,
+    ensemble: int = 1,
     **options: Any,
 ) -> RunResult:
     """Trains a recipe, scores it on the test rows and writes its reports, all in one directory.
@@ -134,6 +135,8 @@ def run(
         none.
       sweep: an option and its values, each of which gets a run of its own, such as `("num_layers", (1, 2, 3))`; or
         several options, whose combinations are run, such as `{"num_layers": (1, 2), "seed": (0, 1, 2)}`.
+      ensemble: number of runs from seeds that follow each other, trained at once by one program; their mixture with
+        equal weights is written as a run too. 1 trains a single run.
       **options: any option of the recipe by its flat name: `steps=100`, `width=32`, `data="my.csv"`,
         `component__num_layers=4`. See `Recipe.with_options`.
     Returns:
@@ -151,13 +154,13 @@ def run(
     """
     name, found = find_recipe(recipe)
     directory = RUNS / name if out is None else path_of("run", "out", out)
-    if restarts != 1 or folds or sweep is not None:
+    if restarts != 1 or folds or sweep is not None or ensemble != 1:
         if start_from is not None:
             rule, fix = "is for a single run, not for a study", "Leave it out, or train a single run."
             raise InvalidValueError("run", "start_from", rule, repr(str(start_from)), fix)
         from jflows.runs.studies import study
 
-        return study(name, found.with_options(**options), directory, restarts, folds, sweep, resume, progress)
+        return study(name, found.with_options(**options), directory, restarts, folds, sweep, ensemble, resume, progress)
     if resume and not isinstance(recipe, Recipe):
         stored = read_recipe(directory)
         stored.check_named(name)
@@ -191,11 +194,22 @@ def run_once(
         check_unused(directory)
     with alone_in(directory):
         fitted = train(prepared, directory, resume=resume, progress=progress, variables=variables)
-        if fitted.interrupted:
-            return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
-        result = score(prepared, fitted, directory, progress=progress)
-        draws = lambda: report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
-        files = together.by_first("run", draws) or ()
+        return finished(prepared, fitted, directory, progress=progress, draw=draw)
+
+
+def finished(
+    prepared: Prepared, fitted: FitResult, directory: Path, *, progress: Progress = None, draw: bool = True
+) -> RunResult:
+    """Scores and reports a run that was trained, unless it was interrupted; see `run_once`.
+
+    Raises:
+      RunError: if the score is NaN.
+    """
+    if fitted.interrupted:
+        return RunResult(directory, prepared.recipe, prepared.flow, fitted, None, {})
+    result = score(prepared, fitted, directory, progress=progress)
+    draws = lambda: report(prepared, fitted.variables, result.evaluation, directory, draw=draw)
+    files = together.by_first("run", draws) or ()
     if math.isnan(result.evaluation.nats):
         rule = "must not be NaN on the test rows; result.json and the reports are written"
         fix = "Look at the learning curve: lower {learning_rate}, or set {clip_norm}."
@@ -243,19 +257,9 @@ def train(
     Raises:
       RunError: if the directory holds another run, or training fails.
     """
-    recipe, flow = prepared.recipe, prepared.flow
-    saved, steps = (Checkpoints(directory).latest_step() or 0) if resume else 0, _steps_of(prepared)
-    if saved > steps:
-        rule = f"must not end before step {saved}, at which the run stands"
-        raise RunError("run", "epochs" if recipe.train.epochs else "steps", rule, f"{steps} steps", AS_IN_THE_RUN)
-    stored = StoredRecipe(prepared.name, recipe, prepared.facts)
-    if resume:
-        stored.check_continues(read_recipe(directory))
-        recorder = RunDirectory.resume(directory, flow, stored.to_json(), ("train", "facts"))
-    else:
-        recorder = RunDirectory.create(directory, flow, stored.to_json())
+    recorder, recipe = recorder_of(prepared, directory, resume), prepared.recipe
     return fit(
-        flow,
+        prepared.flow,
         prepared.data,
         recipe.train,
         validation=prepared.validation,
@@ -264,6 +268,24 @@ def train(
         variables=variables,
         progress=progress,
     )
+
+
+def recorder_of(prepared: Prepared, directory: Path, resume: bool) -> RunDirectory:
+    """The run directory, new or opened to go on.
+
+    Raises:
+      RunError: if the directory holds another run, or one that is further than this would go.
+    """
+    recipe, flow = prepared.recipe, prepared.flow
+    saved, steps = (Checkpoints(directory).latest_step() or 0) if resume else 0, _steps_of(prepared)
+    if saved > steps:
+        rule = f"must not end before step {saved}, at which the run stands"
+        raise RunError("run", "epochs" if recipe.train.epochs else "steps", rule, f"{steps} steps", AS_IN_THE_RUN)
+    stored = StoredRecipe(prepared.name, recipe, prepared.facts)
+    if not resume:
+        return RunDirectory.create(directory, flow, stored.to_json())
+    stored.check_continues(read_recipe(directory))
+    return RunDirectory.resume(directory, flow, stored.to_json(), ("train", "facts"))
 
 
 def _weights_of(run: str | os.PathLike[str], prepared: Prepared, resume: bool) -> Variables:

@@ -14,7 +14,12 @@ MAY_DIFFER = (
 """The settings that a resumed run may change. `steps` and `epochs` stretch the schedule, `eval_every` and `patience`
 decide which weights are kept; the others leave the result alone."""
 
-RECALIBRATED = "recalibrated"
+RECALIBRATED, ENSEMBLE = "recalibrated", "ensemble"
+DERIVED = {
+    RECALIBRATED: ("one with a recalibrated base", "Train the run that it came from."),
+    ENSEMBLE: ("the mixture of an ensemble", "Train its members, by {ensemble} or one by one."),
+}
+"""Facts about runs whose flow is not that of their recipe, so that they cannot be trained further: what and the fix."""
 """The fact that a run is another one with a base of its own: a dictionary of `run` and `base`."""
 
 
@@ -43,10 +48,10 @@ class StoredRecipe(NamedTuple):
     def check_continues(self, before: "StoredRecipe") -> None:
         """Raises `RunError` unless a run that began with `before` may continue with this recipe."""
         before.check_named(self.name)
-        if RECALIBRATED in before.facts:
-            rule = "must not be one with a recalibrated base, which its recipe does not have"
-            fix = "Train the run that it came from."
-            raise RunError("run", "out", rule, f"made from {before.facts[RECALIBRATED]['run']}", fix)
+        for fact in DERIVED.keys() & before.facts.keys():
+            what, fix = DERIVED[fact]
+            rule, got = f"must not be {what}, which its recipe does not have", f"made from {before.facts[fact]['run']}"
+            raise RunError("run", "out", rule, got, fix)
         old, new = _values(before.recipe), _values(self.recipe)
         changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name not in MAY_DIFFER]
         if changed:

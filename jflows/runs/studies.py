@@ -1,9 +1,10 @@
-"""`study`: several runs of one recipe that answer one question: restarts, folds, or a sweep of options.
+"""`study`: several runs of one recipe that answer one question: restarts, folds, a sweep of options, an ensemble.
 
     jflows.run("vmonf_pinwheel", restarts=5)                              which seed found the best optimum
     jflows.run("made_red_wine", folds=10)                                 the score over all ten folds
     jflows.run("realnvp", data="two_moons", sweep=("num_layers", (1, 2, 4)))    what an option is worth
     jflows.run("realnvp", data="two_moons", sweep={"num_layers": (1, 2), "seed": (0, 1, 2)})    the same over seeds
+    jflows.run("maf_power", ensemble=5)                                   five seeds at once, and their mixture
 
 Every run gets a directory of its own inside that of the study, so that each can be evaluated or sampled from. Restarts
 and sweeps choose the run with the best score on training rows; neither labels nor test rows take part in choosing. A
@@ -12,7 +13,7 @@ study that goes on (`resume=True`) may have more values than before: it trains t
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from jflows.eval import Evaluation, evaluate
 from jflows.processes import together
 from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
+from jflows.runs.ensembles import run_together, write_mixture
 from jflows.runs.files import write_json
 from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
@@ -52,6 +54,7 @@ def study(
     restarts: int = 1,
     folds: int = 0,
     sweep: Sweep | None = None,
+    ensemble: int = 1,
     resume: bool = False,
     progress: Progress = None,
 ) -> RunResult:
@@ -60,47 +63,77 @@ def study(
     Args:
       name, recipe: the name of the config, and its recipe with all options.
       directory: the directory of the study; each run has a folder in it.
-      restarts, folds, sweep: see `jflows.run`; exactly one of them must be given.
+      restarts, folds, sweep, ensemble: see `jflows.run`; exactly one of them must be given.
       resume: go on with a study that was stopped, or that has more values now; finished runs are not trained again.
       progress: see `jflows.run`.
     Returns:
       The result of the chosen run, with the content of study.json. For folds, the score is the mean over folds, with
-      its standard error over folds, and the flow is that of the first fold.
+      its standard error over folds, and the flow is that of the first fold. For an ensemble, it is that of the mixture.
     Raises:
-      InvalidValueError: if not exactly one of the three is given, or the option to sweep is unknown.
+      InvalidValueError: if not exactly one of the four is given, or the option to sweep is unknown.
     """
-    kind, members = members_of(recipe, restarts, folds, sweep)
+    kind, members = members_of(recipe, restarts, folds, sweep, ensemble)
     _check_members(members)
-    rows, results = [], []
-    for member in members:
-        place = directory / "_".join(f"{key}_{_word(value)}" for key, value in member.label.items())
-        going_on = resume and (place / "config.json").is_file()
-        try:
-            result = run_once(name, member.recipe, place, resume=going_on, progress=progress, draw=False)
-        except InvalidValueError as error:
-            if kind != "folds" or error.settings != ("fold",):
-                raise
-            raise InvalidValueError("run", "folds", error.rule, folds, "Leave it out.") from error
+    train = _trained_together if kind == "ensemble" else _one_by_one
+    rows, results, labels = [], [], []
+    for member, result in zip(members, train(name, kind, members, directory, resume, progress), strict=False):
+        if isinstance(result, RunError):
+            rows.append({**member.label, "error": str(result)})
+            continue
         if result.interrupted:
             return result
         results.append(result)
+        labels.append(member.label)
         rows.append({**member.label, **_row(result, kind)})
-    best = 0 if kind == "folds" else _best(kind, rows)
-    content = {"study": kind, "chosen": members[best].label if kind != "folds" else None, **_mean(rows, kind)}
-    if clusters.NAME in results[best].flow.reports:
-        content["gaussian_mixture"] = _gaussian_mixture(results[best])
-    content |= _over_seeds([member.label for member in members], rows)
-    content |= {"unit": results[0].flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
-    labels = [member.label for member in members]
+    scores = [row for row in rows if "error" not in row]
+    best = 0 if kind == "folds" else _best(kind, scores)
+    chosen = results[best]
+    content = {"study": kind, "chosen": labels[best] if kind != "folds" else None, **_mean(rows, kind)}
+    score = _over_folds(results) if kind == "folds" else chosen.score
+    if kind == "ensemble" and len(results) > 1:
+        score = write_mixture(results, directory, name, progress)
+        content |= dict(
+            zip(("score", "standard_error"), map(_rounded, _score_of(score, chosen.flow.unit.key)), strict=True)
+        )
+    if clusters.NAME in chosen.flow.reports:
+        content["gaussian_mixture"] = _gaussian_mixture(chosen)
+    content |= _over_seeds(labels, scores)
+    content |= {"unit": chosen.flow.unit.key, "runs": rows, "config": {"config": name, **recipe.to_json()}}
 
     def write() -> list[str]:
         write_json(directory / FILE, content)
-        return [FILE, *draw_study(kind, labels, results, rows, best, directory)]
+        return [FILE, *draw_study(kind, labels, results, scores, best, directory)]
 
     files = together.by_first("run", write) or ()
-    score = _over_folds(results) if kind == "folds" else results[best].score
-    chosen = results[best]
     return RunResult(directory, chosen.recipe, chosen.flow, chosen.fitted, score, content, tuple(files))
+
+
+def _one_by_one(
+    name: str, kind: str, members: list[Member], directory: Path, resume: bool, progress: Progress
+) -> Iterator[RunResult]:
+    """The results of runs that are trained one after the other, until one is interrupted."""
+    for member in members:
+        place = _place(directory, member)
+        going_on = resume and (place / "config.json").is_file()
+        try:
+            yield run_once(name, member.recipe, place, resume=going_on, progress=progress, draw=False)
+        except InvalidValueError as error:
+            if kind != "folds" or error.settings != ("fold",):
+                raise
+            raise InvalidValueError("run", "folds", error.rule, len(members), "Leave it out.") from error
+
+
+def _trained_together(
+    name: str, kind: str, members: list[Member], directory: Path, resume: bool, progress: Progress
+) -> list[RunResult | RunError]:
+    """The results of runs that are trained at once."""
+    places = [_place(directory, member) for member in members]
+    return run_together(name, [member.recipe for member in members], places, resume, progress)
+
+
+def _place(directory: Path, member: Member) -> Path:
+    """The directory of one run of a study."""
+    return directory / "_".join(f"{key}_{_word(value)}" for key, value in member.label.items())
 
 
 def _best(kind: str, rows: list[dict[str, Any]]) -> int:
@@ -112,25 +145,26 @@ def _best(kind: str, rows: list[dict[str, Any]]) -> int:
     return max(finite, key=lambda index: rows[index]["train_score"])
 
 
-def members_of(recipe: Recipe, restarts: int, folds: int, sweep: Sweep | None) -> tuple[str, list[Member]]:
-    """The kind of a study, "restarts", "folds" or "sweep", and its runs."""
-    for name, value in (("restarts", restarts), ("folds", folds)):
+def members_of(
+    recipe: Recipe, restarts: int, folds: int, sweep: Sweep | None, ensemble: int = 1
+) -> tuple[str, list[Member]]:
+    """The kind of a study, "restarts", "folds", "sweep" or "ensemble", and its runs."""
+    for name, value in (("restarts", restarts), ("folds", folds), ("ensemble", ensemble)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise InvalidTypeError("run", name, "must be a whole number", repr(value))
-    asked = [
-        name for name, given in (("restarts", restarts != 1), ("folds", folds), ("sweep", sweep is not None)) if given
-    ]
+    given = {"restarts": restarts != 1, "folds": folds, "sweep": sweep is not None, "ensemble": ensemble != 1}
+    asked = [name for name, is_given in given.items() if is_given]
     if len(asked) != 1:
         fix = "Choose one of them; a sweep may have values of seed."
         raise InvalidValueError("run", tuple(asked), "must not be asked for together", None, fix)
-    for name, value in (("restarts", restarts), ("folds", folds or 1)):
+    for name, value in (("restarts", restarts), ("folds", folds or 1), ("ensemble", ensemble)):
         if not 1 <= value <= MOST_RUNS:
             raise InvalidValueError("run", name, f"must be 1 to {MOST_RUNS}", repr(value))
     if folds:
         return "folds", [Member({"fold": fold}, recipe.with_options(fold=fold)) for fold in range(folds)]
     if sweep is None:
-        seeds = range(recipe.train.seed, recipe.train.seed + restarts)
-        return "restarts", [Member({"seed": seed}, recipe.with_options(seed=seed)) for seed in seeds]
+        seeds = range(recipe.train.seed, recipe.train.seed + max(restarts, ensemble))
+        return asked[0], [Member({"seed": seed}, recipe.with_options(seed=seed)) for seed in seeds]
     return "sweep", _swept(recipe, sweep)
 
 
