@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from jflows.flows import Flow
+from jflows.flows import Density
 from jflows.typing import PyTree
 
 
@@ -19,12 +19,13 @@ def milliseconds(call: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def drawn_variables(flow: Flow, x: jax.Array) -> PyTree:
+def drawn_variables(flow: Density, x: jax.Array) -> PyTree:
     """Those of `init` end in zeros: a map for which any inversion is done at once."""
     leaves, tree = jax.tree.flatten(flow.init(jax.random.key(1), x))
     keys = jax.random.split(jax.random.key(2), len(leaves))
-    noise = [0.01 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [leaf + n for leaf, n in zip(leaves, noise, strict=True)])
+    is_drawn = lambda leaf: jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)  # permutations are integers
+    noisy = lambda key, leaf: leaf + 0.01 * jax.random.normal(key, leaf.shape) if is_drawn(leaf) else leaf
+    return jax.tree.unflatten(tree, [noisy(key, leaf) for key, leaf in zip(keys, leaves, strict=True)])
 
 
 class Worker:

@@ -1,5 +1,6 @@
-"""Programs as JAX traces them: the programs that an equation holds, such as the body of a scan."""
+"""Programs as JAX traces them: the programs inside of them, and how many operations their products take."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,53 @@ def nested_in(equation: Any) -> Iterator[Any]:
     """The jaxprs among the parameters of an equation."""
     leaves = jax.tree.leaves(tuple(equation.params.values()), is_leaf=_is_program)
     yield from (leaf for leaf in leaves if _is_program(leaf))
+
+
+def product_flops(program: Any) -> int:
+    """Additions and multiplications in all matrix products and convolutions of a traced program.
+
+    A scan counts its body once a step. A loop of unknown length counts it once, and a choice counts the branch that
+    takes most, so that the result is then a bound from below, and from above. Rematerialised products count again.
+    """
+    total = 0
+    for equation in equations_of(program):
+        inner = [product_flops(each) for each in nested_in(equation)]
+        name = equation.primitive.name
+        if name == "cond":
+            total += max(inner, default=0)
+        else:
+            total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
+        count = _FLOPS.get(name)
+        total += 0 if count is None else count(equation)
+    return total
+
+
+def _of_dot(equation: Any) -> int:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    return 2 * equation.outvars[0].aval.size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+
+
+def _of_conv(equation: Any) -> int:
+    kernel = equation.params["dimension_numbers"].rhs_spec
+    shape = equation.invars[1].aval.shape
+    return 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in kernel[1:])
+
+
+def _of_square_conv(equation: Any) -> int:
+    return 2 * equation.outvars[0].aval.size * math.prod(equation.invars[1].aval.shape[:3])
+
+
+def _of_kernel_grad(equation: Any) -> int:
+    return 2 * equation.outvars[0].aval.size * math.prod(equation.invars[0].aval.shape[:-1])
+
+
+_FLOPS = {
+    "dot_general": _of_dot,
+    "conv_general_dilated": _of_conv,
+    "square_conv": _of_square_conv,
+    "square_conv_kernel_grad": _of_kernel_grad,
+}
+"""How to count; the last two are the convolutions of `jflows/ops/conv.py`."""
 
 
 def _is_program(value: Any) -> bool:

@@ -125,14 +125,14 @@ def check_bijector(
     shape = tuple(x_event_shape)
     with jax.enable_x64(True):
         properties.run(properties.OF_STRUCTURE, skip, bijector, shape, chart)
-        inputs = _Draw(context_shape, seed, domain, max_magnitude, draw)
-        variables = _variables(bijector, shape, inputs, seed, noise)
+        inputs = Draws(context_shape, seed, domain, max_magnitude, draw)
+        variables = drawn_variables(bijector, shape, inputs, seed, noise)
         measured = _measure_all(bijector, shape, inputs, variables)
         limits = properties.Limits(round_trip_tol, log_det_tol, float32_tol, jacobian_pattern, log_det_bias, chart)
         properties.run(properties.OF_NUMBERS, skip, bijector, measured, limits)
 
 
-class _Draw:
+class Draws:
     """Random float64 inputs of a bijector, from NumPy: `jax.random` would compile a program for every shape."""
 
     def __init__(
@@ -148,12 +148,15 @@ class _Draw:
         self.random = np.random.default_rng(seed)
 
     def normal(self, *shape: int) -> Array:
+        """Draws of N(0, 1)."""
         return jnp.asarray(self.random.standard_normal(shape))
 
     def context(self, count: int) -> Array | None:
+        """Contexts of so many examples, or None."""
         return None if self.context_shape is None else self.normal(count, *self.context_shape)
 
     def ordinary(self, *shape: int) -> Array:
+        """Draws of N(0, 1), or between the ends of the domain."""
         return self.normal(*shape) if self.domain is None else jnp.asarray(self.random.uniform(*self.domain, shape))
 
     def extreme(self, *shape: int) -> Array:
@@ -180,14 +183,15 @@ class _Draw:
         return jnp.concatenate([part(NUM_EXAMPLES, *event_shape) for part in (self.ordinary, self.extreme)])
 
 
-def _variables(bijector: Bijector, x_event_shape: Shape, draw: _Draw, seed: int, noise: float) -> Variables:
+def drawn_variables(bijector: Bijector, x_event_shape: Shape, draw: Draws, seed: int, noise: float) -> Variables:
+    """Those of `init` on data, plus noise, in float64."""
     x, context = draw.data(INIT_EXAMPLES, x_event_shape), draw.context(INIT_EXAMPLES)
     init = jax.jit(functools.partial(bijector.init, method="inverse_and_log_det"))
     key = jax.random.key(seed, impl="unsafe_rbg")  # threefry, the default, takes seconds to compile
     return perturb(init(key, x, context), seed, noise, jnp.float64)
 
 
-def _measure_all(bijector: Bijector, x_event_shape: Shape, draw: _Draw, variables: Variables) -> properties.Measured:
+def _measure_all(bijector: Bijector, x_event_shape: Shape, draw: Draws, variables: Variables) -> properties.Measured:
     z_event_shape = bijector.z_event_shape(x_event_shape)
     context = draw.context(2 * NUM_EXAMPLES)
 
