@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jflows import bijectors, data, distributions, nn, ops
     from jflows.flows import Flow, MixtureOfFlows, UniformDequantize, mixture_of_flows, preset
     from jflows.flows.presets import *  # noqa: F403
+    from jflows.processes.starting import start_processes
     from jflows.runs import DataConfig, Recipe, load, run
     from jflows.spec import from_spec, register, to_spec
     from jflows.train import TrainConfig, fit
@@ -42,6 +43,7 @@ __all__ = [
     "preset",
     "register",
     "run",
+    "start_processes",
     "to_spec",
 ]
 
@@ -52,6 +54,7 @@ _HOME = {
     **dict.fromkeys(("from_spec", "register", "to_spec"), "jflows.spec"),
     **dict.fromkeys(("DataConfig", "Recipe", "load", "run"), "jflows.runs"),
     **dict.fromkeys(("TrainConfig", "fit"), "jflows.train"),
+    "start_processes": "jflows.processes.starting",
 }
 
 

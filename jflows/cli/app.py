@@ -15,6 +15,7 @@ from jflows.cli.edits import COMMANDS as EDITS
 from jflows.cli.exporting import export
 from jflows.cli.groups import SETTINGS, App, FlowCommand
 from jflows.cli.images import COMMANDS as IMAGES
+from jflows.cli.launching import launch
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.plane import densities
 from jflows.cli.recalibrating import recalibrate
@@ -35,7 +36,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, info, recalibrate, export, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
+for command in (train, launch, info, recalibrate, export, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
     main.add_command(command)
 
 
@@ -52,7 +53,7 @@ def list_configs() -> None:
 DEFAULT_SAMPLES, SAMPLES_PER_ROW = 64, 10
 
 
-@main.command(cls=FlowCommand)
+@main.command(cls=FlowCommand, divided=True)
 @run_options
 @data_options
 @weight_option
@@ -91,7 +92,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
         click.echo(clusters.in_words(shared))
 
 
-@main.command(cls=FlowCommand)
+@main.command(cls=FlowCommand, divided=True)
 @run_options
 @click.option(
     "--num",

@@ -15,8 +15,10 @@ from typing import Any, NoReturn
 
 import click
 
+from jflows.cli.joining import join, process_options, refuse_to_join
 from jflows.cli.words import in_words_of
 from jflows.errors import JflowsError, did_you_mean
+from jflows.processes.starting import is_one_of_many, leave
 
 IMPORT = "--import"
 USAGE_ERROR = 2
@@ -69,16 +71,23 @@ def import_modules(names: Iterable[str], called: str) -> None:
 
 
 class FlowCommand(click.Command):
-    """A command that works with flows: JAX is loaded when it runs, not for its help."""
+    """A command that works with flows: JAX is loaded when it runs, not for its help.
 
-    def __init__(self, *args: Any, **settings: Any):
+    Args:
+      divided: whether many processes can divide its work, so that it has the options by which they find each other.
+    """
+
+    def __init__(self, *args: Any, divided: bool = False, **settings: Any):
         super().__init__(*args, **settings)
-        self.params.append(import_option())
+        self.divided = divided
+        self.params += [import_option(), *(process_options() if divided else ())]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command, as click does, and words errors of jflows as those of this command."""
         _keep_compiled_programs()
-        with in_words_of(ctx.command, ctx.command_path.split()[1]):
+        name = ctx.command_path.split()[1]
+        with in_words_of(ctx.command, name):
+            join(ctx.params) if self.divided else refuse_to_join(name)
             return super().invoke(ctx)
 
 
@@ -125,6 +134,8 @@ def _usage_text(error: click.ClickException) -> str:
 
 def _fail(message: str, code: int = USAGE_ERROR) -> NoReturn:
     click.echo(f"jflows: {' '.join(message.split())}", err=True)
+    if is_one_of_many():
+        leave(code)
     sys.exit(code)
 
 

@@ -64,7 +64,7 @@ def _measures(names: str, given: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-@click.command(cls=MeasureCommand)
+@click.command(cls=MeasureCommand, divided=True)
 @run_options
 @data_options
 @weight_option

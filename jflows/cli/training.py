@@ -170,7 +170,8 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     ]
     text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
     params: list[click.Parameter] = [*own, *options_of(recipe)]
-    return RecipeCommand(cmd_name, callback=callback, params=params, help=text, context_settings=SETTINGS)
+    settings: Any = {"params": params, "help": text, "context_settings": SETTINGS, "divided": True}
+    return RecipeCommand(cmd_name, callback=callback, **settings)
 
 
 def _train(cmd_name: str, out: Path, resume: bool, options: dict[str, Any], study: dict[str, Any]) -> None:

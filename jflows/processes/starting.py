@@ -65,7 +65,7 @@ def start_processes(
 
     check_positive(WHERE, "start_timeout", start_timeout)
     check_positive(WHERE, "heartbeat", heartbeat)
-    if jax.distributed.is_initialized():
+    if is_one_of_many():
         raise RunError(WHERE, "processes", "must be started once", "a second start", "Call it first in the program.")
     place = place_of(coordinator, num_processes, process_index, start_timeout)
     host, port = address_of(place.coordinator)
@@ -165,6 +165,12 @@ def _end_at_errors() -> None:
         leave(1)
 
     sys.excepthook = shown
+
+
+def is_one_of_many() -> bool:
+    """Whether this process has joined others; JAX is not loaded to find out."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def leave(code: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from jflows.errors import RunError
+from jflows.processes.starting import is_one_of_many
 from jflows.typing import PyTree
 
 T = TypeVar("T")
@@ -35,7 +36,9 @@ def index() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files: process 0."""
+    """Whether this process is the one that writes files and shows progress: process 0."""
+    if not is_one_of_many():
+        return True
     import jax
 
     return jax.process_index() == 0

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jflows.errors import RunError
+from jflows.processes import together
 
 CHECKSUM = "crc32"
 """The key under which a JSON file of a run holds the CRC-32 of the rest of it."""
@@ -19,9 +21,15 @@ MAX_DEPTH = 50  # of lists and objects in each other; a recipe has five
 def saving(path: Path) -> Iterator[Path]:
     """Gives a temporary path, which becomes `path` if the block ends well: a kill leaves the old file or the new one.
 
+    Of many processes the first alone keeps the file; what others write is thrown away.
+
     Raises:
       RunError: if the file cannot be written (a full disk, no permission).
     """
+    if not together.is_first():
+        with tempfile.TemporaryDirectory() as place:
+            yield Path(place) / path.name
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -352,8 +352,7 @@ def scored(
 ) -> Evaluation:
     """The score of all rows by `jflows.eval.evaluate`, with progress on stderr unless `progress` is False."""
     batches = batches_of(data, batch_size, flow)
-    quiet = progress is False or not together.is_first()
-    shown = contextlib.nullcontext() if quiet else counting("evaluating", len(data), data.kind.rows)
+    shown = contextlib.nullcontext() if progress is False else counting("evaluating", len(data), data.kind.rows)
     with shown as on_batch:
         return evaluate(flow, variables, batches, jax.random.key(seed), num_draws, on_batch)
 

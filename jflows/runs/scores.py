@@ -14,7 +14,6 @@ from jflows.data import Data, eval_batches
 from jflows.errors import DataError
 from jflows.eval import row_scores
 from jflows.flows import Density
-from jflows.processes import together
 from jflows.runs.files import saving
 from jflows.train.progress import counting
 from jflows.typing import Variables
@@ -37,8 +36,7 @@ def scores_of(
     """The score of every row, see `TrainedRun.scores`; beside the data, memory holds one number a row, and a batch."""
     alike = data.take(np.arange(len(data)), weight=None) if data.weight is not None else data
     batches, key = eval_batches(alike, batch_size, density.reading.beyond_support()), jax.random.key(seed)
-    quiet = progress is False or not together.is_first()
-    shown = contextlib.nullcontext() if quiet else counting("scoring", len(data), data.kind.rows)
+    shown = contextlib.nullcontext() if progress is False else counting("scoring", len(data), data.kind.rows)
     found, done = np.empty(len(data)), 0
     with shown as on_batch:
         for part in row_scores(density, variables, batches, key, num_draws):

@@ -311,7 +311,7 @@ def _check_variables(variables: Variables, wanted: Variables) -> None:
 @contextlib.contextmanager
 def shown(progress: bool | None, job: Job, start: int) -> Iterator[Callable[[Entry], None]]:
     """What shows the metrics of every interval."""
-    if not together.is_first() or not (bars.is_watched() if progress is None else progress):
+    if not (bars.is_watched() if progress is None else progress):
         yield lambda entry: None
         return
     unit = job.flow.unit.label if job.loss.unit == "nats" else ""

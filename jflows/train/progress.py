@@ -9,6 +9,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from jflows.processes import together
+
 Part = TypeVar("Part", bound=Sized)
 LINE_SECONDS = 20  # between two lines where nobody watches
 
@@ -91,13 +93,14 @@ def counted(title: str, total: int, noun: str, parts: Iterable[Part]) -> Iterato
 
 
 class _Report:
-    """One task with `total` units: a moving bar, or a line at most every `LINE_SECONDS`."""
+    """One task with `total` units: a moving bar, or a line at most every `LINE_SECONDS`; of process 0 alone."""
 
     def __init__(self, title: str, total: int, start: int = 0):
         self.title = title
         self.bar: Progress | None = None
         self.last_line = time.monotonic()
-        if is_watched():
+        self.is_shown = together.is_first()
+        if self.is_shown and is_watched():
             text = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
             self.bar = Progress(SpinnerColumn(), *text, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task(title, total=total, completed=start, text="")
@@ -105,7 +108,7 @@ class _Report:
     def update(self, done: int, text: str, title: str = "") -> None:
         if self.bar is not None:
             self.bar.update(self.task, completed=done, text=text, description=title or self.title)
-        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+        elif self.is_shown and time.monotonic() - self.last_line >= LINE_SECONDS:
             self.last_line = time.monotonic()
             print(f"{title or self.title}: {text}", file=sys.stderr, flush=True)
 

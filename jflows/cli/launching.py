@@ -1,0 +1,35 @@
+"""`jflows launch`: one command in many processes of this machine."""
+
+import sys
+
+import click
+
+from jflows.cli.groups import SETTINGS, Stop
+from jflows.cli.types import COUNT
+
+RUN_JFLOWS = "from jflows.cli import main; main()"
+
+
+@click.command(context_settings={**SETTINGS, "ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--processes", type=COUNT, default=2, show_default=True, help="Number of processes on this machine.")
+@click.option(
+    "--devices",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    help="Devices of each process: so many virtual ones of the CPU, or the next ones of the machine's GPUs.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def launch(processes: int, devices: int, command: tuple[str, ...]) -> None:
+    """Run COMMAND in several processes of this machine that compute together.
+
+    COMMAND is a command of jflows with its options, such as `train glow_digits`, or a .py file that calls
+    `jflows.start_processes()`. What process 0 prints is shown. If a process dies, the others are ended too, and the
+    last line says which it was.
+    """
+    from jflows.processes.launching import launch as launched
+
+    program = [sys.executable] if command[0].endswith(".py") else [sys.executable, "-c", RUN_JFLOWS]
+    ended = launched([*program, *command], processes, devices)
+    if ended.code:
+        raise Stop(f"launch: {ended.message}", ended.code)
