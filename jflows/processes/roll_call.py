@@ -39,7 +39,8 @@ def answer_roll_call(address: tuple[str, int], card: Card, timeout: float) -> No
     """Calls process 0 at `address`, and returns once it has heard of all processes.
 
     Raises:
-      RunError: if it does not answer within `timeout` seconds, or says what is wrong.
+      RunError: if it does not answer within `timeout` seconds, and 5 more if it has taken the call, which are for what
+        it says of others; or if it says what is wrong.
     """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -75,20 +76,31 @@ def call_roll(address: tuple[str, int], card: Card, timeout: float) -> None:
     with server:
         while problem is None and len(cards) < card.num_processes and time.monotonic() < deadline:
             server.settimeout(max(deadline - time.monotonic(), 0.01))
-            try:
-                line, _ = server.accept()
-                line.settimeout(READ_SECONDS)
-                called = Card(**_receive(line))
-            except (OSError, ValueError, TypeError):  # a port scanner, or the end of the time
-                continue
-            lines.append(line)
-            problem = _problem(called, card, cards)
-            cards[called.index] = called
+            heard = _heard(server)
+            if heard is not None:
+                called, line = heard
+                lines.append(line)
+                problem = _problem(called, card, cards)
+                cards[called.index] = called
         problem = problem or _missing(cards, card.num_processes, timeout)
         for line in lines:
             _tell(line, problem)
     if problem is not None:
         raise problem
+
+
+def _heard(server: socket.socket) -> tuple[Card, socket.socket] | None:
+    """The next who calls, and the line to it; None at the end of the time, or if it is a stranger."""
+    try:
+        line, _ = server.accept()
+    except TimeoutError:
+        return None
+    try:
+        line.settimeout(READ_SECONDS)
+        return Card(**_receive(line)), line
+    except (OSError, ValueError, TypeError):
+        line.close()
+        return None
 
 
 def _problem(called: Card, own: Card, cards: Mapping[int, Card]) -> RunError | None:
