@@ -11,10 +11,10 @@ from jflows.cli.groups import IMPORT, INTERRUPTED, SETTINGS, Commands, FlowComma
 from jflows.cli.types import PathType
 from jflows.cli.words import flag, in_words_of
 from jflows.errors import path_of
-from jflows.options import LARGEST_INT
 from jflows.runs import configs
 
 if TYPE_CHECKING:
+    from jflows.flows import Density
     from jflows.runs.recipe import Recipe
 
 STUDY_OPTIONS = ("restarts", "folds", "sweep", "ensemble")
@@ -239,9 +239,9 @@ def _sweep(recipe: "Recipe", text: str) -> tuple[str, tuple[Any, ...]]:
 def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
     from jflows.cli.options import options_of
 
-    def callback(memory: int, **given: Any) -> None:
+    def callback(memory: bool, **given: Any) -> None:
         made = recipe.with_options(**{key: value for key, value in given.items() if value is not None})
-        click.echo(str(made.build(made.data.outline()).summary(batch_size=memory)))
+        _show(made.build(made.data.outline()), made if memory else None)
 
     params: list[click.Parameter] = [_memory_option(), *options_of(recipe)]
     text = f"Show the layers of the flow of {name}; no layer is run."
@@ -249,24 +249,32 @@ def _info_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
 
 
 def _info_run_command(cmd_name: str) -> click.Command:
-    def callback(memory: int) -> None:
+    def callback(memory: bool) -> None:
         from jflows.runs.directory import load
+        from jflows.runs.stored import read_recipe
 
-        click.echo(str(load(cmd_name)[0].summary(batch_size=memory)))
+        _show(load(cmd_name)[0], read_recipe(cmd_name).recipe if memory else None)
 
     return FlowCommand(
         cmd_name, callback=callback, params=[_memory_option()], help=f"Show the layers of the flow of {cmd_name}."
     )
 
 
+def _show(density: "Density", planned: "Recipe | None") -> None:
+    """Prints the table of layers, and the memory of a training step of a recipe."""
+    from jflows.train import plan_step
+
+    click.echo(str(density.summary(batch_size=0)))
+    if planned is not None:
+        click.echo(repr(plan_step(density, planned.train, planned.objective)))
+
+
 def _memory_option() -> click.Option:
     return click.Option(
         ["--memory"],
-        type=click.IntRange(0, LARGEST_INT),
-        default=0,
-        metavar="ROWS",
-        help="Also compile a gradient on a batch of so many rows, which takes 5 to 30 seconds, and print the memory "
-        "that it plans. 0 compiles nothing.",
+        is_flag=True,
+        help="Also compile a training step, as the options of training ask for it, on the devices of this machine, "
+        "which takes 5 to 60 seconds, and print the memory that it plans on each device.",
     )
 
 

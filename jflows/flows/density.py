@@ -206,7 +206,7 @@ class Density(abc.ABC):
         return {path: size for path, size in found.items() if not path.endswith(f"/{OUTSIDE}")}
 
     @abc.abstractmethod
-    def summary(self, batch_size: int = 64) -> object:
+    def summary(self, batch_size: int = 64, num_devices: int = 1) -> object:
         """A table of layers, shapes, parameters and planned memory, to be printed."""
 
     @property

@@ -287,13 +287,15 @@ class Flow(FlowStructure):
         flat, _ = jax.tree_util.tree_flatten_with_path(found.get("intermediates", {}))
         return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
-    def summary(self, batch_size: int = 64) -> Summary:
+    def summary(self, batch_size: int = 64, num_devices: int = 1) -> Summary:
         """The table of layers, shapes and parameters, with the memory planned for a gradient on `batch_size` examples.
 
-        To plan the memory, the gradient is compiled, which takes seconds; batch_size=0 leaves this out.
+        To plan the memory, the gradient is compiled, which takes seconds; batch_size=0 leaves this out. Of several
+        devices, it tells what each holds of a training state with parallel="fsdp"; `jflows.train.plan_step` plans a
+        whole training step.
         """
         variables = abstract_variables(self)
-        return summary(self, flow_rows(self, variables.get("params", {})), variables, batch_size)
+        return summary(self, flow_rows(self, variables.get("params", {})), variables, batch_size, num_devices)
 
     @promoting
     def run(

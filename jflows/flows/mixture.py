@@ -270,10 +270,10 @@ class MixtureOfFlows(MixtureStructure):
         errors = over_components(self.components, run, components_of(self, variables))[0]
         return jnp.maximum(worst, jnp.max(errors))
 
-    def summary(self, batch_size: int = 64) -> Summary:
+    def summary(self, batch_size: int = 64, num_devices: int = 1) -> Summary:
         """The table of trunk, encoder, weights and components, see `Flow.summary`."""
         variables = abstract_variables(self)
-        return summary(self, mixture_rows(self, variables.get("params", {})), variables, batch_size)
+        return summary(self, mixture_rows(self, variables.get("params", {})), variables, batch_size, num_devices)
 
     def recorded(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None

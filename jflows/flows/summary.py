@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from jflows.bijectors import Bijector
 from jflows.flows.density import Density
-from jflows.options import NotNegative, checked
+from jflows.flows.division import Division, division_of
+from jflows.options import Count, NotNegative, checked
 from jflows.typing import Shape, Variables
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 INDENT = "  "
 MEGABYTE = 1e6
+COPIES = 4  # of the parameters in a training state
 
 
 class Row(NamedTuple):
@@ -49,12 +51,16 @@ class Summary:
       num_parameters: how many numbers are trained.
       batch_size: number of examples of the gradient whose memory is planned; 0 if none is planned.
       planned_bytes: memory that the compiler plans for temporaries of this gradient, besides variables and data.
+      num_devices: number of devices among which parameters are divided, 1 for none.
+      division: the bytes of all parameters, those that each device holds, and names of those that stay whole.
     """
 
     rows: tuple[Row, ...]
     num_parameters: int
     batch_size: int
     planned_bytes: int
+    num_devices: int
+    division: Division
 
     def __repr__(self) -> str:
         """The table."""
@@ -66,19 +72,35 @@ class Summary:
         if not self.batch_size:
             return text
         memory = f"{self.planned_bytes / MEGABYTE:,.1f} MB"
-        return f"{text}\nA gradient of {self.batch_size} examples plans {memory} of temporaries."
+        lines = [text, f"A gradient of {self.batch_size} examples plans {memory} of temporaries."]
+        return "\n".join([*lines, self._state_in_words()])
+
+    def _state_in_words(self) -> str:
+        """What training holds from step to step."""
+        sizes = [f"{COPIES * size / MEGABYTE:,.1f} MB" for size in self.division[:2]]
+        text = f"Training holds {sizes[0]} beside it: parameters, their average, and two moments of Adam"
+        if self.num_devices == 1:
+            return f"{text}."
+        text += f"; with parallel=fsdp, each of {self.num_devices} devices holds {sizes[1]} of these."
+        if not self.division.whole:
+            return text
+        names = ", ".join(self.division.whole)
+        return f"{text} Whole on each of them, as {self.num_devices} divides none of their axes: {names}."
 
 
 @checked
-def summary(density: Density, rows: Iterator[Row], variables: Variables, batch_size: NotNegative) -> Summary:
+def summary(
+    density: Density, rows: Iterator[Row], variables: Variables, batch_size: NotNegative, num_devices: Count
+) -> Summary:
     """The rows of a density, with the memory that a gradient on `batch_size` examples would take."""
     planned = _planned_bytes(density, variables, batch_size) if batch_size else 0
-    return Summary(tuple(rows), count_parameters(variables), batch_size, planned)
+    division = division_of(variables.get("params", {}), num_devices)
+    return Summary(tuple(rows), count_parameters(variables), batch_size, planned, num_devices, division)
 
 
 def abstract_variables(density: Density) -> Variables:
     """Shapes and types of a density's variables, without computing them."""
-    x, context = _examples(density, 2)
+    x, context = examples_of(density, 2)
     return jax.eval_shape(density.init, jax.random.key(0), x, context)
 
 
@@ -145,7 +167,7 @@ def _bijector_rows(
 
 
 def _planned_bytes(density: Density, variables: Variables, batch_size: int) -> int:
-    x, context = _examples(density, batch_size)
+    x, context = examples_of(density, batch_size)
     key = jax.eval_shape(lambda: jax.random.key(0)) if density.needs_key else None
 
     def mean_log_prob(params: Any, rest: Variables, x: Any, context: Any, key: Any) -> Any:
@@ -157,8 +179,8 @@ def _planned_bytes(density: Density, variables: Variables, batch_size: int) -> i
     return 0 if analysis is None else int(analysis.temp_size_in_bytes)  # None where a platform does not plan
 
 
-def _examples(density: Density, num: int) -> tuple[Any, Any]:
-    """Abstract data and contexts of a density."""
+def examples_of(density: Density, num: int) -> tuple[Any, Any]:
+    """Shapes and types of `num` rows of data of a density, and of their contexts, or None."""
     reading = density.reading
     x = jax.ShapeDtypeStruct((num, *reading.event_shape), reading.dtype)
     if reading.context_shape is None:

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jflows._version import __version__
 from jflows.data import KNOWN, Data
 from jflows.data.splits import ALL
 from jflows.errors import InvalidValueError, RunError, path_of
@@ -35,6 +33,7 @@ from jflows.runs.metrics import read_metrics
 from jflows.runs.recipe import Recipe
 from jflows.runs.reports import Material, clusters, write_reports
 from jflows.runs.reports.report import KEY_SEED
+from jflows.runs.result_file import content_of
 from jflows.runs.stored import StoredRecipe, flow_values, read_recipe
 from jflows.train import FitResult, fit
 from jflows.train.checkpoint import Checkpoints, check_unused
@@ -105,6 +104,11 @@ class Prepared(NamedTuple):
     test: Data
     flow: Density
     facts: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """Number of training steps of the whole run."""
+        return self.recipe.train.total_steps(len(self.data.counted()))
 
 
 def run(
@@ -277,7 +281,7 @@ def recorder_of(prepared: Prepared, directory: Path, resume: bool) -> RunDirecto
       RunError: if the directory holds another run, or one that is further than this would go.
     """
     recipe, flow = prepared.recipe, prepared.flow
-    saved, steps = (Checkpoints(directory).latest_step() or 0) if resume else 0, _steps_of(prepared)
+    saved, steps = (Checkpoints(directory).latest_step() or 0) if resume else 0, prepared.steps
     if saved > steps:
         rule = f"must not end before step {saved}, at which the run stands"
         raise RunError("run", "epochs" if recipe.train.epochs else "steps", rule, f"{steps} steps", AS_IN_THE_RUN)
@@ -322,7 +326,7 @@ def score(prepared: Prepared, fitted: FitResult, directory: Path, *, progress: P
     seconds = time.perf_counter() - started
 
     def write() -> dict[str, Any]:
-        content = _result(found, fitted, _metrics(directory), prepared, seconds)
+        content = content_of(found, fitted, _metrics(directory), prepared, seconds)
         if clusters.NAME in flow.reports:
             rows = prepared.recipe.data.load("train")  # each once, with all labels, which training may not see
             of_training = clusters.report_on(flow, fitted.variables, first_rows(rows), size)
@@ -373,46 +377,6 @@ def report(
     return write_reports(material, None if draw else ("learning_curve",))
 
 
-def _steps_of(prepared: Prepared) -> int:
-    return prepared.recipe.train.total_steps(len(prepared.data.counted()))
-
-
 def _metrics(directory: Path) -> list[dict[str, float]]:
     """The metrics of a run; none if the flow was fitted in memory, so that the directory is not that of a run."""
     return read_metrics(directory) if (directory / "config.json").is_file() else []
-
-
-def _result(
-    score: Evaluation, fitted: FitResult, metrics: list[dict[str, float]], prepared: Prepared, seconds: float
-) -> dict[str, Any]:
-    """The content of result.json. `train_seconds` adds up all parts of a run that was stopped and resumed, each with
-    its compilation; `evaluated_step` is that of the best validation, or the last one.
-    """
-    steps = np.diff([0, *(entry["step"] for entry in metrics)])
-    rates = [entry["examples_per_second"] for entry in metrics]
-    batch_size = prepared.recipe.train.batch_size
-    spent = sum(n * batch_size / rate for n, rate in zip(steps, rates, strict=True) if rate)
-    spent += sum(entry.get("compile_seconds", 0) for entry in metrics)
-    device = jax.devices()[0]
-    return {
-        "test_bits_per_dim": score.bits_per_dim,
-        "standard_error": score.standard_error,
-        "test_nats": score.nats,
-        "nats_standard_error": score.nats_standard_error,
-        "num_test": score.num_examples,
-        "effective_num_test": score.effective_examples,
-        "unit": prepared.flow.unit.key,
-        "steps": int(fitted.state.step),
-        "planned_steps": _steps_of(prepared),
-        "evaluated_step": fitted.step,
-        "skipped": int(fitted.state.skipped),
-        "train_seconds": round(float(spent), 1),
-        "evaluation_seconds": round(seconds, 1),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.state.params)),
-        "jflows": __version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "devices": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
-        "cpu_count": os.cpu_count(),
-        "config": StoredRecipe(prepared.name, prepared.recipe, prepared.facts).to_json(),
-    }

@@ -17,6 +17,7 @@ from jflows.train.losses import (
 )
 from jflows.train.monitor import InMemory, Recorder
 from jflows.train.optim import make_optimizer
+from jflows.train.plan import StepPlan, plan_step
 from jflows.train.sharding import Runner
 from jflows.train.step import TrainState, init_state, make_train_step
 
@@ -32,6 +33,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "Recorder",
     "Runner",
+    "StepPlan",
     "TrainConfig",
     "TrainState",
     "alpha_divergence",
@@ -41,5 +43,6 @@ __all__ = [
     "init_state",
     "make_optimizer",
     "make_train_step",
+    "plan_step",
     "reverse_kl",
 ]

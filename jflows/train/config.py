@@ -310,6 +310,13 @@ class TrainConfig(Checked):
             return max(1, math.ceil(steps))
         return self.steps or DEFAULT_STEPS
 
+    def longest_call(self, steps: int) -> int:
+        """Most steps of one call of a run of `steps` steps: at most `steps_per_call`, and such that calls cut the
+        shortest interval evenly.
+        """
+        shortest = min(steps, self.log_every, self.checkpoint_every, self.eval_every or steps)
+        return math.ceil(shortest / math.ceil(shortest / self.steps_per_call))
+
     def make_optimizer(self, steps: int) -> optax.GradientTransformationExtraArgs:
         """The optimizer of a run of `steps` steps."""
         return make_optimizer(

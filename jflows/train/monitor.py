@@ -120,10 +120,8 @@ class Job:
 
     @property
     def longest_call(self) -> int:
-        """Most steps of one call: at most `steps_per_call`, and such that calls cut the shortest interval evenly."""
-        config = self.config
-        shortest = min(self.steps, config.log_every, config.checkpoint_every, config.eval_every or self.steps)
-        return math.ceil(shortest / math.ceil(shortest / config.steps_per_call))
+        """Most steps of one call, see `TrainConfig.longest_call`."""
+        return self.config.longest_call(self.steps)
 
     def steps_of_call(self, step: int) -> int:
         """Number of steps of the call that begins at `step`: to the end of an interval, at most `longest_call`."""

@@ -168,8 +168,22 @@ class Runner:
 
         `run` then finds the program in the cache of `jit`; if `compile` was not called, the first `run` compiles.
         """
+        return self._compiled(state, *self._put_batches(batches))
+
+    def plan(self, state: TrainState, batch: Batch) -> Compiled:
+        """What `compile` finds, from the shapes of a state and of the batch of one step; nothing is allocated."""
+        if self.parallel == "pmap":
+            front, place = (len(self._own_devices), self.steps_per_call), None
+            rows = self.batch_size // len(self.devices)
+            state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((front[0], *leaf.shape), leaf.dtype), state)
+        else:
+            front, place, rows, state = (self.steps_per_call,), self.sharded, self.batch_size, self.shapes_of(state)
+        shape = lambda leaf: jax.ShapeDtypeStruct((*front, rows, *leaf.shape[1:]), leaf.dtype, sharding=place)
+        return self._compiled(state, jax.tree.map(shape, batch), np.int32(1))
+
+    def _compiled(self, *arguments: Any) -> Compiled:
         started = time.perf_counter()
-        found = self._run.lower(state, *self._put_batches(batches)).compile()
+        found = self._run.lower(*arguments).compile()
         seconds, plan = time.perf_counter() - started, found.memory_analysis()
         if plan is None:  # a backend that does not tell
             return Compiled(seconds, 0)

@@ -1,0 +1,136 @@
+"""How much memory does a training step plan? By depth and back-propagation, preset, and device. One JSON line per row.
+
+    python benchmarks/memory.py depth       # Glow of 8 and 128 steps: standard, remat, invertible
+    python benchmarks/memory.py presets     # every preset of images, by each of its kinds of back-propagation
+    python benchmarks/memory.py devices     # parameters, average and optimizer divided by parallel=fsdp
+    python benchmarks/memory.py ensembles   # compile seconds and memory of five members beside those of one
+
+Nothing is trained: `jflows.train.plan_step` compiles the step for shapes alone, on virtual CPU devices, and reads what
+XLA plans for each. Sizes are in MB (1e6 bytes). Expected: with invertible back-propagation, the temporaries of 128
+steps are those of 8 and a gradient; the share of a device in the state falls as 1/n, but for arrays below 64 KiB.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jflows
+from jflows.data import ImageData, TableData, TrainBatches
+from jflows.flows.density import Density
+from jflows.train import NegativeLogLikelihood, TrainConfig, init_state, make_train_step, plan_step
+from jflows.train.ensemble import step_of_members
+
+SHAPE = (32, 32, 3)
+CONFIG = TrainConfig(batch_size=32, parallel="none", steps_per_call=1)
+KINDS = ("standard", "remat", "invertible")
+MEMBERS = 5
+
+
+def planned(density: Density, config: TrainConfig = CONFIG, num_devices: int = 1, **facts) -> dict:
+    """One row: the plan of a training step in MB, and the number of parameters."""
+    started = time.perf_counter()
+    plan = plan_step(density, config, devices=jax.devices()[:num_devices])
+    sizes = {
+        "state_mb": plan.state_bytes,
+        "call_mb": plan.call_bytes,
+        "temporary_mb": plan.temporary_bytes,
+        "total_mb": plan.total_bytes,
+    }
+    row = {**facts, "parameters": density.summary(batch_size=0).num_parameters, "batch_size": config.batch_size}
+    row |= {name: round(size / 1e6, 3) for name, size in sizes.items()}
+    return row | {"compile_seconds": round(time.perf_counter() - started, 1), "jax": jax.__version__}
+
+
+def depth() -> Iterator[dict]:
+    for backprop in KINDS:
+        for num_steps in (8, 128):
+            flow = jflows.glow(SHAPE, num_levels=1, num_steps=num_steps, width=64, backprop=backprop)
+            yield planned(flow, part="depth", flow="glow", backprop=backprop, num_steps=num_steps)
+
+
+def presets() -> Iterator[dict]:
+    made = {
+        "glow": functools.partial(jflows.glow, SHAPE, num_levels=3, num_steps=8, width=128),
+        "nice_images": functools.partial(jflows.nice_images, SHAPE),
+        "realnvp_images": functools.partial(jflows.realnvp_images, SHAPE),
+    }
+    for name, make in made.items():
+        for backprop in KINDS:
+            try:
+                flow = make(backprop=backprop)
+            except (TypeError, jflows.InvalidValueError):  # batch normalisation cannot be replayed
+                continue
+            yield planned(flow, part="presets", flow=name, backprop=backprop)
+
+
+def devices() -> Iterator[dict]:
+    flow = jflows.glow(SHAPE, num_levels=2, num_steps=8, width=256)
+    for parallel in ("jit", "fsdp"):
+        for num in (1, 2, 4, 8):
+            config = dataclasses.replace(CONFIG, parallel=parallel)
+            yield planned(flow, config, num, part="devices", flow="glow", parallel=parallel, num_devices=num)
+
+
+def ensembles() -> Iterator[dict]:
+    rows = TableData("rows", np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32))
+    images = ImageData("images", np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1)).astype(np.uint8))
+    made = {
+        "realnvp": (jflows.realnvp((6,)), rows),
+        "nsf_coupling": (jflows.nsf_coupling((6,)), rows),
+        "maf": (jflows.maf((6,)), rows),
+        "glow": (jflows.glow((28, 28, 1), num_levels=2, num_steps=4, width=32), images),
+    }
+    for name, (flow, data) in made.items():
+        batch = jax.tree.map(lambda leaf: leaf[0], TrainBatches(data, 64, 0, flow.reading).at(0))
+        optimizer = CONFIG.make_optimizer(1000)
+        start = functools.partial(started, flow, optimizer, jnp.asarray(batch.x))
+        make_step = functools.partial(make_train_step, flow, optimizer, NegativeLogLikelihood())
+        one = compiled(make_step(), jax.eval_shape(start, jax.random.key(0)), batch)
+        stacked = jax.eval_shape(jax.vmap(start), jax.random.split(jax.random.key(0), MEMBERS))
+        batches = jax.tree.map(lambda leaf: np.stack([leaf] * MEMBERS, axis=1), batch)
+        five = compiled(step_of_members(make_step, flow), stacked, batches)
+        yield {
+            "part": "ensembles",
+            "flow": name,
+            "members": MEMBERS,
+            "compile_seconds_of_one": round(one[0], 2),
+            "compile_seconds": round(five[0], 2),
+            "ratio": round(five[0] / one[0], 2),
+            "temporary_mb_of_one": round(one[1] / 1e6, 2),
+            "temporary_mb": round(five[1] / 1e6, 2),
+            "jax": jax.__version__,
+        }
+
+
+def started(flow: Density, optimizer, x, key):
+    """The first state of one member."""
+    return init_state(flow.init(key, x), optimizer, key)
+
+
+def compiled(step, state, batch) -> tuple[float, int]:
+    """The fewer seconds of two compilations, and the bytes of temporaries."""
+    seconds = []
+    for _ in range(2):
+        jax.clear_caches()
+        start = time.perf_counter()
+        made = jax.jit(step).lower(state, batch).compile()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), made.memory_analysis().temp_size_in_bytes
+
+
+PARTS = {"depth": depth, "presets": presets, "devices": devices, "ensembles": ensembles}
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 8)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"which of {', '.join(PARTS)}; all by default")
+    for part in parser.parse_args().parts or PARTS:
+        for row in PARTS[part]():
+            print(json.dumps(row), flush=True)
