@@ -7,7 +7,9 @@
 
 Nothing is trained: `jflows.train.plan_step` compiles the step for shapes alone, on virtual CPU devices, and reads what
 XLA plans for each. Sizes are in MB (1e6 bytes). Expected: with invertible back-propagation, the temporaries of 128
-steps are those of 8 and a gradient; the share of a device in the state falls as 1/n, but for arrays below 64 KiB.
+steps are those of 8 and a few copies of the parameters, and those of the gradient alone (gradient_mb, as
+`flow.summary()` tells them, without what it puts out) are those of 8; the share of a device in the state falls as 1/n,
+but for arrays below 64 KiB.
 """
 
 import argparse
@@ -33,10 +35,10 @@ KINDS = ("standard", "remat", "invertible")
 MEMBERS = 5
 
 
-def planned(density: Density, config: TrainConfig = CONFIG, num_devices: int = 1, **facts) -> dict:
+def planned(density: Density, config: TrainConfig = CONFIG, num: int = 1, **facts) -> dict:
     """One row: the plan of a training step in MB, and the number of parameters."""
     started = time.perf_counter()
-    plan = plan_step(density, config, devices=jax.devices()[:num_devices])
+    plan = plan_step(density, config, devices=jax.devices()[:num])
     sizes = {
         "state_mb": plan.state_bytes,
         "call_mb": plan.call_bytes,
@@ -52,7 +54,9 @@ def depth() -> Iterator[dict]:
     for backprop in KINDS:
         for num_steps in (8, 128):
             flow = jflows.glow(SHAPE, num_levels=1, num_steps=num_steps, width=64, backprop=backprop)
-            yield planned(flow, part="depth", flow="glow", backprop=backprop, num_steps=num_steps)
+            gradient = round(flow.summary(CONFIG.batch_size).planned_bytes / 1e6, 3)
+            facts = {"part": "depth", "flow": "glow", "backprop": backprop, "num_steps": num_steps}
+            yield planned(flow, **facts, gradient_mb=gradient)
 
 
 def presets() -> Iterator[dict]:
