@@ -25,7 +25,7 @@ class Interval(Pointwise):
 
     Args:
       low, high: the ends, which do not belong to the interval.
-      event_ndims: see `Pointwise`.
+      event_ndims: how many trailing axes form one event; 1 for vectors, 3 for images.
     Raises:
       InvalidValueError: unless low < high, both finite.
     Numerics: both ways measure from the nearer end, so that neither loses digits beyond those of x itself: x - low near
@@ -60,7 +60,7 @@ class Circle(Pointwise):
 
     Args:
       low, high: where the numbers begin, and where they begin again; data may lie in any other period.
-      event_ndims: see `Pointwise`.
+      event_ndims: how many trailing axes form one event; 1 for vectors, 3 for images.
     Raises:
       InvalidValueError: unless low < high, both finite.
     """

@@ -154,7 +154,7 @@ class LeakyReLU(Pointwise):
 
     Args:
       slope: positive.
-      event_ndims: see `Pointwise`.
+      event_ndims: how many trailing axes form one event; 1 for vectors, 3 for images.
     Raises:
       InvalidValueError: if slope is not positive.
     """
@@ -192,7 +192,7 @@ class Power(Pointwise):
 
     Args:
       exponent: positive; 1/3 spreads small values, 2 crowds them.
-      event_ndims: see `Pointwise`.
+      event_ndims: how many trailing axes form one event; 1 for vectors, 3 for images.
     Raises:
       InvalidValueError: if exponent is not positive and finite.
     """

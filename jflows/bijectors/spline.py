@@ -84,7 +84,8 @@ class LinearSpline(Spline):
 
     Args:
       num_bins: K >= 2.
-      bound, learn_bound: see `RationalQuadraticSpline`.
+      bound: half-width B > 0 of the interval; x and z should be about standardised, so that few fall outside.
+      learn_bound: whether each element has one more parameter, by which it learns its B, as `RationalQuadraticSpline`.
       bins: "equal" for bins of width 2 B / K, "learned" for widths that are parameters, like the heights.
       min_width, min_height: smallest width and height of a bin, as fractions of the interval.
     Shapes:
@@ -127,7 +128,8 @@ class QuadraticSpline(Spline):
 
     Args:
       num_bins: K >= 3; two bins with slope 1 at both ends leave nothing to choose.
-      bound, learn_bound: see `RationalQuadraticSpline`.
+      bound: half-width B > 0 of the interval; x and z should be about standardised, so that few fall outside.
+      learn_bound: whether each element has one more parameter, by which it learns its B, as `RationalQuadraticSpline`.
       min_width: smallest width of a bin, as a fraction of the interval.
       min_slope: smallest inner slope, before slopes are scaled to fill the interval.
     Shapes:
@@ -166,7 +168,8 @@ class CubicSpline(Spline):
 
     Args:
       num_bins: K >= 2.
-      bound, learn_bound: see `RationalQuadraticSpline`.
+      bound: half-width B > 0 of the interval; x and z should be about standardised, so that few fall outside.
+      learn_bound: whether each element has one more parameter, by which it learns its B, as `RationalQuadraticSpline`.
       min_width, min_height: smallest width and height of a bin, as fractions of the interval.
     Shapes:
       z <-> x: [..., dim]; params: [..., 2 K + 2 (+ 1), dim]: widths, heights, end slopes.

@@ -19,7 +19,7 @@ from jflows.cli.launching import launch
 from jflows.cli.pictures import COMMANDS as PICTURES
 from jflows.cli.plane import densities
 from jflows.cli.recalibrating import recalibrate
-from jflows.cli.run_options import data_options, open_run, png_option, run_options, weight_option
+from jflows.cli.run_options import data_options, open_run, png_option, run_options, scoring_options, weight_option
 from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
 from jflows.cli.types import COUNT, NumbersType, PathType
@@ -57,20 +57,7 @@ DEFAULT_SAMPLES, SAMPLES_PER_ROW = 64, 10
 @run_options
 @data_options
 @weight_option
-@click.option(
-    "--num-draws",
-    type=COUNT,
-    default=1,
-    show_default=True,
-    help="Noise draws per image. More draws tighten the bound, and cost time in proportion.",
-)
-@click.option(
-    "--batch-size",
-    type=COUNT,
-    default=250,
-    show_default=True,
-    help="Rows scored per call. More rows are faster as long as they fit into memory; the score stays the same.",
-)
+@scoring_options
 def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, batch_size) -> None:
     """Print the score of a run, with its standard error.
 
@@ -119,7 +106,7 @@ def evaluate(run, weights, checkpoint, seed, data, split, weight, num_draws, bat
     "context of one sample. A .csv file of samples gets the contexts as columns. [default: those of the run's test "
     "rows in turn]",
 )
-@click.option("--columns", type=COUNT, help="Images per row of the grid.")
+@click.option("--columns", type=COUNT, help="Number of images in a row of the grid. [default: a square grid]")
 @click.option(
     "--out",
     type=PathType(".png", ".csv", ".npy"),
@@ -171,7 +158,7 @@ def sample(run, weights, checkpoint, seed, num, temperature, label, context, col
     metavar="NAME=VALUE,...",
     help="Context of all samples, such as a=1,b=2.5. [default: the contexts of the rows that are drawn]",
 )
-@click.option("--num", type=click.IntRange(2), default=2000, show_default=True, help="Number of samples.")
+@click.option("--num", type=click.IntRange(2), default=2000, show_default=True, help="Number of samples to draw.")
 @png_option("RUN/pairs.png")
 def pairs(run, weights, checkpoint, seed, data, split, weight, columns, context, num, out) -> None:
     """Draw samples of a table beside its data, for all pairs of columns."""
@@ -203,7 +190,11 @@ def compare(runs, out) -> None:
 @main.command(cls=FlowCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--columns", default="", metavar="NAME,...", help="Columns of a table in a file to use. [default: all]")
-@click.option("--weight", metavar="COLUMN", help="Column of a table in a file that holds the weights of the rows.")
+@click.option(
+    "--weight",
+    metavar="COLUMN",
+    help="Column of a table in a file that holds the weights of the rows. [default: all rows count alike]",
+)
 def baseline(data, columns, weight) -> None:
     """Print how well a normal distribution scores on tables.
 

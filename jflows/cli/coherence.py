@@ -29,7 +29,8 @@ TABLES = (".csv", ".tsv")
     type=NumberType(0),
     default=1.0,
     show_default=True,
-    help="C of the linear support vector machines of attributes; a smaller one looks less at single images.",
+    help="C of the linear support vector machines of attributes. A smaller C depends less on single images; a larger "
+    "one fits the training images more closely.",
 )
 @click.option(
     "--out",

@@ -14,12 +14,14 @@ from jflows.cli.types import COUNT, PathType
     default="cpu,cuda,tpu",
     show_default=True,
     metavar="NAME,...",
-    help="What the programs are to run on; none of it needs to be at hand. Fewer make smaller programs.",
+    help="Kinds of devices that the programs are to run on; no such device needs to be at hand. Fewer kinds make "
+    "smaller programs.",
 )
 @click.option(
     "--batch-size",
     type=COUNT,
-    help="Number of rows of each call. [default: open, so that each call takes any number of rows]",
+    help="Number of rows of each call of the programs; a fixed number makes them slightly smaller, not faster. "
+    "[default: open, so that each call takes any number of rows]",
 )
 @click.option(
     "--out",

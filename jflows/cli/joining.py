@@ -22,9 +22,13 @@ def process_options() -> list[click.Option]:
             "devices of all. SLURM, Kubernetes, Cloud TPU and Open MPI tell each process which it is; elsewhere give "
             "the three options below, or use `jflows launch`.",
         ),
-        click.Option(["--coordinator"], metavar="HOST:PORT", help="Address of process 0, at which it listens."),
-        click.Option(["--num-processes"], type=COUNT, help="Number of processes."),
-        click.Option(["--process-index"], type=click.IntRange(0), help="Which of them this one is, from 0 on."),
+        click.Option(
+            ["--coordinator"], metavar="HOST:PORT", help="Address at which process 0 listens for the other processes."
+        ),
+        click.Option(["--num-processes"], type=COUNT, help="Number of processes that compute together."),
+        click.Option(
+            ["--process-index"], type=click.IntRange(0), help="Position of this process among all of them, from 0 on."
+        ),
         click.Option(
             ["--start-timeout"],
             type=click.FloatRange(0, min_open=True),

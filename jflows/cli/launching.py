@@ -17,7 +17,8 @@ RUN_JFLOWS = "from jflows.cli import main; main()"
     type=COUNT,
     default=1,
     show_default=True,
-    help="Devices of each process: so many virtual ones of the CPU, or the next ones of the machine's GPUs.",
+    help="Number of devices of each process: virtual ones of the CPU, or GPUs, of which each process takes the next "
+    "ones of the machine.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def launch(processes: int, devices: int, command: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ DEFAULT = "densities.png"
 
 @click.command(cls=FlowCommand)
 @click.argument("runs", nargs=-1, required=True, type=PathType())
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the samples.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the samples; another seed draws others.")
 @click.option("--title", default="", metavar="TEXT", help="Text above the figure. [default: none]")
 @click.option("--out", type=PathType(".png"), metavar="PNG", help=f"Picture to write. [default: {DEFAULT}]")
 def densities(runs, seed, title, out) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jflows.cli.types import SEED, CheckpointType, ChoiceType, PathType
+from jflows.cli.types import COUNT, SEED, CheckpointType, ChoiceType, PathType
 from jflows.options import LARGEST_INT
 
 
@@ -99,6 +99,27 @@ def num_sets_option(default: int) -> Callable:
 def png_option(default: str) -> Callable:
     """The option --out of a command that writes one picture."""
     return click.option("--out", type=PathType(".png"), metavar="PNG", help=f"Picture to write. [default: {default}]")
+
+
+def scoring_options(command: Callable) -> Callable:
+    """Adds the options of commands that score rows."""
+    draws = click.option(
+        "--num-draws",
+        type=COUNT,
+        default=1,
+        show_default=True,
+        help="Number of noise draws for each image, or row of whole numbers. More draws tighten the bound on its "
+        "density, and cost time in proportion.",
+    )
+    size = click.option(
+        "--batch-size",
+        type=COUNT,
+        default=250,
+        show_default=True,
+        help="Number of rows that are scored in one call. More rows are faster as long as they fit into memory; the "
+        "score stays the same.",
+    )
+    return draws(size(command))
 
 
 def open_run(run: Path, weights: str, checkpoint: str | int) -> Any:

@@ -14,9 +14,10 @@ from jflows.cli.run_options import (
     open_run,
     png_option,
     run_options,
+    scoring_options,
     weight_option,
 )
-from jflows.cli.types import COUNT, PathType
+from jflows.cli.types import PathType
 from jflows.errors import InvalidValueError, JflowsError, check_choice
 from jflows.options import LARGEST_INT
 
@@ -78,24 +79,24 @@ def _measures(names: str, given: Mapping[str, Any]) -> list[Any]:
     "--background",
     type=PathType(),
     metavar="RUN",
-    help="Run of a flow that knows backgrounds only, for the measure likelihood_ratio, by `jflows train --mutate 0.2`.",
+    help="Run of a flow that was trained by `jflows train --mutate 0.2`, and so knows backgrounds only. "
+    "--measure likelihood_ratio needs it.",
 )
 @click.option(
     "--ensemble",
     type=PathType(),
     multiple=True,
     metavar="RUN",
-    help="Run of the same flow from another seed, for the measure waic. May be given several times.",
+    help="Run of the same flow from another seed. --measure waic needs one or more; the option may be given several "
+    "times.",
 )
-@click.option("--roc", type=PathType(".png"), metavar="PNG", help="Picture of the ROC curves to draw, with --against.")
 @click.option(
-    "--num-draws",
-    type=COUNT,
-    default=1,
-    show_default=True,
-    help="Noise draws per image, as of `jflows evaluate`.",
+    "--roc",
+    type=PathType(".png"),
+    metavar="PNG",
+    help="Picture of the ROC curves to write; it needs --against. [default: none]",
 )
-@click.option("--batch-size", type=COUNT, default=250, show_default=True, help="Rows scored per call.")
+@scoring_options
 @click.option(
     "--out",
     type=PathType(".csv"),

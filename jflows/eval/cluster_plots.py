@@ -36,7 +36,7 @@ def responsibility_grid(
     Args:
       x: rows [num, 2], around which the grid is laid.
       num_points: number of grid points along each axis.
-      exact: see `MixtureOfFlows.responsibilities`.
+      exact: True for the posterior, False for the encoder's estimate of it.
     Returns:
       responsibilities [num_points, num_points, K] and log_prob [num_points, num_points], rows from the lowest second
       coordinate upwards, and the edges (left, right, bottom, top).
@@ -78,7 +78,8 @@ def responsibility_map(
       x: rows [num, 2], of which at most 4,000 are drawn as dots.
       path: path of the PNG.
       labels: int [num], which give dots of different labels different greys; None gives a dot its component's colour.
-      num_points, exact: see `responsibility_grid`.
+      num_points: number of grid points along each axis.
+      exact: True for the posterior, False for the encoder's estimate of it.
       title: text above the axes.
     Raises:
       InvalidValueError: for the reasons given at `responsibility_grid`.
@@ -102,7 +103,7 @@ def responsibility_maps(
     Args:
       panels: mixtures and their variables.
       titles: one title for each panel.
-      x, path, labels, num_points, exact: see `responsibility_map`.
+      x, path, labels, num_points, exact: what every panel is drawn with, as in `responsibility_map`.
     Raises:
       InvalidValueError: for the reasons given at `responsibility_grid`, or if there is not one title for each panel.
     """
@@ -169,7 +170,7 @@ def component_samples(
 
     Args:
       columns: number of samples of each component.
-      temperature: see `Flow.sample`.
+      temperature: factor of the latent's deviation; below 1, samples are more typical and vary less.
       num_bits: bits of the pixels.
     Raises:
       InvalidValueError: if the events are not images, or columns is not positive.

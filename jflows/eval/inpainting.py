@@ -148,7 +148,14 @@ def inpaint(
     *,
     context: Array | None = None,
     start: str = "noise",
-    noise: Annotated[float, Option("Factor of the noise of each step; 0 climbs log p without noise.", low=0)] = 1.0,
+    noise: Annotated[
+        float,
+        Option(
+            "Factor of the noise of each step. More noise leaves more local maxima and ends further below them; 0 "
+            "climbs without noise.",
+            low=0,
+        ),
+    ] = 1.0,
     shown: tuple[int, ...] = (),
     bounds: tuple[float, float] | None = None,
 ) -> Inpainted:

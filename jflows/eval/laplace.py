@@ -32,7 +32,7 @@ class LaplacePosterior(NamedTuple):
     Attributes:
       variables: the flow's collections, whose "params" are the means.
       deviation: the standard deviations, of the structure of "params"; 0 for parameters that were not selected.
-      prior_precision: that of the normal prior N(0, 1 / prior_precision) of each selected parameter.
+      prior_precision: the precision of the normal prior N(0, 1 / prior_precision) of each selected parameter.
       num_params: number of selected parameters.
       num_rows: number of rows that the posterior stands for.
     """
@@ -101,7 +101,8 @@ def laplace(
       batches: training rows, see `jflows.eval.evaluate`; rows count by their weights, whose mean is 1.
       key: key of the noise of dequantization.
       num_rows: N; None takes the number of rows in the batches, which may be a part of the training rows.
-      prior_precision: that of the prior; larger keeps parameters that rows say nothing of nearer to the trained ones.
+      prior_precision: the precision of the prior; a larger one keeps parameters that rows say nothing of nearer
+        to the trained ones.
       select: which parameters have a posterior, given their paths such as "bijector/steps/layers/conditioner/output/
         kernel"; all others stay as they are. None selects all.
     Raises:
@@ -144,7 +145,7 @@ def embedding_uncertainty(
     Args:
       batches: see `jflows.eval.evaluate`; rows of weight 0 are taken for padding.
       key: key of the draws, and of the noise.
-      num_draws: number of draws of the parameters; time grows in proportion.
+      num_draws: number of draws of the parameters. More make the deviations surer; time grows in proportion.
       scale: see `LaplacePosterior.draw`. Where the diagonal claims too much, draws at 1 make a flow useless.
     """
     check_one_flow("embedding_uncertainty", flow)

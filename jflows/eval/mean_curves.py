@@ -37,7 +37,9 @@ def mean_curves(groups: Groups, path: str | PathLike[str], *, title: str = "", u
 
     Args:
       groups: the metrics of the runs of each group.
-      path, title, unit: see `jflows.eval.plots.learning_curve`.
+      path: path of the PNG.
+      title: text above the axes.
+      unit: `BITS_PER_DIM`, or `NATS`, which draws the negative log-likelihood in nats per event.
     Raises:
       InvalidValueError: if there is no group, or the runs of a group have no step in common.
     """

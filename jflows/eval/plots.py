@@ -133,7 +133,9 @@ def learning_curves(
 
     Args:
       runs: the entries of metrics.jsonl of each run, by its name.
-      path, title, unit: see `learning_curve`.
+      path: path of the PNG.
+      title: text above the axes.
+      unit: `BITS_PER_DIM`, or `NATS`, which draws the negative log-likelihood in nats per event.
     Raises:
       InvalidValueError: if there is no run.
     """

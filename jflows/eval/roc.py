@@ -43,7 +43,8 @@ def roc(
     The area below it, by the trapezoidal rule, is that of `auroc`: ties count half.
 
     Args:
-      scores, others, weight, other_weight: see `auroc`.
+      scores, others: scores of the rows to be found, and of all others.
+      weight, other_weight: how much each row counts; None counts all alike.
     Shapes:
       scores, weight: [m]; others, other_weight: [n] -> two arrays [number of different scores + 1].
     Raises:
@@ -75,7 +76,7 @@ def roc_figure(
 
     Args:
       curves: name -> the scores of the rows to be found, and of the others; at most six.
-      weight, other_weight: see `auroc`.
+      weight, other_weight: how much each row to be found, and each other row, counts; None counts all alike.
       title: text above the square.
       found, false_alarms: what the shares on the vertical and the horizontal axis are of.
     Raises:

@@ -32,7 +32,7 @@ class Removed(NamedTuple):
       probability: r.
       strength: share of the density that is taken away where r = 1.
       log_normaliser: ln Z in nats, at most 0; the share of draws of the base that are kept is Z.
-      standard_error: that of `log_normaliser`, from draws.
+      standard_error: the standard error of `log_normaliser`, which comes from draws.
     """
 
     probability: Probability

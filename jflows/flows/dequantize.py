@@ -143,8 +143,8 @@ class UniformDequantize(ImageDequantize):
     Source: Theis et al. 2016, arXiv:1511.01844, section 3.1.
 
     Args:
-      num_bits: see `ImageDequantize`.
-      padding: see `ImageDequantize`.
+      num_bits: integers are 0..2^num_bits - 1.
+      padding: pixels of zeros added on each of the four sides.
     """
 
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
@@ -164,8 +164,8 @@ class VariationalDequantize(ImageDequantize):
     Args:
       bijector: maps e to u, images of the padded shape; its context is the image, centred: [*batch, height, width,
         channels].
-      num_bits: see `ImageDequantize`.
-      padding: see `ImageDequantize`.
+      num_bits: integers are 0..2^num_bits - 1.
+      padding: pixels of zeros added on each of the four sides.
     Raises:
       InvalidValueError: if the bijector is not one of images.
     """

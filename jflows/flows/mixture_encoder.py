@@ -22,7 +22,7 @@ class Encoder(nn.Module):
       network: a conditioner of vectors, or of images; the output of the latter is averaged over space.
       num_components: K.
       event_ndims: axes of an event.
-      num_bits: of integer data; None if data are floats.
+      num_bits: number of bits of integer data; None if data are floats.
       takes_context: whether the network is conditioned on the context vectors.
       before: a fixed map of columns with a domain to real numbers, which comes first; None for none.
     Shapes:

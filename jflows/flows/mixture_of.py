@@ -33,7 +33,9 @@ def mixture_of_flows(
       components: one flow, of which K copies are made, or K flows; K equal flows run as copies of one.
       encoder: q(k | x), such as `jflows.nn.MLP((64,))`; None for the exact posterior.
       num_components: K; only needed with one flow.
-      weights, trunk, start: see `MixtureOfFlows`.
+      weights: "uniform", "learned" (starting uniform), or K positive numbers that sum to one.
+      trunk: a flow between the data and all components, see `MixtureOfFlows`; None for none.
+      start: which rows initialise a component: "same" takes all, "kmeans" those of one cluster for each.
     Raises:
       InvalidValueError, InvalidTypeError: see `MixtureOfFlows`.
     Example:
@@ -84,7 +86,7 @@ def with_mixture_base(
       flow: the flow whose base is replaced; a flow with a context cannot learn from labels.
       num_components: number of classes, K >= 2.
       spread: deviation of N(0, spread^2 I), from which the means are drawn.
-      weights: see `MixtureOfFlows`.
+      weights: "uniform", "learned" (starting uniform), or K positive numbers that sum to one.
     """
     if not isinstance(flow, Flow):
         raise InvalidTypeError("with_mixture_base", "flow", "must be a Flow", kind_of(flow))

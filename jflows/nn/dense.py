@@ -14,7 +14,8 @@ class Dense(nn.Module):
     Args:
       features: number of outputs.
       param_dtype: type of the parameters and of y.
-      compute_dtype: see `jflows.ops.narrow`.
+      compute_dtype: type of the product: "full", that of x and the parameters; "bfloat16" or "float16", which take half
+        the memory and round to 2 or 3 digits.
       use_bias: whether there is b.
       kernel_init, bias_init: initializers.
     Shapes:
@@ -45,6 +46,7 @@ def zero_dense(features: int, dtype: Any, name: str | None = None, compute_dtype
       features: number of features of the output.
       dtype: dtype of the parameters.
       name: name of the submodule, if it is made within `nn.compact`.
-      compute_dtype: see `jflows.ops.narrow`.
+      compute_dtype: type of the product: "full", that of x and the parameters; "bfloat16" or "float16", which take half
+        the memory and round to 2 or 3 digits.
     """
     return Dense(features, dtype, compute_dtype, kernel_init=nn.initializers.zeros, name=name)

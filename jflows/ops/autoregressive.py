@@ -56,7 +56,7 @@ def made_masks(degrees: Sequence[np.ndarray], num_params: int) -> tuple[np.ndarr
     A hidden unit sees what has at most its degree; an output of input i sees what has a lower degree than i.
 
     Args:
-      degrees: as `made_degrees` gives them.
+      degrees: the degrees of the units of each layer, as `made_degrees` gives them.
       num_params: outputs per input; output p * dim + i is parameter p of input i.
     Returns:
       One mask per hidden layer, bool [in, out], and that of the output, bool [last size, num_params * dim].

@@ -20,7 +20,7 @@ class Operation:
     """An operation with one result, called as `operation(*arrays, **params)`.
 
     Args:
-      name: its name in traced programs.
+      name: name of the operation in traced programs.
       shape: its result, given abstract arguments and the parameters.
       run: computes it where it is not compiled for a CPU, or everywhere; takes the arrays and the parameters.
       run_on_cpu: computes it on a CPU; None for no difference.

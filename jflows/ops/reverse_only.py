@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
 
     Attributes:
       where: class that has the setting.
-      setting: its name.
+      setting: the name of the setting.
       allowed: the values in words, such as "'standard' or 'remat'".
       got: the value that refuses.
       second_order: whether derivatives of second order are possible.

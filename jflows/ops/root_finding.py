@@ -41,7 +41,7 @@ def invert_increasing(
       y: any shape.
       lower: where the search begins, below `upper`; the bracket [lower, upper] grows by doubling until it holds the
         solution.
-      upper: see `lower`.
+      upper: where the search begins, above `lower`.
       slope: x -> f(x) and f'(x), where that is cheaper than a jvp of f.
     Shapes:
       y: [...] -> x: [...].
@@ -192,7 +192,7 @@ def invert_autoregressive(
     Args:
       f: x -> y and the logarithm of the diagonal, elementwise.
       y: any points.
-      tolerance: as in `solve_fixed_point`.
+      tolerance: largest step of a settled example, relative to 1 + its largest element; None for 16 units of rounding.
       max_iterations: largest number of iterations of the solution, and of its derivatives; they need dim at most.
     Shapes:
       y: [*batch, dim] -> x: the same, and how many iterations were made: float32 [].

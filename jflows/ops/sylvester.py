@@ -72,11 +72,11 @@ def sylvester_inverse(x: Array, q: Array, r: Array, r_tilde: Array, bias: Array,
 
     Args:
       x: any points.
-      q: see `sylvester_forward`, as for all others; r_tilde has a positive diagonal.
-      r: R.
-      r_tilde: R~.
+      q: Q, with orthonormal columns.
+      r: R, upper triangular.
+      r_tilde: R~, upper triangular, with a positive diagonal.
       bias: b.
-      slope: 1 + r_ii r~_ii.
+      slope: 1 + r_ii r~_ii, positive.
     """
     projected = _apply(jnp.swapaxes(q, -1, -2), x)
     units = projected.shape[-1]

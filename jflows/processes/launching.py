@@ -50,7 +50,7 @@ def launch(
 
     Args:
       command: program and arguments, the same for all.
-      num_processes: how many there are.
+      num_processes: number of processes that are started.
       num_devices: devices of each: so many virtual ones of a CPU, or the next ones of the machine's GPUs.
       out: takes the lines that process 0 prints; None writes them to stdout.
       err: takes the last lines on stderr of another process that died; None writes them to stderr.

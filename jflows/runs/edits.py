@@ -37,7 +37,7 @@ class FoundDirection(NamedTuple):
     """The direction of an attribute, and the images that it was found from.
 
     Attributes:
-      attribute: its name.
+      attribute: the name of the attribute.
       direction: the direction, in `jflows.eval.directions`.
       num_with, num_without: images that count as having the attribute, and as not.
       left_out: images without a value.

@@ -65,7 +65,7 @@ def study(
       directory: the directory of the study; each run has a folder in it.
       restarts, folds, sweep, ensemble: see `jflows.run`; exactly one of them must be given.
       resume: go on with a study that was stopped, or that has more values now; finished runs are not trained again.
-      progress: see `jflows.run`.
+      progress: whether to show a bar or lines on stderr; None shows them on a terminal and in a notebook.
     Returns:
       The result of the chosen run, with the content of study.json. For folds, the score is the mean over folds, with
       its standard error over folds, and the flow is that of the first fold. For an ensemble, it is that of the mixture.

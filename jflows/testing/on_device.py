@@ -17,8 +17,8 @@ class Float32Errors(NamedTuple):
     """The largest errors in float32, relative to 1 + |value|, over examples and entries.
 
     Attributes:
-      round_trip: of x -> z -> x on the device.
-      z, log_det: beside float64 on the host, with the same variables, data and noise.
+      round_trip: the error of x -> z -> x on the device.
+      z, log_det: the errors of z and of log_det beside float64 on the host, with the same variables, data and noise.
     """
 
     round_trip: float
@@ -44,8 +44,8 @@ def float32_errors(
       bijector: an unbound module.
       x_event_shape: event shape of x.
       device: where float32 is computed; None takes JAX's first device.
-      precision: of matrix products on the device, see `jax.default_matmul_precision`. Accelerators round the inputs of
-        products unless it is "highest", which moves z and log-dets, but no round trip.
+      precision: precision of matrix products on the device, see `jax.default_matmul_precision`. Accelerators
+        round the inputs of products unless it is "highest", which moves z and log-dets, but no round trip.
       context_shape, seed: see `check_bijector`.
       options: `domain`, `max_magnitude`, `noise` and `draw` of `check_bijector`; its tolerances are passed over.
     Raises:

@@ -221,7 +221,9 @@ class TrainConfig(Checked):
     log_every: Annotated[
         int,
         Option(
-            "Steps between two lines of metrics, each of which holds means over the steps since the line before.", low=1
+            "Steps between two lines of metrics, each of which holds means over the steps since the line before. Fewer "
+            "steps show more detail, and interrupt the compiled program more often.",
+            low=1,
         ),
     ] = 50
     eval_every: Annotated[
@@ -251,8 +253,8 @@ class TrainConfig(Checked):
     eval_batch_size: Annotated[
         int,
         Option(
-            "Rows scored per call in evaluation. More rows per call are faster as long as they fit into memory; the "
-            "score stays the same.",
+            "Number of rows that evaluation scores in one call. More rows are faster as long as they fit into memory; "
+            "the score stays the same.",
             low=1,
         ),
     ] = 250

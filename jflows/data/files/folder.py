@@ -37,7 +37,7 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
     are ignored too, and a warning tells how many there are.
 
     Args:
-      folder: see the head of this module.
+      folder: a folder of images, of folders of images, or of `train` and `test`, as the head of this module says.
       split: "train", "validation" or "test".
       num_validation: how many of the shuffled training rows, the last ones, are "validation".
       options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it

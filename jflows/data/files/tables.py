@@ -30,7 +30,7 @@ class Table(NamedTuple):
     """What a file holds.
 
     Attributes:
-      names: of the columns.
+      names: names of the columns.
       values: numbers [num, dim].
       read_as: how the file was read, in words, where that is not certain.
       named: whether the names stand in the file.

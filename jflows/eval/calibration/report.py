@@ -34,7 +34,7 @@ class CalibrationTest(NamedTuple):
         has 0.9 times its right deviation it is about -2 log(0.9) = 0.21. Of coverage, it is that of the mean of -log u.
       place: the mean of ranks as normal scores: above 0 if x lies above the middle of the draws; 0 of coverage.
       ks: the Kolmogorov-Smirnov distance of ranks from uniform ones.
-      p_value: of the three together, by their ranks among sets of uniform numbers.
+      p_value: the p-value of the three numbers above together, by their ranks among sets of uniform numbers.
     """
 
     name: str
@@ -48,11 +48,13 @@ class Calibration(NamedTuple):
     """The result of `calibration`.
 
     Attributes:
-      p_value: of all tests together.
-      ranks_p_value: of the tests of ranks, joined by Bonferroni, as dimensions depend on each other in an unknown way.
-      pit_p_value: of the tests of the transform together; None without one.
-      tests: of ranks: one for each dimension, then that of coverage.
-      pit: of the transform: one for each dimension of the latent, then that of all; () without one.
+      p_value: the p-value of all tests together.
+      ranks_p_value: the p-value of the tests of ranks, joined by Bonferroni, as dimensions depend on each other in an
+        unknown way.
+      pit_p_value: the p-value of the tests of the transform together; None without a transform.
+      tests: the tests of ranks: one for each dimension, then the test of coverage.
+      pit: the tests of the transform: one for each dimension of the latent, then that of all; () without a
+        transform.
       levels, coverage: [19], levels 0.05 to 0.95, and the share of true values in the region of highest density that
         has this probability; a density that is too narrow covers less.
     """
@@ -92,11 +94,11 @@ def calibration(
     changes the width by more standard errors.
 
     Args:
-      ranks: by `ranks_of`, or of the draws of any library.
+      ranks: the ranks of the cases, by `ranks_of`, or among draws of any library.
       pit: [num, dim], by `pit_of`, of the same cases; in one dimension, it finds a width that is 10 % wrong more often.
       num_sets: number of sets of uniform numbers [num, dim]; of ranks, as many for each test, up to 50,000. Those of
         the last few sizes are kept.
-      seed: seed of these.
+      seed: seed of the uniform numbers.
     Raises:
       InvalidValueError: if there are less than 20 cases, ranks are not in 0..num_draws, or `pit` is not in [0, 1].
     """

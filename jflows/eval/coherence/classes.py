@@ -21,7 +21,7 @@ class ClassTable(NamedTuple):
 
     Attributes:
       names: the classes.
-      posterior: of mean and precision in each dimension and class, from the rows fitted to.
+      posterior: the posterior of mean and precision in each dimension and class, from the rows fitted to.
       label: the class of each held-out row, int [num].
       of_classes: ln p(u) of each row under the normal of each class, in nats, float64 [num, num_classes].
       mean: [num_classes, num_classes + 2] in nats: of the rows of each class (down), the mean ln p(u) under the normals

@@ -88,7 +88,7 @@ def decoded(flow: Flow, variables: Variables, base: LatentBase, latents: ArrayLi
     """Decodes latents [num, *latent_shape] in calls of one size, and scores them.
 
     Args:
-      context: that of each latent, [num, *context_shape], or None.
+      context: the context of each latent, [num, *context_shape], or None.
     """
     z, parts = np.asarray(latents, np.float32), []
     size = BATCH if len(z) > FEW else FEW  # two programs for all numbers of latents

@@ -59,8 +59,8 @@ def shells_figure(shells: Sequence[Shell], parts: Sequence[Shell]) -> "Figure":
     """The share of samples that fail, against their radius, with two standard errors.
 
     Args:
-      shells: of draws at temperatures.
-      parts: of draws of the base itself, by radius.
+      shells: the shells of draws at several temperatures.
+      parts: the shells of draws of the base itself, divided by radius.
     """
     figure = _figure(2.6)
     axes = figure.subplots()

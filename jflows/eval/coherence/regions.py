@@ -43,7 +43,7 @@ class Region(NamedTuple):
       radius: the least and the largest distance from the mean inside, in deviations of each entry; where the region is
         not one of radii, the middle 95 % of those of draws inside.
       base_share: the share of the base inside.
-      standard_error: of `base_share`; 0 for a closed form.
+      standard_error: the standard error of `base_share`; 0 for a closed form.
     """
 
     name: str
@@ -95,7 +95,7 @@ def drawn_regions(
 
     Args:
       radius: the distance of draws from the mean in deviations, [num], num >= 100.
-      log_prob: their ln p(u) in nats, [num].
+      log_prob: ln p(u) of the draws in nats, [num].
       mode_log_prob: ln p at the mode, the largest that there is.
       mass: the probability that highest and typical hold.
     Raises:

@@ -22,7 +22,7 @@ class Shell(NamedTuple):
     Attributes:
       name: what they are: a temperature, or a part of the draws of the base.
       radius: the mean distance of their latents from the mean of the base, in deviations of each entry.
-      num: their number.
+      num: the number of samples.
       failing: the share that fails the check.
       standard_error: its standard error, (f (1 - f) / num)^(1/2).
     """

@@ -78,7 +78,7 @@ class LatentReport(NamedTuple):
     """The result of `latent_tests`.
 
     Attributes:
-      p_value: of all tests together: small if the latents are no draws of the base.
+      p_value: the p-value of all tests together; small if the latents are no draws of the base.
       tests: each test by itself; of several, some are small by chance.
       deviations: [5, dim], mean, variance, skewness, kurtosis and ks of each dimension, as in `Deviation`.
       q_values: [5, dim].
@@ -112,7 +112,7 @@ class LatentReport(NamedTuple):
 
 
 def latent_tests(latents: ArrayLike, null: LatentNull | None = None) -> LatentReport:
-    """Tests whether latents are draws of the base, without any formula for large numbers of rows.
+    """Tests whether latents are draws of the base, by simulation, so that p-values hold for any number of rows.
 
         p = (1 + number of sets from the base with a statistic at least as large) / (1 + number of sets)
 

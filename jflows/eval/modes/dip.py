@@ -104,7 +104,7 @@ def dip_p_values(
       values: dips, an array of any shape.
       num: number of values of which each dip is.
       num_sets: number of uniform samples; those of the last few sizes are kept.
-      seed: seed of these.
+      seed: seed of the uniform samples.
     """
     null = _uniform_dips(num, num_sets, seed)
     return (1 + len(null) - np.searchsorted(null, np.asarray(values, np.float64))) / (1 + len(null))

@@ -23,8 +23,8 @@ class PredictiveDivergence(NamedTuple):
     """KL(t || MAP normal) in nats, see `predictive_divergence`.
 
     Attributes:
-      dims, dims_standard_error: of each dimension, [*latent_shape].
-      total, standard_error: of all dimensions together, which are independent.
+      dims, dims_standard_error: the divergence of each dimension and its standard error, [*latent_shape].
+      total, standard_error: the divergence of all dimensions together, which are independent, and its standard error.
     """
 
     dims: np.ndarray
@@ -50,9 +50,9 @@ def predictive_divergence(
     Source: Murphy 2007, "Conjugate Bayesian analysis of the Gaussian distribution", eqs. 85 to 100 (the posterior).
 
     Args:
-      posterior: of one class, see `jflows.eval.coherence.gaussian_gamma`.
+      posterior: the posterior of one class, see `jflows.eval.coherence.gaussian_gamma`.
       num_draws: number of draws of each dimension; the terms have long tails, so that few draws give too small errors.
-      seed: seed of these.
+      seed: seed of the draws.
     Raises:
       InvalidTypeError: if the posterior is not a `GaussianGamma`.
       InvalidValueError: if it has seen no latents, so that there is no mode.

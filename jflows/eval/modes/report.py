@@ -59,10 +59,10 @@ class ModalityReport(NamedTuple):
     """The result of `modality`.
 
     Attributes:
-      p_value: of all tests together: small if latents have other shapes than sets from the base, of the kind that
-        several modes have.
-      unimodal_p_value: of a dip along one direction that other rows chose, beside uniform samples: small only if there
-        are several modes along it, whatever the base is.
+      p_value: the p-value of all tests together; small if latents have other shapes than sets from the base,
+        of the kind that several modes have.
+      unimodal_p_value: the p-value of a dip along one direction that other rows chose, beside uniform samples; small
+        only if there are several modes along it, whatever the base is.
       tests: each test by itself; of several, some are small by chance.
       projection: where modes are seen best.
       num, dim, num_sets: number of latents, their entries, and the number of sets from the base.

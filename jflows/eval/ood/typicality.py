@@ -72,7 +72,7 @@ class Typicality(Measure):
 
     @property
     def rows_per_value(self) -> int:
-        """The size of groups."""
+        """How many rows are judged together, with one number for all of them."""
         return self.group
 
     @property

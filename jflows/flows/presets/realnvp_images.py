@@ -61,7 +61,8 @@ NumCouplings = Annotated[
     int,
     Option(
         "Number of couplings of each kind, checkerboard and channel, in each scale; the last scale has one more "
-        "checkerboard. One alone leaves half of the numbers as they are.",
+        "checkerboard. More couplings fit more, and a training step takes time in proportion; a single one leaves half "
+        "of the numbers as they are.",
         low=1,
     ),
 ]

@@ -92,10 +92,14 @@ class FunctionLoss(Loss):
       10
     """
 
-    function: Annotated[Callable[..., tuple[Array, Variables]], Option("The function that gives the losses of rows.")]
-    in_nats: Annotated[bool, Option("Whether the function bounds the negative log-likelihood, in nats per event.")] = (
-        False
-    )
+    function: Annotated[Callable[..., tuple[Array, Variables]], Option("Function that returns the loss of each row.")]
+    in_nats: Annotated[
+        bool,
+        Option(
+            "Whether the losses are upper bounds on the negative log-likelihood, in nats per event, so that logs "
+            "state this unit; losses of another kind have none."
+        ),
+    ] = False
 
     name: ClassVar[str] = "function"
 

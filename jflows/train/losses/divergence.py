@@ -23,6 +23,23 @@ from jflows.options import Option, check_call
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 
+Order = Annotated[
+    float,
+    Option(
+        "Order of the divergence. A smaller order makes the flow cover more of the density, but needs more samples per "
+        "row; with one sample, every order is the reverse KL.",
+        low=0,
+    ),
+]
+NumSamples = Annotated[
+    int,
+    Option(
+        "Number of samples that the flow draws for each row of a step. More of them estimate the divergence better, "
+        "and cost time and memory in proportion.",
+        low=1,
+    ),
+]
+
 
 def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) -> "Divergence":
     """KL(q || p) of a flow q to a density p = p~ / Z, less log Z: its minimum is -log Z, where q = p.
@@ -63,10 +80,8 @@ def reverse_kl(log_density: Callable[..., Array], path_gradient: bool = True) ->
 
 def alpha_divergence(
     log_density: Callable[..., Array],
-    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)],
-    num_samples: Annotated[
-        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
-    ],
+    alpha: Order,
+    num_samples: NumSamples,
     path_gradient: bool = True,
 ) -> "Divergence":
     """Renyi's divergence of order alpha from a flow q to p = p~ / Z, less log Z, estimated by K samples per row.
@@ -83,10 +98,10 @@ def alpha_divergence(
     Daudel et al. 2022, arXiv:2210.06226 (0 <= alpha < 1).
 
     Args:
-      log_density: see `reverse_kl`.
+      log_density: the density in nats up to a constant, a function of x as `reverse_kl` describes it.
       alpha: the order, at least 0. Below 0 the estimate would be an upper bound, which cannot be maximised.
       num_samples: K >= 1; time and memory grow with it.
-      path_gradient: see `reverse_kl`.
+      path_gradient: False for the plain gradient, which is noisier and cheaper, as in `reverse_kl`.
     Returns:
       A loss for `fit` and `make_train_step`.
     Raises:
@@ -112,7 +127,7 @@ def distillation(teacher: Density, teacher_variables: Variables, path_gradient: 
     Args:
       teacher: a flow or a mixture of flows, of the student's event and context shapes.
       teacher_variables: the collections of the teacher.
-      path_gradient: see `reverse_kl`.
+      path_gradient: False for the plain gradient, which is noisier and cheaper, as in `reverse_kl`.
     Returns:
       A loss for `fit` and `make_train_step`; rows need contexts where the flows take one.
     Raises:
@@ -138,20 +153,18 @@ class Divergence(Loss):
 
     Args:
       made_by: name of the function that made the loss, for messages.
-      log_density: see `reverse_kl`.
-      alpha: see `alpha_divergence`; `reverse_kl` and `distillation` have alpha = 1 and one sample.
-      num_samples: see `alpha_divergence`.
-      path_gradient: see `reverse_kl`.
+      log_density: the density in nats up to a constant, a function of x as `reverse_kl` describes it.
+      alpha: the order, at least 0; `reverse_kl` and `distillation` have alpha = 1 and one sample.
+      num_samples: number of samples for each row.
+      path_gradient: False for the plain gradient, which is noisier and cheaper.
     Shapes:
       per row: [batch].
     """
 
     made_by: str
     log_density: Callable[..., Array]
-    alpha: Annotated[float, Option("Order of the divergence; a smaller order covers more of the density.", low=0)] = 1.0
-    num_samples: Annotated[
-        int, Option("Samples per row. More estimate the divergence better, and cost time and memory.", low=1)
-    ] = 1
+    alpha: Order = 1.0
+    num_samples: NumSamples = 1
     path_gradient: bool = True
 
     name: ClassVar[str] = "divergence"

@@ -99,7 +99,9 @@ class ShapedLikelihood(Loss):
     projections: Annotated[
         int,
         Option(
-            "Number of random directions of the unimodality term in each step; more of them make it less noisy.", low=1
+            "Number of random directions in latent space along which each step computes the unimodality term. More of "
+            "them make the term less noisy, and its time and memory grow in proportion.",
+            low=1,
         ),
     ] = 32
 

@@ -28,7 +28,7 @@ class Section(NamedTuple):
     Attributes:
       title: a few words.
       see: one sentence that says what to look at.
-      parts: its HTML.
+      parts: the HTML of the section, part by part.
       numbers: what coherence.json holds of it.
       left_out: what was left out, and why, in sentences.
     """
@@ -46,7 +46,7 @@ class Material(NamedTuple):
     Attributes:
       flow, variables, base: the flow, and its base as the report asks it.
       train, test: the rows to fit to, and those to judge by, as the flow reads them.
-      of_train, of_test: their latents.
+      of_train, of_test: the latents of these rows.
       checked: further training rows, to which checks of samples are fitted.
       seed: seed of all draws.
       class_names: the names of the classes of the rows; () where they have none.
