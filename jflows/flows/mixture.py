@@ -50,8 +50,8 @@ class MixtureOfFlows(MixtureStructure):
         elbo(x)  = sum_k q(k | x) [log p_k(x) + log w_k - log q(k | x)]  <=  log p(x)
 
     The sum over components is exact, so nothing is sampled, and both numbers can be computed. K components of one
-    architecture run as one flow under `vmap` with stacked variables, so that compile time does not depend on K. Methods
-    are pure functions of explicit variables, like those of `Flow`.
+    architecture run as one program with stacked variables, so that compile time does not depend on K: vectors under
+    `vmap`, images in a loop. Methods are pure functions of explicit variables, like those of `Flow`.
 
     With a trunk, the components model its latent, and so share the layers next to the data. Without an encoder, q is
     the exact posterior and the bound is log p(x).

@@ -103,7 +103,7 @@ def _first_of_pairs(mask: np.ndarray) -> np.ndarray | None:
 
 
 def take(flat: Array, index: np.ndarray) -> Array:
-    """flat[..., index] for an index that is known while tracing; of a run it is a slice, which is cheaper.
+    """flat[..., index] for an index that is known while tracing; consecutive ones become a slice, which is cheaper.
 
     Shapes:
       flat: [..., size], index: int [num], num >= 1 -> [..., num].
