@@ -56,7 +56,7 @@ def images() -> jflows.data.ImageData:
     ],
     ids=["rows", "images", "jit", "fsdp", "pmap", "shard_map"],
 )
-@pytest.mark.by_default("rows", "images", "jit")
+@pytest.mark.by_default("rows", "images")
 def test_members_equal_single_runs(parallel, num, flow, rows, sgd):
     config = dataclasses.replace(CONFIG, parallel=parallel)
     found = fit_ensemble(flow, rows(), config, num)
