@@ -17,6 +17,7 @@ from jflows.data.attributes import Attributes, Measure
 from jflows.data.checks import check_labels, check_weight
 from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics, event_moments, moments
+from jflows.data.stored import taken
 from jflows.errors import DataError, InvalidTypeError, did_you_mean, kind_of
 from jflows.typing import Shape
 
@@ -99,7 +100,7 @@ class Data(abc.ABC):
     def take(self, rows: np.ndarray, **changes: Any) -> Self:
         """A copy with these rows in this order, their labels, contexts and weights; `changes` replaces attributes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
-        cut = {name: values[name][rows] for name in ROWWISE if values.get(name) is not None}
+        cut = {name: taken(values[name], rows) for name in ROWWISE if values.get(name) is not None}
         if self.attributes:
             cut["attributes"] = {name: own[rows] for name, own in self.attributes.items()}
         return type(self)(**{**values, **cut, **changes})
@@ -222,7 +223,7 @@ class Data(abc.ABC):
 
     def _with_covariance(self, found: Statistics, before: Callable[[np.ndarray], np.ndarray] | None) -> Statistics:
         """Statistics with mean and covariance of whole events, over the rows that count."""
-        mean, covariance = event_moments(self.x[self._counts], self._weight_that_counts, before)
+        mean, covariance = event_moments(taken(self.x, self._counts), self._weight_that_counts, before)
         return dataclasses.replace(found, event_mean=mean, covariance=covariance)
 
     def _context_moments(self) -> tuple[np.ndarray | None, np.ndarray | None]:

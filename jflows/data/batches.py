@@ -8,7 +8,7 @@ The weight of a row in a batch is its weight in the data over the mean weight of
 without weights. Training leaves rows of weight 0 out of its visits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from jflows.data.base import Data, check_is_data
 from jflows.data.dataset import reduce_bits
 from jflows.data.reading import Reading
+from jflows.data.stored import ahead
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_positive, kind_of
 from jflows.typing import Batch
 
@@ -105,17 +106,28 @@ class TrainBatches:
         mutated = _Mutation(self.mutate, self.seed, index) if self.mutate else None
         return self._source.batch(found, (count, len(places)), index, mirrored, mutated)
 
+    def along(self, calls: Sequence[tuple[int, int]], rows: np.ndarray | None = None) -> Iterator[Batch]:
+        """`at(step, count, rows)` of each (step, count), in order; images on disk are read ahead by threads.
+
+        Raises:
+          MissingPackageError: if images are on disk and grain is not installed.
+        """
+        most = max((count for _, count in calls), default=1) * (self.batch_size if rows is None else len(rows))
+        return ahead(self.data.x, lambda step, count: self.at(step, count, rows), calls, most)
+
     def epoch(self, step: int) -> float:
         """The number of epochs before `step`, a fraction."""
         return step * self.batch_size / self.rows_per_epoch
 
     def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
+        found = self._orders.get(epoch)  # once: another thread may replace the dictionary
+        if found is None:
             # RandomState: its stream is frozen for all numpy versions, so an upgrade does not change a resumed run.
             words = [*_words(self.seed), *_words(epoch)]
             order = np.random.RandomState(words).permutation(self.rows_per_epoch)
             self._orders = {e: kept for e, kept in self._orders.items() if e == epoch - 1} | {epoch: order}
-        return self._orders[epoch]
+            return order
+        return found
 
 
 def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) -> Iterator[Batch]:
@@ -144,15 +156,14 @@ def eval_batches(data: Data, batch_size: int, reading: Reading | None = None) ->
     # Rows that fill up a batch cost as much as others: of few rows, the batch is the next power of two.
     batch_size = min(batch_size, 1 << (len(data) - 1).bit_length())
 
-    def batches() -> Iterator[Batch]:
-        for start in range(0, len(data), batch_size):
-            rows = np.arange(start, start + batch_size)
-            padding = rows >= len(data)
-            rows[padding] = 0
-            batch = source.batch(rows, (batch_size,), rows)
-            yield batch._replace(weight=np.where(padding, np.float32(0), batch.weight))  # pyright: ignore[reportArgumentType]
+    def batch_from(start: int) -> Batch:
+        rows = np.arange(start, start + batch_size)
+        padding = rows >= len(data)
+        rows[padding] = 0
+        batch = source.batch(rows, (batch_size,), rows)
+        return batch._replace(weight=np.where(padding, np.float32(0), batch.weight))  # pyright: ignore[reportArgumentType]
 
-    return batches()
+    return ahead(data.x, batch_from, [(start,) for start in range(0, len(data), batch_size)], batch_size)
 
 
 class _Source:

@@ -1,7 +1,10 @@
 """Checks of arrays that become data: shape, type, range and finite values; errors name a bad value by its row."""
 
+from typing import Any
+
 import numpy as np
 
+from jflows.data.stored import StoredImages
 from jflows.errors import DataError
 
 CHANNELS = (1, 3, 4)  # images of which this is the height are taken for images whose channels come first
@@ -9,8 +12,13 @@ MOST_LOST = 0.9  # of the different values of a column, so many must be left in 
 LOOKED_AT = 100_000  # rows at most, evenly spaced, in which different values are counted
 
 
-def check_images(x: np.ndarray, num_bits: int, name: str) -> np.ndarray:
-    """Returns `x` as contiguous uint8 [num, height, width, channels], or raises `DataError` naming what is wrong."""
+def check_images(x: Any, num_bits: int, name: str) -> Any:
+    """Returns `x` as contiguous uint8 [num, height, width, channels], or raises `DataError` naming what is wrong.
+
+    `StoredImages` are returned as they are.
+    """
+    if isinstance(x, StoredImages):  # those who store them have checked them, or do so when they read
+        return x
     x = np.asarray(x)
     if x.ndim != 4 or 0 in x.shape:
         fix = "Add the channel axis: x[..., None]." if x.ndim == 3 else "Reshape it."

@@ -26,6 +26,7 @@ class ImageData(Data):
     Attributes:
       name: name of the data, for messages and file names.
       x: [num, height, width, channels], integers in 0..2^num_bits - 1; any integer dtype is accepted, uint8 is stored.
+        Images that are read when they are indexed are `jflows.data.stored.StoredImages`.
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       num_bits: bits of the integers, 1..8.
       num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.

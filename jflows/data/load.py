@@ -17,11 +17,13 @@ from jflows.data.pair import Place, load_pair
 from jflows.data.protocols.base import Places
 from jflows.data.splits import ALL, SPLITS
 from jflows.data.store.archives import cache_dir
+from jflows.data.stored import reader
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, check_choice, did_you_mean, path_of
 
 _OPTIONS_ARE_FOR: Mapping[str, str] = MappingProxyType(
     {
         "size": "folders of images",
+        "stream": "images in folders, and in data sets that are prepared on disk",
         "attributes": "folders of images",
         "test_data": "data in files and folders",
         "fold": "tables that papers score in ten folds",
@@ -45,6 +47,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
     size: int | tuple[int, int] | None = None,
+    stream: bool | None = None,
     attributes: str | os.PathLike[str] | None = None,
     fold: int | None = None,
     columns: Sequence[str | int] | None = None,
@@ -54,7 +57,7 @@ def load(
     decimal: str | None = None,
     header: bool | None = None,
 ) -> Data:
-    """Loads one split of a data set into memory.
+    """Loads one split of a data set into memory, or with `stream` a list of where its images are.
 
     Args:
       name_or_path: a name of `KNOWN`, such as "mnist" or "two_moons", or a path: a folder of images, images or a table
@@ -70,6 +73,8 @@ def load(
       manual_dir: where you have put the files of "gas", "hepmass", "miniboone" and "bsds300"; None takes
         `cache_dir() / "manual"`.
       size: only for folders: height and width (one int for both) to which images are centre-cropped and resized.
+      stream: only for folders, and images that are prepared on disk, as "mnist" is: True leaves images there until they
+        are needed, see `jflows/data/stored.py`. What is wrong with an image is then found when it is read.
       attributes: only for folders: the path of a .csv file with attributes of the images, such as glasses, whose first
         column, `file`, holds their paths inside the folder; see `jflows/data/files/attributes.py`.
       fold: only for "red_wine", "ionosphere" and "boston": which of ten parts is "test", 0 to 9; None takes 0.
@@ -104,7 +109,10 @@ def load(
         raise InvalidValueError("load", "name_or_path", "must be given", "''", "Write '.' for the working directory.")
     options = {"size": size, "attributes": attributes, "fold": fold, "columns": columns, "manual_dir": manual_dir}
     options |= {"context": context, "weight": weight, "separator": separator, "decimal": decimal, "header": header}
+    options |= {"stream": stream or None}
     given = {option: value for option, value in options.items() if value is not None}
+    if stream:
+        reader()  # missed now, not after a program has been compiled
     if name not in KNOWN:
         try:
             return _load_path(name, test_data, split, num_validation, given)

@@ -1,7 +1,6 @@
 """`DataConfig`: which rows a run trains on and is tested on, and which columns and labels it sees."""
 
 import dataclasses
-import zlib
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -19,6 +18,7 @@ from jflows.data.domains import (
 )
 from jflows.data.files.dialect import SEPARATORS
 from jflows.data.files.numbers import DECIMALS
+from jflows.data.stored import crc32_of_rows
 from jflows.errors import InvalidValueError, path_of
 from jflows.flows import Density
 from jflows.options import Checked, Option, documented, settings_of
@@ -150,6 +150,14 @@ class DataConfig(Checked):
             low=1,
         ),
     ] = None
+    stream: Annotated[
+        bool,
+        Option(
+            "Read images of a folder, or of a data set that is prepared on disk, when batches need them, instead of "
+            "holding all in memory. Batches have the same order and bits; threads of grain read them ahead, and "
+            "reports that need all images at once are refused."
+        ),
+    ] = False
     attributes: Annotated[
         str,
         Option(
@@ -279,6 +287,7 @@ class DataConfig(Checked):
             "manual_dir": self.manual_dir or None,
             "size": self.image_size,
             "attributes": self.attributes or None,
+            "stream": self.stream or None,
         }
         return {name: value for name, value in options.items() if value is not None}
 
@@ -307,7 +316,7 @@ def checksum(data: Data) -> int:
     found = 0
     for name in ROWWISE:
         value = getattr(data, name)
-        found = found if value is None else zlib.crc32(np.ascontiguousarray(value).data, found)
+        found = found if value is None else crc32_of_rows(value, found)
     return found
 
 

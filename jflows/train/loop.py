@@ -153,9 +153,10 @@ def _take_steps(job: Job, runner: Runner, monitor: Monitor, first: TrainState, s
         rows = job.config.batch_size
         check_memory("fit", "batch_size", made.planned_bytes - made.in_place, "a training step", rows, SMALLER)
         monitor.start(step, compile_seconds=round(made.seconds, 2))
+    batches = job.batches.along(job.calls_from(step), runner.rows)
     while step < job.steps and not monitor.scores.out_of_patience and not ended:
         count = job.steps_of_call(step)
-        state, metrics = runner.run(state, job.batches.at(step, count, runner.rows))
+        state, metrics = runner.run(state, next(batches))
         step += count
         monitor.collect(metrics, count)
         if monitor.is_due(step):

@@ -130,6 +130,14 @@ class Job:
         following = min(self.steps, *(step + every - step % every for every in intervals))
         return min(following - step, self.longest_call)
 
+    def calls_from(self, step: int) -> list[tuple[int, int]]:
+        """The first step, and the number of steps, of each call from `step` to the end."""
+        calls = []
+        while step < self.steps:
+            calls.append((step, self.steps_of_call(step)))
+            step += calls[-1][1]
+        return calls
+
     def example_batch(self, step: int) -> Batch:
         """The batch of one step."""
         return jax.tree.map(lambda leaf: leaf[0], self.batches.at(step))

@@ -6,6 +6,7 @@ them, a seeded tenth of the images is held out for testing.
 """
 
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jflows.data.files.attributes import read_attributes
 from jflows.data.files.base import FileFormat
 from jflows.data.files.image import read_image
 from jflows.data.splits import ALL, hold_out, split_rows
+from jflows.data.stored import StoredImages
 from jflows.errors import DataError, InvalidValueError, path_of
 
 SPLIT_WORDS = {
@@ -42,7 +44,8 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
       num_validation: how many of the shuffled training rows, the last ones, are "validation".
       options: `size`, height and width (one int for both) to which images are centre-cropped and resized; without it
         images are taken as they are, and all must have the same shape; `attributes`, the path of a .csv file with
-        attributes of the images, see `jflows/data/files/attributes.py`.
+        attributes of the images, see `jflows/data/files/attributes.py`; `stream`, whether images stay on disk until
+        they are needed, so that one that breaks a rule is found only then.
     Raises:
       DataError: if there are no images, or if one cannot be read, has more than 8 bits or another shape; it is named.
       InvalidValueError: if `size` or `num_validation` breaks its rule.
@@ -73,7 +76,8 @@ def load(folder: Path, split: str, num_validation: int, options: Mapping[str, An
     if split not in ("test", ALL) and "validation" not in named:
         start, stop = split_rows(split, len(chosen), num_validation)
         chosen = chosen[start:stop]
-    x = _read_images([path for path, _ in chosen], target, model=listed[0][0])
+    files = _ImageFiles(folder, [path for path, _ in chosen], target, model=listed[0][0])
+    x: Any = files.stored() if options.get("stream") else files(np.arange(len(chosen)))
     label = np.array([label for _, label in chosen], np.int32) if classes else None
     own: dict[str, Any] = {"num_classes": len(classes) or None, "class_names": tuple(classes)}
     if table is not None:
@@ -197,20 +201,33 @@ def _target_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair
 
 
-def _read_images(paths: list[Path], size: tuple[int, int] | None, model: Path) -> np.ndarray:
-    """Reads `paths` into one array; every image must have the shape of `model`, the first training image by name."""
-    shape = read_image(model, size).shape
-    x = np.empty((len(paths), *shape), np.uint8)
-    for row, path in enumerate(paths):
-        image = read_image(path, size)
-        if image.shape != shape:
-            rule = f"must have the shape of {model.name}, {shape}"
-            fix = "Crop or resize them to one shape, or set {size}."
-            if image.shape[-1] != shape[-1]:
-                fix = "Convert all images to gray or all to colour."
-            raise DataError("load", str(path), rule, f"shape {image.shape}", fix)
-        x[row] = image
-    return x
+class _ImageFiles:
+    """The images of files by their number; all must have the shape of `model`, the first training image by name."""
+
+    def __init__(self, folder: Path, paths: list[Path], size: tuple[int, int] | None, model: Path):
+        self.folder, self.paths, self.size, self.model = folder, paths, size, model
+        self.shape = read_image(model, size).shape
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads images: int [num] -> uint8 [num, height, width, channels]."""
+        x = np.empty((len(rows), *self.shape), np.uint8)
+        for place, row in enumerate(rows):
+            image = read_image(self.paths[row], self.size)
+            if image.shape != self.shape:
+                rule = f"must have the shape of {self.model.name}, {self.shape}"
+                fix = "Crop or resize them to one shape, or set {size}."
+                if image.shape[-1] != self.shape[-1]:
+                    fix = "Convert all images to gray or all to colour."
+                raise DataError("load", str(self.paths[row]), rule, f"shape {image.shape}", fix)
+            x[place] = image
+        return x
+
+    def stored(self) -> StoredImages:
+        """All of them, to be read when they are needed; told from others by their names and sizes in bytes."""
+        mark = zlib.crc32(str(self.size).encode())
+        for path in self.paths:
+            mark = zlib.crc32(f"{path.relative_to(self.folder).as_posix()} {path.stat().st_size}".encode(), mark)
+        return StoredImages(self, np.arange(len(self.paths)), self.shape, mark)
 
 
-FORMAT = FileFormat((), ("images",), ("size", "attributes"), load, has_validation, has_test)
+FORMAT = FileFormat((), ("images",), ("size", "stream", "attributes"), load, has_validation, has_test)

@@ -45,6 +45,11 @@ class FixedImages(PreparedData):
     measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The options of data that are prepared, and `stream`."""
+        return (*super().options, "stream")
+
+    @property
     def protocol(self) -> str:
         """A sentence that says which rows are "train", "validation" and "test"."""
         rows = f"The first {self.num_train:,} images are for training and {self.num_test:,} others for testing"
@@ -52,10 +57,10 @@ class FixedImages(PreparedData):
 
     def load(self, split: str, num_validation: int, options: Mapping[str, Any], places: Places) -> ImageData:
         """Loads one split; see `KnownData.load`."""
-        del options
         test = split == "test"
         start, stop = (0, self.num_test) if test else split_rows(split, self.num_train, num_validation)
         store = self.store()
-        found = store.read_images(store.prepare(self, places), "test" if test else "train", start, stop)
+        read = store.stored_images if options.get("stream") else store.read_images
+        found = read(store.prepare(self, places), "test" if test else "train", start, stop)
         own = {"class_names": self.class_names, "attributes": found.attributes, "measures": self.measures}
         return ImageData(self.name, found.x, found.label, self.num_bits, self.num_classes, **own)

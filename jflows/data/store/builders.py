@@ -20,6 +20,7 @@ import io
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ from jflows.data.kinds import IMAGES, TABLE, Kind
 from jflows.data.known import KNOWN
 from jflows.data.protocols.base import Places, PreparedData
 from jflows.data.store.archives import cache_dir, say, storage_error
+from jflows.data.stored import StoredImages
 from jflows.errors import DataError
 
 READ_ROWS = 4096  # rows decoded at once: bounds the memory that single records take
@@ -155,23 +157,47 @@ class Images(NamedTuple):
     """Rows of a prepared split of images.
 
     Attributes:
-      x: uint8 [num, height, width, channels].
+      x: uint8 [num, height, width, channels], or `StoredImages` of that shape.
       label: int32 [num].
       attributes: int8 [num] by name, with -1 where there is no value; empty if the data set has none.
     """
 
-    x: np.ndarray
+    x: Any
     label: np.ndarray
     attributes: dict[str, np.ndarray]
 
 
-def read_images(builder: _Builder, split: str, start: int, stop: int) -> Images:
+def stored_images(builder: _Builder, split: str, start: int, stop: int) -> Images:
+    """Rows start..stop-1 of a prepared split, whose images stay on disk; labels and attributes are read.
+
+    Raises:
+      DataError: if the prepared files are damaged; when images are read too.
+    """
+    found = read_images(builder, split, start, stop, keep=False)
+    with _quiet():
+        records = builder.as_data_source(split)  # pyright: ignore[reportCallIssue]
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        try:
+            examples = records.__getitems__(rows.tolist())
+        except Exception as error:  # as in `read_images`
+            raise _unreadable(builder, split, error) from error
+        images = [example["image"] for example in examples]
+        return np.stack(images) if images else np.empty((0, *builder.DATA.event_shape), np.uint8)
+
+    mark = zlib.crc32(f"{builder.name} {builder.VERSION} {split} {len(records)}".encode())
+    return found._replace(x=StoredImages(read, np.arange(start, stop), builder.DATA.event_shape, mark))
+
+
+def read_images(builder: _Builder, split: str, start: int, stop: int, *, keep: bool = True) -> Images:
     """Reads rows start..stop-1 of a prepared split.
 
+    Args:
+      keep: False reads labels and attributes alone, and leaves x empty.
     Raises:
       DataError: if the prepared files are damaged.
     """
-    x = np.empty((stop - start, *builder.DATA.event_shape), np.uint8)
+    x = np.empty(((stop - start) * keep, *builder.DATA.event_shape), np.uint8)
     label = np.empty(stop - start, np.int32)
     attributes = {name: np.empty(stop - start, np.int8) for name in builder.DATA.attributes}
     try:
@@ -180,7 +206,8 @@ def read_images(builder: _Builder, split: str, start: int, stop: int) -> Images:
             for first in range(start, stop, READ_ROWS):
                 last = min(first + READ_ROWS, stop)
                 examples = records.__getitems__(range(first, last))
-                x[first - start : last - start] = [example["image"] for example in examples]
+                if keep:
+                    x[first - start : last - start] = [example["image"] for example in examples]
                 label[first - start : last - start] = [example["label"] for example in examples]
                 for name, values in attributes.items():
                     values[first - start : last - start] = [example["attributes"][name] for example in examples]
