@@ -6,13 +6,14 @@ Each line is one run in a process of its own, with images in memory or on disk (
 
     wait     glow_cifar10 with its own settings: the share of the training time spent in waiting for the next batch, an
              upper bound of the stall, as a device computes meanwhile; and seconds a step
-    memory   an epoch of a tiny Glow over a folder of generated 32x32 images: the memory of the process (RSS, in MB) a
-             tenth into the epoch, at its end, and the most in between
+    memory   two epochs of a tiny Glow over a folder of generated 32x32 images: the memory of the process (RSS, in MB)
+             a tenth into the first epoch, at the end of both, and the most
 """
 
 import argparse
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,8 +77,8 @@ class Watched:
 
 def resident() -> float:
     """The memory of this process, in MB."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return float(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def watched(flow, data, config) -> Watched:
@@ -114,7 +115,7 @@ def wait(steps: int, stream: bool) -> dict[str, float]:
 
 
 def memory(folder: Path, stream: bool) -> dict[str, float]:
-    """The memory of an epoch over a folder."""
+    """The memory of two epochs over a folder."""
     from jflows import glow
     from jflows.data import load
     from jflows.train import TrainConfig
@@ -122,12 +123,12 @@ def memory(folder: Path, stream: bool) -> dict[str, float]:
     started = time.perf_counter()
     data = load(folder, stream=stream)
     loaded = time.perf_counter() - started
-    steps = len(data) // BATCH
+    steps = 2 * len(data) // BATCH
     build = functools.partial(glow, num_levels=1, num_steps=1, width=4)
     config = TrainConfig(steps=steps, batch_size=BATCH, log_every=max(1, steps // 50))
     found = watched(build(data.event_shape), data, config)
-    first = found.megabytes[len(found.megabytes) // 10]
-    numbers = {"a_tenth_in": first, "at_the_end": found.megabytes[-1], "most": max(found.megabytes)}
+    first, half = (found.megabytes[len(found.megabytes) // part] for part in (20, 2))
+    numbers = {"a_tenth_in": first, "after_one": half, "after_two": found.megabytes[-1], "most": max(found.megabytes)}
     rounded = {name: round(value) for name, value in numbers.items()}
     return {"images": len(data), "load_seconds": round(loaded, 1), **rounded}
 
