@@ -41,7 +41,7 @@ def test_processes_do_together_what_one_does(name, tmp_path, monkeypatch):
     assert all(each["stopped"] == [True, worker.STOP, False, worker.STEPS] for each in found)
     assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") == 4  # process 0 alone has written
     check_states(tmp_path, parallel, num, monkeypatch)
-    check_scores(tmp_path, worker.WIDE if parallel == "fsdp" else worker.SPLINES, num)
+    check_scores(tmp_path, worker.WIDE if parallel == "fsdp" else worker.NARROW, num)
 
 
 def check_messages(found, num, devices):

@@ -22,7 +22,7 @@ from jflows.train import config as train_config
 
 STEPS, STOP = 100, 50
 SEED = 5
-SPLINES = jflows.nsf_coupling((3,), num_layers=2, hidden_sizes=(8,))
+NARROW = jflows.realnvp((3,), num_layers=2, hidden_sizes=(8,))
 WIDE = jflows.realnvp((3,), num_layers=2, hidden_sizes=(128, 128))  # with kernels large enough for fsdp to divide
 
 
@@ -31,14 +31,20 @@ def rows(num: int, seed: int = 0) -> TableData:
 
 
 def settings(parallel: str) -> jflows.TrainConfig:
-    intervals = {"log_every": 25, "steps_per_call": 5, "checkpoint_every": 100, "eval_every": 50}
+    intervals = {
+        "log_every": 25,
+        "steps_per_call": 25,
+        "checkpoint_every": 100,
+        "eval_every": 50,
+        "eval_batch_size": 10,
+    }
     return jflows.TrainConfig(steps=STEPS, batch_size=16, init_batch=64, parallel=parallel, **intervals)
 
 
 def fit(parallel: str, directory: Path | None, resume: bool = False, **options):
     """100 steps of SGD: Adam would hide a wrong factor."""
     train_config.make_optimizer = lambda **_: optax.sgd(1e-2)
-    flow = WIDE if parallel == "fsdp" else SPLINES
+    flow = WIDE if parallel == "fsdp" else NARROW
     start = jflows.runs.RunDirectory.resume if resume else jflows.runs.RunDirectory.create
     run = None if directory is None else start(directory, flow)
     return jflows.fit(flow, rows(200), settings(parallel), validation=rows(33, 1), run=run, progress=False, **options)
@@ -49,7 +55,7 @@ def leaves(state) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-def scored(variables, flow=SPLINES) -> dict[str, np.ndarray]:
+def scored(variables, flow=NARROW) -> dict[str, np.ndarray]:
     """The mean score of rows that fill neither batches nor devices, the scores of each, and samples."""
     key, batches = jax.random.key(SEED), lambda: eval_batches(rows(77, 2), 10, flow.reading)
     samples = np.concatenate(list(sample_in_chunks(flow, variables, key, 300, chunk_size=70)))
@@ -82,7 +88,7 @@ def main(out: Path, parallel: str) -> None:
     np.savez(out / f"stopped_{index}.npz", *leaves(stopped.state))
     ended = fit(parallel, out / "run", resume=True)
     np.savez(out / f"ended_{index}.npz", *leaves(ended.state))
-    flow = WIDE if parallel == "fsdp" else SPLINES
+    flow = WIDE if parallel == "fsdp" else NARROW
     variables = jflows.load(out / "run", checkpoint="latest")[1]
     np.savez(out / f"scored_{index}.npz", **scored(variables, flow))
     found["stopped"] = [stopped.interrupted, int(stopped.state.step), ended.interrupted, int(ended.state.step)]
