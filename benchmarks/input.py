@@ -4,8 +4,8 @@
 
 Each line is one run in a process of its own, with images in memory or on disk (`stream`):
 
-    wait     glow_cifar10 with its own settings: the share of the training time spent in waiting for the next batch, an
-             upper bound of the stall, as a device computes meanwhile; and seconds a step
+    wait     glow_cifar10 with its own settings but log_every=10: the share of the training time spent in waiting for
+             the next batch, an upper bound of the stall, as a device computes meanwhile; and seconds a step
     memory   two epochs of a tiny Glow over a folder of generated 32x32 images: the memory of the process (RSS, in MB)
              a tenth into the first epoch, at the end of both, and the most
 """

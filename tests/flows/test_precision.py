@@ -130,7 +130,7 @@ def test_the_precision_of_products_is_set_in_one_place():
     package = Path(jflows.__file__).parent
     literal = re.compile(r"precision\s*=\s*[\"']|Precision\.|default_matmul_precision\(")
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if literal.search(path.read_text())}
-    assert not found
+    assert found <= {"testing/on_device.py"}, "which raises the precision of a whole suite"
 
 
 @pytest.mark.parametrize("compute_dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
