@@ -145,7 +145,8 @@ ComputeDtype = Annotated[
     Option(
         "Type of numbers in which conditioners, the networks that give maps their parameters, compute: full, that of "
         "data and parameters, float32 as a rule; or bfloat16 or float16, which halve the memory of their activations "
-        "and are faster on accelerators, but round to 2 or 3 digits, so that a round trip is only that good. "
+        "and are multiplied faster by accelerators, but round to 2 or 3 digits, so that a round trip is only that "
+        "good. "
         "Parameters, maps and log-dets keep their type.",
         choices=COMPUTE_DTYPES,
     ),
