@@ -64,9 +64,9 @@ def depth() -> Iterator[dict]:
 
 def presets() -> Iterator[dict]:
     made = {
+        "nice_images": functools.partial(jflows.nice_images, SHAPE, num_layers=4),
+        "realnvp_images": functools.partial(jflows.realnvp_images, SHAPE, num_scales=2, num_blocks=2, width=32),
         "glow": functools.partial(jflows.glow, SHAPE, num_levels=3, num_steps=8, width=128),
-        "nice_images": functools.partial(jflows.nice_images, SHAPE),
-        "realnvp_images": functools.partial(jflows.realnvp_images, SHAPE),
     }
     for name, make in made.items():
         for backprop in KINDS:
