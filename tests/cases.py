@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from flax import linen
 
 from jflows import bijectors as b
 from jflows import nn
@@ -465,3 +466,13 @@ def exported_bijectors() -> set[str]:
         and issubclass(cls, b.Bijector | b.InnerMap)
         and not getattr(cls, "__abstractmethods__", None)
     }
+
+
+def classes_in(value) -> set[str]:
+    """Class names of a module and of all modules in its fields."""
+    if isinstance(value, tuple):
+        return set().union(*map(classes_in, value))
+    if not isinstance(value, linen.Module):
+        return set()
+    fields = [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "parent"]
+    return {type(value).__name__}.union(*map(classes_in, fields))

@@ -23,7 +23,8 @@ MAY_IMPORT = {  # beside itself; the package's own __init__ may import anything
     "interop": FLOWS | {"eval"},
     "train": FLOWS | {"data", "eval", "testing"},  # the loop reports what eval computes, never the reverse
     "runs": FLOWS | {"eval", "train"},
-    "cli": FLOWS | {"eval", "train", "runs"},
+    "bench": FLOWS | {"eval", "runs", "testing"},
+    "cli": FLOWS | {"eval", "train", "runs", "bench"},
 }
 LAZY = (
     "distrax",
@@ -78,7 +79,7 @@ def test_only_the_command_line_imports_the_command_line(folder):
 
 
 def test_no_import_cycle_in_runs_and_command_line():
-    for part in ("runs", "cli"):
+    for part in ("runs", "bench", "cli"):
         edges = {}
         for path in (PACKAGE / part).rglob("*.py"):
             name = ".".join(("jflows", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
@@ -106,7 +107,10 @@ def test_import_is_light_and_silent():
 @pytest.mark.parametrize(
     "code",
     ["import jflows"]
-    + [f"from jflows.cli import main; main({args})" for args in (["--help"], ["configs"], ["evaluate", "--help"])],
+    + [
+        f"from jflows.cli import main; main({args})"
+        for args in (["--help"], ["configs"], ["evaluate", "--help"], ["bench", "--help"])
+    ],
 )
 def test_import_and_help_do_not_wait_for_jax(code):
     assert loaded(code, ("jax", "numpy")) == []

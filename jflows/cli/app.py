@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from jflows._version import __version__
+from jflows.cli.benching import bench
 from jflows.cli.coherence import COMMANDS as COHERENCE
 from jflows.cli.edits import COMMANDS as EDITS
 from jflows.cli.exporting import export
@@ -36,7 +37,20 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, launch, info, recalibrate, export, densities, *SCORING, *PICTURES, *IMAGES, *EDITS, *COHERENCE):
+for command in (
+    train,
+    launch,
+    info,
+    recalibrate,
+    export,
+    densities,
+    *SCORING,
+    *PICTURES,
+    *IMAGES,
+    *EDITS,
+    *COHERENCE,
+    bench,
+):
     main.add_command(command)
 
 

@@ -1,7 +1,7 @@
-"""Programs as JAX traces them: the programs inside of them, and how many operations their products take."""
+"""Programs as JAX traces them: the programs inside of them, and how many operations they take."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -29,15 +29,27 @@ def product_flops(program: Any) -> int:
     A scan counts its body once a step. A loop of unknown length counts it once, and a choice counts the branch that
     takes most, so that the result is then a bound from below, and from above. Rematerialised products count again.
     """
+    return _total(program, _FLOPS)
+
+
+def function_values(program: Any) -> int:
+    """How many values of elementary functions (exp, log, tanh and the like) a traced program computes.
+
+    Loops and choices count as in `product_flops`. A tanh counts as much as an exp; divisions and roots do not count.
+    """
+    return _total(program, _FUNCTIONS)
+
+
+def _total(program: Any, counts: Mapping[str, Callable[[Any], int]]) -> int:
     total = 0
     for equation in equations_of(program):
-        inner = [product_flops(each) for each in nested_in(equation)]
+        inner = [_total(each, counts) for each in nested_in(equation)]
         name = equation.primitive.name
         if name == "cond":
             total += max(inner, default=0)
         else:
             total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
-        count = _FLOPS.get(name)
+        count = counts.get(name)
         total += 0 if count is None else count(equation)
     return total
 
@@ -61,6 +73,10 @@ def _of_kernel_grad(equation: Any) -> int:
     return 2 * equation.outvars[0].aval.size * math.prod(equation.invars[0].aval.shape[:-1])
 
 
+def _of_elements(equation: Any) -> int:
+    return equation.outvars[0].aval.size
+
+
 _FLOPS = {
     "dot_general": _of_dot,
     "conv_general_dilated": _of_conv,
@@ -68,6 +84,10 @@ _FLOPS = {
     "square_conv_kernel_grad": _of_kernel_grad,
 }
 """How to count; the last two are the convolutions of `jflows/ops/conv.py`."""
+_NAMES = "exp exp2 expm1 log log1p tanh logistic sin cos tan sinh cosh asinh acosh atanh asin acos atan atan2"
+_FUNCTIONS: Mapping[str, Callable[[Any], int]] = dict.fromkeys(
+    f"{_NAMES} pow erf erfc erf_inv lgamma digamma".split(), _of_elements
+)
 
 
 def _is_program(value: Any) -> bool:

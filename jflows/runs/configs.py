@@ -103,6 +103,11 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
+def module_called(name: str) -> ModuleType:
+    """The module of this name: that of a file which `import_module` has imported, or one that Python finds."""
+    return sys.modules.get(_name_of_file(name)) or import_module(name)
+
+
 def _find_named(name: str) -> "tuple[str, Recipe]":
     from jflows.flows.presets import PRESETS
     from jflows.runs.recipe import Recipe
@@ -161,10 +166,14 @@ def _parse(path: Path) -> ast.Module:
         raise DataError("run", str(path), "must be a Python file that can be read", got, "Mend the file.") from error
 
 
+def _name_of_file(stem: str) -> str:
+    return f"jflows_config_{stem}"
+
+
 @functools.cache
 def _module(path: Path) -> ModuleType:
     """The module of a file, run once: a preset that it declares must not be declared again."""
-    name = f"jflows_config_{path.stem}"
+    name = _name_of_file(path.stem)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,12 +1,9 @@
 """The whole property suite on every registered bijector."""
 
-import dataclasses
-
 import pytest
-from flax import linen
 
 from jflows.testing import check_bijector
-from tests.cases import CASES, exported_bijectors
+from tests.cases import CASES, classes_in, exported_bijectors
 
 
 def parameter(case):
@@ -18,16 +15,6 @@ def test_keeps_the_contract(case):
     if case.requires:
         pytest.importorskip(case.requires, reason=f"{case.name} needs the optional package {case.requires}")
     check_bijector(case.make(), case.x_event_shape, **case.options)
-
-
-def classes_in(value) -> set[str]:
-    """Class names of a module and of all modules in its fields."""
-    if isinstance(value, tuple):
-        return set().union(*map(classes_in, value))
-    if not isinstance(value, linen.Module):
-        return set()
-    fields = [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "parent"]
-    return {type(value).__name__}.union(*map(classes_in, fields))
 
 
 def test_every_exported_bijector_is_registered():

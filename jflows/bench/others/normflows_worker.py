@@ -1,0 +1,53 @@
+"""normflows: its Glow, affine and spline couplings of vectors, and masked autoregressive flows, as in its examples."""
+
+# pyright: reportMissingImports=false
+from typing import Any
+
+import normflows as nf
+import torch
+from serving import Calls, serve, set_torch, torch_flow
+
+
+def flow_calls(layers: list[Any], shape: tuple[int, ...]) -> Calls:
+    base = nf.distributions.base.DiagGaussian(shape[1], trainable=False)
+    flow = nf.NormalizingFlow(base, layers)
+    return torch_flow(flow, flow.log_prob, lambda count: flow.sample(count)[0], torch.randn(shape))
+
+
+def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    kept, layers = shape[1] - shape[1] // 2, []
+    for _ in range(num_layers):
+        network = nf.nets.MLP([kept, hidden, hidden, 2 * (shape[1] - kept)], init_zeros=False)
+        layers += [nf.flows.AffineCouplingBlock(network), nf.flows.Permute(shape[1], mode="swap")]
+    return flow_calls(layers, shape)
+
+
+def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    layers = []
+    for _ in range(num_layers):
+        masked = nf.flows.MaskedAffineAutoregressive(shape[1], hidden, num_blocks=2, use_residual_blocks=False)
+        layers += [masked, nf.flows.Permute(shape[1], mode="swap")]
+    return flow_calls(layers, shape)
+
+
+def glow(shape: tuple[int, ...], num_levels: int, num_steps: int, width: int) -> Calls:
+    batch, side, _, channels = shape
+    bases, merges, flows = [], [], []
+    for level in range(num_levels):  # the coarsest comes first
+        maps, cut = channels * 2 ** (num_levels + 1 - level), side // 2 ** (num_levels - level)
+        blocks = [nf.flows.GlowBlock(maps, width, split_mode="channel", scale=True) for _ in range(num_steps)]
+        flows.append([*blocks, nf.flows.Squeeze()])
+        if level > 0:
+            merges.append(nf.flows.Merge())
+        bases.append(nf.distributions.DiagGaussian((maps if level == 0 else maps // 2, cut, cut)))
+    model = nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
+    x = torch.rand(batch, channels, side, side)
+    with torch.no_grad():
+        model.log_prob(x, None)  # data-dependent initialisation
+    return torch_flow(model, lambda x: model.log_prob(x, None), model.sample, x)
+
+
+MODELS = {"realnvp": realnvp, "maf": maf, "maf_wide": maf, "glow": glow}
+
+if __name__ == "__main__":
+    serve(MODELS, ("normflows", "torch"), set_torch)
