@@ -10,9 +10,8 @@ from typing import Any
 
 import jax
 
-from jflows.bench import machine
 from jflows.bench.beside import Worker
-from jflows.bench.machine import milliseconds
+from jflows.bench.machine import description, milliseconds
 from jflows.bench.measure import DTYPES, LEAST_ROUNDS, by_turns, compiled, programs, rated, row_of
 from jflows.bench.results import OURS, Done, Results, Row
 from jflows.bench.suite import Subject
@@ -53,7 +52,7 @@ def run(plan: Plan, results: Results, show: Callable[[Row], None] = lambda row: 
       InvalidValueError: if the results are of another device.
       RunError: if the process of a library ends.
     """
-    results.begin(machine.description())
+    results.begin(description())
     for number in range(plan.runs):
         missing = [(each, about) for each, about in _cases(plan, number) if not results.is_done(about)]
         if not missing:

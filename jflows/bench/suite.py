@@ -125,7 +125,6 @@ _MAPS: dict[str, Callable[[], b.Bijector]] = {
     "standardize": b.Standardize,
     "svd_linear": lambda: b.SVDLinear(8),
     "swap_halves": b.SwapHalves,
-    "sylvester": lambda: b.Sylvester(8),
     "tanh": b.Tanh,
     "triangular_linear": b.TriangularLinear,
     "whiten": b.Whiten,
@@ -134,6 +133,7 @@ _OF_SHAPE: dict[str, Callable[[Shape], b.Bijector]] = {
     "by_column": _by_column,
     "permute": lambda shape: b.Permute(tuple(reversed(range(shape[0])))),
     "stack": _stack,
+    "sylvester": lambda shape: b.Sylvester(min(8, shape[0])),
 }
 _IMAGES: dict[str, Callable[[], b.Bijector]] = {
     "actnorm_image": lambda: b.ActNorm(3),

@@ -84,10 +84,9 @@ _FLOPS = {
     "square_conv_kernel_grad": _of_kernel_grad,
 }
 """How to count; the last two are the convolutions of `jflows/ops/conv.py`."""
-_NAMES = "exp exp2 expm1 log log1p tanh logistic sin cos tan sinh cosh asinh acosh atanh asin acos atan atan2"
-_FUNCTIONS: Mapping[str, Callable[[Any], int]] = dict.fromkeys(
-    f"{_NAMES} pow erf erfc erf_inv lgamma digamma".split(), _of_elements
-)
+_ELEMENTARY = """exp exp2 expm1 log log1p tanh logistic sin cos tan sinh cosh asinh acosh atanh asin acos atan atan2
+    pow erf erfc erf_inv lgamma digamma""".split()
+_FUNCTIONS: Mapping[str, Callable[[Any], int]] = dict.fromkeys(_ELEMENTARY, _of_elements)
 
 
 def _is_program(value: Any) -> bool:
