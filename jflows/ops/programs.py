@@ -84,8 +84,11 @@ _FLOPS = {
     "square_conv_kernel_grad": _of_kernel_grad,
 }
 """How to count; the last two are the convolutions of `jflows/ops/conv.py`."""
-_ELEMENTARY = """exp exp2 expm1 log log1p tanh logistic sin cos tan sinh cosh asinh acosh atanh asin acos atan atan2
-    pow erf erfc erf_inv lgamma digamma""".split()
+_ELEMENTARY = (
+    "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "sin", "cos",
+    "tan", "sinh", "cosh", "asinh", "acosh", "atanh", "asin", "acos", "atan",
+    "atan2", "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma",
+)  # fmt: skip
 _FUNCTIONS: Mapping[str, Callable[[Any], int]] = dict.fromkeys(_ELEMENTARY, _of_elements)
 
 
