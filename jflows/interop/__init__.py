@@ -1,12 +1,15 @@
-"""Bridges to other libraries, one module each; a library is imported when a name of its bridge is first used."""
+"""Bridges to other libraries, one module each; a library is imported when its bridge is.
+
+`jflows.interop.distrax`, whose names are also here, `tfp`, `numpyro`, `blackjax` and `nnx`: see docs/interop.md.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jflows.interop.distrax import as_distrax, as_distrax_bijector, from_distrax
+    from jflows.interop.distrax import as_distrax, as_distrax_bijector, from_distrax, from_distrax_bijector
 
-__all__ = ["as_distrax", "as_distrax_bijector", "from_distrax"]
+__all__ = ["as_distrax", "as_distrax_bijector", "from_distrax", "from_distrax_bijector"]
 
 _HOME = dict.fromkeys(__all__, "jflows.interop.distrax")
 

@@ -1,8 +1,8 @@
 """Bridges to distrax, in both directions.
 
-`from_distrax` makes a distrax (or TFP) distribution the base of a flow. `as_distrax` and `as_distrax_bijector` turn
-flows, bases and bijectors of jflows, with their variables, into distrax objects. These are pytrees, and so can be
-arguments of `jax.jit`.
+`from_distrax` makes a distrax (or TFP) distribution the base of a flow, and `from_distrax_bijector` makes a bijector of
+theirs one of ours. `as_distrax` and `as_distrax_bijector` turn flows, bases and bijectors of jflows, with their
+variables, into distrax objects. These are pytrees, and so can be arguments of `jax.jit`.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jflows.bijectors import Bijector
 from jflows.distributions import Base
-from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError, check_key
+from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError, check_key, kind_of
 from jflows.flows import Flow
 from jflows.options import Count, checked
 from jflows.spec import register
@@ -26,11 +26,11 @@ except (ImportError, AttributeError) as error:  # TensorFlow Probability, under 
     raise MissingPackageError("jflows.interop.distrax", "distrax", "must be importable", got, fix) from error
 
 
-class HeldDistribution:
-    """A distribution behind an identity hash, so that it can be a field of a module and an argument known to jit."""
+class Held:
+    """An object of distrax behind an identity hash, so that it can be a field of a module, and known to jit."""
 
-    def __init__(self, distribution: Any):
-        self.value = distribution
+    def __init__(self, value: Any):
+        self.value = value
 
 
 @register
@@ -44,7 +44,7 @@ class DistraxBase(Base):
       z: [*batch, *event_shape], log_prob: [*batch].
     """
 
-    distribution: HeldDistribution
+    distribution: Held
 
     def sample(self, key: Key, shape: Shape, context: Array | None = None, temperature: float | Array = 1.0) -> Array:
         """Draws the mean + temperature * the deviation of a draw: -> [*shape, *event_shape]; at 1 no mean is needed."""
@@ -94,7 +94,67 @@ def from_distrax(distribution: Any) -> DistraxBase:
         rule, got = "must have no batch axes", f"batch_shape {distribution.batch_shape}"
         fix = f"Use distrax.Independent(distribution, {len(distribution.batch_shape)})."
         raise InvalidValueError("from_distrax", "distribution", rule, got, fix)
-    return DistraxBase(distribution.event_shape, HeldDistribution(distribution))
+    return DistraxBase(distribution.event_shape, Held(distribution))
+
+
+@register
+class FromDistrax(Bijector):
+    """A distrax or TFP bijector as one of jflows; made by `from_distrax_bijector`.
+
+    Its arrays are constants: they are not trained, and neither a spec nor a checkpoint can hold them.
+
+    Shapes:
+      z: [*batch, *event_in] <-> x: [*batch, *event_out], log_det: [*batch].
+    """
+
+    bijector: Held
+
+    @property
+    def x_event_ndims(self) -> int:
+        return self.bijector.value.event_ndims_out
+
+    @property
+    def z_event_ndims(self) -> int:
+        return self.bijector.value.event_ndims_in
+
+    def x_event_shape(self, z_event_shape: Shape) -> Shape:
+        return jax.eval_shape(
+            self.bijector.value.forward, jax.ShapeDtypeStruct(z_event_shape, jnp.result_type(float))
+        ).shape
+
+    def z_event_shape(self, x_event_shape: Shape) -> Shape:
+        return jax.eval_shape(
+            self.bijector.value.inverse, jax.ShapeDtypeStruct(x_event_shape, jnp.result_type(float))
+        ).shape
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        x, log_det = self.bijector.value.forward_and_log_det(z)
+        return x, self._with_batch(log_det, x, self.x_event_ndims)
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        z, log_det = self.bijector.value.inverse_and_log_det(x)
+        return z, self._with_batch(log_det, z, self.z_event_ndims)
+
+    def _with_batch(self, log_det: Array, values: Array, event_ndims: int) -> Array:
+        """A log-det that is the same for all examples, as TFP may leave it, broadcast to them."""
+        return jnp.broadcast_to(log_det, values.shape[: values.ndim - event_ndims])
+
+
+def from_distrax_bijector(bijector: Any) -> FromDistrax:
+    """Makes a distrax or TFP bijector one of jflows, for chains with ours; `forward` still maps latent to data.
+
+    Outside its domain, such a bijector gives what distrax or TFP give, as it does not state its domain.
+
+    Args:
+      bijector: a bijector, or a function that `distrax.as_bijector` understands.
+    Raises:
+      InvalidTypeError: if it is neither.
+    """
+    try:
+        held = distrax.as_bijector(bijector)
+    except (TypeError, AttributeError) as error:
+        raise InvalidTypeError("from_distrax_bijector", "bijector", "must be a bijector", kind_of(bijector)) from error
+    return FromDistrax(Held(held))
 
 
 class DistraxDensity(distrax.Distribution):

@@ -1,6 +1,5 @@
 """A flow as a module of Flax NNX: `NNXFlow` holds the variables, so that NNX's loops and optimizers train it."""
 
-
 import jax
 from flax import nnx
 

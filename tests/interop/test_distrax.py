@@ -161,7 +161,7 @@ def test_what_a_distrax_base_cannot_do_is_said():
         base.sample(KEY, (3,), None, 0.5)
     with pytest.raises(InvalidValueError, match="DistraxBase: `mode` is not unique or has no closed form"):
         base.mode()
-    rule = "to_spec: `DistraxBase.distribution` must hold int, .*; got HeldDistribution. Keep arrays in variables."
+    rule = "to_spec: `DistraxBase.distribution` must hold int, .*; got Held. Keep arrays in variables."
     with pytest.raises(InvalidTypeError, match=rule):
         jflows.to_spec(base)
 
