@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 PRODUCT_SIZE = {"cpu": 1536}  # rows and columns of the matrices
-COPY_BYTES = {"cpu": 128 << 20}  # far more than caches hold
-LARGE_PRODUCT, LARGE_COPY = 8192, 2 << 30  # on other devices
+COPY_BYTES = {"cpu": (2 << 20, 16 << 20, 128 << 20)}  # as caches near to the core, all caches, and none hold
+LARGE_PRODUCT, LARGE_COPY = 8192, (2 << 30,)  # on other devices
 REPEATS = 6
 QUIET_LOAD = 0.5  # processes that others keep running
 
@@ -27,15 +27,20 @@ class Peaks(NamedTuple):
 
     Attributes:
       flops: additions and multiplications a second in one large matrix product, at JAX's default precision.
-      bytes_moved: bytes read and written a second in one large copy.
+      copies: bytes that a copy reads and writes, and how many of them in a second; the larger ones come last.
       functions: values of exp a second, over an array that the caches hold.
       dispatch: seconds that a call of a program takes which does nothing.
     """
 
     flops: float
-    bytes_moved: float
+    copies: tuple[tuple[int, float], ...]
     functions: float
     dispatch: float
+
+    def bytes_rate(self, moved: int) -> float:
+        """Bytes a second at which as many can be read and written, which is more if caches hold them."""
+        rates = [rate for size, rate in self.copies if moved <= size]
+        return max(rates, default=self.copies[-1][1])
 
 
 def milliseconds(call: Callable[[], object], count: int = 1) -> float:
@@ -50,18 +55,20 @@ def milliseconds(call: Callable[[], object], count: int = 1) -> float:
 def peaks(dtype: str) -> Peaks:
     """The peaks of JAX's first device; it takes about a second, once for each dtype."""
     device = jax.devices()[0].platform
-    size, num_bytes = PRODUCT_SIZE.get(device, LARGE_PRODUCT), COPY_BYTES.get(device, LARGE_COPY)
+    size, copied = PRODUCT_SIZE.get(device, LARGE_PRODUCT), COPY_BYTES.get(device, LARGE_COPY)
     with jax.enable_x64(dtype == "float64"):
         matrix = jnp.full((size, size), 0.5, dtype)
         product = _best(lambda a: a @ a, matrix)
-        values = jnp.ones(num_bytes // matrix.itemsize, dtype)
-        copied = _best(lambda a: a + 1, values)
+        copies = []
+        for num_bytes in copied:
+            values = jnp.ones(num_bytes // matrix.itemsize, dtype)
+            copies.append((2 * values.nbytes, 2 * values.nbytes / _best(lambda a: a + 1, values)))
         few = values[: 1 << 16] if device == "cpu" else values
         exponentials = _best(jnp.exp, few, 40)
         nothing = _best(lambda a: a, jnp.zeros(8, dtype), 40)
     return Peaks(
         flops=2 * size**3 / product,
-        bytes_moved=2 * values.nbytes / copied,
+        copies=tuple(copies),
         functions=few.size / exponentials,
         dispatch=nothing,
     )
@@ -74,8 +81,12 @@ def _best(function: Callable, value: jax.Array, count: int = 1) -> float:
     return min(milliseconds(lambda: run(value), count) for _ in range(REPEATS)) / 1e3
 
 
-def description() -> dict[str, Any]:
-    """Device, versions, commit, and whether the machine is quiet as the measurement begins."""
+def description(libraries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Device, versions, commit, and whether the machine is quiet as the measurement begins.
+
+    Args:
+      libraries: for each other library the versions of it and of what it computes with.
+    """
     device, load = jax.devices()[0], os.getloadavg()[0]
     versions = {name: metadata.version(name) for name in ("jflows-flax", "jax", "jaxlib", "flax")}
     return {
@@ -84,6 +95,7 @@ def description() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,
+        "libraries": dict(libraries),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "load": round(load, 2),

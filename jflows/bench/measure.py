@@ -173,7 +173,7 @@ def _drawn(shape: Shape, draw: Draw | None, domain: Domain) -> np.ndarray:
 def compiled(program: Program) -> Compiled:
     """Compiles a program, without any cache of compiled ones, and reads what it will take."""
     started = clock.perf_counter()
-    traced = jax.jit(program.call).trace(*program.args)
+    traced = jax.jit(lambda *args: program.call(*args)).trace(*program.args)  # a new function is in no cache
     with _no_cache():
         run = traced.lower().compile()
     seconds, plan = clock.perf_counter() - started, run.memory_analysis()
@@ -244,7 +244,7 @@ def rated(row: Row, facts: Mapping[str, Any]) -> Row:
         event_shape=row.event_shape,
         elements_per_s=float(f"{row.batch * math.prod(row.event_shape) / seconds:.4g}"),
         product_share=share(1e9 * facts["gflop"] / best.flops),
-        memory_share=share(facts["moved_bytes"] / best.bytes_moved),
+        memory_share=share(facts["moved_bytes"] / best.bytes_rate(facts["moved_bytes"])),
         function_share=share(facts["functions"] / best.functions),
         dispatch_share=share(best.dispatch),
         **facts,

@@ -36,21 +36,28 @@ def page(results: Results) -> str:
 
 
 def _intro(results: Results) -> list[str]:
-    lines = []
-    for number, each in enumerate(results.machines):
-        used = [row for row in results.rows if row.session == number]
-        if not used:
-            continue
-        versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
-        noisy = "" if each["quiet"] else f" The machine was busy (load {each['load']:g}): times may be of others' work."
-        lines.append(
-            f"{len(used)} rows were measured on {each['date']} on {each['cores']} cores of {each['kind']} "
-            f"({each['platform']}), commit {each['commit'] or 'unknown'}, {versions}.{noisy}"
-        )
+    """A line for each machine, commit and set of versions, with the number of rows."""
+    counts: dict[str, int] = {}
+    for row in results.rows:
+        line = _measured_on(results.machines[row.session])
+        counts[line] = counts.get(line, 0) + 1
+    lines = [f"{count} rows were measured on {line}" for line, count in counts.items()]
+    if not all(results.machines[row.session]["quiet"] for row in results.rows):
+        lines.append("A star marks ratios of a machine that was busy: times may be of others' work.")
     lines.append(
         "Times are of interleaved calls, each in a new order; compilation is apart. Ratios are medians of pairs."
     )
     return lines
+
+
+def _measured_on(machine: dict[str, Any]) -> str:
+    versions = machine["versions"] | {name: each[name] for name, each in machine["libraries"].items()}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    state = "quiet" if machine["quiet"] else "busy"
+    return (
+        f"{machine['date']} on {machine['cores']} cores of {machine['kind']} ({machine['platform']}), which was "
+        f"{state}, at commit {machine['commit'] or 'unknown'}, with {listed}."
+    )
 
 
 def _medians(rows: Iterable[Row]) -> dict[Case, Row]:
@@ -76,8 +83,8 @@ def _why(ratio: Ratio, own: dict[Case, Row]) -> str:
         return "The runs do not agree on who is faster."
     name, share = own[ratio.case].bound if ratio.case in own else ("", 0.0)
     if share >= CLOSE:
-        return f"At {share:.0%} of the time, {name} bounds us: at most {1 / share:.1f} times faster is possible."
-    return f"Nothing that is measured bounds us: the largest share, {name}, is {share:.0%}. There is something to gain."
+        return f"The share of {name} is {share:.0%}: at most {max(1, 1 / share):.1f} times faster is possible."
+    return f"The largest share, of {name}, is {share:.0%}: the operations leave room for a faster program."
 
 
 def _named(case: Case) -> tuple[str, str, str]:
@@ -108,7 +115,8 @@ def _cell(ratio: Ratio | None, results: Results) -> str:
     if ratio is None:
         return ""
     busy = "" if results.machines[ratio.session]["quiet"] else " *"
-    return f"{ratio.median:.2f} ± {ratio.median * ratio.spread / 2:.2f}{busy}"
+    spread = f" ± {ratio.median * ratio.spread / 2:.2f}" if len(ratio.runs) > 1 else ""
+    return f"{ratio.median:.2f}{spread}{busy}"
 
 
 def _bars(found: dict[tuple[Case, str], Ratio]) -> "Figure":
@@ -162,7 +170,7 @@ def _roofline(rows: list[Row], resources: list[str]) -> "Figure":
         axes.plot(shares, range(len(rows)), linestyle="", marker="o", markersize=4, color=colour, label=name)
     axes.set_xlim(0, max(100.0, *(100 * row.bound[1] for row in rows)) * 1.02)
     axes.set_xlabel("% of the time")
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(resources), frameon=False, fontsize=8)
     _finish(axes, [f"{row.subject} {row.what}" for row in rows])
     return figure
 

@@ -52,12 +52,12 @@ def run(plan: Plan, results: Results, show: Callable[[Row], None] = lambda row: 
       InvalidValueError: if the results are of another device.
       RunError: if the process of a library ends.
     """
-    results.begin(description())
     for number in range(plan.runs):
         missing = [(each, about) for each, about in _cases(plan, number) if not results.is_done(about)]
         if not missing:
             continue
         with _workers(plan.pythons) as workers:
+            results.begin(description({name: each.versions for name, each in workers.items()}))
             for subject, about in missing:
                 for row in _rows(subject, about, workers, plan.calls):
                     if row.key not in results:

@@ -19,14 +19,14 @@ from tests.cases import classes_in, exported_bijectors
 
 PARTS_OF_OTHERS = {"Conditioned"}  # it embeds a context, and the suite has none
 MACHINE = {"platform": "cpu", "kind": "a", "cores": 1, "python": "3", "versions": {"jax": "1"}, "commit": None}
-MACHINE |= {"date": "2026-01-01", "load": 0.0, "quiet": True}
+MACHINE |= {"date": "2026-01-01", "load": 0.0, "quiet": True, "libraries": {}}
 
 
 @pytest.fixture(autouse=True)
 def small_peaks(monkeypatch):
     """Peaks of small arrays, measured once."""
     monkeypatch.setitem(machine.PRODUCT_SIZE, "cpu", 64)
-    monkeypatch.setitem(machine.COPY_BYTES, "cpu", 1 << 16)
+    monkeypatch.setitem(machine.COPY_BYTES, "cpu", (1 << 12, 1 << 16))
 
 
 def row(subject="a", library="jflows", run=0, faster=None, ms=1.0, **more) -> bench.Row:
@@ -55,6 +55,11 @@ def test_a_map_is_timed_in_one_line():
     assert inverse.bound[1] == max(inverse.shares.values()) > 0
     text = str(rows)
     assert text.count("\n") == 4 and "InvertibleLinear" in text and "elements/s" in text
+
+
+def test_bytes_that_caches_hold_are_moved_faster():
+    best = machine.Peaks(1.0, ((100, 50.0), (1000, 20.0)), 1.0, 1.0)
+    assert [best.bytes_rate(moved) for moved in (80, 300, 5000)] == [50.0, 20.0, 20.0]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +167,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     bench.run(plan, found, shown.append)
     assert shown == found.rows and len(shown) == 8
     theirs = [each for each in found.rows if each.library == "distrax"]
+    assert set(found.machines[0]["libraries"]["distrax"]) == {"distrax", "jax"}
     assert [each.what for each in theirs] == ["forward", "inverse", "forward_gradient", "inverse_gradient"]
     assert all(each.times_faster > 0 and each.compile_s is None for each in theirs)
 
@@ -216,11 +222,11 @@ def test_the_page_begins_with_what_is_not_ahead(tmp_path):
             found.add(row(name, "zuko", number, faster))
     first, second, third = (part for part in page.page(found).split("<section")[1:])
     assert first.index(">a<") < first.index(">slow<") and ">ahead<" not in first
-    assert "At 80% of the time, matrix products bounds us: at most 1.2 times faster is possible." in first
-    assert "the largest share, matrix products, is 20%. There is something to gain." in first
+    assert "The share of matrix products is 80%: at most 1.2 times faster is possible." in first
+    assert "The largest share, of matrix products, is 20%: the operations leave room for a faster program." in first
     assert "The runs do not agree on who is faster." in first
     assert ">ahead<" in second and "3.05 ± 0.05 *" in second and ">ahead<" not in third
-    assert "The machine was busy (load 3)" in page.page(found)
+    assert "11 rows were measured on 2026-01-01 on 1 cores of a (cpu), which was busy, at" in page.page(found)
 
 
 class Wrong(b.SameShape):

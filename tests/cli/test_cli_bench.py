@@ -34,7 +34,7 @@ wrong = Doubled(wrong=True)
 @pytest.fixture(autouse=True)
 def small_peaks(monkeypatch):
     monkeypatch.setitem(machine.PRODUCT_SIZE, "cpu", 64)
-    monkeypatch.setitem(machine.COPY_BYTES, "cpu", 1 << 16)
+    monkeypatch.setitem(machine.COPY_BYTES, "cpu", (1 << 12, 1 << 16))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_map_of_ones_own_is_timed_in_one_line(jflows, mine, tmp_path):
 def results_of(path, faster):
     """A file in which all is measured that the next command asks for."""
     results = Results(path)
-    results.begin(machine.description())
+    results.begin(machine.description({}))
     times = dict(calls=3, ms=1.0, low_ms=1.0, high_ms=1.0, times_faster=faster)
     for run in range(2):
         results.add(Row("actnorm", "forward", (64,), 4096, "float32", "distrax", run, **times))
