@@ -260,7 +260,7 @@ class AutoFlow(AutoContinuous):
             rule = f"must return a flow of event shape {(self.latent_dim,)}, the number of latent values of the model"
             fix = "Use the event shape that it is given."
             raise InvalidValueError("AutoFlow", "make_flow", rule, f"one of {flow.event_shape}", fix)
-        if not isinstance(flow.base, StandardNormal):
+        if flow.base != StandardNormal((self.latent_dim,)):
             rule, fix = "must return a flow over a StandardNormal", "Put learned scales into the bijector."
             raise InvalidValueError("AutoFlow", "make_flow", rule, f"one over {type(flow.base).__name__}", fix)
         self.flow = flow
