@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import re
 import shlex
 from pathlib import Path
@@ -124,3 +125,17 @@ def test_the_preset_of_ones_own_takes_contexts_and_domains(monkeypatch):
     exec(compile(block, "mine.py", "exec"), made)
     flow = made["mine_flow"]((3,), num_layers=2, context_dim=2, domains=jflows.data.Domains(positive=(1,)))
     assert flow.context_shape == (2,) and flow.domains.positive == (1,)
+
+
+@pytest.mark.slow
+def test_the_page_on_other_libraries_runs():
+    pytest.importorskip("numpyro")
+    pytest.importorskip("blackjax")
+    made: dict = {}
+    for number, block in enumerate(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs/interop.md").read_text(), re.DOTALL)
+    ):
+        exec(compile(block, f"interop.md, block {number}", "exec"), made)
+    assert {name: value.shape for name, value in made["exact"].items()} == {"scale": (100,), "x": (100, 2)}
+    assert made["chains"].x.shape == (4, 200, 2)
+    assert abs(float(made["particles"].log_normalizer.mean()) - math.log(math.pi)) < 0.2
