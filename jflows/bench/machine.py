@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,10 +81,11 @@ def _best(function: Callable, value: jax.Array, count: int = 1) -> float:
     return min(milliseconds(lambda: run(value), count) for _ in range(REPEATS)) / 1e3
 
 
-def description(libraries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Device, versions, commit, and whether the machine is quiet as the measurement begins.
+def description(dtypes: Iterable[str], libraries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Device, peaks, versions, commit, and whether the machine is quiet as the measurement begins.
 
     Args:
+      dtypes: those whose peaks are wanted.
       libraries: for each other library the versions of it and of what it computes with.
     """
     device, load = jax.devices()[0], os.getloadavg()[0]
@@ -97,6 +98,7 @@ def description(libraries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         "versions": versions,
         "libraries": dict(libraries),
         "commit": commit(),
+        "peaks": {dtype: peaks(dtype)._asdict() for dtype in dtypes},
         "date": datetime.date.today().isoformat(),
         "load": round(load, 2),
         "quiet": load < QUIET_LOAD,
@@ -111,8 +113,9 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@functools.cache
 def commit() -> str | None:
-    """The commit of a checkout, with a plus sign if files of the package differ from it; None for a wheel."""
+    """The commit of the checkout as this process begins, with + if files of the package differ; None for a wheel."""
     package = Path(__file__).resolve().parents[1]
     if not (package.parent / ".git").exists():
         return None

@@ -22,7 +22,7 @@ class Row:
 
     Attributes:
       subject, what: the name in the suite, and "forward", "inverse", "log_prob", "gradient", "sample" and the like.
-      event_shape, batch, dtype: of the data; `batch` is the product of the batch axes.
+      event_shape, batch, dtype: of the data; `batch` is the first axis of x, and `event_shape` has all others.
       library, run: whose time it is, and in which run it was taken.
       calls: number of timings; `ms` is their median, `low_ms` and `high_ms` are their quartiles.
       session: which of the file's descriptions of a machine holds.
@@ -177,11 +177,13 @@ class Results:
 
     Args:
       path: the file, which need not exist; its last line may be torn, as after a kill, and is then taken off.
+      setting: the setting that names the file, for errors.
     Raises:
       DataError: if the file holds something else.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, setting: str = "out"):
+        self._setting = setting
         self.path, self.machines, self.rows, self._done = path, [], [], []
         text = path.read_text() if path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
@@ -207,7 +209,9 @@ class Results:
                 self.rows.append(Row.from_json(fields))
         except (ValueError, TypeError, KeyError) as error:
             rule = "must be a file of rows that `jflows bench` has written"
-            raise DataError("bench", "out", rule, f"line {number} of {self.path}", "Name another file.") from error
+            raise DataError(
+                "bench", self._setting, rule, f"line {number} of {self.path}", "Name another file."
+            ) from error
 
     def begin(self, machine: dict[str, Any]) -> None:
         """Adds the description of the machine that the next rows are measured on.

@@ -57,7 +57,8 @@ def run(plan: Plan, results: Results, show: Callable[[Row], None] = lambda row: 
         if not missing:
             continue
         with _workers(plan.pythons) as workers:
-            results.begin(description({name: each.versions for name, each in workers.items()}))
+            versions = {name: each.versions for name, each in workers.items()}
+            results.begin(description(plan.dtypes, versions))
             for subject, about in missing:
                 for row in _rows(subject, about, workers, plan.calls):
                     if row.key not in results:

@@ -2,7 +2,7 @@
 
 import click
 
-from jflows.cli.groups import FlowCommand
+from jflows.cli.groups import FlowCommand, Stop
 from jflows.cli.types import COUNT, PathType
 from jflows.errors import InvalidValueError
 
@@ -104,13 +104,16 @@ def bench(
             click.echo(subject.name)
         return
     if bijector is None:
-        _refuse_without_bijector(shape=shape, unchecked=unchecked or None)
+        fix = "Set sizes by {dim} and {batch}."
+        _refuse("must be left out without {bijector}, whose it is", fix, shape=shape, unchecked=unchecked)
         subjects = [each.resized(dim, batch) for each in suite.chosen(only, quick)]
     else:
+        given = dict(only=only, library=library, python=python, dim=dim, batch=batch, quick=quick)
+        _refuse("must be left out with {bijector}", "Set sizes by {shape}.", **given)
         subjects = [own.own_subject(bijector, shape or (4096, 64), unchecked)]
     libraries = None if not library else [name for name in library if name != "none"]
     pythons = {} if bijector else beside.environments(libraries, _pairs(python))
-    committed = None if check is None else Results(check)
+    committed = None if check is None else Results(check, "check")
     plan = Plan(subjects, pythons, dtype or ("float32",), runs, calls or (QUICK_CALLS if quick else CALLS))
     results = Results(out or Path("runs") / "bench.jsonl")
     first = len(results.rows)
@@ -124,8 +127,6 @@ def bench(
 
 
 def _compare(sentences, check) -> None:
-    from jflows.cli.groups import Stop
-
     if sentences:
         raise Stop(f"bench: jflows is slower than in {check}: {' '.join(sentences)}", 1)
     click.echo(f"No ratio is below that of {check} by more than its spread.")
@@ -145,8 +146,7 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
     return {name: path for name, _, path in (value.partition("=") for value in values)}
 
 
-def _refuse_without_bijector(**given) -> None:
+def _refuse(rule: str, fix: str, **given) -> None:
     for name, value in given.items():
-        if value is not None:
-            rule = "must be left out without {bijector}, whose it is"
-            raise InvalidValueError("bench", name, rule, value, "Set sizes by {dim} and {batch}.")
+        if value:
+            raise InvalidValueError("bench", name, rule, value, fix)

@@ -1,7 +1,9 @@
 """`jflows.bench` in miniature: what is measured, how turns are taken, what is written, and what is refused."""
 
+import ast
 import json
 import sys
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +140,46 @@ def test_libraries_are_found_or_named():
         InvalidValueError, match="`python` must be LIBRARY=PATH with the path of a Python; got 'zuko=/no"
     ):
         beside.environments(["zuko"], {"zuko": "/no/python"})
+
+
+@pytest.mark.parametrize("library", beside.LIBRARIES)
+def test_models_of_workers_are_subjects_and_take_their_sizes(library):
+    """Read, not run: the libraries are elsewhere."""
+    tree = ast.parse((beside.OTHERS / f"{library}_worker.py").read_text())
+    functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (models,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["MODELS"]
+    )
+    assert isinstance(models, ast.Dict) and models.keys
+    for key, value in zip(models.keys, models.values, strict=True):
+        (subject,) = suite.chosen([ast.literal_eval(key)])
+        if isinstance(value, ast.Name):
+            taken = [argument.arg for argument in functions[value.id].args]
+            assert sorted(taken) == sorted(["shape", *subject.sizes]), subject.name
+        else:  # made by a function, of channels or of elements
+            assert set(subject.sizes) == {"hidden"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", [name for name in beside.LIBRARIES if find_spec(name)])
+def test_workers_answer_all_that_is_timed_of_their_subjects(library):
+    sizes = {"num_layers": 1, "hidden": 4, "num_bins": 2, "num_levels": 2, "num_steps": 1, "width": 4}
+    worker, answered = beside.Worker(library, sys.executable, "cpu"), 0
+    for subject in suite.SUBJECTS:
+        event_shape = (8, 8, 1) if len(subject.event_shape) == 3 else (4,)
+        small = {name: sizes.get(name, value) for name, value in subject.sizes.items()}
+        able = worker.prepare(subject.name, (3, *event_shape), "float32", small)
+        assert set(able) in (
+            set(),
+            {"forward", "inverse", "forward_gradient", "inverse_gradient"},
+            {"log_prob", "gradient", "sample"},
+        ), subject.name
+        assert all(worker.milliseconds(what, 1) > 0 for what in able), subject.name
+        answered += len(able) > 0
+    worker.close()
+    assert answered >= 2
 
 
 def test_a_library_that_is_absent_says_which_extra_brings_it(monkeypatch):

@@ -63,7 +63,7 @@ def test_a_map_of_ones_own_is_timed_in_one_line(jflows, mine, tmp_path):
 def results_of(path, faster):
     """A file in which all is measured that the next command asks for."""
     results = Results(path)
-    results.begin(machine.description({}))
+    results.begin(machine.description((), {}))
     times = dict(calls=3, ms=1.0, low_ms=1.0, high_ms=1.0, times_faster=faster)
     for run in range(2):
         results.add(Row("actnorm", "forward", (64,), 4096, "float32", "distrax", run, **times))
@@ -92,6 +92,11 @@ def test_ratios_are_compared_with_committed_ones(jflows, tmp_path):
         ),
         (("--python", "zuko"), "`--python` must be LIBRARY=PATH; got 'zuko'. Write zuko=env/bin/python."),
         (("--shape", "3,4"), "`--shape` must be left out without --bijector, whose it is; got"),
+        (
+            ("--bijector", "a.B", "--batch", "3"),
+            "`--batch` must be left out with --bijector; got 3. Set sizes by --shape.",
+        ),
+        (("--bijector", "a.B", "--quick"), "`--quick` must be left out with --bijector; got True."),
         (("--bijector", "a.B", "--shape", "x"), "'x' must be whole numbers of at least 1, separated by commas."),
         (("--bijector", "no_such.B"), "must be a module that Python finds here"),
     ],
