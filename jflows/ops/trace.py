@@ -22,10 +22,13 @@ Map = Callable[[Array], Array]
 
 
 def hutchinson_noise(key: Key, shape: tuple[int, ...], dtype, kind: str) -> Array:
-    """Noise of mean 0 and covariance I: signs ("rademacher", the least variance) or "normal". Shapes: -> shape."""
+    """Noise of mean 0 and covariance I: signs ("rademacher", the least variance) or "normal". Shapes: -> shape.
+
+    It is drawn in float32, so that a key gives the same noise in every type, whether float64 is allowed or not.
+    """
     if kind == "rademacher":
-        return jax.random.rademacher(key, shape, dtype)
-    return jax.random.normal(key, shape, dtype)
+        return 2 * jax.random.bernoulli(key, jnp.float32(0.5), shape).astype(dtype) - 1
+    return jax.random.normal(key, shape, jnp.float32).astype(dtype)
 
 
 def jacobian(f: Map, x: Array, event_ndims: int) -> Array:
@@ -113,7 +116,7 @@ def roulette_terms(key: Key, num_exact: int, stop_probability: float) -> Array:
 
     Source: Chen et al. 2019, arXiv:1906.02735, section 3.1.
     """
-    return num_exact + jax.random.geometric(key, stop_probability) - 1
+    return num_exact + jax.random.geometric(key, jnp.float32(stop_probability)) - 1
 
 
 def truncation_bound(lipschitz: float, dim: int, num_terms: int) -> float:

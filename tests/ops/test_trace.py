@@ -36,6 +36,19 @@ def truncated(params, x, key, num_terms=3):
     return trace.series_log_det(g, params, x, v, num_terms, 1)
 
 
+@pytest.mark.parametrize("kind", trace.NOISE_KINDS)
+def test_a_key_gives_the_same_noise_in_every_type(kind):
+    """As `float32_errors` compares float32 with float64 by one key."""
+    key, wanted = jax.random.key(7), trace.hutchinson_noise(jax.random.key(7), (50,), jnp.float64, kind)
+    for x64 in (True, False):
+        with jax.enable_x64(x64):
+            found = trace.hutchinson_noise(key, (50,), jnp.float32, kind)
+            terms = [int(trace.roulette_terms(key, 2, 0.3)) for key in jax.random.split(key, 9)]
+        np.testing.assert_array_equal(found, wanted)
+        assert found.dtype == jnp.float32
+        assert terms == [int(trace.roulette_terms(key, 2, 0.3)) for key in jax.random.split(key, 9)]
+
+
 def assert_mean(samples, wanted, largest_error):
     """Within 4 standard errors, which are small enough to prove something."""
     error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
