@@ -87,7 +87,7 @@ def fit_ensemble(
     if together.count() > 1:
         fix = "Train its members one by one over all processes, or the ensemble in one process."
         raise InvalidValueError("fit_ensemble", "num", "must be trained by one process", f"{together.count()}", fix)
-    of_each = [data] * num if isinstance(data, Data) else list(data)
+    of_each: Any = list(data) if isinstance(data, list | tuple) else [data] * num
     for name, given in (("data", of_each), ("runs", runs)):
         if given is not None and len(given) != num:
             raise InvalidValueError("fit_ensemble", name, f"must be one for each of the {num} members", len(given))
@@ -97,6 +97,10 @@ def fit_ensemble(
         job_of(flow, of_each[k], dataclasses.replace(config, seed=config.seed + k), validation, recorders[k], loss)
         for k in range(num)
     ]
+    sizes = sorted({job.batches.rows_per_epoch for job in jobs})
+    if len(sizes) > 1:
+        rule, got = "must have as many rows with a weight above 0 for each member", " and ".join(map(str, sizes))
+        raise InvalidValueError("fit_ensemble", "data", rule, got, "Train these members one by one.")
     optimizer = config.make_optimizer(jobs[0].steps)
     settings = dict(ema_decay=config.ema_decay, accumulate=config.accumulate)
     make_step = functools.partial(make_train_step, flow, optimizer, jobs[0].loss, **settings)
@@ -145,8 +149,13 @@ class _Members:
 
     @property
     def active(self) -> list[int]:
-        """Those that have not ended."""
+        """Those that have not ended; one that failed is saved with them, only so that all can be resumed."""
         return [k for k in range(len(self.jobs)) if not isinstance(self.outcomes.get(k), FitResult)]
+
+    @property
+    def training(self) -> list[int]:
+        """Those that have neither ended nor failed."""
+        return [k for k in range(len(self.jobs)) if k not in self.outcomes]
 
     def train(self, first: list[TrainState]) -> list[Outcome]:
         """Takes all steps, and ends every member."""
@@ -158,20 +167,20 @@ class _Members:
         step = min((int(first[k].step) for k in self.active), default=job.steps)
         if step < job.steps:
             self._compile(state, step)
-        while step < job.steps and self.active and not self.stopped.is_set():
+        while step < job.steps and self.training and not self.stopped.is_set():
             count = job.steps_of_call(step)
             state, metrics = self.runner.run(state, self._batches(step, count))
             step += count
-            for k in self.active:
+            for k in self.training:
                 self.monitors[k].collect({name: values[:, k] for name, values in metrics.items()}, count)
             if self.monitors[0].is_due(step):
                 self._log(step, self.runner.get_state(state))
             if step % job.config.checkpoint_every == 0 or any(m.scores.best_step == step for m in self.monitors):
                 self._save(step, self.runner.get_state(state))
-            for k in self.active:
+            for k in self.training:
                 if self.monitors[k].scores.out_of_patience:
                     self._end(k, _member(self.runner.get_state(state), k))
-        for k in self.active:
+        for k in self.training:
             self._end(k, _member(self.runner.get_state(state), k))
         return [self.outcomes[k] for k in range(len(self.jobs))]
 
@@ -191,9 +200,7 @@ class _Members:
     def _log(self, step: int, state: TrainState) -> None:
         """Writes a line for each member that trains; one that fails is left alone from then on."""
         shown = False
-        for k in self.active:
-            if k in self.outcomes:  # it failed, and is saved with the others only so that all can be resumed
-                continue
+        for k in self.training:
             try:
                 self.monitors[k].log(step, _member(state, k))
             except RunError as error:
@@ -208,9 +215,7 @@ class _Members:
             self.monitors[k].save(step, _member(state, k))
 
     def _end(self, k: int, final: TrainState) -> None:
-        """Ends a member, unless it has failed."""
-        if k in self.outcomes:
-            return
+        """Ends a member."""
         try:
             self.outcomes[k] = result_of(self.jobs[k], self.monitors[k], final)
         except RunError as error:

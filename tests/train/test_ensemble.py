@@ -11,7 +11,7 @@ import pytest
 
 import jflows
 from jflows.data import TrainBatches
-from jflows.errors import InvalidValueError, RunError
+from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.processes import together
 from jflows.runs import RunDirectory
 from jflows.train import (
@@ -24,6 +24,7 @@ from jflows.train import (
     make_train_step,
 )
 from jflows.train.ensemble import step_of_members
+from jflows.train.sharding import Runner
 from tests.train.checkpointing import assert_same
 
 FLOW = jflows.realnvp((2,), num_layers=2, hidden_sizes=(8,))
@@ -119,10 +120,13 @@ def test_members_fail_alone():
     assert isinstance(second, RunError) and "5 steps in a row" in str(second)
 
 
-def test_an_ensemble_of_which_all_members_fail_is_an_error():
+def test_an_ensemble_of_which_all_members_fail_ends_with_an_error(monkeypatch):
     nan = FunctionLoss(lambda flow, variables, batch, key, step: (jnp.full(len(batch.index), jnp.nan), {}))
+    taken, run = [], Runner.run
+    monkeypatch.setattr(Runner, "run", lambda *given: taken.append(1) or run(*given))
     with pytest.raises(RunError, match="in a row"):
-        fit_ensemble(FLOW, ROWS, dataclasses.replace(CONFIG, max_skipped=2), 2, loss=nan)
+        fit_ensemble(FLOW, ROWS, dataclasses.replace(CONFIG, max_skipped=2, steps=50), 2, loss=nan)
+    assert len(taken) == 1  # nothing is computed for members that have failed
 
 
 class Stop:
@@ -179,11 +183,22 @@ def test_members_that_stand_at_different_steps(tmp_path):
         (1, {}, "fit_ensemble: `num` must be 2 to 1000; got 1"),
         (3, {"runs": []}, "`runs` must be one for each of the 3 members; got 0"),
         (3, {"data": [ROWS]}, "`data` must be one for each of the 3 members; got 1"),
+        (
+            2,
+            {"data": [ROWS, ROWS.take(np.arange(99))]},
+            "`data` must have as many rows .*; got 99 and 200. Train these",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(num, options, message):
     with pytest.raises(InvalidValueError, match=message):
         fit_ensemble(FLOW, **{"data": ROWS, "config": CONFIG, "num": num, **options})
+
+
+@pytest.mark.parametrize("data", [None, np.zeros((200, 2))])
+def test_what_is_no_data_is_refused(data):
+    with pytest.raises(InvalidTypeError, match="`data` must be TableData, ImageData or NoData"):
+        fit_ensemble(FLOW, data, CONFIG, 2)
 
 
 def test_many_processes_train_no_ensemble(monkeypatch):
