@@ -7,7 +7,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from jflows.errors import check_key
+from jflows.errors import InvalidValueError, check_key
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.eval.spread import spread
 from jflows.flows import Density, MixtureOfFlows
@@ -59,8 +59,31 @@ def sample_in_chunks(
     """
     check_key("sample_in_chunks", key)
     check_temperature("sample_in_chunks", temperature)
+    _check_component(density, component)
+    context = _checked_context(density, num, context)
     blocks = _blocks(density, variables, key, num, context, temperature, component)
     return blocks if chunk_size is None else _rechunked(blocks, chunk_size)
+
+
+def _check_component(density: Density, component: int | None) -> None:
+    if component is None:
+        return
+    if density.encodes:
+        raise InvalidValueError("sample_in_chunks", "component", "is for mixtures", component, "Leave it out.")
+    most = cast(MixtureOfFlows, density).num_components - 1
+    if type(component) is not int or not 0 <= component <= most:  # JAX would take the nearest
+        raise InvalidValueError("sample_in_chunks", "component", f"must be an int in 0..{most}", repr(component))
+
+
+def _checked_context(density: Density, num: int, context: Any) -> np.ndarray | None:
+    if context is None and density.context_shape is None:
+        return None
+    rows = None if context is None else np.asarray(context)
+    if density.context_shape is None or rows is None or rows.shape != (num, *density.context_shape):
+        wanted = None if density.context_shape is None else f"of shape {(num, *density.context_shape)}, a row a sample"
+        got = "None" if rows is None else f"shape {rows.shape}"
+        raise InvalidValueError("sample_in_chunks", "context", f"must be {wanted}", got)
+    return rows
 
 
 def _blocks(
@@ -120,11 +143,10 @@ def draw_block(
 ) -> Array:
     """The samples of these numbers: [block] -> [block, *event_shape]."""
     keys = example_keys(key, index)
-    if component is not None:
-        mixture = cast(MixtureOfFlows, density)
-        of_each = lambda key: mixture.sample_by_component(variables, key, (), None, temperature)[component]
-        return jax.vmap(of_each)(keys)
-    if density.takes_keys:
-        return density.sample(variables, keys, keys.shape if context is None else (), context, temperature)
     one: Any = lambda key, context: density.sample(variables, key, (), context, temperature)
+    if component is not None:
+        draw = cast(MixtureOfFlows, density).sample_by_component
+        one = lambda key, context: draw(variables, key, (), context, temperature)[component]
+    elif density.takes_keys:
+        return density.sample(variables, keys, keys.shape if context is None else (), context, temperature)
     return jax.vmap(one, in_axes=(0, None if context is None else 0))(keys, context)

@@ -78,8 +78,14 @@ class Seen:
         ({"num": 0}, "sample_in_chunks: `num` must be at least 1; got 0"),
         ({"chunk_size": 0}, "`chunk_size` must be at least 1; got 0"),
         ({"temperature": -1.0}, "`temperature` must be at least 0"),
+        ({"component": 0}, "`component` is for mixtures; got 0"),
+        ({"density": MIXTURE, "component": 2}, r"`component` must be an int in 0\.\.1; got 2"),
+        ({"density": MIXTURE, "component": -1}, r"`component` must be an int in 0\.\.1; got -1"),
+        ({"context": np.ones((5, 1))}, r"`context` must be None; got shape \(5, 1\)"),
+        ({"density": LABELLED}, r"`context` must be of shape \(5, 1\), a row a sample; got None"),
+        ({"density": LABELLED, "context": np.ones((6, 1))}, r"a row a sample; got shape \(6, 1\)"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_drawn(options, message):
     with pytest.raises(jflows.InvalidValueError, match=message):
-        sample_in_chunks(ROWS, {}, KEY, **{"num": 5, **options})
+        sample_in_chunks(**{"density": ROWS, "variables": {}, "key": KEY, "num": 5, **options})
