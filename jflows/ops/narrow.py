@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops.conv import conv2d
+from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
 COMPUTE_DTYPES = ("full", "bfloat16", "float16")
@@ -40,6 +41,7 @@ def product(x: Array, kernel: Array, compute_dtype: str, precision: Any = None) 
     dtype = jnp.result_type(x, kernel) if compute_dtype == "full" else kernel.dtype
     low = dtype if compute_dtype == "full" else compute_dtype
     dims = (((x.ndim - 1,), (0,)), ((), ()))
+    x, kernel = vary_alike(x, kernel)  # before they are narrow, or gradients would be added up over devices narrow
     return lax.dot_general(x.astype(low), kernel.astype(low), dims, precision=precision).astype(dtype)
 
 
@@ -47,4 +49,5 @@ def convolution(x: Array, kernel: Array, compute_dtype: str) -> Array:
     """`conv2d` in the type of computing, handed on in the type of the parameters; for shapes see there."""
     if compute_dtype == "full":
         return conv2d(x, kernel)
+    x, kernel = vary_alike(x, kernel)  # as in `product`
     return conv2d(x.astype(compute_dtype), kernel.astype(compute_dtype)).astype(kernel.dtype)

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
+from jax.sharding import AxisType, PartitionSpec
 
 import jflows
 from jflows.bijectors import Affine, MaskedAutoregressive
 from jflows.errors import InvalidValueError
 from jflows.flows.presets import PRESETS
 from jflows.nn import MADE
+from jflows.ops import narrow
 from jflows.ops.numerics import EXACT
 from jflows.options import settings_of
 from tests.presets import DIM, IMAGE, build, data_of
@@ -166,6 +168,21 @@ def test_an_incremental_inverse_is_that_of_the_narrow_network():
         back = lambda x: made.apply(variables, made.apply(variables, x, method="inverse"), method="forward")
         error = np.max(np.abs(jax.jit(back, compiler_options=strict)(x) - x))
     assert 1e-5 < error <= 0.05, "1e-6 would be that of float32"
+
+
+@pytest.mark.parametrize(("operation", "shape"), [(narrow.product, (4,)), (narrow.convolution, (2, 2, 4))])
+def test_gradients_are_added_up_over_devices_in_the_type_of_the_parameters(operation, shape):
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
+    x = jax.random.normal(jax.random.key(0), (8, *shape), jnp.float32)
+    kernel = jnp.ones((*(1,) * (len(shape) - 1), 4, 3), jnp.float32)
+    specs = {"in_specs": (PartitionSpec("rows"), PartitionSpec()), "out_specs": PartitionSpec("rows")}
+
+    def slope(check_vma):
+        run = lambda x, kernel: operation(x, kernel, "bfloat16")
+        divided = jax.shard_map(run, mesh=mesh, check_vma=check_vma, **specs)
+        return jax.jit(jax.grad(lambda kernel: divided(x, kernel).sum()))(kernel)
+
+    np.testing.assert_allclose(slope(True), slope(False), rtol=1e-6)
 
 
 def test_an_unknown_type_is_refused():
