@@ -26,8 +26,9 @@ def nested_in(equation: Any) -> Iterator[Any]:
 def product_flops(program: Any) -> int:
     """Additions and multiplications in all matrix products and convolutions of a traced program.
 
-    A scan counts its body once a step. A loop of unknown length counts it once, and a choice counts the branch that
-    takes most, so that the result is then a bound from below, and from above. Rematerialised products count again.
+    A scan counts its body once a step, and a map over devices its body once a device. A loop of unknown length counts
+    it once, and a choice counts the branch that takes most, so that the result is then a bound from below, and from
+    above. Rematerialised products count again.
     """
     return _total(program, _FLOPS)
 
@@ -48,10 +49,19 @@ def _total(program: Any, counts: Mapping[str, Callable[[Any], int]]) -> int:
         if name == "cond":
             total += max(inner, default=0)
         else:
-            total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
+            total += sum(inner) * _repeats(equation)
         count = counts.get(name)
         total += 0 if count is None else count(equation)
     return total
+
+
+def _repeats(equation: Any) -> int:
+    """How often an equation runs the programs inside of it."""
+    given = equation.params  # whose names differ between versions of JAX
+    if equation.primitive.name == "shard_map":
+        axes = given["newly_manual_axes"] if "newly_manual_axes" in given else given["manual_axes"]
+        return math.prod(given["mesh"].shape[axis] for axis in axes)
+    return given["length"] if equation.primitive.name == "scan" else 1
 
 
 def _of_dot(equation: Any) -> int:

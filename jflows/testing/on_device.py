@@ -1,6 +1,7 @@
 """`float32_errors`: what rounding does to a bijector on the device that you train on, beside float64 on the host."""
 
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 
 from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, kind_of
-from jflows.testing.bijector_suite import NUM_EXAMPLES, Draws, drawn_variables
+from jflows.testing.bijector_suite import NUM_EXAMPLES, Draws, check_bijector, drawn_variables
 from jflows.testing.common import cast, noise_rngs
 from jflows.typing import Array, Shape, Variables
 
@@ -49,7 +50,7 @@ def float32_errors(
       context_shape, seed: see `check_bijector`.
       options: `domain`, `max_magnitude`, `noise` and `draw` of `check_bijector`; its tolerances are passed over.
     Raises:
-      InvalidTypeError: if `bijector` is not a `Bijector`.
+      InvalidTypeError: if `bijector` is not a `Bijector`, or `check_bijector` takes no option of a name.
     Example:
       >>> from jflows.bijectors import InvertibleLinear
       >>> found = float32_errors(InvertibleLinear(), (4,))
@@ -58,6 +59,8 @@ def float32_errors(
     """
     if not isinstance(bijector, Bijector):
         raise InvalidTypeError("float32_errors", "bijector", "must be a jflows Bijector", kind_of(bijector))
+    for name in options.keys() - _OPTIONS:
+        raise InvalidTypeError("float32_errors", name, "must be an option of check_bijector", repr(options[name]))
     device = jax.devices()[0] if device is None else device
     with jax.enable_x64(True):
         given = {name: options.get(name, default) for name, default in (("domain", None), ("max_magnitude", 1e4))}
@@ -70,6 +73,9 @@ def float32_errors(
     found = _run(bijector, precision, *narrow)
     errors = {name: _error(found[name], wanted[name]) for name in ("z", "log_det")}
     return Float32Errors(round_trip=_error(found["x"], np.asarray(narrow[1])), **errors)
+
+
+_OPTIONS = inspect.signature(check_bijector).parameters.keys()
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

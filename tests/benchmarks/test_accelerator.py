@@ -31,3 +31,5 @@ def test_errors_are_measured_and_not_made_up():
     assert 0 < float32_errors(Exp(), (3,), domain=(0.5, 2.0)).round_trip < 1e-5
     with pytest.raises(InvalidTypeError, match="float32_errors: `bijector` must be a jflows Bijector; got int"):
         float32_errors(3, (2,))
+    with pytest.raises(InvalidTypeError, match="float32_errors: `domian` must be an option of check_bijector"):
+        float32_errors(Exp(), (3,), domian=(0.5, 2.0))

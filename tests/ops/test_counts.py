@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 
 from jflows.ops.conv import conv2d
 from jflows.ops.programs import function_values, product_flops
@@ -27,3 +28,10 @@ def test_values_of_functions_are_counted():
     assert function_values(jax.make_jaxpr(lambda x: jnp.exp(x) + jnp.tanh(x) / jnp.sqrt(x))(x)) == 2 * 12
     steps = jax.make_jaxpr(lambda x: jax.lax.scan(lambda c, _: (jnp.log(c), None), x, None, length=5)[0])(x)
     assert function_values(steps) == 5 * 12
+
+
+def test_operations_of_all_devices_are_counted():
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
+    specs = {"in_specs": (PartitionSpec("rows"), PartitionSpec()), "out_specs": PartitionSpec("rows")}
+    divided = jax.shard_map(jnp.matmul, mesh=mesh, **specs)
+    assert product_flops(jax.make_jaxpr(divided)(jnp.ones((16, 4)), jnp.ones((4, 5)))) == 2 * 16 * 4 * 5
