@@ -146,9 +146,7 @@ def modelled(row: dict, alone: dict[int, float]) -> dict:
 
 def rows_of(given: argparse.Namespace) -> list[dict]:
     """All rows: each in processes of its own, as a process has one number of devices."""
-    options = [
-        f"--{name.replace('_', '-')}={getattr(given, name)}" for name in ("steps", "calls", "batch_size", "width")
-    ]
+    options = [f"--{name.replace('_', '-')}={vars(given)[name]}" for name in ("steps", "calls", "batch_size", "width")]
     found = []
     for processes, devices in [*((1, n) for n in given.devices), *((n, 1) for n in given.processes)]:
         lines = []
