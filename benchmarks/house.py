@@ -56,7 +56,6 @@ REASONS = {
     "jflows/runs/presets.py": "the annotation of a preset may be missing, or be no class",
     "jflows/runs/recipe.py": "an argument may be a loss, or the name of one",
     "jflows/runs/running.py": "a run that resumes takes its own recipe, unless one is given as an object",
-    "jflows/train/ensemble.py": "an argument may be the data of all members, or of each",
     "jflows/train/losses/__init__.py": "finds the losses among the names of the package",
 }
 """Why a question may stand: one in each of these files, and none elsewhere, held by `tests/test_house.py`."""
