@@ -47,6 +47,13 @@ PAGES = sorted(
 NAME = re.compile(r"(?<![\w/.])jflows(?:\.[A-Za-z_]\w*)+")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_rows_of_tables_are_whole_lines(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    broken = [line for line in text.splitlines() if line.startswith("|") and not line.endswith("|")]
+    assert not broken, f"{page.name}: another text was pasted into {broken}"
+
+
 def found(dotted: str) -> bool:
     """Whether a dotted name leads to something: attributes, or modules to import."""
     value = jflows

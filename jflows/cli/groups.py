@@ -18,10 +18,10 @@ import click
 from jflows.cli.joining import join, process_options, refuse_to_join
 from jflows.cli.words import in_words_of
 from jflows.errors import JflowsError, did_you_mean
-from jflows.processes.starting import is_one_of_many, leave
+from jflows.processes.starting import is_one_of_many, leave, lost_another
 
 IMPORT = "--import"
-USAGE_ERROR = 2
+FAILED, USAGE_ERROR = 1, 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 CACHED_COMPILE_SECONDS = 0.1  # programs that compile faster are not worth a file
 SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
@@ -107,6 +107,11 @@ class App(Commands):
             _fail(str(error))
         except click.Abort:
             _fail("interrupted.", INTERRUPTED)
+        except RuntimeError as error:
+            lost = lost_another(error)
+            if lost is None:
+                raise
+            _fail(str(lost), FAILED)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

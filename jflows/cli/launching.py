@@ -1,11 +1,13 @@
 """`jflows launch`: one command in many processes of this machine."""
 
 import sys
+from pathlib import Path
 
 import click
 
 from jflows.cli.groups import SETTINGS, Stop
 from jflows.cli.types import COUNT
+from jflows.errors import InvalidValueError
 
 RUN_JFLOWS = "from jflows.cli import main; main()"
 
@@ -30,6 +32,9 @@ def launch(processes: int, devices: int, command: tuple[str, ...]) -> None:
     """
     from jflows.processes.launching import launch as launched
 
+    if command[0].endswith(".py") and not Path(command[0]).is_file():
+        rule, got = "must be a command of jflows or a .py file", f"{command[0]}, which is no file"
+        raise InvalidValueError("launch", "command", rule, got, "Check the path.")
     program = [sys.executable] if command[0].endswith(".py") else [sys.executable, "-c", RUN_JFLOWS]
     ended = launched([*program, *command], processes, devices)
     if ended.code:

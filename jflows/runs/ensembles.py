@@ -23,6 +23,7 @@ from jflows.errors import InvalidValueError, RunError
 from jflows.eval import Evaluation
 from jflows.flows import Flow, MixtureOfFlows
 from jflows.runs.directory import RunDirectory, alone_in
+from jflows.runs.files import read_json
 from jflows.runs.recipe import Recipe
 from jflows.runs.running import Prepared, Progress, RunResult, finished, prepare, recorder_of, scored
 from jflows.runs.stored import ENSEMBLE, StoredRecipe
@@ -31,6 +32,7 @@ from jflows.train.checkpoint import check_unused
 from jflows.train.monitor import Standing
 
 FOLDER = "ensemble"
+STUDY_FILE = "study.json"
 
 
 def run_together(
@@ -41,15 +43,18 @@ def run_together(
     Args:
       recipes, places: the recipe and the directory of each member; recipes differ in their seeds alone.
     Raises:
-      InvalidValueError: if the recipe is one of a mixture, whose mixtures are not written as runs.
+      InvalidValueError: if the recipe is one of a mixture, whose mixtures are not written as runs, or the ensemble that
+        goes on has other members.
       RunError: if a directory is in use, or every member failed.
     """
     first = prepare(recipes[0], name)
     if not first.flow.encodes:
         rule, fix = "must be of flows, not of mixtures of flows", "Train {restarts}, or call jflows.train.fit_ensemble."
-        raise InvalidValueError("run", "ensemble", rule, len(recipes), fix)
+        raise InvalidValueError("run", "ensemble", rule, name, fix)
     members = [_with_seed(first, recipe) for recipe in recipes]
-    if not resume:
+    if resume:
+        _check_members(places)
+    else:
         for place in places:
             check_unused(place)
     with contextlib.ExitStack() as held:
@@ -59,7 +64,12 @@ def run_together(
         recorders = [recorder_of(own, place, resume and (place / "config.json").is_file()) for own, place in pairs]
         options: Any = {"validation": first.validation, "loss": first.recipe.objective, "progress": progress}
         data = [own.data for own in members]
-        fitted = fit_ensemble(first.flow, data, recipes[0].train, len(recipes), runs=recorders, **options)
+        try:
+            fitted = fit_ensemble(first.flow, data, recipes[0].train, len(recipes), runs=recorders, **options)
+        except RunError as error:
+            if error.settings != ("runs",):
+                raise
+            raise error.renamed(runs="ensemble").at("run") from None
         return [
             finished(own, outcome, place, progress=progress, draw=False) if isinstance(outcome, FitResult) else outcome
             for (own, place), outcome in zip(pairs, fitted, strict=True)
@@ -80,6 +90,25 @@ def write_mixture(results: Sequence[RunResult], directory: Path, name: str, prog
     run.save(0, init_state(variables, optax.identity(), jax.random.key(0)), Standing())
     size = prepared.recipe.train.eval_batch_size
     return scored(mixture, variables, prepared.test, size, progress=progress)
+
+
+def _check_members(places: Sequence[Path]) -> None:
+    """Raises `InvalidValueError` if the ensemble that goes on has other members.
+
+    study.json lists the members of one that ended. Of one that was killed, members that have saved nothing yet do not
+    count, as the kill may have come between the first checkpoints of two of them.
+    """
+    directory, own = places[0].parent, {place.name for place in places}
+    saved = {path.parents[1].name for path in directory.glob("seed_*/checkpoints/*") if path.name.isdecimal()}
+    is_whole = (directory / STUDY_FILE).is_file()
+    if is_whole:
+        fix = "Remove it; `train --resume` writes it anew."
+        saved = {f"seed_{row.get('seed')}" for row in read_json("run", "out", directory / STUDY_FILE, fix=fix)["runs"]}
+    if saved - own or (is_whole and own - saved):
+        seeds = ", ".join(sorted((name.removeprefix("seed_") for name in saved), key=lambda seed: (len(seed), seed)))
+        got = f"{len(places)} members from {places[0].name.replace('_', ' ')} on"
+        fix = "Use {ensemble} and {seed} of the ensemble, or train into another directory."
+        raise InvalidValueError("run", "ensemble", f"must have the members of the directory, seeds {seeds}", got, fix)
 
 
 def _with_seed(prepared: Prepared, recipe: Recipe) -> Prepared:

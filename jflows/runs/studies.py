@@ -26,7 +26,7 @@ from jflows.eval import Evaluation, evaluate
 from jflows.processes import together
 from jflows.runs.baselines import mixture_baseline
 from jflows.runs.data import batches_of
-from jflows.runs.ensembles import run_together, write_mixture
+from jflows.runs.ensembles import STUDY_FILE, run_together, write_mixture
 from jflows.runs.files import write_json
 from jflows.runs.recipe import Recipe, changes_what_is_scored
 from jflows.runs.reports import clusters
@@ -35,7 +35,7 @@ from jflows.runs.study_figures import SEED, draw_study
 
 MOST_RUNS = 1000
 DIGITS = 4  # of the numbers in study.json
-FILE = "study.json"
+FILE = STUDY_FILE
 Sweep = tuple[str, Sequence[Any]] | Mapping[str, Sequence[Any]]
 """An option and its values, or several options with the values of each."""
 

@@ -26,7 +26,7 @@ from jflows.runs.reports import clusters, component_samples, pairs, rows, sample
 from jflows.runs.reports.report import KEY_SEED
 from jflows.runs.running import Progress, scored
 from jflows.runs.scores_of_run import ScoresOfRun
-from jflows.runs.stored import read_recipe
+from jflows.runs.stored import ENSEMBLE, read_recipe
 
 IMAGE_TEMPERATURE = 0.7  # of samples of images, as in the pictures of Kingma and Dhariwal 2018, section 5
 IMAGE_SUFFIXES = (".png", ".npy")
@@ -78,8 +78,11 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         return found
 
     def clusters(self, data: Data, batch_size: int = 250) -> dict[str, Any] | None:
-        """The shares of components and their agreement with labels; None for a density without components."""
-        if clusters.NAME not in self.density.reports:
+        """The shares of components and their agreement with labels; None without components.
+
+        It is None for the mixture of an ensemble too, whose members are no clusters.
+        """
+        if clusters.NAME not in self.density.reports or ENSEMBLE in self.stored.facts:
             return None
         return clusters.summary(clusters.report_on(self.density, self.variables, data, batch_size))
 

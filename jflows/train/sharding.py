@@ -88,7 +88,7 @@ class Runner:
         if batch_size % len(devices):
             several = f" of {together.count()} processes" if together.count() > 1 else ""
             rule, fix = f"must be a multiple of the {len(devices)} devices{several}", "Change it"
-            fix += "." if several else ", or set parallel='none'."
+            fix += "." if several else ", or set {parallel=none}."
             raise InvalidValueError("Runner", "batch_size", rule, repr(batch_size), fix)
         self.parallel, self.devices, self.steps_per_call, self.stacked = parallel, devices, steps_per_call, stacked
         mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)

@@ -5,8 +5,10 @@ import signal
 import sys
 import threading
 
+import jax
 import pytest
 
+from jflows.processes import starting
 from jflows.processes.launching import Ended, launch
 from tests.cli.conftest import in_process
 
@@ -76,6 +78,22 @@ def test_commands_whose_work_is_not_divided_are_not_launched(monkeypatch):
     found = in_process("compare", "some_run")
     assert found.exit_code == 2
     assert "`command` must be one whose work many processes divide; got compare. Launch train, evaluate" in found.stderr
+
+
+def test_a_program_that_is_missing_is_not_launched():
+    found = in_process("launch", "nowhere.py")
+    assert found.exit_code == 2
+    assert "launch: `command` must be a command of jflows or a .py file; got nowhere.py, which is no" in found.stderr
+
+
+def test_a_process_that_has_lost_another_says_so_in_one_line(monkeypatch):
+    broken = jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer\nat a place")
+    assert starting.lost_another(broken) is None  # a single process has nobody to lose
+    monkeypatch.setattr(starting, "is_one_of_many", lambda: True)
+    assert starting.lost_another(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")) is None
+    found = str(starting.lost_another(broken))
+    assert "`processes` must all run until the end; got UNKNOWN: Gloo all-reduce failed: Connection reset by" in found
+    assert "\n" not in found and "goes on from the last checkpoint." in found
 
 
 def test_the_command_line_words_errors_of_a_start():

@@ -53,6 +53,20 @@ def test_an_ensemble_goes_on_and_its_mixture_does_not(ensemble, tiny):
         jflows.run("realnvp", ensemble.directory / "ensemble", resume=True, **tiny)
 
 
+@pytest.mark.parametrize(("num", "seed"), [(3, 0), (2, 1)])
+def test_an_ensemble_goes_on_with_its_own_members_only(num, seed, ensemble, tiny):
+    before = (ensemble.directory / "study.json").read_bytes()
+    rule = f"must have the members of the directory, seeds 0, 1; got {num} members from seed {seed} on. Use ensemble"
+    with pytest.raises(InvalidValueError, match=f"run: `ensemble` {rule}"):
+        jflows.run("realnvp", ensemble.directory, ensemble=num, resume=True, **{**tiny, "seed": seed})
+    assert (ensemble.directory / "study.json").read_bytes() == before and not (ensemble.directory / "seed_2").exists()
+
+
+def test_members_of_an_ensemble_are_no_clusters(ensemble):
+    whole = TrainedRun.open(ensemble.directory / "ensemble")
+    assert "clusters" in whole.density.reports and whole.clusters(whole.data()) is None
+
+
 @pytest.mark.parametrize("num", [2, 3])
 @pytest.mark.by_default("2")
 def test_a_member_that_failed_is_named_and_left_out(num, tiny, tmp_path, monkeypatch):
@@ -72,6 +86,8 @@ def test_what_makes_no_ensemble_is_refused(tiny, tmp_path):
     with pytest.raises(InvalidValueError, match="run: `restarts, ensemble` must not be asked for together"):
         jflows.run("realnvp", tmp_path, ensemble=2, restarts=2, **tiny)
     options = {name: value for name, value in tiny.items() if name not in ("num_layers", "hidden_sizes")}
-    with pytest.raises(InvalidValueError, match="`ensemble` must be of flows, not of mixtures of flows; got 2. Train"):
+    with pytest.raises(
+        InvalidValueError, match="`ensemble` must be of flows, not of mixtures of flows; got vmonf. Train"
+    ):
         jflows.run("vmonf", tmp_path, ensemble=2, **options)
     assert not list(tmp_path.iterdir())

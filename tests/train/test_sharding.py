@@ -95,7 +95,9 @@ def test_a_call_takes_at_most_so_many_steps():
 
 
 def test_the_batch_must_divide_by_the_devices():
-    with pytest.raises(jflows.InvalidValueError, match="multiple of the 8 devices; got 12"):
+    with pytest.raises(
+        jflows.InvalidValueError, match="multiple of the 8 devices; got 12. Change it, or set parallel=none"
+    ):
         Runner(lambda reduce: None, "jit", batch_size=12, steps_per_call=1)
 
 
