@@ -81,6 +81,7 @@ def test_a_flow_that_is_the_target_takes_one_stage():
     np.testing.assert_allclose(exact.log_normalizer, 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_target_with_a_hard_edge_is_kept_to():
     """Half of the flow's samples have no density; at temperature 0, they must give no NaN."""
     edge = lambda x, kind: jnp.where(x[:, 0] > MEAN[0], target(x), -jnp.inf)
