@@ -18,7 +18,7 @@ import click
 from jflows.cli.joining import join, process_options, refuse_to_join
 from jflows.cli.words import in_words_of
 from jflows.errors import JflowsError, did_you_mean
-from jflows.processes.starting import is_one_of_many, leave, lost_another
+from jflows.processes.starting import failed_together, is_one_of_many, leave
 
 IMPORT = "--import"
 FAILED, USAGE_ERROR = 1, 2
@@ -108,10 +108,10 @@ class App(Commands):
         except click.Abort:
             _fail("interrupted.", INTERRUPTED)
         except RuntimeError as error:
-            lost = lost_another(error)
-            if lost is None:
+            failed = failed_together(error)
+            if failed is None:
                 raise
-            _fail(str(lost), FAILED)
+            _fail(str(failed), FAILED)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

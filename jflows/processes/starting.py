@@ -19,7 +19,6 @@ HEARTBEAT_SECONDS = 30
 """How long a process may be silent before JAX takes it for dead and ends all others."""
 COORDINATOR, NUM_PROCESSES, PROCESS_INDEX = (f"JFLOWS_{name}" for name in ("COORDINATOR", "PROCESSES", "PROCESS_INDEX"))
 """Names of variables of the environment, by which `jflows launch` tells its processes who they are."""
-BROKEN = ("Gloo", "NCCL", "UNAVAILABLE", "onnection")  # words of the errors of JAX when another process has gone
 ENVIRONMENTS = "SLURM, Kubernetes, Cloud TPU, Open MPI, or `jflows launch`"
 
 
@@ -174,13 +173,17 @@ def is_one_of_many() -> bool:
     return jax is not None and jax.distributed.is_initialized()
 
 
-def lost_another(error: RuntimeError) -> RunError | None:
-    """One sentence for an error of JAX which says that messages from another process broke off; None for any other."""
-    text = str(error).partition("\n")[0]
-    if type(error).__name__ != "JaxRuntimeError" or not is_one_of_many() or not any(word in text for word in BROKEN):
+def failed_together(error: RuntimeError) -> RunError | None:
+    """One sentence for an error of a program that many processes run; None for other errors, and for one process.
+
+    JAX raises the same error, in words of the network's library, when another process has gone, and when memory is
+    short here: its first line is quoted, and not read.
+    """
+    if type(error).__name__ != "JaxRuntimeError" or not is_one_of_many():
         return None
-    fix = "Look what ended another process; `jflows train --resume` goes on from the last checkpoint."
-    return RunError(WHERE, "processes", "must all run until the end", text.rstrip("."), fix)
+    fix = "If another process has ended, look what ended it; `jflows train --resume` goes on from the last checkpoint."
+    got = str(error).partition("\n")[0].rstrip(".")
+    return RunError(WHERE, "processes", "must be able to compute together until the end", got, fix)
 
 
 def leave(code: int) -> None:

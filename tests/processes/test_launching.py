@@ -88,11 +88,11 @@ def test_a_program_that_is_missing_is_not_launched():
 
 def test_a_process_that_has_lost_another_says_so_in_one_line(monkeypatch):
     broken = jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer\nat a place")
-    assert starting.lost_another(broken) is None  # a single process has nobody to lose
+    assert starting.failed_together(broken) is None  # a single process has nobody to lose
     monkeypatch.setattr(starting, "is_one_of_many", lambda: True)
-    assert starting.lost_another(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")) is None
-    found = str(starting.lost_another(broken))
-    assert "`processes` must all run until the end; got UNKNOWN: Gloo all-reduce failed: Connection reset by" in found
+    assert starting.failed_together(RuntimeError("of the user")) is None
+    found = str(starting.failed_together(broken))
+    assert "`processes` must be able to compute together until the end; got UNKNOWN: Gloo all-reduce failed" in found
     assert "\n" not in found and "goes on from the last checkpoint." in found
 
 
