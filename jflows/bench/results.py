@@ -1,13 +1,14 @@
 """Rows of measurements: as a file to which rows are added and in which a run goes on, as text, and as ratios."""
 
+import contextlib
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidValueError, RunError
 from jflows.typing import Shape
 
 OURS = "jflows"
@@ -213,6 +214,27 @@ class Results:
                 "bench", self._setting, rule, f"line {number} of {self.path}", "Name another file."
             ) from error
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the file for this process while rows are added.
+
+        Raises:
+          RunError: if another process holds the file, or it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("a")
+        except OSError as error:
+            rule, got = "must be a file that can be written", f"{self.path} ({error.strerror})"
+            raise RunError("bench", self._setting, rule, got, "Choose another.") from error
+        with file:
+            try:
+                _lock(file)
+            except BlockingIOError as error:
+                rule = "must not be in use by another process"
+                raise RunError("bench", self._setting, rule, str(self.path), "Wait for it, or stop it.") from error
+            yield
+
     def begin(self, machine: dict[str, Any]) -> None:
         """Adds the description of the machine that the next rows are measured on.
 
@@ -251,9 +273,17 @@ class Results:
         self._append(done._asdict())
 
     def _append(self, fields: dict[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(fields) + "\n")
+
+
+def _lock(file: IO[str]) -> None:
+    """Locks a file until it is closed, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:  # not POSIX: unlocked
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def slower(found: Sequence[Row], committed: Sequence[Row]) -> list[str]:

@@ -50,21 +50,28 @@ def run(plan: Plan, results: Results, show: Callable[[Row], None] = lambda row: 
       show: is called with each new row.
     Raises:
       InvalidValueError: if the results are of another device.
-      RunError: if the process of a library ends.
+      RunError: if the process of a library ends, or another process adds to the same results.
     """
-    for number in range(plan.runs):
-        missing = [(each, about) for each, about in _cases(plan, number) if not results.is_done(about)]
-        if not missing:
-            continue
-        with _workers(plan.pythons) as workers:
-            versions = {name: each.versions for name, each in workers.items()}
-            results.begin(description(plan.dtypes, versions))
-            for subject, about in missing:
-                for row in _rows(subject, about, workers, plan.calls):
-                    if row.key not in results:
-                        results.add(row)
-                        show(results.rows[-1])
-                results.finish(about)
+    with results.held():
+        for number in range(plan.runs):
+            missing = [(each, about) for each, about in _cases(plan, number) if not results.is_done(about)]
+            if missing:
+                _measure(plan, missing, results, show)
+
+
+def _measure(
+    plan: Plan, missing: Sequence[tuple[Subject, Done]], results: Results, show: Callable[[Row], None]
+) -> None:
+    """One run of what is missing."""
+    with _workers(plan.pythons) as workers:
+        versions = {name: each.versions for name, each in workers.items()}
+        results.begin(description(plan.dtypes, versions))
+        for subject, about in missing:
+            for row in _rows(subject, about, workers, plan.calls):
+                if row.key not in results:
+                    results.add(row)
+                    show(results.rows[-1])
+            results.finish(about)
 
 
 def _cases(plan: Plan, number: int) -> Iterator[tuple[Subject, Done]]:

@@ -236,6 +236,16 @@ def test_a_file_of_something_else_and_of_another_device_is_refused(tmp_path):
         bench.Results(path).begin(MACHINE | {"kind": "b", "cores": 2})
 
 
+def test_two_processes_do_not_add_to_one_file(tmp_path):
+    found, same = (bench.Results(tmp_path / "new" / "found.jsonl") for _ in range(2))
+    with found.held(), pytest.raises(RunError, match="`out` must not be in use by another process; got .*found.jsonl"):
+        bench.run(bench.Plan([]), same)
+    with same.held():
+        same.begin(MACHINE)
+    with pytest.raises(RunError, match="`out` must be a file that can be written; got .*Choose another."):
+        bench.run(bench.Plan([]), bench.Results(found.path / "below.jsonl"))
+
+
 def test_rows_are_read_as_they_were_written():
     made = row(faster=2.0, compile_s=0.5)
     assert bench.Row.from_json(json.loads(json.dumps(made.to_json()))) == made
