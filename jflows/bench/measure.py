@@ -30,8 +30,8 @@ from jflows.typing import Array, Shape, Variables
 DTYPES = ("float32", "float64", "bfloat16")
 INIT_ROWS = 256
 NOISE = 0.03  # of parameters, so that no map is the identity with which it begins
-SHORTEST = 2.0  # milliseconds that one timing takes at least, by repeated calls
-MOST_REPEATS = 50
+SHORTEST = 5.0  # milliseconds that one timing takes at least, by repeated calls
+MOST_REPEATS = 100
 LEAST_ROUNDS, PATIENCE = 3, 20.0  # timings are fewer where all of them would take longer than these seconds
 
 Draw = Callable[[np.random.Generator, Shape], np.ndarray]
