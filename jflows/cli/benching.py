@@ -59,7 +59,8 @@ class ShapeType(click.ParamType):
     type=COUNT,
     default=RUNS,
     show_default=True,
-    help="How often everything is measured, in new processes; ratios are given with their spread over runs.",
+    help="How often everything is compiled and measured, other libraries in new processes; ratios are given with their "
+    "spread over runs.",
 )
 @click.option("--calls", type=COUNT, help="Timings of each call in a run. [default: 15, or 7 with --quick]")
 @click.option("--quick", is_flag=True, help="Time only the few bijectors and flows that `make bench-check` compares.")

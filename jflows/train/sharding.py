@@ -61,9 +61,6 @@ class Runner:
       steps_per_call: largest number of steps in one call; shorter calls are filled up with zeros that no step reads.
       devices: which devices to use; None takes all of the platform, of all processes ("none" takes the first).
       stacked: number of leading axes that all arrays of a state have beside their own: 1 for an ensemble's members.
-
-    Attributes:
-      rows: positions of the rows of a batch that this process makes, those of its own devices.
     Raises:
       InvalidValueError: for an unknown mode, a batch that does not divide by the devices, a call that is too long, or
         "none" with many processes.
@@ -95,8 +92,8 @@ class Runner:
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.sharded = NamedSharding(mesh, PartitionSpec(None, AXIS))  # axis 0 counts the steps of one call
         places = NamedSharding(mesh, PartitionSpec(AXIS)).addressable_devices_indices_map((batch_size,))
-        self.batch_size, everyone = batch_size, np.arange(batch_size)
-        self.rows = np.unique(np.concatenate([everyone[place] for place in places.values() if place is not None]))
+        self.batch_size = batch_size
+        self._places = {place[0].indices(batch_size)[:2] for place in places.values() if place is not None}
         collective = parallel in ("pmap", "shard_map")
         reduce = functools.partial(_mean_over_devices, AXIS) if collective else lambda tree: tree
         step = self._keeping_places(make_step(reduce=reduce))
@@ -111,6 +108,11 @@ class Runner:
             self._run = jax.jit(mapped, donate_argnums=0)
         else:
             self._run = jax.jit(many, donate_argnums=0)
+
+    @functools.cached_property
+    def rows(self) -> np.ndarray:
+        """Positions of the rows of a batch that this process makes; made when asked for, as they can be too many."""
+        return np.concatenate([np.arange(start, stop) for start, stop in sorted(self._places)])
 
     def put_state(self, state: TrainState) -> TrainState:
         """Copies a state onto the devices."""
