@@ -287,7 +287,7 @@ REFUSALS = {
     "beyond": (lambda: Domains(integer=(2,)).of(("a", "b")), "Domains: `integer` must name columns, .* up to 1; got 2"),
     "names": (
         lambda: jflows.maf((2,), domains=Domains(positive=("a",))),
-        r"maf: `domains` must hold positions of columns; got 'a'. Write domains.of\(table\), or domains.of\(names\).",
+        r"maf: `domains` must hold positions of columns; got 'a'. Write domains.of\(table.columns\).",
     ),
     "too far": (
         lambda: jflows.maf((2,), domains=Domains(positive=(2,))),

@@ -286,7 +286,7 @@ def estimated():
         (
             lambda: reverse_kl(normal((2,))),
             InvalidTypeError,
-            r"reverse_kl: `log_density` must be a function of x, .*; got Flow. For a flow, write lambda",
+            r"reverse_kl: `log_density` must be a function of x, .*; got Flow. The density of a flow is lambda",
         ),
         (lambda: alpha_divergence(2.0, 0.5, 2), InvalidTypeError, "alpha_divergence: `log_density` .*; got float"),
         (
