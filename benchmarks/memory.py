@@ -54,6 +54,7 @@ def planned(density: Density, config: TrainConfig = CONFIG, num: int = 1, **fact
 
 
 def depth() -> Iterator[dict]:
+    """Rows of a Glow of 8 and of 128 steps, by each back-propagation."""
     for backprop in KINDS:
         for num_steps in (8, 128):
             flow = jflows.glow(SHAPE, num_levels=1, num_steps=num_steps, width=64, backprop=backprop)
@@ -63,6 +64,7 @@ def depth() -> Iterator[dict]:
 
 
 def presets() -> Iterator[dict]:
+    """Rows of the presets of images, by each back-propagation that they take."""
     made = {
         "nice_images": functools.partial(jflows.nice_images, SHAPE, num_layers=4),
         "realnvp_images": functools.partial(jflows.realnvp_images, SHAPE, num_scales=2, num_blocks=2, width=32),
@@ -78,6 +80,7 @@ def presets() -> Iterator[dict]:
 
 
 def devices() -> Iterator[dict]:
+    """Rows of one Glow whose state is divided among 1 to 8 devices, and of one whose state is whole."""
     flow = jflows.glow(SHAPE, num_levels=1, num_steps=8, width=256)
     for parallel, num in (("fsdp", 1), ("fsdp", 2), ("fsdp", 4), ("fsdp", 8), ("jit", 8)):
         config = dataclasses.replace(CONFIG, parallel=parallel)
@@ -85,6 +88,7 @@ def devices() -> Iterator[dict]:
 
 
 def ensembles() -> Iterator[dict]:
+    """Rows that compare compiling the step of five members with that of one."""
     rows = TableData("rows", np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32))
     images = ImageData("images", np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1)).astype(np.uint8))
     made = {
@@ -132,6 +136,7 @@ def compiled(step, state, batch) -> tuple[float, int]:
 
 
 def samples() -> Iterator[dict]:
+    """Rows of the bytes that samples hold, drawn at once and in chunks."""
     made = {"realnvp": jflows.realnvp((6,)), "glow": jflows.glow(SHAPE, num_levels=2, num_steps=4, width=64)}
     for name, flow in made.items():
         variables = jax.eval_shape(flow.init, jax.random.key(0), *examples_of(flow, 2))

@@ -76,6 +76,7 @@ def unconstrained(model):
 
 
 def plain(dim):
+    """The flow that changes nothing, by which NUTS is plain."""
     return jflows.Flow(b.Identity(), d.StandardNormal((dim,)), (dim,))
 
 
@@ -87,6 +88,7 @@ def neutra(dim):
 
 
 def trainer(flow, log_density, steps, batch_size, learning_rate):
+    """The compiled training (variables, key) -> (variables, losses) by the reverse KL divergence."""
     loss = reverse_kl(log_density, path_gradient=False)
     optimizer = optax.chain(
         optax.clip_by_global_norm(10.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
@@ -124,6 +126,7 @@ def timed(run):
 
 @functools.cache  # the programs are compiled for the functions made here, and serve all seeds
 def problem(name, method, options):
+    """The log density of a model, the flow of a method, and its training; None for plain NUTS."""
     log_density, dim = unconstrained(MODELS[name])
     if method == "plain":
         return log_density, plain(dim), None
@@ -161,6 +164,7 @@ def row(name, method, seed, options):
 
 
 def main():
+    """Reads the command line, and prints and writes the rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=3)

@@ -160,10 +160,12 @@ def rows_of(given: argparse.Namespace) -> list[dict]:
 
 
 def numbers(text: str) -> list[int]:
+    """The whole numbers of a text such as 1,2,4."""
     return [int(number) for number in text.split(",")]
 
 
 def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], help="Virtual devices of one process.")
     parser.add_argument("--processes", type=numbers, default=[2, 4], help="Processes of one device.")

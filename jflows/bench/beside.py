@@ -61,7 +61,7 @@ class Worker:
     """
 
     def __init__(self, library: str, python: str, platform: str):
-        self.library, self._platform = library, platform
+        self.name, self._platform = library, platform
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         # Both processes use one GPU: neither may take all of its memory at once.
         own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | ({"JAX_PLATFORMS": "cpu"} if platform == "cpu" else {})
@@ -94,7 +94,7 @@ class Worker:
             self.close()
             rule = f"must run in its environment, and its process ended at {request['do']} {request.get('subject', '')}"
             got = said[-1] if said else f"exit code {self._process.returncode}"
-            raise RunError("bench", "library", f"{self.library} {rule.strip()}", got, "Leave it out by {library}.")
+            raise RunError("bench", "library", f"{self.name} {rule.strip()}", got, "Time others by {library}.")
         return json.loads(answer)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from serving import Calls, serve, set_jax, waiting
 
 
 def couplings(make: Callable[[Any], Any], shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """A flow of couplings, whose inner map `make` builds from random streams."""
     batch, dim = shape
     rngs, layers = nnx.Rngs(0), []
     mask = bijx.checker_mask((dim,), True)
@@ -42,10 +43,12 @@ def couplings(make: Callable[[Any], Any], shape: tuple[int, ...], num_layers: in
 
 
 def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Affine couplings."""
     return couplings(lambda rngs: bijx.AffineLinear(rngs=rngs), shape, num_layers, hidden)
 
 
 def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Couplings of rational-quadratic splines."""
     del bound  # its splines are of a fixed interval
     return couplings(lambda rngs: bijx.MonotoneRQSpline(num_bins, (), rngs=rngs), shape, num_layers, hidden)
 

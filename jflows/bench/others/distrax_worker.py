@@ -15,6 +15,7 @@ MIN_SHARE, MIN_SLOPE = 1e-3, 1e-3
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Any:
+    """Draws of N(0, scale^2)."""
     return scale * jax.random.normal(jax.random.key(seed), shape)
 
 
@@ -26,6 +27,7 @@ def mapped(build: Callable[[Any], Any], params: Any, shape: tuple[int, ...]) -> 
 
 
 def dense(sizes: list[int], seed: int) -> list[tuple[Any, Any]]:
+    """Kernels and biases of dense layers of these sizes."""
     pairs = list(itertools.pairwise(sizes))
     return [
         (normal(*pair, seed=seed + i, scale=0.3 / pair[0] ** 0.5), jnp.zeros(pair[1])) for i, pair in enumerate(pairs)
@@ -33,17 +35,21 @@ def dense(sizes: list[int], seed: int) -> list[tuple[Any, Any]]:
 
 
 def network(weights: list[tuple[Any, Any]], x: Any) -> Any:
+    """Dense layers with ReLU between them."""
     for kernel, bias in weights[:-1]:
         x = jax.nn.relu(x @ kernel + bias)
     return x @ weights[-1][0] + weights[-1][1]
 
 
 def affine(raw: Any) -> Any:
+    """The affine map of parameters [*batch, 2 dim], whose scale lies between exp(-2) and exp(2)."""
     shift, log_scale = jnp.split(raw, 2, axis=-1)
     return distrax.ScalarAffine(shift, log_scale=2 * jnp.tanh(log_scale / 2))
 
 
 def spline_of(bound: float, num_bins: int, changed: int) -> Callable[[Any], Any]:
+    """What makes rational-quadratic splines of parameters [*batch, changed (3 num_bins + 1)]."""
+
     def inner(raw: Any) -> Any:
         raw = raw.reshape(*raw.shape[:-1], changed, 3 * num_bins + 1)
         return distrax.RationalQuadraticSpline(raw, -bound, bound, boundary_slopes="identity")
@@ -52,6 +58,7 @@ def spline_of(bound: float, num_bins: int, changed: int) -> Callable[[Any], Any]
 
 
 def couplings(inner: Callable, per_element: int, shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """A flow of couplings, which change the two halves in turn; `inner(changed)` makes the map of a half."""
     batch, dim = shape
     kept = dim // 2
     sizes = lambda swap: [dim - kept if swap else kept, hidden, hidden, (kept if swap else dim - kept) * per_element]
@@ -78,39 +85,47 @@ def couplings(inner: Callable, per_element: int, shape: tuple[int, ...], num_lay
 
 
 def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Affine couplings."""
     return couplings(lambda changed: affine, 2, shape, num_layers, hidden)
 
 
 def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Couplings of rational-quadratic splines."""
     inner = functools.partial(spline_of, bound, num_bins)
     return couplings(inner, 3 * num_bins + 1, shape, num_layers, hidden)
 
 
 def affine_coupling(shape: tuple[int, ...], hidden: int) -> Calls:
+    """One affine coupling."""
     dim = shape[-1]
     build = lambda params: distrax.SplitCoupling(dim // 2, 1, functools.partial(network, params), affine)
     return mapped(build, dense([dim // 2, hidden, 2 * (dim - dim // 2)], 0), shape)
 
 
 def rational_quadratic(shape: tuple[int, ...], num_bins: int, bound: float) -> Calls:
+    """A rational-quadratic spline with parameters for each number."""
     settings: Any = dict(min_bin_size=MIN_SHARE * 2 * bound, min_knot_slope=MIN_SLOPE)
     build = lambda raw: distrax.RationalQuadraticSpline(raw, -bound, bound, **settings)
     return mapped(build, normal(*shape, 3 * num_bins + 1), shape)
 
 
 def of_channels(build: Callable[[Any], Any], params: Callable[[int], Any]) -> Callable[..., Calls]:
+    """What times a map whose parameters `params(dim)` draws."""
     return lambda shape, hidden: mapped(build, params(shape[-1]), shape)
 
 
 def elementwise(make: Callable[[], Any]) -> Callable[..., Calls]:
+    """What times an elementwise map without parameters."""
     return lambda shape, hidden: mapped(lambda _: distrax.Block(make(), 1), (), shape)
 
 
 def matrix(dim: int) -> Any:
+    """A matrix near the identity: [dim, dim]."""
     return jnp.eye(dim) + normal(dim, dim, scale=0.3 / dim**0.5)
 
 
 def low_rank(dim: int) -> Any:
+    """A diagonal, and two factors of rank 4."""
     factor = normal(dim, 4, scale=0.3)
     return jnp.exp(normal(dim, seed=1)), factor, factor
 

@@ -13,6 +13,7 @@ from serving import Calls, serve, set_jax, waiting
 
 
 def flow_calls(make: Any, shape: tuple[int, ...], num_layers: int, hidden: int, inner: Any = None) -> Calls:
+    """What can be timed of a flow that `make` builds around the inner map."""
     batch, dim = shape
     key = jax.random.key(0)
     sizes: Any = dict(flow_layers=num_layers, nn_width=hidden, nn_depth=2, transformer=inner, invert=True)
@@ -29,15 +30,18 @@ def flow_calls(make: Any, shape: tuple[int, ...], num_layers: int, hidden: int, 
 
 
 def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Affine couplings."""
     return flow_calls(coupling_flow, shape, num_layers, hidden)
 
 
 def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Couplings of rational-quadratic splines."""
     inner = RationalQuadraticSpline(knots=num_bins - 1, interval=bound)
     return flow_calls(coupling_flow, shape, num_layers, hidden, inner)
 
 
 def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Masked autoregressive layers with affine maps."""
     return flow_calls(masked_autoregressive_flow, shape, num_layers, hidden)
 
 

@@ -26,20 +26,24 @@ class Network(nn.Sequential):
 
 
 def flow_calls(layers: list[Any], shape: tuple[int, ...]) -> Calls:
+    """What can be timed of a flow of these layers."""
     flow = Flow(transforms.CompositeTransform(layers), StandardNormal([shape[1]]))
     return torch_flow(flow, flow.log_prob, flow.sample, torch.randn(shape))
 
 
 def masks(dim: int, num_layers: int) -> list[Any]:
+    """Masks of alternate coordinates, one for each layer."""
     return [create_alternating_binary_mask(dim, even=index % 2 == 0) for index in range(num_layers)]
 
 
 def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Affine couplings."""
     network = lambda num_in, num_out: Network(num_in, hidden, num_out)
     return flow_calls([transforms.AffineCouplingTransform(m, network) for m in masks(shape[1], num_layers)], shape)
 
 
 def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Couplings of rational-quadratic splines."""
     network = lambda num_in, num_out: Network(num_in, hidden, num_out)
     settings: Any = dict(num_bins=num_bins, tails="linear", tail_bound=bound)
     make = transforms.PiecewiseRationalQuadraticCouplingTransform
@@ -47,6 +51,7 @@ def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins:
 
 
 def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Masked autoregressive layers with affine maps, and reversals between them."""
     layers = []
     for _ in range(num_layers):
         masked = transforms.MaskedAffineAutoregressiveTransform(
@@ -57,6 +62,7 @@ def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
 
 
 def rational_quadratic(shape: tuple[int, ...], num_bins: int, bound: float) -> Calls:
+    """A rational-quadratic spline with parameters for each number."""
     params = [torch.randn(*shape, count, requires_grad=True) for count in (num_bins, num_bins, num_bins - 1)]
 
     def run(inverse: bool) -> Any:

@@ -9,12 +9,14 @@ from serving import Calls, serve, set_torch, torch_flow
 
 
 def flow_calls(layers: list[Any], shape: tuple[int, ...]) -> Calls:
+    """What can be timed of a flow of these layers."""
     base = nf.distributions.base.DiagGaussian(shape[1], trainable=False)
     flow = nf.NormalizingFlow(base, layers)
     return torch_flow(flow, flow.log_prob, lambda count: flow.sample(count)[0], torch.randn(shape))
 
 
 def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Affine couplings, and swaps of the halves between them."""
     kept, layers = shape[1] - shape[1] // 2, []
     for _ in range(num_layers):
         network = nf.nets.MLP([kept, hidden, hidden, 2 * (shape[1] - kept)], init_zeros=False)
@@ -23,6 +25,7 @@ def realnvp(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
 
 
 def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Masked autoregressive layers with affine maps, and swaps of the halves between them."""
     layers = []
     for _ in range(num_layers):
         masked = nf.flows.MaskedAffineAutoregressive(shape[1], hidden, num_blocks=2, use_residual_blocks=False)
@@ -31,6 +34,7 @@ def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
 
 
 def glow(shape: tuple[int, ...], num_levels: int, num_steps: int, width: int) -> Calls:
+    """A Glow of several levels, with a base for each."""
     batch, side, _, channels = shape
     bases, merges, flows = [], [], []
     for level in range(num_levels):  # the coarsest comes first
