@@ -252,6 +252,8 @@ QUIET = """
     for step in range(4):
         checkpoints.save(step, state, {"key": jax.random.key(0)})
     checkpoints.restore(state, {"key": jax.random.key(0)}), checkpoints.read(), checkpoints.best_step()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)  # one that has done its work may not have ended yet
     assert set(threading.enumerate()) <= before, threading.enumerate()
     assert logging.getLogger("absl").level == absl.logging.converter.absl_to_standard(absl.logging.INFO)
 """
