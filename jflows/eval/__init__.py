@@ -20,6 +20,7 @@ from jflows.eval.clusters import (
     contingency_table,
     fit_gaussian_mixture,
 )
+from jflows.eval.defensive import Defensive, widened
 from jflows.eval.densities import Modelled, densities_figure
 from jflows.eval.directions import Direction, Plane, direction, edit, mean_latents, svm_normal, svm_plane
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
@@ -50,6 +51,7 @@ __all__ = [
     "ClusterScores",
     "ComponentUse",
     "ConditionalNormal",
+    "Defensive",
     "Direction",
     "Evaluation",
     "GaussianMixture",
@@ -117,4 +119,5 @@ __all__ = [
     "sample_in_chunks",
     "svm_normal",
     "svm_plane",
+    "widened",
 ]

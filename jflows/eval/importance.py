@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key, kind_of
+from jflows.eval.defensive import Defensive
 from jflows.flows import Flow
 from jflows.flows.density import example_keys
 from jflows.options import AtLeastTwo, Count, checked
@@ -18,11 +20,11 @@ MIN_TAIL = 5  # weights; a shape fitted to fewer says nothing
 
 
 class ImportanceSamples(NamedTuple):
-    """Samples of a flow, their weights against a density, and diagnostics of these weights, for each context if any.
+    """Samples, their weights against a density, and diagnostics of these weights, for each context if any.
 
     Attributes:
       x: the samples, [num_samples, *batch, *event_shape].
-      log_weights: log p~(x) - log q(x) in nats, [num_samples, *batch].
+      log_weights: log p~(x) - log q(x) in nats, q being the density that the samples come from, [num_samples, *batch].
       ess: effective sample size, (sum w)^2 / sum w^2, in 1..num_samples: [*batch].
       log_normalizer: log of the mean weight, which estimates log of the integral of p~, in nats: [*batch].
       standard_error: standard error of `log_normalizer` by the spread of the weights; it is too small if the flow
@@ -63,15 +65,21 @@ def importance_sample(
     num_samples: AtLeastTwo,
     context: Array | None = None,
     batch_size: Count = 1000,
+    defensive: Defensive | None = None,
 ) -> ImportanceSamples:
     """Draws x ~ q from a flow and weighs it by a density p~ that need not be normalised.
 
         w = p~(x) / q(x),   ESS = (sum w)^2 / sum w^2,   log Z = log 1/N sum w,   standard error = sqrt(1/ESS - 1/N)
+        with a defensive density h, of which A = round(a N) of the N samples come:
+        w = p~(x) / ((1 - A/N) q(x) + A/N h(x)) <= N/A p~(x) / h(x)
 
-    The standard error is that of the logarithm to first order, with N - 1 in the variance. If the flow misses a part of
-    p~, it never draws samples there, and no number here shows it: compare log Z with another estimate if you can.
+    The standard error is that of the logarithm to first order, with N - 1 in the variance; with a defensive density,
+    the variances of the two groups of samples add up. If the flow misses a part of p~, it never draws samples there,
+    and no number here shows it: compare log Z with another estimate if you can, or pass a defensive density that is
+    wide enough.
 
-    Source: Owen 2013, "Monte Carlo theory, methods and examples", chapter 9.
+    Source: Owen 2013, "Monte Carlo theory, methods and examples", chapter 9; `jflows.eval.Defensive` names those of the
+    defensive mixture.
 
     Args:
       log_density: `log_density(x)`, or `log_density(x, context)` if the flow takes a context: nats, up to a constant,
@@ -80,9 +88,13 @@ def importance_sample(
       num_samples: number of samples for each context, N >= 2.
       context: [*batch, *context_shape] or None.
       batch_size: number of samples per call for each context, which bounds the memory.
+      defensive: a wide density from which a share of the samples come, the last of the result, so that weights are
+        bounded where the flow is too narrow. None takes all of them from the flow.
     Raises:
-      InvalidTypeError, InvalidValueError: if `log_density` is not such a function, a number is too small, or the flow
-        dequantizes or only estimates its log-det.
+      InvalidTypeError, InvalidValueError: if `log_density` or `defensive` is not of this kind, a number is too small,
+        the flow dequantizes or only estimates its log-det, the share of the defensive density leaves fewer than two
+        samples to it or to the flow, or weights say nothing, as all are 0, or one is NaN or infinite (which is not
+        checked under `jax.jit`).
     Example:
       >>> import jflows
       >>> flow = jflows.flows.normal((2,))
@@ -93,37 +105,86 @@ def importance_sample(
       True
     """
     where = "importance_sample"
-    check_log_density(where, log_density)
-    check_flow(where, flow)
-    check_key(where, key)
-    if flow.dequantize is not None or flow.bijector.needs_key:
-        got = "one that dequantizes" if flow.dequantize is not None else "an estimated log-det"
-        raise InvalidValueError(where, "flow", "must have an exact density", got)
+    check_exact(where, flow, log_density, key)
+    if not isinstance(defensive, Defensive | None):
+        fix = "Write jflows.eval.widened(flow, variables), or Defensive(sample, log_prob)."
+        raise InvalidTypeError(where, "defensive", "must be a Defensive", kind_of(defensive), fix)
+    num_wide = 0 if defensive is None else defensive.share_of(where, num_samples)
+    keys = sample_keys(flow, key, num_samples, context)
+    share = num_wide / num_samples
+    weigh = lambda keys, wide: _weigh(flow, variables, log_density, keys, context, defensive, share, wide)
+    groups = ((keys[: num_samples - num_wide], False), (keys[num_samples - num_wide :], True))
+    parts = [weigh(group[i : i + batch_size], wide) for group, wide in groups for i in range(0, len(group), batch_size)]
+    x, log_weights = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+    return summarised(where, x, log_weights, num_wide)
+
+
+def sample_keys(flow: Flow, key: Key, num_samples: int, context: Array | None) -> Key:
+    """One key for each sample: [num_samples, *batch], of which the first n do not depend on their number."""
     context_batch = () if context is None else flow.context_batch(context)
     keys = example_keys(key, jnp.arange(num_samples, dtype=jnp.uint32))
-    if context_batch:
-        keys = jax.vmap(lambda k: jax.random.split(k, context_batch))(keys)
-    starts = range(0, num_samples, batch_size)
-    parts = [_weigh(flow, variables, log_density, keys[start : start + batch_size], context) for start in starts]
-    x, log_weights = (jnp.concatenate(part) for part in zip(*parts, strict=True))
-    ess, log_normalizer, standard_error = _summary(log_weights)
+    return jax.vmap(lambda k: jax.random.split(k, context_batch))(keys) if context_batch else keys
+
+
+def summarised(where: str, x: Array, log_weights: Array, num_wide: int = 0) -> ImportanceSamples:
+    """Samples and weights with their diagnostics; raises `InvalidValueError` where the weights say nothing."""
+    _check_weights(where, log_weights)
+    ess, log_normalizer, standard_error = _summary(log_weights, num_wide)
     return ImportanceSamples(x, log_weights, ess, log_normalizer, standard_error, pareto_k(log_weights))
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "log_density"))
-def _weigh(flow: Flow, variables: Variables, log_density, keys: Key, context: Array | None) -> tuple[Array, Array]:
-    x, log_prob = flow.sample_and_log_prob(variables, keys, keys.shape[:1], context)
-    return x, log_density_at("importance_sample", flow, log_density, x, context) - log_prob
+@functools.partial(jax.jit, static_argnames=("flow", "log_density", "defensive", "share", "wide"))
+def _weigh(
+    flow: Flow,
+    variables: Variables,
+    log_density: Callable[..., Array],
+    keys: Key,
+    context: Array | None,
+    defensive: Defensive | None,
+    share: float,
+    wide: bool,
+) -> tuple[Array, Array]:
+    """Samples of the flow, or of the wide density, and their log weights."""
+    where = "importance_sample"
+    if defensive is not None and wide:
+        x = defensive.draw(where, flow, keys, context)
+        log_q = flow.log_prob(variables, x, context)
+    else:
+        x, log_q = flow.sample_and_log_prob(variables, keys, keys.shape[:1], context)
+    log_p = log_density_at(where, flow, log_density, x, context)
+    if defensive is not None:
+        log_h = log_density_at(where, flow, defensive.log_prob, x, context, "defensive.log_prob")
+        log_q = jnp.logaddexp(math.log1p(-share) + log_q, math.log(share) + log_h)
+    return x, log_p - log_q
 
 
-@jax.jit
-def _summary(log_weights: Array) -> tuple[Array, Array, Array]:
-    """ESS, log of the mean weight, and its standard error."""
+@functools.partial(jax.jit, static_argnames="num_wide")
+def _summary(log_weights: Array, num_wide: int) -> tuple[Array, Array, Array]:
+    """ESS, log of the mean weight, and its standard error; the last `num_wide` weights are a group of their own."""
     num = len(log_weights)
     ess = 1 / jnp.sum(jax.nn.softmax(log_weights, axis=0) ** 2, axis=0)
     log_normalizer = jax.nn.logsumexp(log_weights, axis=0) - math.log(num)
-    # Rounding can leave the ESS of equal weights above their number.
-    return ess, log_normalizer, jnp.sqrt(jnp.maximum(num / ess - 1, 0) / (num - 1))
+    relative = jnp.exp(log_weights - log_normalizer)  # of mean 1
+    groups = [group for group in jnp.split(relative, [num - num_wide]) if len(group)]
+    variance = sum(len(group) * jnp.var(group, axis=0, ddof=1) for group in groups) / num**2
+    return ess, log_normalizer, jnp.sqrt(variance)
+
+
+def _check_weights(where: str, log_weights: Array) -> None:
+    """Raises `InvalidValueError` if weights are NaN or infinite, or 0 for all samples of a context."""
+    if isinstance(log_weights, Tracer):
+        return  # what is wrong shows in the numbers themselves
+    largest = jnp.max(log_weights, axis=0)  # NaN if one is
+    if jnp.all(jnp.isfinite(largest)):
+        return
+    num, bad = log_weights.size, jnp.isnan(log_weights) | jnp.isposinf(log_weights)
+    got = f"{int(bad.sum())} of {num} that are NaN or infinite"
+    fix = "Look at log_density(x) at samples of the flow; where the density is 0, it must be -inf."
+    if not bad.any():
+        got = f"0 for all {len(log_weights)} samples"
+        got += " of a context" if largest.ndim else ""
+        fix = "Train the flow towards the support of log_density, or pass a wide density as {defensive}."
+    raise InvalidValueError(where, "log_density", "must give weights that are finite, and some above 0", got, fix)
 
 
 @jax.jit
@@ -156,6 +217,22 @@ def pareto_k(log_weights: Array) -> Array:
     return jnp.where(quartile == 0, -jnp.inf, (tail * shape + 10 * 0.5) / (tail + 10))
 
 
+def check_exact(where: str, flow: object, log_density: object, key: object) -> None:
+    """Raises unless `log_density` is a function, `flow` a flow with an exact density, and `key` a typed key."""
+    check_log_density(where, log_density)
+    check_flow(where, flow)
+    check_key(where, key)
+    assert isinstance(flow, Flow)
+    check_exact_density(where, flow)
+
+
+def check_exact_density(where: str, flow: Flow) -> None:
+    """Raises `InvalidValueError` if a flow dequantizes, or only estimates its log-det."""
+    if flow.dequantize is not None or flow.estimates_log_det:
+        got = "one that dequantizes" if flow.dequantize is not None else "an estimated log-det"
+        raise InvalidValueError(where, "flow", "must have an exact density", got)
+
+
 def check_flow(where: str, flow: object) -> None:
     """Raises `InvalidTypeError` unless `flow` can be sampled with its density, one key for each sample."""
     if not isinstance(flow, Flow):
@@ -170,7 +247,14 @@ def check_log_density(where: str, log_density: object) -> None:
         raise InvalidTypeError(where, "log_density", rule, kind_of(log_density), fix)
 
 
-def log_density_at(where: str, flow: Flow, log_density: Callable[..., Array], x: Array, context: Array | None) -> Array:
+def log_density_at(
+    where: str,
+    flow: Flow,
+    log_density: Callable[..., Array],
+    x: Array,
+    context: Array | None,
+    argument: str = "log_density",
+) -> Array:
     """Calls `log_density` with one batch axis, and raises unless it gives one number per event.
 
     Shapes:
@@ -188,5 +272,5 @@ def log_density_at(where: str, flow: Flow, log_density: Callable[..., Array], x:
     if shape != (len(rows),) or not jnp.issubdtype(dtype, jnp.floating):
         rule = f"must return one float per event, shape ({len(rows)},), for x of shape {rows.shape}"
         fix = "Sum it over the event; a function of one event goes through jax.vmap."
-        raise InvalidValueError(where, "log_density", rule, f"shape {shape}, {dtype}", fix)
+        raise InvalidValueError(where, argument, rule, f"shape {shape}, {dtype}", fix)
     return values.reshape(batch_shape)

@@ -1,5 +1,6 @@
 """`FlowModule`: one Linen module that holds all parts of a `Flow`. Read `jflows/flows/flow.py` first."""
 
+import math
 from typing import Any
 
 import jax
@@ -88,6 +89,18 @@ class FlowModule(nn.Module):
         """log density in nats; where it is -inf as x has no density, its gradient is 0."""
         z, log_det = self.encode(x, context, key)
         return jnp.where(jnp.isneginf(log_det), -jnp.inf, self.base.log_prob(z, context) + log_det)
+
+    def log_prob_at_precision(
+        self, x: Array, context: Array | None, key: Key | None, precision: float | Array
+    ) -> tuple[Array, Array]:
+        """The log density with a base of `precision` times its own precision, and the latents.
+
+        It is that of samples at temperature precision^(-1/2), for a base on all real numbers that has a mean.
+        """
+        z, log_det = self.encode(x, context, key)
+        mean, num = self.base.mean(context), math.prod(self.base.event_shape)
+        log_base = self.base.log_prob(mean + (z - mean) * jnp.sqrt(precision), context) + num / 2 * jnp.log(precision)
+        return jnp.where(jnp.isneginf(log_det), -jnp.inf, log_base + log_det), z
 
     def sample(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> tuple[Array, Array]:
         """Samples and their log density."""

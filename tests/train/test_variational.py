@@ -345,10 +345,10 @@ def test_mistakes_are_named(make, error, message):
 @pytest.mark.slow
 def test_the_example_of_the_docs_runs(capsys):
     text = (Path(__file__).resolve().parents[2] / "docs" / "variational.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
-    exec(code, names)
-    assert names["drawn"].ess_fraction > 0.9
-    assert abs(names["drawn"].log_normalizer - math.log(math.pi)) < 4 * names["drawn"].standard_error
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+        assert names["drawn"].ess_fraction > 0.85
+        assert abs(names["drawn"].log_normalizer - math.log(math.pi)) < 4 * names["drawn"].standard_error
     np.testing.assert_allclose(names["mean"], [0, 0.5], atol=0.1)
     assert "log Z = 1.1" in capsys.readouterr().out

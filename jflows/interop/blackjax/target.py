@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.errors import InvalidValueError, MissingPackageError
-from jflows.eval.importance import check_flow, check_log_density, log_density_at
+from jflows.eval.importance import check_exact_density, check_flow, check_log_density, log_density_at
 from jflows.flows import Flow
 from jflows.typing import Array, Key, Variables
 
@@ -65,9 +65,7 @@ def check(where: str, log_density: object, flow: Flow) -> None:
     """Raises unless `log_density` is a function, and `flow` a flow with an exact density."""
     check_log_density(where, log_density)
     check_flow(where, flow)
-    if flow.dequantize is not None or flow.estimates_log_det:
-        got = "one that dequantizes" if flow.dequantize is not None else "an estimated log-det"
-        raise InvalidValueError(where, "flow", "must have an exact density", got)
+    check_exact_density(where, flow)
 
 
 def starts(

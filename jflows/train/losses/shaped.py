@@ -155,14 +155,10 @@ def _at_precision(
     module: Any, x: Array, context: Array | None, key: Key | None, precision: Array | None
 ) -> tuple[Array, Array]:
     """The log density under the base at a precision, and the latents; None is the base as it is."""
+    if precision is not None:
+        return module.log_prob_at_precision(x, context, key, precision)
     z, log_det = module.encode(x, context, key)
-    if precision is None:
-        log_base = module.base.log_prob(z, context)
-    else:
-        mean = module.base.mean(context)
-        num = math.prod(module.base.event_shape)
-        log_base = module.base.log_prob(mean + (z - mean) * jnp.sqrt(precision), context) + num / 2 * jnp.log(precision)
-    return jnp.where(jnp.isneginf(log_det), -jnp.inf, log_base + log_det), z
+    return jnp.where(jnp.isneginf(log_det), -jnp.inf, module.base.log_prob(z, context) + log_det), z
 
 
 def directions_at(key: Key, step: Array | int, num: int, dim: int, dtype: Any) -> Array:
