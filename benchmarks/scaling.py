@@ -6,11 +6,12 @@
 A step of n devices computes the gradient of its batch / n rows, and adds it to those of the others:
 
     bytes  = size of all parameters, and of what is summed beside them                        [each device hands over]
-    time   = max(1, n / cores) * t(batch / n) + r(n, bytes)
+    time   = max(1, n / cores) * t(batch / n) + sums * r(n, bytes / sums)
 
-t is the step of one device on so many rows, and r the sum of one array of so many bytes over the same devices, both
-measured in the same run. Virtual devices share the cores of one machine, whence the first factor; where each device has
-its own, it is 1. `bytes` is compared with the all-reduces in the compiled program, `time` with the step as it runs.
+t is the step of one device with one core on so many rows, and r the sum of one array over the same devices, both
+measured in the same run; the compiled program says how many arrays are summed, one after the other. Each process is
+bound to one core, and several devices on one core take turns, whence the first factor; where each device has its own,
+it is 1. `bytes` is compared with the all-reduces in the compiled program, `time` with the step as it runs.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from jax.sharding import PartitionSpec
 import jflows
 from jflows.processes import together
 from jflows.processes.launching import launch
+from jflows.processes.starting import PROCESS_INDEX
 from jflows.train import NegativeLogLikelihood, Runner, init_state, make_train_step
 from jflows.train.sharding import AXIS
 from jflows.typing import Batch
@@ -48,8 +50,8 @@ def batches(batch_size: int, steps: int, rows: np.ndarray) -> Batch:
     return Batch(np.tile(x, (steps, 1, 1)), None, np.ones(index.shape, np.float32), index)  # pyright: ignore
 
 
-def step_of(parallel: str, batch_size: int, width: int, steps: int, calls: int) -> tuple[float, int, int]:
-    """Milliseconds of a step, bytes of its all-reduces, bytes of the parameters."""
+def step_of(parallel: str, batch_size: int, width: int, steps: int, calls: int) -> tuple[float, int, int, int]:
+    """Milliseconds of a step, number of arrays that it adds up, their bytes, bytes of the parameters."""
     flow = jflows.realnvp((DIM,), num_layers=LAYERS, hidden_sizes=(width, width))
     optimizer = optax.adam(1e-4)
     make_step = functools.partial(make_train_step, flow, optimizer, NegativeLogLikelihood())
@@ -66,11 +68,11 @@ def step_of(parallel: str, batch_size: int, width: int, steps: int, calls: int) 
         state, _ = runner.run(state, given)
         jax.block_until_ready(state.step)
         times.append(1e3 * (time.perf_counter() - start) / steps)
-    return statistics.median(times), reduced_bytes(text), size
+    return statistics.median(times), *reduces_of(text), size
 
 
-def reduced_bytes(program: str) -> int:
-    """The bytes that all all-reduces of a step give, those in a loop over layers once for each of them."""
+def reduces_of(program: str) -> tuple[int, int]:
+    """How many arrays a step adds up, and their bytes; those in a loop over layers once for each of them."""
     parts, name, entry = {}, "", ""
     for line in program.splitlines():
         if line.endswith("{") and "->" in line:
@@ -79,22 +81,25 @@ def reduced_bytes(program: str) -> int:
         elif name:
             parts[name].append(line)
 
-    def of(part: str) -> int:
-        total = 0
+    def of(part: str) -> np.ndarray:
+        total = np.zeros(2, int)
         for line in parts.get(part, ()):
-            total += result_bytes(line) if REDUCES.search(line) else 0
+            if REDUCES.search(line):
+                total += result_of(line)
+                continue
             times = re.search(r'known_trip_count":\{"n":"(\d+)"', line)  # the loop over steps has none
-            inner = re.findall(r"(?:body|calls|to_apply)=(%[\w.-]+)", line) if not REDUCES.search(line) else []
-            total += (int(times[1]) if times else 1) * sum(map(of, inner))
+            inner = re.findall(r"(?:body|calls|to_apply)=(%[\w.-]+)", line)
+            total += (int(times[1]) if times else 1) * sum(map(of, inner), np.zeros(2, int))
         return total
 
-    return of(entry)
+    count, size = of(entry)
+    return int(count), int(size)
 
 
-def result_bytes(line: str) -> int:
-    """The size of what one instruction of a program gives."""
+def result_of(line: str) -> tuple[int, int]:
+    """How many arrays an all-reduce gives, and their bytes."""
     shapes = re.findall(r"(\w+)\[([\d,]*)\]", line.split(" all-reduce")[0].partition(" = ")[2])
-    return sum(SIZES[kind] * math.prod(map(int, filter(None, dims.split(",")))) for kind, dims in shapes)
+    return len(shapes), sum(SIZES[kind] * math.prod(map(int, filter(None, dims.split(",")))) for kind, dims in shapes)
 
 
 def sum_of(size: int, calls: int) -> float:
@@ -116,8 +121,8 @@ def sum_of(size: int, calls: int) -> float:
 def measured(given: argparse.Namespace) -> dict:
     """The row of this process, or of all of them together."""
     n, processes = jax.device_count(), jax.process_count()
-    step, reduced, parameters = step_of(given.parallel, given.batch_size, given.width, given.steps, given.calls)
-    added = sum_of(parameters, given.calls) if n > 1 else 0.0
+    step, sums, reduced, parameters = step_of(given.parallel, given.batch_size, given.width, given.steps, given.calls)
+    added = sums * sum_of(reduced // sums, given.calls) if sums else 0.0
     with together.alone(), jax.default_device(jax.local_devices()[0]):
         own = (
             step_of("none", given.batch_size // n, given.width, given.steps, given.calls)[0] if processes == 1 else None
@@ -129,6 +134,7 @@ def measured(given: argparse.Namespace) -> dict:
         "processes": processes,
         "batch_size": given.batch_size,
         "parameter_bytes": parameters,
+        "sums": sums,
         "reduced_bytes": reduced,
         "step_ms": round(step, 3),
         "sum_ms": round(added, 3),
@@ -138,7 +144,7 @@ def measured(given: argparse.Namespace) -> dict:
 
 def modelled(row: dict, alone: dict[int, float]) -> dict:
     """The row with what the model says, given the steps of one device by the number of all."""
-    cores = len(os.sched_getaffinity(0))
+    cores = min(row["processes"], len(os.sched_getaffinity(0)))  # those of a process are one
     model = max(1, row["devices"] / cores) * alone[row["devices"]] + row["sum_ms"]
     row |= {"own_step_ms": round(alone[row["devices"]], 3), "cores": cores}
     return row | {"model_ms": round(model, 3), "measured_over_model": round(row["step_ms"] / model, 2)}
@@ -159,6 +165,12 @@ def rows_of(given: argparse.Namespace) -> list[dict]:
     return [modelled(row, alone) for row in found if row["devices"] in alone]
 
 
+def bind() -> None:
+    """Gives this process one core, before JAX starts its threads; more processes than cores share them evenly."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ[PROCESS_INDEX]) % len(cores)]})
+
+
 def numbers(text: str) -> list[int]:
     """The whole numbers of a text such as 1,2,4."""
     return [int(number) for number in text.split(",")]
@@ -170,9 +182,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], help="Virtual devices of one process.")
     parser.add_argument("--processes", type=numbers, default=[2, 4], help="Processes of one device.")
     parser.add_argument("--parallel", default="jit")
-    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=10, help="Steps of one call.")
+    parser.add_argument("--steps", type=int, default=5, help="Steps of one call.")
     parser.add_argument("--calls", type=int, default=7, help="Timed calls, whose median is taken.")
     parser.add_argument("--one", action="store_true", help="Measure in this process, which the launcher has started.")
     return parser.parse_args()
@@ -181,6 +193,7 @@ def arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = arguments()
     if given.one:
+        bind()
         jflows.start_processes()
         row = measured(given)
         if not jax.process_index():
