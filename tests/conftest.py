@@ -42,7 +42,7 @@ hypothesis.settings.register_profile("jflows", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jflows")
 
 
-MOST_BYTES = 4e9  # of one worker, after which compiled programs are given up; the cache on disk still has them
+MOST_BYTES = 6e9  # of one worker, after which compiled programs are given up; the cache on disk still has them
 MOST_MAPPINGS = 40_000  # of memory; programs have several each, and Linux ends a process that asks for more than 65,530
 TESTS_BETWEEN = 50  # two looks at the process, as it takes 15 ms to count 40,000 mappings
 

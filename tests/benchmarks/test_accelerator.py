@@ -14,6 +14,7 @@ from jflows.testing import float32_errors
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_every_part_gives_rows():
     command = [sys.executable, str(ROOT / "benchmarks" / "accelerator.py"), "--small", "--minutes", "5"]
     own = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
