@@ -1,5 +1,6 @@
 """Evaluation: bits per dimension, importance sampling, baselines, clusters, values between layers, and pictures."""
 
+from jflows.eval.annealing import annealed_importance_sample
 from jflows.eval.bits import Evaluation, evaluate, row_scores
 from jflows.eval.calibration import (
     Calibration,
@@ -70,6 +71,7 @@ __all__ = [
     "Removed",
     "Roc",
     "Uncertainty",
+    "annealed_importance_sample",
     "auroc",
     "bic",
     "bic_figure",

@@ -27,7 +27,7 @@ from jflows.ops.linear import (
     triangular_log_diagonal,
 )
 from jflows.ops.masks import MASK_KINDS, make_mask
-from jflows.ops.numerics import constant_log_det, sum_event, zero_log_det
+from jflows.ops.numerics import constant_log_det, sum_event, value_and_gradient, zero_log_det
 from jflows.ops.polynomial_splines import linear_spline, polynomial_spline, polynomial_spline_inverse
 from jflows.ops.reshape import haar, inverse_haar, squeeze, unsqueeze
 from jflows.ops.splines import on_interval, rational_quadratic, rational_quadratic_inverse
@@ -72,6 +72,7 @@ __all__ = [
     "triangular_inverse",
     "triangular_log_diagonal",
     "unsqueeze",
+    "value_and_gradient",
     "whitening",
     "zero_log_det",
 ]

@@ -1,5 +1,8 @@
 """Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision products are."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax.nn import log_softmax, logsumexp
 
@@ -69,3 +72,15 @@ def _possible(log_joint: Array) -> tuple[Array, Array]:
     """Whether every term is -inf: [..., 1]; and the terms with 0 in their place there, so that gradients are finite."""
     impossible = jnp.all(jnp.isneginf(log_joint), axis=-1, keepdims=True)
     return impossible, jnp.where(impossible, 0, log_joint)
+
+
+def value_and_gradient(function: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    """The values of a function of events and their gradients, in one pass forwards and one backwards.
+
+    Each value must depend on its own event alone.
+
+    Shapes:
+      x: [*batch, *event_shape] -> [*batch], [*batch, *event_shape].
+    """
+    values, pull = jax.vjp(function, x)
+    return values, pull(jnp.ones_like(values))[0]
