@@ -90,6 +90,14 @@ def multiscale() -> Bijector:
     return b.MultiScale((4, 4, 2), levels, (coupling(), b.Elementwise(b.Affine(), event_ndims=3)))
 
 
+def early_outputs() -> Bijector:
+    def step() -> Bijector:
+        coupling = b.Coupling(nn.WaveNet(3, 2), b.Affine(), event_ndims=3)
+        return b.Repeat(b.Chain((coupling, b.InvertibleLinear(3))), 2, "invertible")
+
+    return b.MultiScale((1, 3, 4), (step(), step()), num_out=2)
+
+
 def two_way() -> Bijector:
     return b.AdditiveTwoWay(nn.MLP((8,), activation="tanh"), nn.MLP((8,), activation="tanh"))
 
@@ -359,6 +367,7 @@ CASES = (
     Case("repeat_without_parameters", lambda: b.Repeat(b.RandomPermutation(), 3), (6,), EXACT, slow=True),
     Case("repeat_of_repeat", lambda: b.Repeat(b.Repeat(vector_step(), 2), 2, "invertible"), (4,), slow=True),
     Case("multiscale", multiscale, (4, 4, 2), CONTEXT, slow=True),
+    Case("early_outputs", early_outputs, (1, 3, 4), CONTEXT, slow=True),
     Case("planar", lambda: b.Planar(), (3,), EXACT, slow=True),
     Case("planar_1d", lambda: b.Planar(), (1,), EXACT, slow=True),
     Case("planar_context", lambda: b.Planar(), (3,), CONTEXT | EXACT),

@@ -57,6 +57,10 @@ PRESETS: Mapping[str, Build] = {
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
     "nice_images": lambda width, depth: jflows.nice_images(IMAGE, 2 * depth, (width,), activation="tanh"),
     "realnvp_images": lambda width, depth: jflows.realnvp_images(IMAGE, 2, depth - 1, width, num_couplings=1),
+    "waveglow": lambda width, depth: jflows.waveglow((16,), 2, depth, width, num_layers=2, group=4, num_out=1),
+    "waveglow_invertible": lambda width, depth: jflows.waveglow(
+        (16,), 2, depth, width, num_layers=2, group=4, num_out=1, backprop="invertible"
+    ),
     "vmonf": mixture(jflows.vmonf, encoder_sizes=(4,), activation="tanh"),
     "flow_gmm": mixture(jflows.flow_gmm),
     "residual": vector(jflows.residual, coefficient=0.5, norm="none", standardize=False),

@@ -14,6 +14,7 @@ import numpy as np
 
 from jflows.data import weights
 from jflows.data.attributes import Attributes, Measure
+from jflows.data.audio.mel import MelSetting
 from jflows.data.checks import check_labels, check_weight
 from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics, event_moments, moments
@@ -29,7 +30,8 @@ class Data(abc.ABC):
     """One split of a data set, with the attributes that training, evaluation and pictures use for every kind of data.
 
     Attributes:
-      kind: `IMAGES` (integers), `TABLE` (rows of numbers) or `NONE` (`NoData`), with what such data allow.
+      kind: `IMAGES` (integers), `TABLE` (rows of numbers), `WAVEFORMS` (clips of floats) or `NONE` (`NoData`), with
+        what such data allow.
       fewest_shown: rows that a picture of the data needs; where fewer are for testing, training rows are drawn.
       name: name of the data, for messages and file names.
       x: the rows, [num, *event_shape]; None for `NoData`.
@@ -46,6 +48,7 @@ class Data(abc.ABC):
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
       attributes: named truth values or numbers of images, see `jflows.data.attributes`; they never enter training.
       as_published: whether the rows are as papers score them, so that `fit` does not warn of values that repeat.
+      mel: the setting of the mel spectrograms that are the contexts of waveforms; None for other data.
       measures: functions that measure further attributes of images [num, height, width, channels] in [0, 1].
     """
 
@@ -66,6 +69,7 @@ class Data(abc.ABC):
     attributes: Attributes = MappingProxyType({})
     measures: Mapping[str, Measure] = MappingProxyType({})
     as_published: bool = False
+    mel: MelSetting | None = None
 
     @property
     def event_shape(self) -> Shape:

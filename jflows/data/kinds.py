@@ -1,10 +1,11 @@
-"""`Kind`: a kind of data, with all that differs between kinds; `IMAGES`, `TABLE` and `NONE` are those that there are.
+"""`Kind`: a kind of data, with all that differs between kinds: `IMAGES`, `TABLE`, `WAVEFORMS` and `NONE`.
 
 Data, known data sets, dequantization and densities state their kind. Nobody asks which one it is: what a kind allows,
 and what it is called, is an attribute here, so that a further kind is one more constant.
 """
 
 import dataclasses
+from types import MappingProxyType
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,4 +34,8 @@ class Kind:
 
 IMAGES = Kind("images", "images", "images", has_pixels=True)
 TABLE = Kind("table", "a table", "rows", has_columns=True)
+WAVEFORMS = Kind("waveforms", "waveforms", "clips")
 NONE = Kind("none", "no data", "samples", has_rows=False)
+
+OF_FLOATS = MappingProxyType({kind.name: kind for kind in (TABLE, WAVEFORMS)})
+"""The kinds of data that are floats as they come, by their names."""

@@ -58,6 +58,7 @@ class Flow(FlowStructure):
       context_shape: event shape of the context, () for class labels; None if the flow takes no context.
       domains: what values the columns of a table can have, by position, so that data are checked before training;
         presets make the maps to these domains, which are then the first of `preprocess`.
+      data_kind: what data without `dequantize` are: "table", or "waveforms", which data sets of speech are.
     Shapes:
       x: [*batch, *event_shape]; context: [*batch, *context_shape]. Their batch axes broadcast to each other, as NumPy's
         do: one context serves all rows, and one row is scored under many contexts, as x [*event_shape] and context

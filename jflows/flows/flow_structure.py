@@ -6,7 +6,7 @@ Read next: `jflows/flows/flow.py`, which documents the parts, and computes with 
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from jflows.bijectors import Bijector
 from jflows.data.domains import Domains
-from jflows.data.kinds import TABLE
+from jflows.data.kinds import OF_FLOATS, TABLE
 from jflows.data.reading import Reading
 from jflows.distributions import Base
 from jflows.errors import InvalidValueError
@@ -23,7 +23,7 @@ from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.flows.module import FlowModule
 from jflows.nn import ClassEmbed, StandardizeContext
-from jflows.options import Checked
+from jflows.options import Checked, Option
 from jflows.typing import Array, Shape
 
 
@@ -39,6 +39,7 @@ class FlowStructure(Checked, Density):
     embed: nn.Module | None = None
     context_shape: Shape | None = None
     domains: Domains | None = None
+    data_kind: Annotated[str, Option(choices=tuple(OF_FLOATS))] = TABLE.name
 
     objective: ClassVar[str] = "likelihood"
     encodes: ClassVar[bool] = True
@@ -53,6 +54,9 @@ class FlowStructure(Checked, Density):
                 raise InvalidValueError("Flow", argument, rule, got, f"Set event_ndims={len(shape)}.")
         shape = shape if self.preprocess is None else self.preprocess.z_event_shape(shape)
         latent_shape = self.bijector.z_event_shape(shape)
+        if self.data_kind != TABLE.name and self.dequantize is not None:
+            rule, fix = "must be left out with `dequantize`, which says what kind of data it is for", "Leave one out."
+            raise InvalidValueError("Flow", "data_kind", rule, repr(self.data_kind), fix)
         if self.domains is not None:
             self.domains.check_positions("Flow", math.prod(self.event_shape))
         if latent_shape != tuple(self.base.event_shape):
@@ -118,7 +122,8 @@ class FlowStructure(Checked, Density):
     @property
     def reading(self) -> Reading:
         """How data are handed over: as images if the flow dequantizes them, else as rows; see `Reading`."""
-        kind, bits = (TABLE, None) if self.dequantize is None else (self.dequantize.kind, self.dequantize.bits)
+        noise = self.dequantize
+        kind, bits = (OF_FLOATS[self.data_kind], None) if noise is None else (noise.kind, noise.bits)
         num_classes = self.embed.num_classes if isinstance(self.embed, ClassEmbed) else None
         context = "none" if self.context_shape is None else "vectors" if num_classes is None else "labels"
         return Reading(kind, self.event_shape, bits, context, self.context_shape, num_classes, self.domains)
@@ -129,7 +134,8 @@ class FlowStructure(Checked, Density):
         if len(self.event_shape) == 3:
             return ("learning_curve", "samples", "interpolation", "reconstruction")
         plane = ("page",) if self.event_shape == self.latent_shape == (2,) else ()
-        return ("learning_curve", "pairs", *plane) if len(self.event_shape) == 1 else ("learning_curve",)
+        pairs = ("pairs",) if len(self.event_shape) == 1 and self.reading.kind.has_columns else ()
+        return ("learning_curve", *pairs, *plane)
 
     @property
     def latent_shape(self) -> Shape:

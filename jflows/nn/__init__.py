@@ -13,6 +13,7 @@ from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
 from jflows.nn.standardize import StandardizeContext
 from jflows.nn.time import TimeMLP
 from jflows.nn.transformer import Transformer
+from jflows.nn.wavenet import UpsampledContext, WaveNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -33,6 +34,8 @@ __all__ = [
     "StandardizeContext",
     "TimeMLP",
     "Transformer",
+    "UpsampledContext",
+    "WaveNet",
     "WeightNormConv",
     "ZeroConv",
     "zero_dense",

@@ -10,9 +10,10 @@ from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
 from jflows.nn.resnet import GatedConvNet, ResidualConvNet
 from jflows.nn.transformer import Transformer
+from jflows.nn.wavenet import WaveNet
 from jflows.typing import Array
 
-STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer)
+STARTS_AT_ZERO = (MLP, ResidualMLP, MADE, ConvNet, ZeroConv, ResidualConvNet, GatedConvNet, Transformer, WaveNet)
 
 
 class Gated(Module):

@@ -254,7 +254,7 @@ class DataConfig(Checked):
             return outline_of(self.load("train"))
         columns = known.columns or tuple(f"x{i}" for i in range(known.event_shape[0] if known.kind.has_columns else 0))
         num_classes = len(self.classes) or known.num_classes
-        return Outline(self.name, known.event_shape, num_classes, columns=tuple(columns))
+        return Outline(self.name, known.event_shape, num_classes, known.context_shape, tuple(columns))
 
     def for_training(self, data: Data, takes_labels: bool, seed: int) -> Data:
         """The training rows as the loss sees them: labels that it must not learn from are taken out.
@@ -299,8 +299,8 @@ def outline_of(data: Data) -> Outline:
 
 def facts_of(data: Data, test: Data) -> dict[str, Any]:
     """The facts that a run stores about its rows: checksums of those to train and to test on, the number of the former,
-    the names of classes, those of a table's columns and of its contexts, whether rows have weights, and how its
-    file was read.
+    the names of classes, those of a table's columns and of its contexts, whether rows have weights, the setting of mel
+    spectrograms, and how a table's file was read.
     """
     facts: dict[str, Any] = {"data_crc32": checksum(data), "test_crc32": checksum(test), "num_examples": len(data)}
     facts |= {"test_read_as": test.read_as} if test.read_as != data.read_as else {}
@@ -308,6 +308,7 @@ def facts_of(data: Data, test: Data) -> dict[str, Any]:
     facts |= {"weighted": True} if data.weight is not None else {}
     facts |= {"context": list(data.context_columns)} if data.context_columns else {}
     facts |= {"columns": list(data.columns)} if data.columns else {}
+    facts |= {"mel": dataclasses.asdict(data.mel)} if data.mel is not None else {}
     return facts | ({"read_as": data.read_as} if data.read_as else {})
 
 

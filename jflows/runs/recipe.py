@@ -26,7 +26,7 @@ _PARTS = ("format", "flow", "data", "loss", "train")
 _LOSS = Option("What a training step minimises. Each loss has options of its own, which appear once it is chosen.")
 
 
-_CONDITIONS = {"num_classes": "labels", "context_dim": "contexts"}
+_CONDITIONS = {"num_classes": "labels", "context_dim": "contexts", "context_shape": "frames of features"}
 """What data must have for an option that follows from them, in words."""
 _SAME_SCORES = ("num_train", "num_validation", "labels_per_class", "labelled_share", "conditional", "manual_dir")
 _SAME_SCORES += ("attributes",)
@@ -222,7 +222,7 @@ class Recipe(Checked):
         return self.objective if self.objective.name == name else LOSSES[name]()
 
     def _from_data(self, outline: Outline) -> dict[str, Any]:
-        """`num_classes`, or `context_dim`, if the flow is to be conditioned on what the data have."""
+        """`num_classes`, `context_dim` or `context_shape`, if the flow is to be conditioned on what the data have."""
         asked = self.data.conditional
         if asked is False or (asked is None and outline.context_shape is None):
             return {}
@@ -233,6 +233,8 @@ class Recipe(Checked):
         context_shape = outline.context_shape or ()
         if "context_dim" in names and len(context_shape) == 1:
             return {"context_dim": context_shape[0]}
+        if "context_shape" in names and len(context_shape) == 2:
+            return {"context_shape": context_shape}
         if asked is None:
             setting, fix = "context", "Leave it out, or choose another flow, such as maf."
             got = f"{outline.name!r} with contexts of shape {outline.context_shape}"

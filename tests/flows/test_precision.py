@@ -123,7 +123,9 @@ def test_every_preset_with_conditioners_hands_the_option_to_all_of_them(name):
     is_image = {setting.name: setting.option.axes for setting in settings_of(preset)}["event_shape"] == len(IMAGE)
     more = {"num_levels": 2} if name == "glow" else {}
     more |= {"dequantize": "variational"} if is_image else {"base": "mixture"} if name == "maf" else {}
-    written = str(jflows.to_spec(preset(IMAGE if is_image else (DIM,), compute_dtype="float16", **more)))
+    shape = IMAGE if is_image else (16,) if name == "waveglow" else (DIM,)
+    more |= {"context_shape": (2, 3)} if name == "waveglow" else {}
+    written = str(jflows.to_spec(preset(shape, compute_dtype="float16", **more)))
     assert "'compute_dtype': 'float16'" in written
     assert "'compute_dtype': 'full'" not in written
 

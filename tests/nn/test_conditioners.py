@@ -24,6 +24,7 @@ from jflows.nn import (
     ResidualConvNet,
     ResidualMLP,
     Transformer,
+    WaveNet,
     WeightNormConv,
     ZeroConv,
 )
@@ -41,6 +42,7 @@ CASES = [
     (ResidualConvNet(4, 1), (4, 4, 2)),
     (GatedConvNet(4, 1, 2), (4, 4, 2)),
     (Transformer(4, 1, 2, event_ndims=3, patch_size=2), (4, 4, 2)),
+    (WaveNet(4, 2), (1, 4, 2)),
 ]
 VARIANTS = [
     (ResidualMLP(8, 1), (5,)),

@@ -44,9 +44,10 @@ class KnownData(abc.ABC):
       licence: a sentence on the terms under which the data may be used.
       credit: a sentence on whom to cite.
       notes: a sentence on anything else to know, or "".
-      kind: `IMAGES` or `TABLE`, see `jflows/data/kinds.py`.
+      kind: `IMAGES`, `TABLE` or `WAVEFORMS`, see `jflows/data/kinds.py`.
       protocol: a sentence that says which rows are "train", "validation" and "test".
       event_shape: shape of one row.
+      context_shape: shape of the context of one row; None without contexts.
       num_bits: bits of the integers of images; None for tables.
       num_classes: labels are 0..num_classes - 1; None without labels.
       columns: names of the columns of a table, if they have names.
@@ -66,6 +67,7 @@ class KnownData(abc.ABC):
     kind: ClassVar[Kind]
     protocol: ClassVar[str]
     event_shape: ClassVar[Shape]
+    context_shape: ClassVar[Shape | None] = None
     num_bits: ClassVar[int | None] = None
     num_classes: ClassVar[int | None] = None
     columns: ClassVar[tuple[str, ...]] = ()
