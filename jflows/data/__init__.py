@@ -15,6 +15,7 @@ from jflows.data.reading import Reading, check_batch_values
 from jflows.data.splits import SPLITS
 from jflows.data.statistics import Statistics
 from jflows.data.store.archives import Archive, cache_dir, fetch
+from jflows.data.waveforms import WaveformData
 
 __all__ = [
     "FORMATS",
@@ -32,6 +33,7 @@ __all__ = [
     "Statistics",
     "TableData",
     "TrainBatches",
+    "WaveformData",
     "cache_dir",
     "check_batch_values",
     "eval_batches",

@@ -31,6 +31,7 @@ _NAMES = (
     "boston",
     "mnist_logit",
     "cifar10_logit",
+    "speech_espeak",
 )
 _IN_FILES = (importlib.import_module(f"jflows.data.known.{name}").DATA for name in _NAMES)
 KNOWN: Mapping[str, KnownData] = MappingProxyType({known.name: known for known in (*_IN_FILES, *TOYS.values())})

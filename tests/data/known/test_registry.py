@@ -19,11 +19,13 @@ def test_every_data_set_states_its_facts(name):
     assert known.name == name and known.title
     for fact in SENTENCES:
         assert len(getattr(known, fact)) > 15 and getattr(known, fact).endswith("."), fact
-    assert known.kind in (kinds.IMAGES, kinds.TABLE)
-    assert len(known.event_shape) == {kinds.IMAGES: 3, kinds.TABLE: 1}[known.kind] and min(known.event_shape) > 0
-    assert (known.num_bits is None) == known.kind.has_columns
+    axes = {kinds.IMAGES: 3, kinds.TABLE: 1, kinds.WAVEFORMS: 1}
+    assert known.kind in axes
+    assert len(known.event_shape) == axes[known.kind] and min(known.event_shape) > 0
+    assert (known.num_bits is None) != known.kind.has_pixels
+    assert (known.context_shape is None) == (known.kind != kinds.WAVEFORMS)
     assert known.num_classes is None or known.num_classes > 1
-    assert len(known.columns) in (0, known.event_shape[0])
+    assert len(known.columns) in (0, known.event_shape[0] if known.kind.has_columns else 0)
     assert has_validation(name, 5) and has_validation(name, 0) == known.has_validation
     archive = getattr(known, "archive", None)
     assert archive is None or (len(archive.sha256) == 64 and int(archive.sha256, 16))
