@@ -24,6 +24,7 @@ from jflows.cli.run_options import data_options, open_run, png_option, run_optio
 from jflows.cli.scoring import COMMANDS as SCORING
 from jflows.cli.training import info, train
 from jflows.cli.types import COUNT, NumbersType, PathType
+from jflows.cli.vocoding import vocode
 from jflows.errors import InvalidValueError
 from jflows.runs import configs
 
@@ -44,6 +45,7 @@ for command in (
     recalibrate,
     export,
     densities,
+    vocode,
     *SCORING,
     *PICTURES,
     *IMAGES,

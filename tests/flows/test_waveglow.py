@@ -79,6 +79,7 @@ def test_the_density_is_exact(flow, variables, rows):
     np.testing.assert_allclose(back, x, atol=1e-9)
 
 
+@pytest.mark.slow  # `Repeat` has its own tests of this
 def test_backprop_without_stored_activations_gives_the_same_gradient(flow, variables, rows):
     x, context = rows
 

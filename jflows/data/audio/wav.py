@@ -31,7 +31,8 @@ class WavFile:
             self._file = wave.open(str(path), "rb")  # noqa: SIM115 - closed by `close`
         except (OSError, EOFError, wave.Error) as error:
             rule = "must be a WAV file of uncompressed samples that can be read"
-            raise DataError(where, "input", rule, f"{path}: {error or 'an empty file'}".rstrip("."), fix) from error
+            reason = (error.strerror if isinstance(error, OSError) else str(error)) or "it is cut off"
+            raise DataError(where, "input", rule, f"{path}: {reason}", fix) from error
         found = self._file.getparams()
         rules = (
             ("must have one channel", found.nchannels == CHANNELS, f"{found.nchannels} channels"),

@@ -14,7 +14,7 @@ DATA = Speech(
     notes="It needs Linux on x86-64. Proverbs belong to all; other sentences were written for jflows.",
     sentences=MappingProxyType({"train": TRAIN, "test": TEST}),
     voices=("en-us", "en-us+f4", "en-gb-x-rp+m3", "en-gb-scotland"),
-    mel=MelSetting(),
+    mel=MelSetting(floor=1e-3),  # about the level of the noise, so that clean recordings have mels like these
     frames=16,
     noise=1e-3,
 )

@@ -10,8 +10,12 @@ from jflows.flows.flow import Flow
 from jflows.flows.presets import shared as s
 from jflows.flows.presets.preset import preset
 from jflows.nn import UpsampledContext, WaveNet
+from jflows.nn.wavenet import CONTEXT_TAPS
 from jflows.options import Option
 from jflows.typing import Shape
+
+CONTEXT_RADIUS = CONTEXT_TAPS // 2
+"""How many frames of the context, to either side of its own, a step of time sees beside what `radius` says."""
 
 NumLevels = Annotated[
     int,
