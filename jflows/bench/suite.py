@@ -163,7 +163,7 @@ def _vector(preset: Callable[..., Any], num_layers: int, hidden: int, **options:
     return lambda shape: preset(shape, num_layers, (hidden, hidden), **options)
 
 
-_PLAIN: Any = dict(permutation="reverse", standardize=False)
+_PLAIN: Any = dict(permutation="swap", standardize=False)  # halves in turn, as in distrax and normflows
 _GLOW: Any = dict(num_levels=3, num_steps=8, width=128)
 _COMPONENT = functools.partial(flows.realnvp, num_layers=4, hidden_sizes=(64, 64))
 _IMAGE = (32, 32, 3)

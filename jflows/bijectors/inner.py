@@ -12,8 +12,8 @@ import numpy as np
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.ops.affine import SCALE_KINDS, bounded_log_scale
-from jflows.ops.masks import take
+from jflows.ops.affine import SCALE_KINDS, bounded_log_scale, shifted_and_scaled
+from jflows.ops.masks import cut_rows, take
 from jflows.options import Option, Positive
 from jflows.typing import Array
 
@@ -95,12 +95,16 @@ class Affine(InnerMap):
         return 2
 
     def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
-        log_scale = bounded_log_scale(params[..., 1, :], self.scale, self.max_log_scale)
-        return z * jnp.exp(-log_scale) - params[..., 0, :], -log_scale
+        shift, log_scale = self._shift_and_log_scale(params)
+        return z * jnp.exp(-log_scale) - shift, -log_scale
 
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        log_scale = bounded_log_scale(params[..., 1, :], self.scale, self.max_log_scale)
-        return (x + params[..., 0, :]) * jnp.exp(log_scale), log_scale
+        shift, log_scale = self._shift_and_log_scale(params)
+        return shifted_and_scaled(x, shift, log_scale), log_scale
+
+    def _shift_and_log_scale(self, params: Array) -> tuple[Array, Array]:
+        shift, raw = (jnp.squeeze(row, axis=-2) for row in cut_rows(params, 1, 1))
+        return shift, bounded_log_scale(raw, self.scale, self.max_log_scale)
 
 
 class PReLU(InnerMap):

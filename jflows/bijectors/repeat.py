@@ -19,6 +19,7 @@ from jflows.errors import InvalidValueError
 from jflows.ops import varying
 from jflows.ops.promotion import promoting
 from jflows.ops.reverse_only import Refusal, reverse_only
+from jflows.ops.stored import stored
 from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 
@@ -170,6 +171,7 @@ class _Steps:
 
     def apply(self, method, variables, context, keys, index, values, mutable=False) -> Any:
         rngs = {name: jax.random.fold_in(key, index) for name, key in keys.items()}
+        variables = jax.tree.map(lambda leaf: stored(leaf) if leaf.ndim == 1 and _is_inexact(leaf) else leaf, variables)
         with variables_known():
             return self.layer.apply(variables, values, context, method=method, rngs=rngs, mutable=mutable)
 

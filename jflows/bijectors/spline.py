@@ -14,6 +14,7 @@ from jflows.errors import InvalidValueError
 from jflows.ops import polynomial_splines as polynomial
 from jflows.ops import splines
 from jflows.ops.affine import bounded_log_scale
+from jflows.ops.masks import cut_rows
 from jflows.options import Fraction, Option, Positive
 from jflows.typing import Array
 
@@ -106,7 +107,7 @@ class LinearSpline(Spline):
         return self.num_bins * (2 if self.bins == "learned" else 1)
 
     def _sizes(self, raw: Array) -> tuple[Array, Array]:
-        *raw_widths, raw_heights = splines.split_rows(raw, *[self.num_bins] * (raw.shape[-2] // self.num_bins))
+        *raw_widths, raw_heights = cut_rows(raw, *[self.num_bins] * (raw.shape[-2] // self.num_bins))
         heights = polynomial.sizes_from_raw(raw_heights, self.min_height)
         if self.bins == "equal":
             return jnp.full_like(heights, 1 / self.num_bins), heights

@@ -4,12 +4,15 @@ Direction: scales multiply on the way from data x to latent z, so the inverse ma
 scale here is stated with its interval, and why the default is bounded away from zero.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from jflows.errors import InvalidValueError
+from jflows.ops.promotion import promoting
 from jflows.typing import Array
 
 SCALE_KINDS = ("tanh", "sigmoid", "exp")
@@ -32,10 +35,41 @@ def bounded_log_scale(raw: Array, kind: str, max_log_scale: float) -> Array:
       raw: any -> the same.
     """
     if kind == "tanh":
-        return max_log_scale * jnp.tanh(raw / max_log_scale)
+        return _within(raw, max_log_scale)
     if kind == "sigmoid":
         return jax.nn.log_sigmoid(raw + SIGMOID_OFFSET)
     return raw
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _within(raw: Array, bound: float) -> Array:
+    """bound * tanh(raw / bound). Its own rule keeps one array for the backward pass, where that of tanh keeps two."""
+    return bound * jnp.tanh(raw / bound)
+
+
+@_within.defjvp
+@promoting
+def _within_jvp(bound, primals, tangents):
+    y = _within(primals[0], bound)
+    tanh = y / bound
+    return y, (1 - tanh) * (1 + tanh) * tangents[0]
+
+
+@jax.custom_jvp
+def shifted_and_scaled(x: Array, shift: Array, log_scale: Array) -> Array:
+    """(x + shift) exp(log_scale), whose backward pass keeps the result, and not what comes before it.
+
+    In a stack of couplings, the next layer keeps the result anyway. All three have one shape.
+    """
+    return (x + shift) * jnp.exp(log_scale)
+
+
+@shifted_and_scaled.defjvp
+@promoting
+def _shifted_and_scaled_jvp(primals, tangents):
+    z = shifted_and_scaled(*primals)
+    x_dot, shift_dot, log_scale_dot = tangents
+    return z, jnp.exp(primals[2]) * (x_dot + shift_dot) + z * log_scale_dot
 
 
 def scaled(values: Array, log_scale: Array) -> Array:

@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.typing import Array, Shape
@@ -68,7 +69,19 @@ def cut(values: Array, mask: np.ndarray) -> tuple[Array, Array]:
         flat = lambda part: part.reshape(*part.shape[:-3], mask.size // 2)
         return flat(jnp.where(first, one, other)), flat(jnp.where(first, other, one))
     flat = values.reshape(*values.shape[: values.ndim - mask.ndim], mask.size)
+    if np.count_nonzero(np.diff(mask.ravel())) == 1:  # two runs, cut at once for the reason that `cut_rows` gives
+        end = int(np.argmax(mask.ravel() != mask.flat[0]))
+        first, second = lax.split(flat, (end, mask.size - end), axis=flat.ndim - 1)
+        return (first, second) if mask.flat[0] else (second, first)
     return take(flat, np.flatnonzero(mask)), take(flat, np.flatnonzero(~mask))
+
+
+def cut_rows(params: Array, *counts: int) -> list[Array]:
+    """Takes parameters apart by rows: [..., sum(counts), dim] into [..., count, dim] each.
+
+    Not by slices: the transpose of a slice is a sum of padded arrays, that of all parts is one concatenation.
+    """
+    return list(lax.split(params, counts, axis=params.ndim - 2))
 
 
 def join(kept: Array, changed: Array, mask: np.ndarray) -> Array:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jflows.ops import splines, varying
-from jflows.ops.splines import raw_limit, slope_from_raw, split_rows
+from jflows.ops.masks import cut_rows
+from jflows.ops.splines import raw_limit, slope_from_raw
 from jflows.typing import Array
 
 MIN_END_SHARE = 0.01  # of the interval (0, 3 s) in which the end slope of a monotone cubic may lie
@@ -63,7 +64,7 @@ def quadratic_pieces(raw: Array, min_width: float, min_slope: float) -> Pieces:
       raw: [..., K widths + (K - 1) inner slopes, dim] -> [..., K, dim] each.
     """
     num_bins = (raw.shape[-2] + 1) // 2
-    raw_widths, raw_inner = split_rows(raw, num_bins, num_bins - 1)
+    raw_widths, raw_inner = cut_rows(raw, num_bins, num_bins - 1)
     widths = sizes_from_raw(raw_widths, min_width)
     inner = slope_from_raw(raw_inner, min_slope)
     area = jnp.sum(inner * (widths[..., :-1, :] + widths[..., 1:, :]) / 2, axis=-2, keepdims=True)
@@ -85,7 +86,7 @@ def cubic_pieces(raw: Array, min_width: float, min_height: float) -> Pieces:
       raw: [..., K widths + K heights + 2 end slopes, dim] -> [..., K, dim] each.
     """
     num_bins = (raw.shape[-2] - 2) // 2
-    raw_widths, raw_heights, raw_ends = split_rows(raw, num_bins, num_bins, 2)
+    raw_widths, raw_heights, raw_ends = cut_rows(raw, num_bins, num_bins, 2)
     widths, heights = sizes_from_raw(raw_widths, min_width), sizes_from_raw(raw_heights, min_height)
     chords = heights / widths
     before, after = chords[..., :-1, :], chords[..., 1:, :]

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.ops.masks import cut_rows
 from jflows.ops.promotion import promoting
 from jflows.typing import Array
 
@@ -228,14 +229,6 @@ def _rational_quadratic_root(rest, s, h, left, right):
     return jnp.where(q >= 1, 1, jnp.clip(t, 0, 1))
 
 
-def split_rows(raw: Array, *counts: int) -> list[Array]:
-    """[..., rows, dim] cut into parts of so many rows.
-
-    Not by slices: the transpose of a slice is a sum of padded arrays, that of all parts is one concatenation.
-    """
-    return list(lax.split(raw, counts, axis=raw.ndim - 2))
-
-
 def rows_of(array: Array) -> list[Array]:
     """[..., K, dim] as K arrays [..., dim]."""
     return [array[..., row, :] for row in range(array.shape[-2])]
@@ -340,7 +333,7 @@ def _locate_with_residuals(value, raw, num_bins: int, min_sizes, min_slope, by_h
     slope_exps = _pick(index, slope_rows[:-1]), _pick(index, slope_rows[1:])
     left, right = (jnp.log1p(exp) + min_slope for exp in slope_exps)
     chosen = Bin(starts[0], sizes[0], starts[1], sizes[1], left, right)
-    width_exps, height_exps, _ = split_rows(exps, num_bins, num_bins, num_slopes)
+    width_exps, height_exps, _ = cut_rows(exps, num_bins, num_bins, num_slopes)
     return _Located(chosen, index, (width_exps, height_exps), totals, slope_exps)
 
 
@@ -365,7 +358,7 @@ def _locate_jvp(num_bins, min_sizes, min_slope, by_height, primals, tangents):
     located = _locate_with_residuals(value, raw, num_bins, min_sizes, min_slope, by_height)
     chosen, index, exps, totals, slope_exps = located
     num_slopes = tangents[1].shape[-2] - 2 * num_bins
-    *sizes_dot, slopes_dot = split_rows(tangents[1], num_bins, num_bins, num_slopes)
+    *sizes_dot, slopes_dot = cut_rows(tangents[1], num_bins, num_bins, num_slopes)
     numbers, number = _numbers(num_bins), index[..., None, :]
     is_before, is_at = numbers < number, numbers == number
     knots = _numbers(num_slopes) + (num_bins + 1 - num_slopes) // 2
