@@ -12,7 +12,7 @@ config = Recipe(
     flow=partial(waveglow, num_levels=3, num_steps=2, width=48, num_layers=6, context_width=32),
     data=DataConfig(name="speech_espeak"),
     train=TrainConfig(
-        steps=8000,
+        steps=6000,
         batch_size=8,
         learning_rate=1e-3,
         warmup_steps=200,

@@ -15,6 +15,7 @@ class Kind:
     Attributes:
       name: its name in tables of data sets and in messages.
       noun: what data of this kind are called, after "must be".
+      plural: several data of this kind, after "a flow of".
       rows: what their rows are called.
       has_rows: whether there are rows, which can be scored; a kind without fits every density, as the loss draws x.
       has_pixels: whether rows are images of integers, which can be mirrored and drawn in a grid.
@@ -23,6 +24,7 @@ class Kind:
 
     name: str
     noun: str
+    plural: str
     rows: str
     has_rows: bool = True
     has_pixels: bool = False
@@ -32,10 +34,10 @@ class Kind:
         return self.name
 
 
-IMAGES = Kind("images", "images", "images", has_pixels=True)
-TABLE = Kind("table", "a table", "rows", has_columns=True)
-WAVEFORMS = Kind("waveforms", "waveforms", "clips")
-NONE = Kind("none", "no data", "samples", has_rows=False)
+IMAGES = Kind("images", "images", "images", "images", has_pixels=True)
+TABLE = Kind("table", "a table", "tables", "rows", has_columns=True)
+WAVEFORMS = Kind("waveforms", "waveforms", "waveforms", "clips")
+NONE = Kind("none", "no data", "no data", "samples", has_rows=False)
 
 OF_FLOATS = MappingProxyType({kind.name: kind for kind in (TABLE, WAVEFORMS)})
 """The kinds of data that are floats as they come, by their names."""

@@ -246,8 +246,7 @@ class EditsOfRun(RowsOfRun):
         kind, encodes = self.density.reading.kind, self.density.encodes
         if not (encodes and kind.has_pixels):
             rule = "must be that of a flow of images, to draw them"
-            what = f"a {'flow' if encodes else 'mixture'} of {'images' if kind.has_pixels else 'tables'}"
-            got = f"{self.directory}, {what}"
+            got = f"{self.directory}, a {'flow' if encodes else 'mixture'} of {kind.plural}"
             raise InvalidValueError("pictures", "run", rule, got, "Try `jflows sample`.")
 
     def _context_of(self, data: Data) -> np.ndarray | None:

@@ -272,7 +272,8 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         check_call("pairs", TrainedRun.pairs, {"num": num, "seed": seed})
         if not pairs.can(self.density, data):
             fix = "Try `jflows sample`."
-            raise InvalidValueError("pairs", "run", "must be that of a table", f"{self.directory}, of images", fix)
+            got = f"{self.directory}, of {self.density.reading.kind.plural}"
+            raise InvalidValueError("pairs", "run", "must be that of a table", got, fix)
         path = self.directory / pairs.FILE if path is None else path
         own, words = None, ""
         if context is not None:

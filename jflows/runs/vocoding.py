@@ -46,7 +46,7 @@ class Vocoded(NamedTuple):
       num_samples: its length.
       num_clipped: samples that lay outside of [-1, 1), and were moved to its ends.
       rate: samples per second.
-      compute_seconds: time that drawing took, without compilation of the program and the writing of files.
+      compute_seconds: time that drawing took, as the chunks after the first tell, which waits for compilation.
       distance: the mean distance of the log mels from those that were given, in nats.
     """
 

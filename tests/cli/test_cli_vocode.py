@@ -105,7 +105,7 @@ def test_recordings_that_do_not_fit_are_refused_with_one_line(jflows, run, tmp_p
     assert not (tmp_path / "out.wav").exists()
 
 
-def test_other_mistakes_are_refused_with_one_line(jflows, run, recording, trained, tmp_path):
+def test_other_mistakes_are_refused_with_one_line(jflows, run, recording, trained, tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", mel=np.zeros((9, 80)), **dataclasses.asdict(MelSetting()))
     cases = {
         ("vocode", run): "`--input, --mel, --text` must be given, one of them.",
@@ -125,8 +125,11 @@ def test_other_mistakes_are_refused_with_one_line(jflows, run, recording, traine
             tmp_path / "a.npz",
         ): "`--mel` must be made with floor=0.001, as those that the run was",
         ("vocode", trained, "--input", recording): "must be one of waveglow; got",
+        ("pairs", run): f"must be that of a table; got {run}, of waveforms.",
+        ("reconstruct", run): f"must be that of a flow of images, to draw them; got {run}, a flow of waveforms.",
         ("vocode", run, "--input", recording, "--chunk", "0"): "0 is not in the range 1<=x",
     }
+    monkeypatch.setattr(espeak, "spoken", noise)
     for args, message in cases.items():
         done = jflows(*args)
         assert done.exit_code == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr

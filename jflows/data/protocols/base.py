@@ -2,7 +2,8 @@
 
 A protocol decides which rows are "train", "validation" and "test". Each is one subclass: `images.py` (fixed splits of
 images), `tables.py` (splits that a paper has fixed; ten folds), `logit.py` (derived from images), `drawn.py` (drawn
-from a seed). A data set is one instance, in a file of its own in `jflows/data/known/`.
+from a seed), `speech.py` (sentences that a synthesiser speaks). A data set is one instance, in a file of its own in
+`jflows/data/known/`.
 """
 
 import abc

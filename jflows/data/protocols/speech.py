@@ -11,6 +11,7 @@ from jflows.data.kinds import WAVEFORMS, Kind
 from jflows.data.protocols.base import KnownData, Places
 from jflows.data.splits import SPLITS, split_rows
 from jflows.data.store import espeak
+from jflows.data.store.archives import Archive
 from jflows.data.waveforms import WaveformData
 from jflows.typing import Shape
 
@@ -36,7 +37,7 @@ class Speech(KnownData):
     noise: float
 
     @property
-    def archive(self) -> Any:
+    def archive(self) -> Archive:
         """The archive of the synthesiser."""
         return espeak.ARCHIVE
 
