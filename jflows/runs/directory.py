@@ -300,7 +300,7 @@ def _existing_runs(run: str | Path) -> str:
 
 def _collections(state: TrainState) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
     variables = {"params": state.params, "ema": state.ema, **state.extra}
-    names = ("step", "opt_state", "key", "skipped", "skipped_in_a_row")
+    names = ("step", "opt_state", "key", "skipped", "skipped_in_a_row", "memory")
     return variables, {name: getattr(state, name) for name in names}
 
 

@@ -6,6 +6,7 @@ from jflows.train.loop import FitResult, fit
 from jflows.train.losses import (
     LOSSES,
     Divergence,
+    FlowAnnealedBootstrap,
     FlowMatching,
     FunctionLoss,
     Loss,
@@ -25,6 +26,7 @@ __all__ = [
     "LOSSES",
     "Divergence",
     "FitResult",
+    "FlowAnnealedBootstrap",
     "FlowMatching",
     "FunctionLoss",
     "InMemory",

@@ -30,7 +30,8 @@ def cause_of(flow: Density, loss: Loss, state: TrainState, batch: Batch, step: i
       batch: the batch of that step.
       num_rows: number of training rows; the visit number of a row, modulo this, is its place in the data.
     """
-    batch = loss.select(_on_device(batch), step)
+    recall = jax.jit(functools.partial(loss.recall, flow))
+    batch, _ = recall(state.variables, state.memory, loss.select(_on_device(batch), step), state.key, step)
     per_row, of_x, of_params = jax.jit(functools.partial(_probe, flow, loss))(state, batch, step)
     row_of = lambda position: f"row {int(batch.index[position]) % num_rows} of the training data"
     bad_rows = np.flatnonzero(~np.isfinite(per_row))

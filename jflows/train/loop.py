@@ -191,6 +191,9 @@ def job_of(
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must draw its own samples where there are no data", chosen.name, fix)
     chosen.check(flow)
+    if chosen.keeps_memory and config.parallel in ("pmap", "shard_map"):
+        rule = f"must be none, jit or fsdp with the loss {chosen.name}, whose memory is one for all devices"
+        raise InvalidValueError("fit", "parallel", rule, repr(config.parallel), "Set {parallel=jit}.")
     if config.patience and validation is None:
         rule, fix = f"must be given with {{patience={config.patience}}}", "Set {num_validation}, or {patience=0}."
         raise InvalidValueError("fit", "validation", rule, None, fix)
@@ -274,7 +277,8 @@ def first_state(
     else:
         _check_variables(variables, abstract)
         found = jax.tree.map(jnp.array, variables)  # copies, as the state is donated
-    return init_state({**found, "params": put_params(found["params"])}, optimizer, noise_key)
+    memory = job.loss.first_memory(flow, found, noise_key, config.batch_size)
+    return init_state({**found, "params": put_params(found["params"])}, optimizer, noise_key, memory)
 
 
 def checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:

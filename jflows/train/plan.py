@@ -84,7 +84,9 @@ def plan_step(
     x = x if chosen.needs_data else None
 
     def start(x: Any, context: Any) -> TrainState:
-        return init_state(flow.init(jax.random.key(0), x, context), optimizer, jax.random.key(0))
+        key = jax.random.key(0)
+        variables = flow.init(key, x, context)
+        return init_state(variables, optimizer, key, chosen.first_memory(flow, variables, key, config.batch_size))
 
     state = jax.eval_shape(start, x, context)
     weight, index = (jax.ShapeDtypeStruct((config.batch_size,), kind) for kind in (jnp.float32, jnp.uint32))

@@ -31,6 +31,7 @@ class TrainState(NamedTuple):
       key: typed key of all noise, which never changes.
       skipped: int32, number of steps whose loss or gradient was not finite and which changed nothing.
       skipped_in_a_row: int32, number of skipped steps since the last one that was not.
+      memory: what the loss keeps from step to step, {} for most.
     """
 
     step: Array
@@ -41,6 +42,7 @@ class TrainState(NamedTuple):
     key: Key
     skipped: Array
     skipped_in_a_row: Array
+    memory: PyTree
 
     @property
     def variables(self) -> Variables:
@@ -53,9 +55,13 @@ class TrainState(NamedTuple):
         return {"params": self.ema, **self.extra}
 
 
-def init_state(variables: Variables, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
+def init_state(
+    variables: Variables, optimizer: optax.GradientTransformation, key: Key, memory: PyTree = None
+) -> TrainState:
     """The state before the first step.
 
+    Args:
+      memory: `loss.first_memory(flow, variables, key, batch_size)` of a loss that keeps one; None for others.
     Raises:
       InvalidValueError: if the variables hold no parameters.
     """
@@ -65,7 +71,8 @@ def init_state(variables: Variables, optimizer: optax.GradientTransformation, ke
     zero = jnp.zeros((), jnp.int32)
     # A copy, since a state that is donated must not hold one buffer twice.
     ema = jax.tree.map(jnp.copy, params)
-    return TrainState(zero, params, extra, ema, optimizer.init(params), key, zero + 0, zero + 0)
+    memory = {} if memory is None else memory
+    return TrainState(zero, params, extra, ema, optimizer.init(params), key, zero + 0, zero + 0, memory)
 
 
 def check_trainable(where: str, variables: Variables) -> None:
@@ -115,6 +122,7 @@ def make_train_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         batch = loss.select(batch, state.step)
+        batch, memory = loss.recall(flow, state.variables, state.memory, batch, state.key, state.step)
         sums, extra = reduce(_sum_gradients(summed_loss, accumulate, state, batch))
         total, count, grads = sums
         count = jnp.where(count > 0, count, 1)  # a step in which no row counts has loss and gradient 0
@@ -127,7 +135,7 @@ def make_train_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), state.ema, params)
         in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
-        new = TrainState(state.step, params, extra, ema, opt_state, state.key, state.skipped, in_a_row)
+        new = TrainState(state.step, params, extra, ema, opt_state, state.key, state.skipped, in_a_row, memory)
         old = state._replace(skipped=state.skipped + 1, skipped_in_a_row=in_a_row)
         state = _select(finite, new, old)._replace(step=state.step + 1)
         metrics = {

@@ -350,5 +350,6 @@ def test_the_example_of_the_docs_runs(capsys):
         exec(block, names)
         assert names["drawn"].ess_fraction > 0.5
         assert abs(names["drawn"].log_normalizer - math.log(math.pi)) < 4 * names["drawn"].standard_error
+    assert 0.4 < names["share"] < 0.6
     np.testing.assert_allclose(names["mean"], [0, 0.5], atol=0.1)
     assert "log Z = 1.1" in capsys.readouterr().out

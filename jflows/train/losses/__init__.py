@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from jflows.options import REQUIRED, settings_of
+from jflows.train.losses.annealed import FlowAnnealedBootstrap as FlowAnnealedBootstrap
 from jflows.train.losses.base import FunctionLoss as FunctionLoss
 from jflows.train.losses.base import Loss as Loss
 from jflows.train.losses.base import check_loss as check_loss

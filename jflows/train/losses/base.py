@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from jflows.errors import InvalidTypeError, kind_of
 from jflows.flows import Density
 from jflows.options import Checked, Option
-from jflows.typing import Array, Batch, Key, Variables
+from jflows.typing import Array, Batch, Key, PyTree, Variables
 
 HOW_TO_WRITE = (
     "Write FunctionLoss(f), where f(flow, variables, batch, key, step) returns one number per row and the updated "
@@ -35,12 +35,15 @@ class Loss(Checked, abc.ABC):
       takes_labels: whether the loss learns from the labels of partly labelled data; they become the context of a batch
         if the flow takes no context itself.
       selects_rows: whether `select` leaves rows out, for which the mean weight of the others is not 1.
+      keeps_memory: whether the loss keeps a memory from step to step, which is a part of the training state. There is
+        one for all devices, so that the modes "pmap" and "shard_map" are refused.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str | None] = None
     needs_data: ClassVar[bool] = True
     takes_labels: ClassVar[bool] = False
+    keeps_memory: ClassVar[bool] = False
 
     @property
     def selects_rows(self) -> bool:
@@ -50,6 +53,19 @@ class Loss(Checked, abc.ABC):
     def select(self, batch: Batch, step: Array | int) -> Batch:
         """The batch with weight 0 for rows that do not count in this step; called while tracing."""
         return batch
+
+    def first_memory(self, flow: Density, variables: Variables, key: Key, batch_size: int) -> PyTree:
+        """The memory before the first step, a tree of arrays, for batches of `batch_size` rows."""
+        return {}
+
+    def recall(
+        self, flow: Density, variables: Variables, memory: PyTree, batch: Batch, key: Key, step: Array | int
+    ) -> tuple[Batch, PyTree]:
+        """The batch of which the loss is taken, and the new memory; called in every step, without derivatives.
+
+        A step that is skipped keeps the old memory.
+        """
+        return batch, memory
 
     def check(self, flow: Density) -> None:
         """Raises a typed error if the flow cannot be trained by this loss; called before anything is compiled."""
