@@ -64,9 +64,11 @@ class Batch(NamedTuple):
       weight: float32 [batch], how much a row counts: 1 on average over all rows of the data, 0 for padding.
       index: uint32 [batch], the number of this visit: `epoch * num_examples + row`. Noise is drawn from
         `fold_in(key, index)`, so it depends on neither batch size nor device count.
+      gradient: gradients of a log density at x, [batch, *event_shape], where the data have them, else None.
     """
 
     x: Array
     context: Array | None
     weight: Array
     index: Array
+    gradient: Array | None = None

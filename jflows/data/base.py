@@ -23,7 +23,7 @@ from jflows.errors import DataError, InvalidTypeError, did_you_mean, kind_of
 from jflows.typing import Shape
 
 NO_LABEL = -1
-ROWWISE = ("x", "label", "context", "weight")  # attributes with one entry for each row
+ROWWISE = ("x", "label", "context", "weight", "gradient")  # attributes with one entry for each row
 
 
 class Data(abc.ABC):
@@ -45,6 +45,8 @@ class Data(abc.ABC):
       context_columns: names of the entries of a context [num, c]; () where they have none.
       weight: how much each row counts, float64 [num], at least 0; only ratios matter, and a row of weight 0 never
         counts. None counts all rows alike.
+      gradient: the gradient of a log density at each row, [num, *event_shape], for losses that learn from it; None for
+        none.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
       attributes: named truth values or numbers of images, see `jflows.data.attributes`; they never enter training.
       as_published: whether the rows are as papers score them, so that `fit` does not warn of values that repeat.
@@ -64,6 +66,7 @@ class Data(abc.ABC):
     context: np.ndarray | None = None
     context_columns: tuple[str, ...] = ()
     weight: np.ndarray | None = None
+    gradient: np.ndarray | None = None
     read_as: str = ""
     class_names: tuple[str, ...] = ()
     attributes: Attributes = MappingProxyType({})
@@ -189,6 +192,8 @@ class Data(abc.ABC):
             facts.append(f"context of shape {self.context_shape}")
         if self.weight is not None:
             facts.append(f"weights of {self.effective_size:,.6g} effective rows")
+        if self.gradient is not None:
+            facts.append("gradients")
         return f"{type(self).__name__}({', '.join(facts)})"
 
     @abc.abstractmethod

@@ -85,7 +85,7 @@ class TrainBatches:
           x: [count, batch_size, *data.event_shape], uint8 of images and float32 of tables, None of `NoData`; context:
           [count, batch_size, *context_shape], int32 [count, batch_size] of labels, or None; weight: float32
           [count, batch_size]; index: uint32 [count, batch_size], epoch * num + row, modulo 2^32. With `rows`, their
-          number takes the place of batch_size.
+          number takes the place of batch_size. gradient: as x, or None.
         Raises:
           InvalidValueError: if step < 0 or count < 1.
         """
@@ -191,12 +191,13 @@ class _Source:
         mutated: "_Mutation | None" = None,
     ) -> Batch:
         """The batch of these rows, brought to a leading shape; images of the `mirrored` rows are flipped."""
-        context = self.context
+        context, gradient = self.context, self.data.gradient
         fields: Any = {  # typed as jax arrays, and numpy arrays take their place
             "x": self._x(rows, shape, mirrored, mutated),
             "context": None if context is None else context[rows].reshape(*shape, *context.shape[1:]),
             "weight": self.weight[rows].reshape(shape),
             "index": (index % WORD).astype(np.uint32).reshape(shape),
+            "gradient": None if gradient is None else gradient[rows].reshape(*shape, *gradient.shape[1:]),
         }
         return Batch(**fields)
 

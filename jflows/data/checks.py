@@ -6,6 +6,7 @@ import numpy as np
 
 from jflows.data.stored import StoredImages
 from jflows.errors import DataError
+from jflows.typing import Shape
 
 CHANNELS = (1, 3, 4)  # images of which this is the height are taken for images whose channels come first
 MOST_LOST = 0.9  # of the different values of a column, so many must be left in the type that is kept
@@ -106,6 +107,21 @@ def check_weight(weight: np.ndarray, where: str, num: int) -> np.ndarray:
         raise DataError(where, "weight", "must be finite and not negative", got, fix)
     if not kept.any():
         raise DataError(where, "weight", "must be positive in at least one row", f"0 in all {num} rows")
+    return kept
+
+
+def check_gradient(gradient: np.ndarray, where: str, shape: Shape) -> np.ndarray:
+    """Returns gradients as contiguous float32 of the shape of x, or raises `DataError` naming what is wrong."""
+    gradient = np.asarray(gradient)
+    if gradient.shape != shape or gradient.dtype.kind not in "uif":
+        rule = f"must hold numbers of the shape of x, {shape}, one for each column"
+        raise DataError(where, "gradient", rule, f"dtype {gradient.dtype}, shape {gradient.shape}")
+    with np.errstate(over="ignore"):  # reported just below
+        kept = np.ascontiguousarray(gradient, np.float32)
+    bad = np.flatnonzero(~np.isfinite(kept).all(axis=1))
+    if bad.size:
+        got = f"row {bad[0]} ({bad.size} bad rows)"
+        raise DataError(where, "gradient", "must be finite in float32", got, "Remove these rows.")
     return kept
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jflows.data.attributes import Attributes, Measure, check_attributes
 from jflows.data.base import Data, made_up
-from jflows.data.checks import check_context, check_images, check_table
+from jflows.data.checks import check_context, check_gradient, check_images, check_table
 from jflows.data.kinds import IMAGES, NONE, TABLE, Kind
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
 from jflows.errors import DataError, check_choice, kind_of
@@ -104,11 +104,13 @@ class TableData(Data):
         `NoData`; None for no context.
       context_columns: names of the columns of a context [num, c]; () where they have none.
       weight: how much each row counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
+      gradient: the gradient of a log density with respect to x at each row, finite numbers [num, dim] in the order of
+        the columns, for `jflows.train.FisherDivergence`; None for none.
       read_as: how a file was read, in words, where its form had to be told from its content; "" otherwise.
       as_published: whether the rows are as papers score them, so that `fit` does not warn of values that repeat.
     Raises:
-      DataError: if dtype, rank, values, names, labels, contexts or weights break these rules; a bad value is named by
-        row and column.
+      DataError: if dtype, rank, values, names, labels, contexts, weights or gradients break these rules; a bad value is
+        named by row and column.
     Example:
       >>> data = TableData("people", np.array([[1.7, 65.0], [1.6, 52.0]]), columns=("height", "weight"))
       >>> data
@@ -132,6 +134,7 @@ class TableData(Data):
     context_columns: tuple[str, ...] = ()
     weight: np.ndarray | None = None
     as_published: bool = False
+    gradient: np.ndarray | None = None
 
     def __post_init__(self):
         x = np.asarray(self.x)
@@ -144,6 +147,9 @@ class TableData(Data):
             object.__setattr__(self, "context", check_context(self.context, where, len(self.x)))
         self._check_context_columns()
         self._check_weight()
+        if self.gradient is not None:
+            gradient = check_gradient(self.gradient, f"TableData {self.name!r}", self.x.shape)
+            object.__setattr__(self, "gradient", gradient)
 
     def as_shown(self, seed: int) -> Self:
         """The rows for pictures: as many as there are, drawn by their weights."""

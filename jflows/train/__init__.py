@@ -6,6 +6,7 @@ from jflows.train.loop import FitResult, fit
 from jflows.train.losses import (
     LOSSES,
     Divergence,
+    FisherDivergence,
     FlowAnnealedBootstrap,
     FlowMatching,
     FunctionLoss,
@@ -25,6 +26,7 @@ from jflows.train.step import TrainState, init_state, make_train_step
 __all__ = [
     "LOSSES",
     "Divergence",
+    "FisherDivergence",
     "FitResult",
     "FlowAnnealedBootstrap",
     "FlowMatching",

@@ -190,6 +190,13 @@ def job_of(
     if chosen.needs_data and not data.kind.has_rows:
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must draw its own samples where there are no data", chosen.name, fix)
+    if chosen.needs_gradient and data.gradient is None:
+        fix = 'Write TableData("draws", x, gradient=g), g being the gradients of the log density at x.'
+        raise InvalidValueError("fit", "data", f"must have gradients for the loss {chosen.name}", repr(data), fix)
+    if data.gradient is not None and not chosen.needs_gradient:
+        rule = "must use the gradients that the data have"
+        fix = "Choose {loss=fisher}, or drop them: dataclasses.replace(data, gradient=None)."
+        raise InvalidValueError("fit", "loss", rule, chosen.name, fix)
     chosen.check(flow)
     if chosen.keeps_memory and config.parallel in ("pmap", "shard_map"):
         rule = f"must be none, jit or fsdp with the loss {chosen.name}, whose memory is one for all devices"

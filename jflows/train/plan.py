@@ -91,7 +91,7 @@ def plan_step(
     state = jax.eval_shape(start, x, context)
     weight, index = (jax.ShapeDtypeStruct((config.batch_size,), kind) for kind in (jnp.float32, jnp.uint32))
     shapes: Any = (x, context, weight, index)
-    made = runner.plan(state, Batch(*shapes))
+    made = runner.plan(state, Batch(*shapes, gradient=x if chosen.needs_gradient else None))
     placed = runner.shapes_of(state)
     held = sum(bytes_held(getattr(placed, name)) for name in DIVIDED)
     whole = division_of(state.params, len(runner.devices)).whole if config.parallel == "fsdp" else ()

@@ -351,5 +351,7 @@ def test_the_example_of_the_docs_runs(capsys):
         assert names["drawn"].ess_fraction > 0.5
         assert abs(names["drawn"].log_normalizer - math.log(math.pi)) < 4 * names["drawn"].standard_error
     assert 0.4 < names["share"] < 0.6
+    fitted = names["taught"].log_prob(names["by_scores"].variables, names["x"])
+    assert abs(np.mean(fitted - names["log_density"](names["x"])) + math.log(math.pi)) < 0.2
     np.testing.assert_allclose(names["mean"], [0, 0.5], atol=0.1)
     assert "log Z = 1.1" in capsys.readouterr().out

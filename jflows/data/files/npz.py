@@ -3,7 +3,8 @@
 It holds `x` [num, height, width, channels] with `label` or `y`, or `train` and `test` with `train_label` and
 `test_label`, or `x_train`, `y_train`, `x_test`, `y_test`; and for images `num_bits`. Arrays [num, dim] are a table,
 whose column names may be in `columns`, and whose contexts in `context`, or in `train_context` and `test_context`, with
-their names in `context_columns`. Weights of rows or images are in `weight`, or in `train_weight` and `test_weight`.
+their names in `context_columns`. Weights of rows or images are in `weight`, or in `train_weight` and `test_weight`;
+gradients of a log density at the rows of a table in `gradient`, or in `train_gradient` and `test_gradient`.
 Without a test part, a seeded tenth of the rows is held out for testing. Any other key is refused.
 """
 
@@ -25,13 +26,14 @@ from jflows.errors import DataError, InvalidValueError
 PIXEL_BITS = 8
 Part = np.ndarray | None
 Make = Callable[..., Data]
-"""From x, label, context, weight and num_classes."""
+"""From x, label, context, weight, gradient and num_classes."""
 _X, _TEST_X = ("x", "train", "x_train"), ("test", "x_test")
 _LABEL, _TEST_LABEL = ("label", "y", "train_label", "y_train"), ("test_label", "y_test")
 _CONTEXT, _TEST_CONTEXT = ("context", "train_context"), ("test_context",)
 _WEIGHT, _TEST_WEIGHT = ("weight", "train_weight"), ("test_weight",)
+_GRADIENT, _TEST_GRADIENT = ("gradient", "train_gradient"), ("test_gradient",)
 KEYS = (*_X, *_TEST_X, *_LABEL, *_TEST_LABEL, *_CONTEXT, *_TEST_CONTEXT, *_WEIGHT, *_TEST_WEIGHT)
-KEYS += ("num_bits", "columns", "context_columns")
+KEYS += (*_GRADIENT, *_TEST_GRADIENT, "num_bits", "columns", "context_columns")
 
 
 def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]) -> Data:
@@ -53,8 +55,9 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
     if not any(key in arrays for key in _X):
         rule = "must have an array `x`, or `train` and `test`"
         raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", "Save it with np.savez(path, x=images).")
-    x, *own = (_one(path, arrays, keys) for keys in (_X, _LABEL, _CONTEXT, _WEIGHT))
-    test_x, *test_own = (_one(path, arrays, keys) for keys in (_TEST_X, _TEST_LABEL, _TEST_CONTEXT, _TEST_WEIGHT))
+    x, *own = (_one(path, arrays, keys) for keys in (_X, _LABEL, _CONTEXT, _WEIGHT, _GRADIENT))
+    of_test = (_TEST_X, _TEST_LABEL, _TEST_CONTEXT, _TEST_WEIGHT, _TEST_GRADIENT)
+    test_x, *test_own = (_one(path, arrays, keys) for keys in of_test)
     assert x is not None
     if x.ndim == 2:
         make = _table_maker(path, x, arrays, columns)
@@ -74,15 +77,15 @@ def load(path: Path, split: str, num_validation: int, options: Mapping[str, Any]
         if test_x.shape[1:] != x.shape[1:]:
             rule = f"must hold test data of the training data's shape {x.shape[1:]}"
             raise DataError("load", str(path), rule, f"shape {test_x.shape[1:]}", "Bring them to one shape.")
-        for what, of_train, of_test in zip(("label", "context", "weight"), own, test_own, strict=True):
+        for what, of_train, of_test in zip(("label", "context", "weight", "gradient"), own, test_own, strict=True):
             if (of_train is None) != (of_test is None):
                 rule, fix = f"must have a {what} for both parts or for neither", f"Add or remove `test_{what}`."
                 raise DataError("load", str(path), rule, f"keys {sorted(arrays)}", fix)
         if split == "test":
             return make(test_x, *test_own, data.num_classes)
         joined = lambda a, b: None if a is None or b is None else np.concatenate([a, b])
-        label, context, weight = (joined(a, b) for a, b in zip(own, test_own, strict=True))
-        return make(np.concatenate([x, test_x]), label, context, weight, data.num_classes)
+        both = (joined(a, b) for a, b in zip(own, test_own, strict=True))
+        return make(np.concatenate([x, test_x]), *both, data.num_classes)
     else:
         rows = np.arange(len(data))
     if split != "test":
@@ -108,17 +111,24 @@ def _table_maker(path: Path, x: np.ndarray, arrays: dict[str, np.ndarray], colum
         without_index(path, Table(found, x, named=False))
     kept = tuple(found[i] for i in chosen)
 
-    def make(x: np.ndarray, label: Part, context: Part, weight: Part, num_classes: int | None) -> TableData:
-        own = {"context": context, "context_columns": of_context, "weight": weight}
+    def make(
+        x: np.ndarray, label: Part, context: Part, weight: Part, gradient: Part, num_classes: int | None
+    ) -> TableData:
+        if gradient is not None and gradient.shape == x.shape:
+            gradient = gradient[:, chosen]
+        own = {"context": context, "context_columns": of_context, "weight": weight, "gradient": gradient}
         return TableData(path.name, x[:, chosen], label, kept, num_classes, **own)
 
     return make
 
 
 def _image_maker(path: Path, num_bits: int) -> Make:
-    def make(x: np.ndarray, label: Part, context: Part, weight: Part, num_classes: int | None) -> ImageData:
-        if context is not None:
-            raise DataError("load", str(path), "must have no `context` beside images", "one", "Leave it out.")
+    def make(
+        x: np.ndarray, label: Part, context: Part, weight: Part, gradient: Part, num_classes: int | None
+    ) -> ImageData:
+        for what, given in (("context", context), ("gradient", gradient)):
+            if given is not None:
+                raise DataError("load", str(path), f"must have no `{what}` beside images", "one", "Leave it out.")
         return ImageData(path.name, x, label, num_bits, num_classes, weight=weight)
 
     return make

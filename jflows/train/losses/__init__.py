@@ -13,6 +13,7 @@ from jflows.train.losses.divergence import Divergence as Divergence
 from jflows.train.losses.divergence import alpha_divergence as alpha_divergence
 from jflows.train.losses.divergence import distillation as distillation
 from jflows.train.losses.divergence import reverse_kl as reverse_kl
+from jflows.train.losses.fisher import FisherDivergence as FisherDivergence
 from jflows.train.losses.flow_matching import FlowMatching as FlowMatching
 from jflows.train.losses.likelihood import NegativeLogLikelihood as NegativeLogLikelihood
 from jflows.train.losses.mixture import MixtureLoss as MixtureLoss

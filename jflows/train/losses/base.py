@@ -32,6 +32,7 @@ class Loss(Checked, abc.ABC):
       unit: "nats" if the loss bounds the negative log-likelihood per event, so that bits per dimension can be logged
         beside it; None for any other loss.
       needs_data: whether batches must have `x`; False for a loss that draws its own samples.
+      needs_gradient: whether batches must have `gradient`; data with gradients are refused by other losses.
       takes_labels: whether the loss learns from the labels of partly labelled data; they become the context of a batch
         if the flow takes no context itself.
       selects_rows: whether `select` leaves rows out, for which the mean weight of the others is not 1.
@@ -42,6 +43,7 @@ class Loss(Checked, abc.ABC):
     name: ClassVar[str]
     unit: ClassVar[str | None] = None
     needs_data: ClassVar[bool] = True
+    needs_gradient: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     keeps_memory: ClassVar[bool] = False
 
