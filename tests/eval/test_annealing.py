@@ -30,7 +30,7 @@ def log_density(x):
 
 
 def draw(**given):
-    arguments = dict(log_density=log_density, key=KEY, num_samples=1500, batch_size=1500, num_levels=12)
+    arguments = dict(log_density=log_density, key=KEY, num_samples=1280, batch_size=64, num_levels=12)
     return annealed_importance_sample(FLOW, VARIABLES, **(arguments | given))
 
 
@@ -40,7 +40,7 @@ def drawn():
 
 
 def test_both_modes_have_their_weights(drawn):
-    plain = importance_sample(FLOW, VARIABLES, log_density, KEY, 1500)
+    plain = importance_sample(FLOW, VARIABLES, log_density, KEY, 1280)
     assert drawn.ess > 4 * plain.ess
     assert abs(drawn.log_normalizer - 1) < 4 * drawn.standard_error
     assert drawn.expectation(drawn.x[:, 0] > 0) == pytest.approx(0.75, abs=0.08)
@@ -58,6 +58,7 @@ def test_the_mean_weight_has_no_bias():
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / 20 and ratios.std() / 20 < 0.03
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_batch_size(drawn):
     parts = draw(batch_size=1000)
     np.testing.assert_allclose(parts.log_weights, drawn.log_weights, rtol=1e-6, atol=1e-6)
@@ -97,13 +98,14 @@ def test_a_transition_leaves_its_density_as_it_is():
     assert found.x.mean() == pytest.approx(0, abs=0.07) and found.x.std() == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_proposals_outside_of_a_support_are_refused():
     """Chains in the positive half stay there; and where the density is NaN, none goes."""
-    half = lambda x: jnp.where(x[:, 0] > 0, jnp.log(x[:, 0]) - x[:, 0], -jnp.inf)
-    found = draw(log_density=half, num_samples=300, num_levels=4)
-    assert np.all(found.x[np.isfinite(found.log_weights), 0] > 0)
-    nan = lambda x: jnp.where(jnp.abs(x[:, 0]) < 6, -2.0 * x[:, 0] ** 2 + norm.logpdf(x[:, 1]), jnp.nan)
-    assert abs(draw(log_density=nan).log_normalizer - 0.5 * math.log(math.pi / 2)) < 0.1
+    inside = lambda x: jnp.where(x[:, 0] < 6, jnp.log(x[:, 0]) - x[:, 0], jnp.nan)
+    half = lambda x: jnp.where(x[:, 0] > 0, inside(x), -jnp.inf) - x[:, 1] ** 2
+    found = draw(log_density=half, num_samples=64, num_levels=4)
+    reached = found.x[np.isfinite(found.log_weights), 0]
+    assert len(reached) > 20 and np.all(reached > 0) and 2 < reached.max() < 6
 
 
 @pytest.mark.slow
@@ -162,12 +164,12 @@ def host(x):
         (
             dict(log_density=lambda x: -jnp.inf + 0 * x[:, 0]),
             InvalidValueError,
-            "`log_density` must give weights that are finite, and some above 0; got 0 for all 80 samples",
+            "`log_density` must give weights that are finite, and some above 0; got 0 for all 64 samples",
         ),
-        (dict(log_density=lambda x: jnp.nan * x[:, 0]), InvalidValueError, "got 80 of 80 that are NaN or infinite"),
+        (dict(log_density=lambda x: jnp.nan * x[:, 0]), InvalidValueError, "got 64 of 64 that are NaN or infinite"),
     ],
 )
 def test_mistakes_are_named(arguments, error, message):
-    given = dict(flow=FLOW, variables=VARIABLES, log_density=log_density, key=KEY, num_samples=80, num_levels=2)
+    given = dict(flow=FLOW, variables=VARIABLES, log_density=log_density, key=KEY, num_samples=64, num_levels=2)
     with pytest.raises(error, match=message):
         annealed_importance_sample(**(given | arguments))

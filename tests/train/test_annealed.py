@@ -31,6 +31,7 @@ from jflows.train import (
     plan_step,
     reverse_kl,
 )
+from jflows.train.monitor import Standing
 from jflows.typing import Batch
 from tests.train.checkpointing import assert_same
 
@@ -121,8 +122,23 @@ def test_new_walks_take_the_place_of_the_oldest(memory, variables):
     assert np.all(once.tuning.log_step != memory.tuning.log_step)
 
 
+def test_the_buffer_is_in_the_checkpoint(variables, tmp_path):
+    """Two steps, saved and restored, and two more are four steps, bit for bit."""
+    optimizer = optax.adam(1e-2)
+    step = jax.jit(make_train_step(FLOW, optimizer, LOSS))
+    states = [init_state(variables, optimizer, KEY, LOSS.first_memory(FLOW, variables, KEY, 16))]
+    take = lambda state: step(state, rows(16))[0]
+    for _ in range(4):
+        states.append(take(states[-1]))
+    RunDirectory.create(tmp_path, FLOW, {}).save(2, states[2], Standing())
+    restored = RunDirectory.resume(tmp_path, FLOW, {}).restore(states[0])
+    assert_same(restored, states[2])
+    assert_same(take(take(restored)), states[4])
+    assert states[2].memory.written == 16 and states[3].memory.written == 32  # a round at step 2
+
+
+@pytest.mark.slow
 def test_a_run_that_was_stopped_resumes_bit_for_bit(tmp_path):
-    """The buffer is in the checkpoint."""
     whole = fit(FLOW, NoData(), CONFIG, loss=LOSS).state
     stop = threading.Event()
     run = RunDirectory.create(tmp_path, FLOW, dataclasses.asdict(CONFIG))
@@ -133,8 +149,8 @@ def test_a_run_that_was_stopped_resumes_bit_for_bit(tmp_path):
     assert whole.memory.written == 16 * 4  # at the start, and at steps 2, 4 and 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["jit", "fsdp"])
-@pytest.mark.by_default("jit")
 def test_eight_devices_equal_one(parallel, variables):
     optimizer, batches = optax.sgd(1e-2), rows(16)
     batches = jax.tree.map(lambda leaf: np.stack([leaf, leaf + 16, leaf + 32][:3]), batches)
@@ -242,11 +258,6 @@ def estimated():
             fitted(other(lambda x: jnp.nan * x[:, 0])),
             InvalidValueError,
             "`log_density` must be finite, and above -inf, on some walks; got none of 16. Look at log_density",
-        ),
-        (
-            fitted(other(lambda x: -jnp.inf + x[:, 0])),
-            InvalidValueError,
-            "must be finite, and above -inf, on some walks",
         ),
         (
             fitted(other(lambda x: jax.pure_callback(np.sum, jax.ShapeDtypeStruct(x.shape[:1], x.dtype), x))),

@@ -78,9 +78,9 @@ def test_the_error_in_latent_space_is_that_of_data_pulled_back():
     np.testing.assert_allclose(found, [in_data, in_latent], rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["latent", "data"])
 @pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.by_default("realnvp-latent")
 def test_its_gradient_is_that_of_its_value(name, space):
     """By differences along the gradient, through second derivatives of every kind of map."""
     flow, batch, loss = FLOWS[name](), batch_of(4), FisherDivergence(space)
@@ -93,6 +93,7 @@ def test_its_gradient_is_that_of_its_value(name, space):
     assert (ahead - behind) / 2e-5 == pytest.approx(norm, rel=1e-4) and norm > 0
 
 
+@pytest.mark.slow
 def test_units_of_the_data_do_not_matter_in_latent_space():
     """With columns standardised by a map of the flow; in the space of data, they do."""
     flow = small("realnvp", standardize=True)
@@ -113,12 +114,12 @@ def test_units_of_the_data_do_not_matter_in_latent_space():
 def test_few_draws_with_gradients_fix_a_normal():
     """Six draws: the loss is 0 for the density alone, where the likelihood of six draws is not highest."""
     data, flow = draws(6), normal((2,))
-    config = TrainConfig(steps=1500, batch_size=6, learning_rate=3e-2, ema_decay=0.9, log_every=1500, parallel="none")
+    config = TrainConfig(steps=800, batch_size=6, learning_rate=5e-2, ema_decay=0.9, log_every=800, parallel="none")
     result = fit(flow, data, config, loss=DATA)
     assert result.history[-1]["loss"] < 1 and set(result.history[-1]).isdisjoint({"bits_per_dim"})
     x = jax.random.normal(KEY, (5, 2))
     gradient = jax.vmap(jax.grad(lambda x: flow.log_prob(result.variables, x)))(x)
-    np.testing.assert_allclose(gradient, score(x), atol=0.02)
+    np.testing.assert_allclose(gradient, score(x), atol=0.05)
 
 
 @pytest.mark.slow
