@@ -111,13 +111,8 @@ def make_train_step(
       InvalidValueError: if ema_decay is outside [0, 1) or accumulate < 1; when traced, if it does not divide the batch,
         or if the loss does not give one number per row.
     """
-    check_loss("make_train_step", loss)
-    if not 0 <= ema_decay < 1:
-        raise InvalidValueError("make_train_step", "ema_decay", "must lie in [0, 1)", repr(ema_decay))
-    if accumulate < 1:
-        raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
+    _check_settings(loss, ema_decay, accumulate)
     optimizer = optax.with_extra_args_support(optimizer)
-
     summed_loss = functools.partial(_summed_loss, flow, loss)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -147,6 +142,14 @@ def make_train_step(
         return state, metrics
 
     return step
+
+
+def _check_settings(loss: Loss, ema_decay: float, accumulate: int) -> None:
+    check_loss("make_train_step", loss)
+    if not 0 <= ema_decay < 1:
+        raise InvalidValueError("make_train_step", "ema_decay", "must lie in [0, 1)", repr(ema_decay))
+    if accumulate < 1:
+        raise InvalidValueError("make_train_step", "accumulate", "must be at least 1", repr(accumulate))
 
 
 def _summed_loss(flow: Density, loss: Loss, params: PyTree, extra: Variables, batch: Batch, state: TrainState):
