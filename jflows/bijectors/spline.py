@@ -14,6 +14,7 @@ from jflows.errors import InvalidValueError
 from jflows.ops import polynomial_splines as polynomial
 from jflows.ops import splines
 from jflows.ops.affine import bounded_log_scale
+from jflows.ops.blocks import in_blocks
 from jflows.ops.masks import cut_rows
 from jflows.options import Fraction, Option, Positive
 from jflows.typing import Array
@@ -62,10 +63,13 @@ class Spline(InnerMap):
         return self._num_unit_params + int(self.learn_bound)
 
     def _map(self, unit_map, values: Array, params: Array) -> tuple[Array, Array]:
-        bound, raw = self.bound, params[..., : self._num_unit_params, :]
-        if self.learn_bound:
-            bound = bound * jnp.exp(bounded_log_scale(params[..., -1, :], "tanh", MAX_LOG_BOUND_RATIO))
-        return splines.on_interval(values, bound, lambda unit: unit_map(unit, raw), self._boundary)
+        def run(values: Array, params: Array) -> tuple[Array, Array]:
+            bound, raw = self.bound, params[..., : self._num_unit_params, :]
+            if self.learn_bound:
+                bound = bound * jnp.exp(bounded_log_scale(params[..., -1, :], "tanh", MAX_LOG_BOUND_RATIO))
+            return splines.on_interval(values, bound, lambda unit: unit_map(unit, raw), self._boundary)
+
+        return in_blocks(run, values, params)
 
     def forward_and_log_det(self, z: Array, params: Array) -> tuple[Array, Array]:
         return self._map(self._unit_forward, z, params)

@@ -90,12 +90,6 @@ def rounded_into(part: Array, end: Array | float, unit: Array) -> Array:
     return part + lax.stop_gradient(jnp.where(unit >= 1, end, jnp.clip(part, 0, end)) - part)
 
 
-# The backward pass computes a spline again from its parameters. To store what it needs instead takes some 30 arrays,
-# and a `lax.scan` clears, writes and reads each for all its steps, which costs several times more than the spline.
-# Outside of a scan the compiler may take from the forward pass what it likes (`prevent_cse=False`).
-_recomputed = functools.partial(jax.checkpoint, static_argnums=(2, 3, 4), prevent_cse=False)
-
-
 class Bin(NamedTuple):
     """The bin that holds a value: left knot, size, and the slopes at its ends. Each is [..., dim]."""
 
@@ -107,7 +101,6 @@ class Bin(NamedTuple):
     right: Array
 
 
-@_recomputed
 def rational_quadratic(
     u: Array, raw: Array, num_bins: int, min_sizes: tuple[float, float], min_slope: float
 ) -> tuple[Array, Array]:
@@ -136,7 +129,6 @@ def rational_quadratic(
     return chosen.y + y, log_slope
 
 
-@_recomputed
 def rational_quadratic_inverse(
     v: Array, raw: Array, num_bins: int, min_sizes: tuple[float, float], min_slope: float
 ) -> tuple[Array, Array]:
