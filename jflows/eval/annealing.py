@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.core import Tracer
 
 from jflows.errors import InvalidValueError
 from jflows.eval.importance import ImportanceSamples, check_exact, log_density_at, sample_keys, summarised
 from jflows.flows import Flow
-from jflows.ops import value_and_gradient
+from jflows.ops import value_and_gradient, varying
 from jflows.options import AtLeastTwo, Count, checked
 from jflows.typing import Array, Key, Shape, Variables
 
@@ -112,7 +111,7 @@ class Walk:
 
         numbers = jnp.arange(1, self.num_levels + 1)
         start = (first, first.log_p - first.log_q)
-        (last, total), accepted = lax.scan(level, start, (numbers, tuning.log_step))
+        (last, total), accepted = varying.scan(level, start, (numbers, tuning.log_step))
         finite = jnp.isfinite(first.log_p) & jnp.isfinite(first.log_q)
         right = jnp.all(jnp.isfinite(first.of_p) & jnp.isfinite(first.of_q), axis=batch)
         varies = jnp.max(first.log_p, initial=-jnp.inf, where=finite) > jnp.min(
@@ -141,7 +140,7 @@ class Walk:
             there = at(there.x + step * momentum)
             return there, momentum + 0.5 * force(there)
 
-        end, turned = lax.fori_loop(0, self.num_steps, leap, (place, momentum))
+        end, turned = varying.fori_loop(0, self.num_steps, leap, (place, momentum))
         change = energy(end, turned) - energy(place, momentum)
         probability = jnp.where(jnp.isfinite(_log_between(b, end)), jnp.exp(jnp.minimum(change, 0)), 0)
         probability = jnp.where(jnp.isnan(probability), 0, probability)
