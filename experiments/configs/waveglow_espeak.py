@@ -1,6 +1,10 @@
 """WaveGlow on synthetic speech: a small vocoder for one CPU core.
 
-It has six flow steps whose networks have 48 channels. Expected: not yet measured.
+It has 1,015,900 parameters: six flow steps, whose networks have six layers of 48 channels.
+
+Expected: 14,514 test nats a clip of 4,096 samples, which are 3.54 nats per sample, after 6,000 steps (52 minutes of a
+core shared with other work). Speech drawn from it has the loudness, formants and timing of what it is given, without a
+clear pitch.
 """
 
 from functools import partial
