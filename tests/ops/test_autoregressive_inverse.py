@@ -56,5 +56,5 @@ def test_the_transposed_network_solves_the_transposed_system(order, size):
 
 
 def test_sizes_of_blocks():
-    assert [block_size(dim) for dim in (1, 2, 6, 63, 64, 784)] == [1, 2, 2, 7, 8, 24]
+    assert [block_size(dim) for dim in (1, 2, 6, 63, 64, 784)] == [1, 2, 6, 7, 8, 24]
     assert [block_size(dim) for dim in (10, 21, 32, 40, 43)] == [2, 3, 4, 5, 6]
