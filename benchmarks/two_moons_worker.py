@@ -18,8 +18,6 @@ Epochs = list[tuple[float, float]]  # wall clock, nats per event
 
 def jflows_epochs(rows: np.ndarray, num_epochs: int, width: int, depth: int, batch: int) -> Epochs:
     """`jflows.fit`: one compiled call per epoch; no averaging of parameters, as flowjax has none."""
-    import math
-
     import jflows
     from jflows.data import TableData
     from jflows.train import TrainConfig
@@ -44,7 +42,7 @@ def jflows_epochs(rows: np.ndarray, num_epochs: int, width: int, depth: int, bat
     epochs: Epochs = []
 
     def collect(entry: dict[str, float]) -> None:
-        epochs.append((time.time(), entry["validation_bits_per_dim"] * 2 * math.log(2)))
+        epochs.append((time.time(), entry["validation_nll"]))
 
     jflows.fit(flow, train, config, validation=held_out, callback=collect)
     return epochs

@@ -1,6 +1,5 @@
 """`evaluate`: the mean bits per dimension, and nats, over a whole data set, each example counted once."""
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -124,7 +123,8 @@ def _checked_batches(
     for number, batch in enumerate(batches):
         check_batch_values(batch, reading, where)
         if not number:
-            least = least_bytes(jax.make_jaxpr(functools.partial(_bits, flow, num_draws))((variables, key), batch))
+            traced = _traceable_bits.trace(flow, num_draws, (variables, key), batch)
+            least = least_bytes(traced.jaxpr)
             check_memory(where, "batch_size", least, "the scores of a batch", len(batch.index), "Lower it.")
         yield batch
 
@@ -134,6 +134,10 @@ def _bits(flow: Density, num_draws: int, given: tuple[Variables, Key], batch: Ba
     variables, key = given
     keys = example_keys(key, batch.index) if flow.needs_key else None
     return flow.bits_per_dim(variables, batch.x, batch.context, keys, num_draws)
+
+
+# One function for all calls, as JAX then keeps what it has traced: a validation of a small flow took twice as long.
+_traceable_bits = jax.jit(_bits, static_argnums=(0, 1))
 
 
 def _moments(flow: Density, num_draws: int, given: tuple[Variables, Key], batch: Batch) -> Array:
