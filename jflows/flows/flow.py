@@ -5,7 +5,6 @@ parts.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +23,7 @@ from jflows.flows import checks, door
 from jflows.flows.columns import difference
 from jflows.flows.flow_structure import FlowStructure
 from jflows.flows.module import FlowModule
+from jflows.flows.once import jit_once
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
 from jflows.flows.support import moved_inside
 from jflows.ops.promotion import promoting
@@ -372,7 +372,7 @@ class Flow(FlowStructure):
         return dict.fromkeys(names, jax.random.fold_in(key.reshape(-1)[0], LOG_DET_STREAM))
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "statistics", "batch_shape"))
+@jit_once(static_argnames=("flow", "statistics", "batch_shape"))
 @promoting
 def _init(
     flow: Flow,

@@ -1,6 +1,5 @@
 """Data-dependent initialisation of a mixture of flows: which rows, and which statistics, each component sees."""
 
-import functools
 from typing import TYPE_CHECKING
 
 import jax
@@ -11,6 +10,7 @@ from jflows.data.reading import Statistics
 from jflows.flows import door
 from jflows.flows.flow import Flow
 from jflows.flows.mixture_parts import join, over_components, part
+from jflows.flows.once import jit_once
 from jflows.ops.clustering import kmeans
 from jflows.typing import Array, Key, Variables
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jflows.flows.mixture import MixtureOfFlows
 
 
-@functools.partial(jax.jit, static_argnames=("mixture", "statistics"))
+@jit_once(static_argnames=("mixture", "statistics"))
 def init_mixture(
     mixture: "MixtureOfFlows",
     key: Key,
