@@ -163,7 +163,7 @@ def test_an_incremental_inverse_is_that_of_the_narrow_network():
     network = MADE((16, 16), compute_dtype="bfloat16")
     made = MaskedAutoregressive(network, Affine())
     with jax.enable_x64(False):
-        x = jax.random.normal(jax.random.key(1), (32, 6))
+        x = jax.random.normal(jax.random.key(1), (32, 16))
         shapes = jax.eval_shape(made.init, jax.random.key(0), x)
         variables = jax.tree.map(lambda a: jax.random.normal(jax.random.key(a.size), a.shape) / 4, shapes)
         strict = {"xla_allow_excess_precision": False}
