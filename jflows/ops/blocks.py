@@ -38,8 +38,10 @@ def in_blocks(run: Map, values: Array, params: Array) -> tuple[Array, Array]:
     """
     at_once = jax.checkpoint(run, prevent_cse=False)
     batch, dim = values.shape[:-1], values.shape[-1]
+    if params.shape[:-2] != batch or not all(isinstance(length, int) for length in params.shape):
+        return at_once(values, params)  # a length may be open in an exported program
     num, size = math.prod(batch), _block_size(params)
-    if params.shape[:-2] != batch or num < 2 * size:
+    if num < 2 * size:
         return at_once(values, params)
 
     def in_turn(values: Array, params: Array) -> tuple[Array, Array]:
