@@ -33,7 +33,8 @@ def loops(run, *args, platform="cpu"):
     return traced(run).trace(*args).lower(lowering_platforms=(platform,)).as_text().count("stablehlo.while")
 
 
-@pytest.mark.parametrize("batch", [(8,), (11,), (2, 7)])
+@pytest.mark.by_default("rest")
+@pytest.mark.parametrize("batch", [(8,), (11,), (2, 7)], ids=["whole", "rest", "axes"])
 def test_values_and_derivatives_do_not_depend_on_blocks(batch, monkeypatch):
     z, params = drawn(*batch)
 
