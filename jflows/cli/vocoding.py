@@ -58,15 +58,18 @@ def vocode(run, weights, checkpoint, seed, voice, out, temperature, chunk, figur
     """
     given = {name: value for name, value in sources.items() if value is not None}
     if len(given) != 1:
-        rule, got = "must be given, one of them", ", ".join(given) or None
+        rule, got = "must be given, one of the three", ", ".join(f"--{name}" for name in given) or "none"
         raise InvalidValueError("vocode", SOURCES, rule, got)
     if voice is not None and "text" not in given:
         raise InvalidValueError("vocode", "voice", "is for {text} alone", repr(voice), "Leave it out.")
+    path = run / "vocode.wav" if out is None else out
+    if "input" in given and path.resolve() == given["input"].resolve():
+        rule, fix = "must be another file than {input}, which it would replace", "Give {out} another name."
+        raise InvalidValueError("vocode", "out", rule, path, fix)
     from jflows.runs import vocoding
 
     vocoder = vocoding.Vocoder(open_run(run, weights, checkpoint))
     options = {"temperature": temperature, "seed": seed, "chunk": chunk}
-    path = run / "vocode.wav" if out is None else out
     with vocoder.source(**given, voice=voice) as (frames, original):
         found = vocoder.save(frames, path, **options)
         click.echo(in_words(found))

@@ -1,6 +1,7 @@
 """`jflows vocode`: recordings, mel spectrograms and texts to speech, and what is refused with one line."""
 
 import dataclasses
+import re
 import wave
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import jflows as package
 from jflows.cli.vocoding import in_words
 from jflows.data.audio import MelSetting, log_mel
+from jflows.data.audio.frames import read_mel
 from jflows.data.audio.wav import WavFile, writing
 from jflows.data.known.speech_espeak import DATA
 from jflows.data.store import espeak
@@ -107,9 +109,11 @@ def test_recordings_that_do_not_fit_are_refused_with_one_line(jflows, run, tmp_p
 
 def test_other_mistakes_are_refused_with_one_line(jflows, run, recording, trained, tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", mel=np.zeros((9, 80)), **dataclasses.asdict(MelSetting()))
+    before = recording.read_bytes()
     cases = {
-        ("vocode", run): "`--input, --mel, --text` must be given, one of them.",
-        ("vocode", run, "--input", recording, "--text", "Yes."): "must be given, one of them; got input, text.",
+        ("vocode", run): "`--input, --mel, --text` must be given, one of the three; got none.",
+        ("vocode", run, "--input", recording, "--text", "Yes."): "one of the three; got --input, --text.",
+        ("vocode", run, "--input", recording, "--out", recording): "`--out` must be another file than --input, which",
         (
             "vocode",
             run,
@@ -133,6 +137,34 @@ def test_other_mistakes_are_refused_with_one_line(jflows, run, recording, traine
     for args, message in cases.items():
         done = jflows(*args)
         assert done.exit_code == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert recording.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("mel", "message"),
+    [
+        (np.zeros((3, 80)), "must have at least 4 frames, one window of the mel spectrogram; got 3 in"),
+        (np.zeros((9, 79)), "must hold floats [frames, 80] under the key mel; got float64 of shape (9, 79) in"),
+        (np.full((9, 80), np.nan), "must hold natural logarithms between -6.908 and 3.527, as waveforms"),
+        (
+            np.full((9, 80), -60.0),
+            "and 3.527, as waveforms in [-1, 1] have; got -60 to -60 in",
+        ),  # decibels of the floor
+        (np.full((9, 80), 5.0), "and 3.527, as waveforms in [-1, 1] have; got 5 to 5 in"),
+    ],
+)
+def test_mels_that_no_waveform_has_are_refused(tmp_path, mel, message):
+    np.savez(tmp_path / "a.npz", mel=mel, **dataclasses.asdict(DATA.mel))
+    with pytest.raises(package.errors.DataError, match="vocode: `mel` .*" + re.escape(message)):
+        read_mel(tmp_path / "a.npz", DATA.mel, "vocode")
+
+
+def test_the_range_of_log_mels_is_that_of_waveforms():
+    """A loud tone is below the bound by less than 1.5 nats; silence is its other end."""
+    low, high = DATA.mel.log_range
+    tones = np.sin(2 * np.pi * np.arange(1, 8)[:, None] * 62.5 * np.arange(4096) / RATE)
+    found = max(log_mel(tone, DATA.mel).max() for tone in tones)
+    assert high - 1.5 < found < high and low == log_mel(np.zeros(4096), DATA.mel).max()
 
 
 def test_contexts_that_are_no_mels_are_refused(run):

@@ -11,6 +11,7 @@ import numpy as np
 from jflows.data.audio.mel import MelSetting, log_mel_of_padded
 from jflows.errors import DataError
 
+TOLERANCE = 1.0  # nats by which predicted log mels may leave the range of those of waveforms
 OF_MEL = "mel"  # the key of the frames in an .npz file; the others are the fields of `MelSetting`
 
 
@@ -87,7 +88,8 @@ def read_mel(path: Path, setting: MelSetting, where: str) -> FramesOfArray:
     Such a file is written by `np.savez(path, mel=mel, **dataclasses.asdict(setting))`, with mel [frames, num_mels].
 
     Raises:
-      DataError: if the file cannot be read, lacks a key, or holds a mel spectrogram of another setting.
+      DataError: if the file cannot be read, lacks a key, holds a mel spectrogram of another setting, or one that
+        no waveform of at least one window has.
     """
     wanted = dataclasses.asdict(setting)
     fix = "Write np.savez(path, mel=mel, **dataclasses.asdict(setting)), with a MelSetting of jflows.data.audio."
@@ -100,11 +102,23 @@ def read_mel(path: Path, setting: MelSetting, where: str) -> FramesOfArray:
             rule = f"must be made with {name}={value}, as those that the run was trained on"
             raise DataError(where, "mel", rule, f"{name}={arrays[name]} in {path}")
     mel = arrays[OF_MEL]
-    is_right = mel.ndim == 2 and len(mel) and mel.shape[1] == setting.num_mels and mel.dtype.kind == "f"
-    if not is_right or not np.isfinite(mel).all():
-        rule = f"must hold finite floats [frames, {setting.num_mels}] under the key {OF_MEL}"
-        raise DataError(where, "mel", rule, f"{mel.dtype} of shape {mel.shape} in {path}")
+    _check_values(mel, setting, where, path)
     return FramesOfArray(mel)
+
+
+def _check_values(mel: np.ndarray, setting: MelSetting, where: str, path: Path) -> None:
+    """Raises unless an array holds the log mels of some waveform of at least one window."""
+    if mel.ndim != 2 or mel.shape[1] != setting.num_mels or mel.dtype.kind != "f":
+        rule = f"must hold floats [frames, {setting.num_mels}] under the key {OF_MEL}"
+        raise DataError(where, "mel", rule, f"{mel.dtype} of shape {mel.shape} in {path}")
+    if len(mel) * setting.hop < setting.window:
+        rule = f"must have at least {-(-setting.window // setting.hop)} frames, one window of the mel spectrogram"
+        raise DataError(where, "mel", rule, f"{len(mel)} in {path}")
+    low, high = setting.log_range
+    least, most = float(mel.min()), float(mel.max())  # NaN if one is, which no comparison lets pass
+    if not low - TOLERANCE <= least <= most <= high + TOLERANCE:
+        rule = f"must hold natural logarithms between {low:.4g} and {high:.4g}, as waveforms in [-1, 1] have"
+        raise DataError(where, "mel", rule, f"{least:.4g} to {most:.4g} in {path}", "Neither decibels nor scaled ones.")
 
 
 def _arrays(path: Path, where: str, fix: str) -> Mapping[str, Any]:

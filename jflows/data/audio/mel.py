@@ -69,6 +69,12 @@ class MelSetting(Checked):
         """Samples by which the window of a frame reaches beyond the `hop` samples of the frame, on either side."""
         return (self.window - self.hop) // 2
 
+    @property
+    def log_range(self) -> tuple[float, float]:
+        """The least and a bound of the largest log mel of waveforms in [-1, 1]: magnitudes are below sum_n w[n]."""
+        largest = filterbank(self).sum(axis=1).max() * hann(self.window).sum()
+        return float(np.log(self.floor)), float(np.log(max(largest, self.floor)))
+
     def num_frames(self, num_samples: NotNegative) -> int:
         """The number of frames of so many samples: ceil(num_samples / hop)."""
         return -(-num_samples // self.hop)

@@ -30,6 +30,8 @@ ARCHIVE = Archive(
 MACHINE = ("Linux", "x86_64")  # that the library in the archive is for
 SECONDS_OF_TEXT, SECONDS_TO_START = 30, 60  # after which speaking is given up; a text takes some milliseconds
 _WORKER = Path(__file__).with_name("espeak_worker.py")
+VARIANTS = "espeak-ng-data/voices/!v"  # the folder of what may follow a + in a voice, such as f3 in en-us+f3
+TRY_VOICES = "Try 'en-us' or 'en-us+f3'."
 _HEAD = struct.Struct("<ii")
 
 
@@ -43,8 +45,8 @@ def spoken(pairs: Sequence[tuple[str, str]], rate: int, where: str) -> list[np.n
     Returns:
       For each pair, float32 [num], in [-1, 1) but for overshoots of the filter.
     Raises:
-      DataError: if the archive cannot be fetched or is not for this machine, if a voice is unknown, or if a text is
-        silent.
+      DataError: if the archive cannot be fetched or is not for this machine, if a voice or its variant is unknown, or
+        if a text is silent.
     """
     if (platform.system(), platform.machine()) != MACHINE:
         rule, got = f"needs {' on '.join(MACHINE)}", f"{platform.system()} on {platform.machine()}"
@@ -52,14 +54,18 @@ def spoken(pairs: Sequence[tuple[str, str]], rate: int, where: str) -> list[np.n
     with tempfile.TemporaryDirectory(prefix="jflows-espeak-") as folder:
         with zipfile.ZipFile(fetch(ARCHIVE)) as wheel:
             wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith("espeakng_loader/")])
-        output = _run(Path(folder) / "espeakng_loader", pairs, where)
+        unpacked = Path(folder) / "espeakng_loader"
+        variants = {path.name for path in (unpacked / VARIANTS).iterdir()}
+        for voice, _ in pairs:
+            _check_variant(voice, variants, where)
+        output = _run(unpacked, pairs, where)
     found = []
     for voice, text in pairs:
         own_rate, num = _HEAD.unpack_from(output)
         samples = np.frombuffer(output, "<i2", num, _HEAD.size)
         output = output[_HEAD.size + 2 * num :]
         if not own_rate:
-            raise DataError(where, "voice", "must be a voice of eSpeak NG", repr(voice), "Try 'en-us' or 'en-us+f3'.")
+            raise DataError(where, "voice", "must be a voice of eSpeak NG", repr(voice), TRY_VOICES)
         if not samples.any():
             raise DataError(where, "text", "must hold words that can be spoken", repr(text))
         found.append(resampled(samples / np.float32(2**15), own_rate, rate))
@@ -71,6 +77,14 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
     return samples if rate == new_rate else np.asarray(resample_poly(samples, new_rate, rate), np.float32)
+
+
+def _check_variant(voice: str, variants: set[str], where: str) -> None:
+    """Raises unless what follows a + is a variant, which the library ignores if unknown; one alone makes it crash."""
+    name, plus, variant = voice.partition("+")
+    if name in variants or (plus and variant not in variants):
+        rule = "must be a voice of eSpeak NG, and after a + one of its variants, in their case"
+        raise DataError(where, "voice", rule, repr(voice), TRY_VOICES)
 
 
 def _run(folder: Path, pairs: Sequence[tuple[str, str]], where: str) -> memoryview:

@@ -60,6 +60,7 @@ def answered(monkeypatch, tmp_path):
     """A synthesiser whose answer is given: pairs of a rate and samples."""
     with zipfile.ZipFile(tmp_path / "wheel", "w") as wheel:
         wheel.writestr("espeakng_loader/libespeak-ng.so", "no library")
+        wheel.writestr(f"espeakng_loader/{espeak.VARIANTS}/f3", "a variant")
     monkeypatch.setattr(espeak, "fetch", lambda archive: tmp_path / "wheel")
     monkeypatch.setattr(espeak, "MACHINE", (espeak.platform.system(), espeak.platform.machine()))
 
@@ -91,6 +92,16 @@ def test_what_cannot_be_spoken_is_refused(answered, answer, message):
     answered(answer)
     with pytest.raises(DataError, match=message):
         espeak.spoken([("xx", "...")], 16_000, "vocode")
+
+
+@pytest.mark.parametrize("voice", ["en-us+f9", "en-us+F3", "en-us+", "f3"])
+def test_a_variant_that_the_library_would_ignore_or_crash_at_is_refused(answered, voice):
+    answered((22_050, [1, 2]))
+    assert len(espeak.spoken([("en-us+f3", "Yes.")], 22_050, "vocode")[0]) == 2
+    with pytest.raises(
+        DataError, match="vocode: `voice` must be a voice .* and after a . one of its variants, in their "
+    ):
+        espeak.spoken([("en-us+f3", "Yes."), (voice, "Yes.")], 22_050, "vocode")
 
 
 def test_a_library_that_fails_is_named_with_its_last_word(answered):
