@@ -235,7 +235,7 @@ def _pilot(where: str, given: tuple, key: Key, num: int) -> Tuning:
         run_keys = jax.vmap(lambda k: jax.random.fold_in(k, run))(keys.reshape(-1)).reshape(keys.shape)  # noqa: B023
         x, walked = _walked(flow, variables, log_density, context, walk, run_keys, tuning)
         if run == 0:
-            _check_gradient(where, walked)
+            check_gradient(where, walked)
         rate = 2.0 / math.sqrt(run + 1)
         tuning = tuned(tuning, walked.accepted, x.reshape(-1, *flow.event_shape), rate)
     return tuning
@@ -264,12 +264,12 @@ def check_differentiable(where: str, function: Callable[[Array], Array], x: Any)
     try:
         jax.eval_shape(functools.partial(value_and_gradient, function), x)
     except Exception as error:  # JAX raises several types, by the operation that has no derivative
-        got = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:160].rstrip('.')}"
         fix = "Write it in jax.numpy, give a callback a jax.custom_vjp, or call importance_sample."
         raise InvalidValueError(where, "log_density", "must be differentiable in x by JAX", got, fix) from error
 
 
-def _check_gradient(where: str, walked: Walked) -> None:
+def check_gradient(where: str, walked: Walked) -> None:
     """Raises `InvalidValueError` if gradients at samples of the flow are of no use."""
     if isinstance(walked.failed, Tracer):
         return  # proposals are refused, which weights show

@@ -92,9 +92,9 @@ def importance_sample(
         bounded where the flow is too narrow. None takes all of them from the flow.
     Raises:
       InvalidTypeError, InvalidValueError: if `log_density` or `defensive` is not of this kind, a number is too small,
-        the flow dequantizes or only estimates its log-det, the share of the defensive density leaves fewer than two
-        samples to it or to the flow, or weights say nothing, as all are 0, or one is NaN or infinite (which is not
-        checked under `jax.jit`).
+        the flow dequantizes or only estimates its log-det, JAX cannot trace a density, the share of the defensive
+        density leaves fewer than two samples to it or to the flow, or weights say nothing, as all are 0, or one of them
+        or the defensive density is NaN or infinite (which is not checked under `jax.jit`).
     Example:
       >>> import jflows
       >>> flow = jflows.flows.normal((2,))
@@ -115,7 +115,8 @@ def importance_sample(
     weigh = lambda keys, wide: _weigh(flow, variables, log_density, keys, context, defensive, share, wide)
     groups = ((keys[: num_samples - num_wide], False), (keys[num_samples - num_wide :], True))
     parts = [weigh(group[i : i + batch_size], wide) for group, wide in groups for i in range(0, len(group), batch_size)]
-    x, log_weights = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+    x, log_weights = (jnp.concatenate([part[index] for part in parts]) for index in range(2))
+    _check_wide(where, jnp.stack([part[2] for part in parts]).sum(), log_weights.size)
     return summarised(where, x, log_weights, num_wide)
 
 
@@ -143,8 +144,8 @@ def _weigh(
     defensive: Defensive | None,
     share: float,
     wide: bool,
-) -> tuple[Array, Array]:
-    """Samples of the flow, or of the wide density, and their log weights."""
+) -> tuple[Array, Array, Array]:
+    """Samples of the flow, or of the wide density, their log weights, and where the wide density is no number."""
     where = "importance_sample"
     if defensive is not None and wide:
         x = defensive.draw(where, flow, keys, context)
@@ -155,7 +156,8 @@ def _weigh(
     if defensive is not None:
         log_h = log_density_at(where, flow, defensive.log_prob, x, context, "defensive.log_prob")
         log_q = jnp.logaddexp(math.log1p(-share) + log_q, math.log(share) + log_h)
-    return x, log_p - log_q
+        return x, log_p - log_q, jnp.sum(jnp.isnan(log_h) | jnp.isposinf(log_h))
+    return x, log_p - log_q, jnp.zeros((), int)
 
 
 @functools.partial(jax.jit, static_argnames="num_wide")
@@ -168,6 +170,14 @@ def _summary(log_weights: Array, num_wide: int) -> tuple[Array, Array, Array]:
     groups = [group for group in jnp.split(relative, [num - num_wide]) if len(group)]
     variance = sum(len(group) * jnp.var(group, axis=0, ddof=1) for group in groups) / num**2
     return ess, log_normalizer, jnp.sqrt(variance)
+
+
+def _check_wide(where: str, num_wrong: Array, num: int) -> None:
+    """Raises `InvalidValueError` if the wide density is NaN or infinite at samples."""
+    if not isinstance(num_wrong, Tracer) and num_wrong > 0:
+        rule, got = "must not be NaN or inf", f"{int(num_wrong)} of {num} samples where it is"
+        fix = "Give the normalised log density of what defensive.sample draws; where it is 0, it must be -inf."
+        raise InvalidValueError(where, "defensive.log_prob", rule, got, fix)
 
 
 def _check_weights(where: str, log_weights: Array) -> None:
@@ -262,12 +272,15 @@ def log_density_at(
     """
     batch_shape = x.shape[: x.ndim - len(flow.event_shape)]
     rows = x.reshape(-1, *flow.event_shape)
-    if context is None:
-        values = log_density(rows)
-    else:
+    given = [rows]
+    if context is not None:
         event: Shape = flow.context_shape or ()
-        context = jnp.broadcast_to(context, (*batch_shape, *event))
-        values = log_density(rows, context.reshape(-1, *event))
+        given.append(jnp.broadcast_to(context, (*batch_shape, *event)).reshape(-1, *event))
+    try:
+        values = log_density(*given)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+        rule, fix = "must be a function that JAX can trace", "Write it in jax.numpy, or call it by jax.pure_callback."
+        raise InvalidTypeError(where, argument, rule, f"{type(error).__name__} inside of it", fix) from error
     shape, dtype = jnp.shape(values), jnp.result_type(values)
     if shape != (len(rows),) or not jnp.issubdtype(dtype, jnp.floating):
         rule = f"must return one float per event, shape ({len(rows)},), for x of shape {rows.shape}"

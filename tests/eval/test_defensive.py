@@ -161,6 +161,16 @@ WIDE = wide()
             InvalidValueError,
             "`defensive.log_prob` must return one float per event",
         ),
+        (
+            lambda: draw(defensive=Defensive(wide().sample, lambda x: jnp.log(x[:, 0]))),
+            InvalidValueError,
+            "importance_sample: `defensive.log_prob` must not be NaN or inf; got .* of 100 samples where it is. Give",
+        ),
+        (
+            lambda: draw(defensive=Defensive(wide().sample, lambda x: np.asarray(x)[:, 0])),
+            InvalidTypeError,
+            "`defensive.log_prob` must be a function that JAX can trace; got TracerArrayConversionError inside of it.",
+        ),
         (lambda: widened(None, {}), InvalidTypeError, "widened: `flow` must be a Flow; got NoneType"),
         (
             lambda: widened(FLOW, VARIABLES, 0.0),

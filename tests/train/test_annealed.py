@@ -265,6 +265,16 @@ def estimated():
             "FlowAnnealedBootstrap: `log_density` must be differentiable in x by JAX; got ValueError: Pure callbacks",
         ),
         (
+            fitted(other(lambda x: jax.lax.stop_gradient(log_density(x)))),
+            InvalidValueError,
+            "FlowAnnealedBootstrap: `log_density` must have a gradient that leads somewhere; got values that differ,",
+        ),
+        (
+            fitted(other(lambda x: log_density(x) - jnp.sqrt(0 * x[:, 0]))),
+            InvalidValueError,
+            "FlowAnnealedBootstrap: `log_density` must have a finite gradient where it is finite; got .* of ",
+        ),
+        (
             lambda: LOSS.recall(FLOW, FLOW.init(KEY), {}, rows(4), KEY, 0),
             InvalidTypeError,
             r"init_state: `memory` must be the first memory of the loss; got dict. Write init_state\(variables, opt",

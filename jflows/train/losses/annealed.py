@@ -15,7 +15,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
-from jflows.eval.annealing import Tuning, Walk, check_differentiable, tuned
+from jflows.eval.annealing import Tuning, Walk, Walked, check_differentiable, check_gradient, tuned
 from jflows.eval.importance import check_exact_density, check_flow, check_log_density, log_density_at
 from jflows.flows import Density, Flow
 from jflows.flows.density import example_keys
@@ -81,7 +81,8 @@ class FlowAnnealedBootstrap(Loss):
     Raises:
       InvalidTypeError, InvalidValueError: if `log_density` is no function or cannot be differentiated; by `check`, if
         the flow dequantizes, estimates its log-det or takes a context; before the first step, if the buffer is smaller
-        than a batch, or the density is 0 or not finite at the ends of all walks.
+        than a batch, the density is 0 or not finite at the ends of all walks, its gradient is not finite where it is
+        finite itself, or its gradient is 0 at all samples while its values differ.
     Example:
       >>> import jflows
       >>> two_modes = lambda x: jnp.logaddexp(*(-4 * jnp.sum((x - m) ** 2, -1) for m in (2.0, -2.0)))
@@ -156,7 +157,8 @@ class FlowAnnealedBootstrap(Loss):
         keys = example_keys(jax.random.fold_in(key, WALK_STREAM), jnp.arange(batch_size, dtype=jnp.uint32))
         like = jax.eval_shape(lambda: flow.sample(variables, keys, keys.shape))
         check_differentiable(NAME, functools.partial(log_density_at, NAME, flow, self.log_density, context=None), like)
-        memory = _first_round(self, flow, variables, keys, like.dtype)
+        memory, walked = _first_round(self, flow, variables, keys, like.dtype)
+        check_gradient(NAME, walked)
         if not isinstance(memory.written, Tracer) and not jnp.any(jnp.isfinite(memory.log_weights)):
             got = f"none of {batch_size}"
             fix = "Look at log_density(flow.sample(...)), and begin with a flow that reaches its support."
@@ -173,7 +175,7 @@ class FlowAnnealedBootstrap(Loss):
             raise InvalidTypeError("init_state", "memory", "must be the first memory of the loss", kind_of(memory), fix)
         keys = example_keys(jax.random.fold_in(key, WALK_STREAM), batch.index)
         is_due = (step > 0) & (step % self.refresh_every == 0)
-        memory = lax.cond(is_due, lambda: self._refreshed(flow, variables, memory, keys), lambda: memory)
+        memory = lax.cond(is_due, lambda: self._refreshed(flow, variables, memory, keys)[0], lambda: memory)
         draw_key = jax.random.fold_in(jax.random.fold_in(key, DRAW_STREAM), step)
         rows = _stratified(draw_key, memory.log_weights, len(batch.index))
         x, log_q = memory.x[rows], flow.log_prob(variables, memory.x[rows])
@@ -196,8 +198,8 @@ class FlowAnnealedBootstrap(Loss):
         """-log q(x) of the rows that `recall` gives, [batch], and no updated collections."""
         return -self._checked(flow).log_prob(variables, batch.x), {}
 
-    def _refreshed(self, flow: Flow, variables: Variables, memory: Replay, keys: Key) -> Replay:
-        """The buffer with one more round of walks, in the place of the oldest."""
+    def _refreshed(self, flow: Flow, variables: Variables, memory: Replay, keys: Key) -> tuple[Replay, Walked]:
+        """The buffer with one more round of walks, in the place of the oldest, and this round."""
         x = flow.sample(variables, keys, keys.shape)
         log_q = functools.partial(flow.log_prob, variables)
         log_p = lambda x: log_density_at(NAME, flow, self.log_density, x, None)
@@ -205,7 +207,7 @@ class FlowAnnealedBootstrap(Loss):
         fine = jnp.isfinite(found.log_weights) & jnp.isfinite(found.log_q)
         places = (memory.written + jnp.arange(len(keys))) % self.buffer_size
         put = lambda old, new: old.at[places].set(new.astype(old.dtype))
-        return Replay(
+        memory = Replay(
             put(memory.x, found.x),
             put(memory.log_weights, jnp.where(fine, found.log_weights, -jnp.inf)),
             put(memory.log_q, found.log_q),
@@ -213,6 +215,7 @@ class FlowAnnealedBootstrap(Loss):
             (memory.written + len(keys)) % self.buffer_size,
             tuned(memory.tuning, found.accepted, x, RATE),
         )
+        return memory, found
 
 
 def _stratified(key: Key, log_weights: Array, num: int) -> Array:
@@ -228,7 +231,9 @@ def _stratified(key: Key, log_weights: Array, num: int) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "flow", "dtype"))
-def _first_round(loss: FlowAnnealedBootstrap, flow: Flow, variables: Variables, keys: Key, dtype: Any) -> Replay:
+def _first_round(
+    loss: FlowAnnealedBootstrap, flow: Flow, variables: Variables, keys: Key, dtype: Any
+) -> tuple[Replay, Walked]:
     size = loss.buffer_size
     wide = jnp.promote_types(dtype, jnp.float32)
     empty = Replay(
