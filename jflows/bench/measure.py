@@ -20,10 +20,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from jflows.bench.machine import milliseconds, peaks
 from jflows.bench.results import OURS, Row, Rows
 from jflows.bijectors import Bijector, InnerMap
-from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_positive, kind_of
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
 from jflows.flows import Density, Flow
 from jflows.ops import Domain
 from jflows.ops.programs import function_values, product_flops
+from jflows.options import Count, EventShape, check_call
 from jflows.testing.common import cast, noise_rngs, perturb
 from jflows.typing import Array, Shape, Variables
 
@@ -251,20 +252,23 @@ def rated(row: Row, facts: Mapping[str, Any]) -> Row:
     )
 
 
-def time(subject: Any, shape: Shape, *, dtype: str = "float32", calls: int = 15, draw: Draw | None = None) -> Rows:
+def time(
+    subject: Any, shape: EventShape, *, dtype: str = "float32", calls: Count = 15, draw: Draw | None = None
+) -> Rows:
     """Times a map or a flow on this machine: compilation apart, and each call as a share of what the machine can do.
 
     Args:
       subject: a bijector, an inner map, a flow or a mixture of flows.
       shape: that of x, with batch axes first, such as (1024, 64).
       dtype: "float32", "float64" or "bfloat16".
-      calls: number of timings of each program, of which the median is taken; short calls are repeated in each.
+      calls: number of timings of each program, of which the median is taken, at least 3 in any case; short calls
+        are repeated in each.
       draw: makes x from a NumPy generator and the shape, where `bijector.x_domain` does not say which x are valid.
     Returns:
       Rows that print as a table; their fields are in `jflows.bench.Row`.
     Raises:
       InvalidTypeError: if `subject` is of another kind.
-      InvalidValueError: if shape, dtype or calls cannot be.
+      InvalidTypeError, InvalidValueError: if shape, dtype or calls cannot be.
     Example:
       >>> import jflows
       >>> rows = jflows.bench.time(jflows.bijectors.Sigmoid(), (4, 8), calls=3)
@@ -272,8 +276,8 @@ def time(subject: Any, shape: Shape, *, dtype: str = "float32", calls: int = 15,
       ['forward', 'inverse', 'forward_gradient', 'inverse_gradient']
     """
     check_choice("bench.time", "dtype", dtype, DTYPES)
-    check_positive("bench.time", "calls", calls)
-    if not shape or any(size < 1 for size in shape):
+    check_call("bench.time", time, {"shape": tuple(shape) if isinstance(shape, list) else shape, "calls": calls})
+    if not shape:
         raise InvalidValueError("bench.time", "shape", "must be the shape of x, such as (1024, 64)", repr(shape))
     rows = []
     with jax.enable_x64(dtype == "float64"):

@@ -112,8 +112,8 @@ def bench(
         given = dict(only=only, library=library, python=python, dim=dim, batch=batch, quick=quick)
         _refuse("must be left out with {bijector}", "Set sizes by {shape}.", **given)
         subjects = [own.own_subject(bijector, shape or (4096, 64), unchecked)]
-    libraries = None if not library else [name for name in library if name != "none"]
-    pythons = {} if bijector else beside.environments(libraries, _pairs(python))
+    pythons = {} if bijector else beside.environments(_libraries(library), _pairs(python))
+    _check_baseline(check, pythons)
     committed = None if check is None else Results(check, "check")
     plan = Plan(subjects, pythons, dtype or ("float32",), runs, calls or (QUICK_CALLS if quick else CALLS))
     results = Results(out or Path("runs") / "bench.jsonl")
@@ -125,6 +125,26 @@ def bench(
     click.echo(f"rows in {results.path}, page in {path}")
     if committed is not None:
         _compare(slower(results.rows, committed.rows), check)
+
+
+def _libraries(names: tuple[str, ...]) -> list[str] | None:
+    """The libraries to time beside jflows; None where the command line leaves the choice open."""
+    if "none" in names and len(set(names)) > 1:
+        fix = "Leave {library=none} out, or the others."
+        raise InvalidValueError("bench", "library", "must not be none and others", ", ".join(names), fix)
+    return [name for name in names if name != "none"] if names else None
+
+
+def _check_baseline(check, pythons) -> None:
+    """Raises, before anything is measured, if there is nothing that can be compared with committed rows."""
+    if check is None:
+        return
+    if not check.is_file():
+        fix = "Measure them first, by {out}."
+        raise InvalidValueError("bench", "check", "must be a file of rows that is there", check, fix)
+    if not pythons:
+        rule, fix = "needs a library beside jflows, as ratios are compared", "Name one by {library}."
+        raise InvalidValueError("bench", "check", rule, check, fix)
 
 
 def _compare(sentences, check) -> None:

@@ -114,7 +114,10 @@ def test_calls_take_turns_in_new_orders():
             InvalidValueError,
             "`dtype` must be one of .*; got 'float23'. Did you",
         ),
-        (b.Tanh(), (2, 3), {"calls": 0}, InvalidValueError, "`calls` must be positive; got 0"),
+        (b.Tanh(), (2, 3), {"calls": 0}, InvalidValueError, "bench.time: `calls` must be at least 1; got 0"),
+        (b.Tanh(), (2, 3), {"calls": 1.5}, InvalidTypeError, "`calls` must be an int; got 1.5"),
+        (b.Tanh(), 4096, {}, InvalidTypeError, "bench.time: `shape` must be .*; got 4096"),
+        (b.Tanh(), (2.5, 4), {}, InvalidTypeError, r"bench.time: `shape` must be .*; got \(2.5, 4\)"),
         (
             jflows.normal((3,)),
             (2, 4),

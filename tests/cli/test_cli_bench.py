@@ -79,12 +79,17 @@ def test_ratios_are_compared_with_committed_ones(jflows, tmp_path):
     result = jflows(*words, results_of(tmp_path / "faster.jsonl", 3.0))
     assert result.exit_code == 1 and "jflows: bench: jflows is slower than in" in result.stderr
     assert "actnorm forward is 2.00 times as fast as distrax, and was 3.00 times; 10% less is allowed." in result.stderr
+    result = jflows("bench", "--only", "actnorm", "--library", "none", "--out", tmp_path / "new.jsonl", "--check", out)
+    assert result.exit_code == 2 and "`--check` needs a library beside jflows, as ratios are compared" in result.stderr
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--library", "zuco"), "bench: `--library` must be one of .*; got 'zuco'. Did you mean zuko?"),
+        (("--library", "none", "--library", "zuko"), "`--library` must not be none and others; got none, zuko. Leave"),
+        (("--library", "none", "--check", "no_such.jsonl"), "`--check` must be a file of rows that is there; got no_"),
         (("--library", "nflows"), r"nflows is not. pip install 'jflows-flax\[bench\]' .* has it by --python."),
         (
             ("--only", "glov"),
