@@ -103,7 +103,7 @@ def widened(flow: Flow, variables: Variables, temperature: float = 2.0, weight: 
     Args:
       flow: a flow whose base has a mean, and a density on all real numbers.
       variables: the collections of `flow`; the function holds on to them.
-      temperature: T, by which the deviation of the base from its mean is multiplied, above 0.
+      temperature: T, by which the deviation of the base from its mean is multiplied, above 1.
       weight: share of the samples, see `Defensive`.
     Returns:
       `Defensive`. As its functions are new ones, `importance_sample` compiles anew for each.
@@ -118,6 +118,9 @@ def widened(flow: Flow, variables: Variables, temperature: float = 2.0, weight: 
         rule = "must have a base with a mean and a density on all real numbers"
         raise InvalidValueError("widened", "flow", rule, f"the base {kind_of(flow.base)}", fix)
     check_positive("widened", "temperature", temperature)
+    if temperature <= 1:
+        fix = "A narrower density bounds no weights: set {temperature=2}."
+        raise InvalidValueError("widened", "temperature", "must be above 1", temperature, fix)
 
     def sample(key: Key, context: Array | None = None) -> Array:
         return flow.sample(variables, key, (), context, temperature)

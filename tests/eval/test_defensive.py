@@ -177,6 +177,11 @@ WIDE = wide()
             InvalidValueError,
             "widened: `temperature` must be positive; got 0.0",
         ),
+        (
+            lambda: widened(FLOW, VARIABLES, 1.0),
+            InvalidValueError,
+            "widened: `temperature` must be above 1; got 1.0. A narrower density bounds no weights",
+        ),
         (lambda: widened(FLOW, VARIABLES, weight=2.0), InvalidValueError, r"`weight` must lie in \(0, 1\); got 2"),
         *(
             (
