@@ -120,7 +120,15 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
         place = _place(name, out)
         _train(cmd_name, place, resume, options, {**study, "sweep": swept})
 
-    own = [
+    text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
+    params: list[click.Parameter] = [*_own_options(name), *options_of(recipe)]
+    settings: Any = {"params": params, "help": text, "context_settings": SETTINGS, "divided": True}
+    return RecipeCommand(cmd_name, callback=callback, **settings)
+
+
+def _own_options(name: str) -> list[click.Option]:
+    """The options of `train` that say where, from what and how often a recipe is trained."""
+    return [
         click.Option(["--out"], type=PathType(), metavar="DIR", help=f"Directory of the run. [default: runs/{name}]"),
         click.Option(
             ["--resume"],
@@ -168,10 +176,6 @@ def _train_command(cmd_name: str, name: str, recipe: "Recipe") -> click.Command:
             "values of seed, the figure draws the mean and the deviation. With --resume, more values may be given.",
         ),
     ]
-    text = f"Train {name}: {configs.list_configs().get(name) or configs.list_presets().get(name, 'your own config.')}"
-    params: list[click.Parameter] = [*own, *options_of(recipe)]
-    settings: Any = {"params": params, "help": text, "context_settings": SETTINGS, "divided": True}
-    return RecipeCommand(cmd_name, callback=callback, **settings)
 
 
 def _train(cmd_name: str, out: Path, resume: bool, options: dict[str, Any], study: dict[str, Any]) -> None:

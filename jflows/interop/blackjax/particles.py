@@ -102,6 +102,27 @@ def smc(
     return particles
 
 
+def _sampler(
+    inside: Any, log_weight: Any, dim: int, step_size: Any, num_leaps: int, target_ess: Any, num_steps: int
+) -> Any:
+    """BlackJAX's tempered sampler, whose stages are chosen by the effective sample size, and moved by HMC."""
+    moves: Any = {
+        "step_size": jnp.asarray(step_size),
+        "inverse_mass_matrix": jnp.ones(dim),
+        "num_integration_steps": jnp.asarray(num_leaps),
+    }
+    return adaptive_tempered.as_top_level_api(
+        inside,
+        log_weight,
+        blackjax.hmc.build_kernel(),
+        blackjax.hmc.init,
+        dict(extend_params(moves)),
+        resampling.systematic,
+        target_ess,
+        num_mcmc_steps=num_steps,
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("log_density", "flow", "has_edge", "sizes"))
 def _run_smc(
     log_density: Any,
@@ -127,21 +148,7 @@ def _run_smc(
         lowest = -math.sqrt(float(jnp.finfo(found.dtype).max))  # as 0 * -inf at temperature 0 is no number
         return jnp.maximum(found, lowest)
 
-    moves: Any = {
-        "step_size": jnp.asarray(step_size),
-        "inverse_mass_matrix": jnp.ones(math.prod(flow.latent_shape)),
-        "num_integration_steps": jnp.asarray(num_leaps),
-    }
-    sampler: Any = adaptive_tempered.as_top_level_api(
-        inside,
-        log_weight,
-        blackjax.hmc.build_kernel(),
-        blackjax.hmc.init,
-        dict(extend_params(moves)),
-        resampling.systematic,
-        target_ess,
-        num_mcmc_steps=num_steps,
-    )
+    sampler = _sampler(inside, log_weight, math.prod(flow.latent_shape), step_size, num_leaps, target_ess, num_steps)
 
     def run(key: Key) -> tuple[Array, Array, Array, Array, Array]:
         start_key, edge_key, stage_key, last_key = jax.random.split(key, 4)
