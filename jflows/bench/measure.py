@@ -70,6 +70,7 @@ def programs(subject: Any, shape: Shape, dtype: str, draw: Draw | None) -> dict[
 
 @programs.register
 def _of_bijector(subject: Bijector, shape: Shape, dtype: str, draw: Draw | None) -> dict[str, Program]:
+    _check_batched(shape, subject.x_event_ndims)
     x = cast(jnp.asarray(_drawn(shape, draw, subject.x_domain)), dtype)
     rows = x.reshape(-1, *shape[len(shape) - subject.x_event_ndims :])[:INIT_ROWS]
     init = jax.jit(functools.partial(subject.init, method="inverse_and_log_det"))
@@ -150,6 +151,10 @@ def _prepared(density: Density, shape: Shape, dtype: str, draw: Draw | None) -> 
     reading, event = density.reading, density.event_shape
     if tuple(shape[len(shape) - len(event) :]) != tuple(event):
         raise InvalidValueError("bench.time", "shape", f"must end with the event shape {event}", repr(tuple(shape)))
+    _check_batched(shape, len(event))
+    if draw is not None and reading.num_bits is not None:
+        rule = "must be None for a flow of integers, which are drawn uniformly"
+        raise InvalidValueError("bench.time", "draw", rule, kind_of(draw))
     if reading.num_bits is None:
         x = cast(jnp.asarray(_drawn(shape, draw, Domain())), dtype)
     else:
@@ -158,11 +163,21 @@ def _prepared(density: Density, shape: Shape, dtype: str, draw: Draw | None) -> 
     return perturb(jax.jit(density.init)(jax.random.key(0), cast(rows, "float32")), 0, NOISE, dtype), x
 
 
+def _check_batched(shape: Shape, event_ndims: int) -> None:
+    if len(shape) <= event_ndims:
+        rule, fix = f"must have a batch axis before the {event_ndims} of an event", "Write (1024, *event_shape)."
+        raise InvalidValueError("bench.time", "shape", rule, repr(shape), fix)
+
+
 def _drawn(shape: Shape, draw: Draw | None, domain: Domain) -> np.ndarray:
     """Float64 numbers in a domain, far from its ends."""
     rng = np.random.default_rng(0)
     if draw is not None:
-        return draw(rng, shape)
+        values = np.asarray(draw(rng, shape))
+        if values.shape != shape or values.dtype.kind != "f":
+            rule = f"must return floats of shape {shape}"
+            raise InvalidValueError("bench.time", "draw", rule, f"{values.dtype} of shape {values.shape}")
+        return values
     values, (low, high) = rng.standard_normal(shape), domain[:2]
     if math.isinf(low) and math.isinf(high):
         return 2 * values

@@ -177,7 +177,8 @@ class Results:
     """A file of JSON lines: descriptions of machines, rows, each with the number of its description, and what is done.
 
     Args:
-      path: the file, which need not exist; its last line may be torn, as after a kill, and is then taken off.
+      path: the file, which need not exist; its last line may be torn, as after a kill: it is not read, and taken off
+        before rows are added.
       setting: the setting that names the file, for errors.
     Raises:
       DataError: if the file holds something else.
@@ -190,8 +191,7 @@ class Results:
         whole = text[: text.rfind("\n") + 1]
         for number, line in enumerate(whole.splitlines(), start=1):
             self._read(number, line)
-        if whole != text:
-            path.write_text(whole)
+        self._torn_from = len(whole.encode()) if whole != text else None
         self._known = {row.key for row in self.rows}
 
     machines: list[dict[str, Any]]
@@ -233,6 +233,9 @@ class Results:
             except BlockingIOError as error:
                 rule = "must not be in use by another process"
                 raise RunError("bench", self._setting, rule, str(self.path), "Wait for it, or stop it.") from error
+            if self._torn_from is not None:
+                file.truncate(self._torn_from)
+                self._torn_from = None
             yield
 
     def begin(self, machine: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from jflows.data.checks import as_array
 from jflows.errors import DataError, kind_of
 
 NO_VALUE = -1
@@ -27,7 +28,7 @@ def check_attributes(attributes: Attributes, where: str, num: int) -> dict[str, 
         argument = f"attributes[{name!r}]"
         if not isinstance(name, str) or not name.strip():
             raise DataError(where, "attributes", "must have names that are text", kind_of(name))
-        array = np.asarray(values)
+        array = as_array(values, where, argument)
         if array.shape != (num,) or array.dtype.kind not in "buif":
             got = f"dtype {array.dtype}, shape {array.shape}"
             raise DataError(where, argument, f"must hold truth values or numbers of shape ({num},)", got)

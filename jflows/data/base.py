@@ -15,7 +15,7 @@ import numpy as np
 from jflows.data import weights
 from jflows.data.attributes import Attributes, Measure
 from jflows.data.audio.mel import MelSetting
-from jflows.data.checks import check_labels, check_weight
+from jflows.data.checks import as_array, check_labels, check_weight
 from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics, event_moments, moments
 from jflows.data.stored import taken
@@ -220,7 +220,7 @@ class Data(abc.ABC):
             raise DataError(where, "class_names", f"must be {self.num_classes} different names", repr(names))
 
     def _checked_label(self, where: str) -> np.ndarray:
-        label = np.asarray(self.label)
+        label = as_array(self.label, where, "label")
         if not self.partly_labelled:
             return check_labels(label, len(self.x), self.num_classes, where)
         known = np.asarray(label != NO_LABEL)

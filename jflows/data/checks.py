@@ -5,12 +5,21 @@ from typing import Any
 import numpy as np
 
 from jflows.data.stored import StoredImages
-from jflows.errors import DataError
+from jflows.errors import DataError, kind_of
 from jflows.typing import Shape
 
 CHANNELS = (1, 3, 4)  # images of which this is the height are taken for images whose channels come first
 MOST_LOST = 0.9  # of the different values of a column, so many must be left in the type that is kept
 LOOKED_AT = 100_000  # rows at most, evenly spaced, in which different values are counted
+
+
+def as_array(values: Any, where: str, argument: str) -> np.ndarray:
+    """`np.asarray(values)`, or `DataError` for nested sequences of unequal lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        rule = "must be an array, or sequences of equal lengths"
+        raise DataError(where, argument, rule, f"{kind_of(values)} of which NumPy makes no array") from error
 
 
 def check_images(x: Any, num_bits: int, name: str) -> Any:
@@ -20,7 +29,7 @@ def check_images(x: Any, num_bits: int, name: str) -> Any:
     """
     if isinstance(x, StoredImages):  # those who store them have checked them, or do so when they read
         return x
-    x = np.asarray(x)
+    x = as_array(x, f"ImageData {name!r}", "x")
     if x.ndim != 4 or 0 in x.shape:
         fix = "Add the channel axis: x[..., None]." if x.ndim == 3 else "Reshape it."
         rule = "must have rank 4, [num, height, width, channels], with no empty axis"
@@ -70,7 +79,7 @@ def check_table(x: np.ndarray, columns: tuple[str, ...], name: str) -> np.ndarra
 
 def check_context(context: np.ndarray, where: str, num: int | None = None) -> np.ndarray:
     """Returns contexts as contiguous float32 or int32, or raises `DataError` naming what is wrong."""
-    context = np.asarray(context)
+    context = as_array(context, where, "context")
     if context.dtype.kind not in "uif" or context.ndim < 1 or not context.size or num not in (None, len(context)):
         got = f"dtype {context.dtype}, shape {context.shape}"
         rule = "must hold numbers, [num, *context_shape]" + ("" if num is None else f" for num={num} rows")
@@ -95,7 +104,7 @@ def check_context(context: np.ndarray, where: str, num: int | None = None) -> np
 
 def check_weight(weight: np.ndarray, where: str, num: int) -> np.ndarray:
     """Returns weights of rows as float64 [num], or raises `DataError` naming what is wrong."""
-    weight = np.asarray(weight)
+    weight = as_array(weight, where, "weight")
     if weight.shape != (num,) or weight.dtype.kind not in "uif":
         got = f"dtype {weight.dtype}, shape {weight.shape}"
         raise DataError(where, "weight", f"must hold numbers of shape ({num},), one for each row", got)
@@ -112,7 +121,7 @@ def check_weight(weight: np.ndarray, where: str, num: int) -> np.ndarray:
 
 def check_gradient(gradient: np.ndarray, where: str, shape: Shape) -> np.ndarray:
     """Returns gradients as contiguous float32 of the shape of x, or raises `DataError` naming what is wrong."""
-    gradient = np.asarray(gradient)
+    gradient = as_array(gradient, where, "gradient")
     if gradient.shape != shape or gradient.dtype.kind not in "uif":
         rule = f"must hold numbers of the shape of x, {shape}, one for each column"
         raise DataError(where, "gradient", rule, f"dtype {gradient.dtype}, shape {gradient.shape}")
@@ -127,7 +136,7 @@ def check_gradient(gradient: np.ndarray, where: str, shape: Shape) -> np.ndarray
 
 def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: str) -> np.ndarray:
     """Returns `label` as int32 [num], or raises `DataError` naming what is wrong."""
-    label = np.asarray(label)
+    label = as_array(label, where, "label")
     if label.shape != (num,):
         raise DataError(where, "label", f"must have shape ({num},), one for each row", f"shape {label.shape}")
     if label.dtype.kind not in "ui":

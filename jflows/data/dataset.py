@@ -13,7 +13,7 @@ import numpy as np
 
 from jflows.data.attributes import Attributes, Measure, check_attributes
 from jflows.data.base import Data, made_up
-from jflows.data.checks import check_context, check_gradient, check_images, check_table
+from jflows.data.checks import as_array, check_context, check_gradient, check_images, check_table
 from jflows.data.kinds import IMAGES, NONE, TABLE, Kind
 from jflows.data.statistics import Moments, Statistics, moments, pixel_moments
 from jflows.errors import DataError, check_choice, kind_of
@@ -137,7 +137,7 @@ class TableData(Data):
     gradient: np.ndarray | None = None
 
     def __post_init__(self):
-        x = np.asarray(self.x)
+        x = as_array(self.x, f"TableData {self.name!r}", "x")
         names = tuple(self.columns) or made_up(x.shape[-1] if x.ndim else 0)
         object.__setattr__(self, "columns", names)
         object.__setattr__(self, "x", check_table(x, names, self.name))

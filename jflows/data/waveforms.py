@@ -8,7 +8,7 @@ import numpy as np
 
 from jflows.data.audio import MelSetting
 from jflows.data.base import Data
-from jflows.data.checks import check_context
+from jflows.data.checks import as_array, check_context
 from jflows.data.kinds import WAVEFORMS, Kind
 from jflows.data.statistics import Statistics, moments
 from jflows.errors import DataError
@@ -43,7 +43,8 @@ class WaveformData(Data):
     weight: np.ndarray | None = None
 
     def __post_init__(self):
-        where, x = f"WaveformData {self.name!r}", np.asarray(self.x)
+        where = f"WaveformData {self.name!r}"
+        x = as_array(self.x, where, "x")
         if x.ndim != 2 or 0 in x.shape:
             raise DataError(where, "x", "must be [num, samples] with no empty axis", f"shape {x.shape}")
         if x.dtype.kind != "f":

@@ -184,7 +184,7 @@ def annealed_importance_sample(
 
     Step sizes are adapted in 12 runs of at most 64 samples first, and stay the same for all samples that count, so
     that the mean weight is unbiased. Each sample costs num_levels * num_steps + 1 gradients of the flow's log density
-    and of `log_density`.
+    and of `log_density`. The result has no derivatives: proposals are accepted or not, and walks are drawn anew.
 
     Source: Neal 2001, Statistics and Computing 11, 125-139, eqs. 3-11 (arXiv:physics/9803008). Differs: the levels are
     even steps of b = k / (num_levels + 1), as in Midgley et al. 2023, arXiv:2208.01893.

@@ -16,6 +16,8 @@ from jflows.flows.density import example_keys
 from jflows.options import AtLeastTwo, Count, checked
 from jflows.typing import Array, Key, Shape, Variables
 
+SHARE_ERRORS, SHARE_ROUNDING = 6.0, 1e-3  # standard errors, and a relative error, of the share of a wide density
+FEWEST_WIDE = 30  # samples of a wide density; the standard error of fewer is not to be relied on
 MIN_TAIL = 5  # weights; a shape fitted to fewer says nothing
 
 
@@ -115,8 +117,9 @@ def importance_sample(
     weigh = lambda keys, wide: _weigh(flow, variables, log_density, keys, context, defensive, share, wide)
     groups = ((keys[: num_samples - num_wide], False), (keys[num_samples - num_wide :], True))
     parts = [weigh(group[i : i + batch_size], wide) for group, wide in groups for i in range(0, len(group), batch_size)]
-    x, log_weights = (jnp.concatenate([part[index] for part in parts]) for index in range(2))
-    _check_wide(where, jnp.stack([part[2] for part in parts]).sum(), log_weights.size)
+    x, log_weights, log_shares = (jnp.concatenate([part[index] for part in parts]) for index in range(3))
+    if defensive is not None:
+        _check_wide(where, log_shares, num_wide)
     return summarised(where, x, log_weights, num_wide)
 
 
@@ -145,7 +148,7 @@ def _weigh(
     share: float,
     wide: bool,
 ) -> tuple[Array, Array, Array]:
-    """Samples of the flow, or of the wide density, their log weights, and where the wide density is no number."""
+    """Samples of the flow, or of the wide density, their log weights, and log h - log proposal, 0 without h."""
     where = "importance_sample"
     if defensive is not None and wide:
         x = defensive.draw(where, flow, keys, context)
@@ -156,8 +159,8 @@ def _weigh(
     if defensive is not None:
         log_h = log_density_at(where, flow, defensive.log_prob, x, context, "defensive.log_prob")
         log_q = jnp.logaddexp(math.log1p(-share) + log_q, math.log(share) + log_h)
-        return x, log_p - log_q, jnp.sum(jnp.isnan(log_h) | jnp.isposinf(log_h))
-    return x, log_p - log_q, jnp.zeros((), int)
+        return x, log_p - log_q, jnp.where(jnp.isposinf(log_h), jnp.nan, log_h - log_q)
+    return x, log_p - log_q, jnp.zeros_like(log_q)
 
 
 @functools.partial(jax.jit, static_argnames="num_wide")
@@ -172,12 +175,30 @@ def _summary(log_weights: Array, num_wide: int) -> tuple[Array, Array, Array]:
     return ess, log_normalizer, jnp.sqrt(variance)
 
 
-def _check_wide(where: str, num_wrong: Array, num: int) -> None:
-    """Raises `InvalidValueError` if the wide density is NaN or infinite at samples."""
-    if not isinstance(num_wrong, Tracer) and num_wrong > 0:
-        rule, got = "must not be NaN or inf", f"{int(num_wrong)} of {num} samples where it is"
+def _check_wide(where: str, log_shares: Array, num_wide: int) -> None:
+    """Raises `InvalidValueError` if the wide density is NaN or infinite at samples, or not that of its own samples.
+
+    Over samples, the mean of a h / proposal is the share a. An h that is c times the density makes it differ wherever
+    both densities have samples, as in Geyer 1994, "Estimating normalizing constants and reweighting mixtures".
+    """
+    if isinstance(log_shares, Tracer):
+        return
+    num, wrong = log_shares.size, int(jnp.isnan(log_shares).sum())
+    if wrong:
+        rule, got = "must not be NaN or inf", f"{wrong} of {num} samples where it is"
         fix = "Give the normalised log density of what defensive.sample draws; where it is 0, it must be -inf."
         raise InvalidValueError(where, "defensive.log_prob", rule, got, fix)
+    if num_wide < FEWEST_WIDE:
+        return
+    _, log_mean, error = _summary(log_shares, num_wide)
+    mean = jnp.exp(log_mean)
+    off = ~(jnp.abs(mean - 1) <= SHARE_ERRORS * error * mean + SHARE_ROUNDING)  # NaN where it is 0 at all samples
+    if jnp.any(off):
+        share = num_wide / len(log_shares)
+        rule = "must be the normalised log density of what defensive.sample draws"
+        seen = float((mean[off][0] if mean.ndim else mean) * share)
+        got = f"{seen:.3g} as its mean share of the proposal at the samples, where it must be {share:.3g}"
+        raise InvalidValueError(where, "defensive.log_prob", rule, got)
 
 
 def _check_weights(where: str, log_weights: Array) -> None:

@@ -190,6 +190,9 @@ def job_of(
     if chosen.needs_data and not data.kind.has_rows:
         fix = "Pass loss=jflows.train.reverse_kl(log_density), or data."
         raise InvalidValueError("fit", "loss", "must draw its own samples where there are no data", chosen.name, fix)
+    if data.kind.has_rows and not chosen.needs_data:
+        fix = "Pass jflows.data.NoData(context=...). To begin at rows, pass variables=flow.init(key, rows)."
+        raise InvalidValueError("fit", "data", f"must have no rows with the loss {chosen.name}", repr(data), fix)
     if chosen.needs_gradient and data.gradient is None:
         fix = 'Write TableData("draws", x, gradient=g), g being the gradients of the log density at x.'
         raise InvalidValueError("fit", "data", f"must have gradients for the loss {chosen.name}", repr(data), fix)

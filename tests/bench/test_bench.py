@@ -116,6 +116,27 @@ def test_calls_take_turns_in_new_orders():
         ),
         (b.Tanh(), (2, 3), {"calls": 0}, InvalidValueError, "bench.time: `calls` must be at least 1; got 0"),
         (b.Tanh(), (2, 3), {"calls": 1.5}, InvalidTypeError, "`calls` must be an int; got 1.5"),
+        (
+            b.ActNorm(),
+            (4,),
+            {},
+            InvalidValueError,
+            r"`shape` must have a batch axis before the 1 of an event; got \(4,\)",
+        ),
+        (
+            jflows.normal((2,)),
+            (2,),
+            {},
+            InvalidValueError,
+            r"`shape` must have a batch axis before the 1 of an event; got \(2,\)",
+        ),
+        (
+            b.Tanh(),
+            (2, 3),
+            {"draw": lambda rng, shape: rng.normal(size=3)},
+            InvalidValueError,
+            r"`draw` must return .*",
+        ),
         (b.Tanh(), 4096, {}, InvalidTypeError, "bench.time: `shape` must be .*; got 4096"),
         (b.Tanh(), (2.5, 4), {}, InvalidTypeError, r"bench.time: `shape` must be .*; got \(2.5, 4\)"),
         (
@@ -219,7 +240,9 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     torn = found.path.read_text() + '{"subject": "act'
     found.path.write_text(torn)
     again = bench.Results(found.path)
-    assert again.rows == found.rows and not again.path.read_text().endswith("act")
+    assert again.rows == found.rows and again.path.read_text() == torn
+    with again.held():
+        assert again.path.read_text() == torn.removesuffix('{"subject": "act')
     monkeypatch.setattr(running, "programs", lambda *args: pytest.fail("measured again"))
     bench.run(bench.Plan([subject], {}, runs=1), again)
     assert again.rows == found.rows

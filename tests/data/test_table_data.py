@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from jflows.data import KNOWN, NoData, Reading, TableData, TrainBatches, eval_batches, kinds, load
+from jflows.data import (
+    KNOWN,
+    ImageData,
+    NoData,
+    Reading,
+    TableData,
+    TrainBatches,
+    WaveformData,
+    eval_batches,
+    kinds,
+    load,
+)
 from jflows.errors import DataError, InvalidValueError
 
 NUM, DIM = 11, 3
@@ -131,3 +142,22 @@ def test_narrowing_of_contexts_is_refused(make):
     ):
         make(np.stack([np.arange(9.0), 1e10 + np.arange(9)], axis=-1))
     assert make(np.array([[1], [2**31 - 1]], np.uint32)).context.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda ragged: TableData("t", ragged), "x"),
+        (lambda ragged: WaveformData("t", ragged), "x"),
+        (lambda ragged: ImageData("t", ragged, 8), "x"),
+        (lambda ragged: TableData("t", np.ones((2, 2)), label=ragged), "label"),
+        (lambda ragged: TableData("t", np.ones((2, 2)), weight=ragged), "weight"),
+        (lambda ragged: TableData("t", np.ones((2, 2)), context=ragged), "context"),
+        (lambda ragged: TableData("t", np.ones((2, 2)), gradient=ragged), "gradient"),
+    ],
+)
+def test_rows_of_unequal_lengths_are_refused(make, argument):
+    with pytest.raises(
+        DataError, match=f"`{argument}` must be an array, or sequences of equal lengths; got list of wh"
+    ):
+        make([[1, 2], [3]])

@@ -167,6 +167,16 @@ WIDE = wide()
             "importance_sample: `defensive.log_prob` must not be NaN or inf; got .* of 100 samples where it is. Give",
         ),
         (
+            lambda: draw(num_samples=4001, defensive=Defensive(wide().sample, lambda x: log_cauchy(x) + 1, 0.3)),
+            InvalidValueError,
+            "of what defensive.sample draws; got 0.3.* as its mean share of the proposal at the .* must be 0.3",
+        ),
+        (
+            lambda: draw(defensive=Defensive(wide().sample, lambda x: jnp.full(len(x), -jnp.inf), 0.4)),
+            InvalidValueError,
+            "must be the normalised log density of what defensive.sample draws; got 0 as its mean share",
+        ),
+        (
             lambda: draw(defensive=Defensive(wide().sample, lambda x: np.asarray(x)[:, 0])),
             InvalidTypeError,
             "`defensive.log_prob` must be a function that JAX can trace; got TracerArrayConversionError inside of it.",

@@ -14,7 +14,7 @@ import pytest
 
 import jflows
 from jflows import bijectors as b
-from jflows.data import NoData
+from jflows.data import NoData, TableData
 from jflows.distributions import (
     AutoregressiveMixture,
     ClassConditionalNormal,
@@ -328,6 +328,11 @@ def estimated():
             lambda: alpha_divergence(banana, 0.0, 2)(estimated(), {}, rows(4), KEY),
             InvalidValueError,
             "`flow` must have an exact log-det for alpha != 1; got an estimated one. Use an exact estimator",
+        ),
+        (
+            lambda: fit(normal((2,)), TableData("rows", np.ones((8, 2))), CONFIG, loss=reverse_kl(gaussian)),
+            InvalidValueError,
+            r"fit: `data` must have no rows with the loss divergence; got .*rows.*Pass jflows.data.NoData",
         ),
         (
             lambda: fit(normal((2,)), NoData(), CONFIG),

@@ -126,6 +126,7 @@ def _arrays(path: Path, where: str, fix: str) -> Mapping[str, Any]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except Exception as error:  # of damaged files: OSError, ValueError, BadZipFile, AttributeError, TokenError, ...
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        known = error.strerror if isinstance(error, OSError) else None
+        reason = known or f"no .npz archive, or a damaged one ({type(error).__name__})"
         rule = "must be an .npz file that can be read"
         raise DataError(where, "mel", rule, f"{path}: {reason}", fix) from error
