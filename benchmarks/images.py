@@ -1,15 +1,16 @@
 """Flows of images: what does depth cost? Compile seconds, step, sample, planned memory. One JSON line per row.
 
-    python benchmarks/images.py                    # all models at depths 4 and 16; about 6 minutes of one core
+    python benchmarks/images.py                    # all models at depths 4 and 16; about 8 minutes of one core
     python benchmarks/images.py --model glow --calls 3
 
 A training step is value, gradient and Adam, on a batch of 16 images of 32x32x3. Depth is what `Repeat` scans: Glow's
 steps in each of 3 levels (width 64); RealNVP's couplings of each kind in each of 2 scales (2 residual blocks, 32 maps,
-ActNorm, as batch normalisation cannot be inverted); NICE's layers (2 x 256 units). Compile time must not grow with
-depth, nor with backprop=invertible the planned memory of activations. `activations_mb` is what XLA plans for a program
-that returns the squared norm of the gradient, less the size of the gradient: one that returns the gradient itself
-keeps activations in the place of its results, where they cannot be told apart. The persistent compilation cache is
-off. `step_ms` and `sample_ms` are medians.
+ActNorm, as batch normalisation cannot be inverted); spline Glow's steps in each of 3 levels (1 residual block, 32
+channels, 4 bins); NICE's layers (2 x 256 units). Compile time must not grow with depth, nor with backprop=invertible
+the planned memory of activations. `activations_mb` is what XLA plans for a program that returns the squared norm of the
+gradient, less the size of the gradient: one that returns the gradient itself keeps activations in the place of its
+results, where they cannot be told apart. The persistent compilation cache is off. `step_ms` and `sample_ms` are
+medians.
 """
 
 import argparse
@@ -38,6 +39,7 @@ MODELS: dict[str, Callable[..., Flow]] = {
     "realnvp_images": lambda depth, **options: jflows.realnvp_images(
         IMAGE, num_couplings=depth, **OF_REALNVP, **options
     ),
+    "spline_glow": lambda depth, **options: jflows.flows.PRESETS["spline_glow"](IMAGE, 3, depth, 32, 1, **options),
     "nice_images": lambda depth, **options: jflows.nice_images(IMAGE, depth, (256, 256), **options),
 }
 

@@ -14,6 +14,7 @@ import jflows
 from jflows import bijectors as b
 from jflows.distributions import StandardNormal
 from jflows.flows.density import Density
+from jflows.flows.presets import spline_glow
 from jflows.typing import Array
 
 DIM = 3
@@ -27,6 +28,10 @@ def vector(preset: Callable[..., Density], **options) -> Build:
 
 def glow(**options) -> Build:
     return lambda width, depth: jflows.glow(IMAGE, 1, depth, width, **options)
+
+
+def splined(**options) -> Build:
+    return lambda width, depth: spline_glow(IMAGE, 1, depth, width, 1, num_bins=3, **options)
 
 
 def by_hand(make_step: Callable[[int], b.Bijector]) -> Build:
@@ -57,6 +62,8 @@ PRESETS: Mapping[str, Build] = {
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
     "nice_images": lambda width, depth: jflows.nice_images(IMAGE, 2 * depth, (width,), activation="tanh"),
     "realnvp_images": lambda width, depth: jflows.realnvp_images(IMAGE, 2, depth - 1, width, num_couplings=1),
+    "spline_glow": splined(),
+    "spline_glow_invertible": splined(backprop="invertible"),
     "waveglow": lambda width, depth: jflows.waveglow((16,), 2, depth, width, num_layers=2, group=4, num_out=1),
     "waveglow_invertible": lambda width, depth: jflows.waveglow(
         (16,), 2, depth, width, num_layers=2, group=4, num_out=1, backprop="invertible"

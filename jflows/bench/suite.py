@@ -193,6 +193,7 @@ SUBJECTS: tuple[Subject, ...] = (
     _flow("normal", flows.normal, (64,), 4096),
     _flow("nice_images", lambda shape: flows.nice_images(shape, 4, (256, 256)), _IMAGE, 16),
     _flow("realnvp_images", lambda shape: flows.realnvp_images(shape, 2, 2, 32), _IMAGE, 16),
+    _flow("spline_glow", lambda shape: flows.spline_glow(shape, 3, 2, 32, 1), _IMAGE, 16),
     _flow("waveglow", lambda shape: flows.waveglow(shape, 3, 2, 48, num_layers=6), (4096,), 8),
     _flow("flow_gmm", lambda shape: flows.flow_gmm(shape, 5, _COMPONENT), (16,), 1024),
     _flow("vmonf", lambda shape: flows.vmonf(shape, 5, _COMPONENT), (16,), 1024),

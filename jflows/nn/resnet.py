@@ -64,7 +64,7 @@ class WeightNormConv(Module):
 class ResidualConvNet(Module):
     """RealNVP's conditioner: residual blocks of weight-normalised convolutions, with the activation before each.
 
-        h_0 = conv_3x3(x)
+        h_0 = conv(x), 3x3 or 1x1
         h_k = h_{k-1} + conv_3x3(act(conv_3x3(act(h_{k-1}))))          k = 1..num_blocks
         y   = conv_1x1(act(h_last)), from zero
 
@@ -81,6 +81,7 @@ class ResidualConvNet(Module):
       activation: a name in `jflows.nn.ACTIVATIONS`.
       norm: "weight" normalises weights alone; "batch" normalises activations by the statistics of the batch too, in
         training, so that the rows of a batch depend on each other, and otherwise by running averages.
+      first_kernel_size: side of the kernel of the first convolution, odd.
       compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
@@ -95,6 +96,7 @@ class ResidualConvNet(Module):
     num_blocks: Count = 4
     activation: Activation = "relu"
     norm: Annotated[str, Option(choices=("weight", "batch"))] = "weight"
+    first_kernel_size: OddCount = 3
     compute_dtype: ComputeDtype = "full"
 
     @property
@@ -105,12 +107,13 @@ class ResidualConvNet(Module):
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         dtype, low = jnp.result_type(x), self.compute_dtype
-        h = _add_context("context", WeightNormConv(self.width, 3, low, name="conv_in")(x), context, low)
+        first = WeightNormConv(self.width, self.first_kernel_size, low, name="conv_in")(x)
+        h = _add_context("context", first, context, low)
         for index in range(self.num_blocks):
-            first, second = f"block_{index}_in", f"block_{index}_out"
-            r = WeightNormConv(self.width, 3, low, name=first)(self._active(first, h), dtype)
+            one, other = f"block_{index}_in", f"block_{index}_out"
+            r = WeightNormConv(self.width, 3, low, name=one)(self._active(one, h), dtype)
             r = _add_context(f"block_{index}_context", r, context, low)
-            h = h + WeightNormConv(self.width, 3, low, name=second)(self._active(second, r), dtype)
+            h = h + WeightNormConv(self.width, 3, low, name=other)(self._active(other, r), dtype)
         return ZeroConv(1, low, name="conv_out")(self._active("conv_out", h), num_features, dtype=dtype)
 
     def _active(self, name: str, h: Array) -> Array:

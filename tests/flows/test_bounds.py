@@ -13,7 +13,7 @@ from jflows import bijectors as b
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidValueError
 from jflows.flows import Flow, UniformDequantize, VariationalDequantize, glow
-from jflows.flows.presets import nice_images, realnvp_images
+from jflows.flows.presets import nice_images, realnvp_images, spline_glow
 from jflows.spec import from_spec, to_spec
 
 KEY, SHAPE = jax.random.key(0), (1, 1, 1)
@@ -69,7 +69,7 @@ def test_glow_with_learned_noise_trains_it_and_is_stored():
 
 
 def test_other_presets_of_images_take_learned_noise_too():
-    for preset in (nice_images, realnvp_images):
+    for preset in (nice_images, realnvp_images, functools.partial(spline_glow, num_levels=2)):
         flow = preset((4, 4, 1), dequantize="variational", dequantize_steps=1, dequantize_width=2)
         assert isinstance(flow.dequantize, VariationalDequantize) and from_spec(to_spec(flow)) == flow
 

@@ -121,7 +121,7 @@ def test_every_preset_with_conditioners_hands_the_option_to_all_of_them(name):
         assert name in WITHOUT_CONDITIONERS | ITERATED | {"vmonf", "flow_gmm"}  # the last two: an option of their parts
         return
     is_image = {setting.name: setting.option.axes for setting in settings_of(preset)}["event_shape"] == len(IMAGE)
-    more = {"num_levels": 2} if name == "glow" else {}
+    more = {"num_levels": 2} if name in ("glow", "spline_glow") else {}
     more |= {"dequantize": "variational"} if is_image else {"base": "mixture"} if name == "maf" else {}
     shape = IMAGE if is_image else (16,) if name == "waveglow" else (DIM,)
     more |= {"context_shape": (2, 3)} if name == "waveglow" else {}

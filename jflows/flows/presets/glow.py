@@ -180,13 +180,13 @@ def glow(
     unless `scale="sigmoid"` asks for that of the published code.
     """
     noise = s.dequantizer(dequantize, num_bits, padding, dequantize_steps, dequantize_width, compute_dtype)
-    image_shape = _image_shape(event_shape, num_levels, noise)
+    image_shape = squeezable_shape("glow", event_shape, num_levels, noise)
     inner = Affine(scale, max_log_scale) if coupling == "affine" else Shift()
     levels, priors = [], []
-    for level, steps in enumerate(_steps_per_level(num_steps, num_levels)):
+    for level, steps in enumerate(steps_per_level("glow", num_steps, num_levels)):
         step = glow_step(inner, permutation, width, norm, compute_dtype)
         levels.append(Chain((Repeat(step, steps, backprop, anchor_every), Squeeze())))
-        priors.append(_prior(prior, compute_dtype, top=level == num_levels - 1))
+        priors.append(level_prior(prior, compute_dtype, top=level == num_levels - 1))
     bijector = MultiScale(image_shape, tuple(levels), tuple(priors))
     return Flow(
         bijector=bijector,
@@ -215,7 +215,7 @@ def glow_step(
     return Chain((coupling, PERMUTATIONS[permutation](event_ndims=3), ActNorm(event_ndims=3)))
 
 
-def _prior(kind: str, compute_dtype: str, top: bool) -> Bijector:
+def level_prior(kind: str, compute_dtype: str, top: bool) -> Bijector:
     """What standardises the latent of a level: the top one by itself, others given the channels that are kept."""
     if kind == "none":
         return Identity(event_ndims=3)
@@ -225,21 +225,21 @@ def _prior(kind: str, compute_dtype: str, top: bool) -> Bijector:
     return Coupling(ZeroConv(compute_dtype=compute_dtype), inner, event_ndims=3)
 
 
-def _image_shape(event_shape: Shape, num_levels: int, dequantize: ImageDequantize) -> Shape:
+def squeezable_shape(where: str, event_shape: Shape, num_levels: int, dequantize: ImageDequantize) -> Shape:
     """The padded shape, if it can be squeezed so often."""
     shape = dequantize.padded_shape(event_shape)
     if any(side % 2**num_levels for side in shape[:2]):
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of 2^num_levels"
         fix = "Lower {num_levels}, or set {padding}."
-        raise InvalidValueError("glow", "num_levels", rule, repr(num_levels), fix)
+        raise InvalidValueError(where, "num_levels", rule, repr(num_levels), fix)
     return shape
 
 
-def _steps_per_level(num_steps: int | tuple[int, ...], num_levels: int) -> tuple[int, ...]:
+def steps_per_level(where: str, num_steps: int | tuple[int, ...], num_levels: int) -> tuple[int, ...]:
     """One number per level; a single one serves all."""
     steps = (num_steps,) if isinstance(num_steps, int) else num_steps
     steps = steps * num_levels if len(steps) == 1 else steps
     if len(steps) != num_levels:
         got = f"num_levels={num_levels}, num_steps={num_steps}"
-        raise InvalidValueError("glow", "num_steps", "must be one number, or one per level", got)
+        raise InvalidValueError(where, "num_steps", "must be one number, or one per level", got)
     return steps
