@@ -1,4 +1,4 @@
-"""More commands that draw what a flow of images does: `jflows inpaint`, `jflows manifold`, `jflows neighbours`.
+"""More commands on flows of images: `jflows inpaint`, `jflows manifold`, `jflows neighbours`, `jflows fidelity`.
 
 Read first: `jflows/cli/pictures.py`.
 """
@@ -7,7 +7,7 @@ import click
 
 from jflows.cli.groups import FlowCommand
 from jflows.cli.run_options import data_options, image_options, open_run, png_option, run_options
-from jflows.cli.types import COUNT, ChoiceType, NumberType
+from jflows.cli.types import COUNT, ChoiceType, NumberType, PathType
 from jflows.errors import InvalidValueError
 from jflows.options import LARGEST_INT
 
@@ -145,5 +145,47 @@ def neighbours(run, weights, checkpoint, seed, data, split, num, temperature, la
     click.echo(neighbours_in_words(found, f"{trained.taken(data, split)} of {new.name}", path))
 
 
-COMMANDS = (inpaint, manifold, neighbours)
+@click.command(cls=FlowCommand)
+@run_options
+@data_options
+@click.option(
+    "--num",
+    type=COUNT,
+    help="Number of samples, of training images and of images that were not trained on. More make distances surer, and "
+    "take time in proportion; the first distance falls as they grow. [default: 10000, or all images where fewer]",
+)
+@click.option(
+    "--temperature",
+    type=NumberType(0),
+    default=1.0,
+    show_default=True,
+    help="Factor of the latent's deviation. Below 1, samples are more typical and vary less.",
+)
+@click.option("--label", help="Class of all samples of a conditional flow, by name or number. [default: all in turn]")
+@click.option(
+    "--network",
+    metavar="NAME|PATH",
+    help="Labelled images of the same shape that train the network instead of the run's own data, which have no labels "
+    "perhaps. Distances by different networks do not compare.",
+)
+@click.option("--out", type=PathType(".json"), metavar="JSON", help="File to write. [default: RUN/fidelity.json]")
+def fidelity(run, weights, checkpoint, seed, data, split, num, temperature, label, network, out) -> None:
+    """Measure how like real images samples are: a Fréchet and a kernel distance, as in FID and KID.
+
+    Distances are in features of a small network, which is trained once on the labelled images of the data set, in a
+    minute or less, and kept in the cache. They do not compare with FID and KID of papers. As many training images are
+    compared too: their distances from images that were not trained on are those of real images.
+    """
+    trained = open_run(run, weights, checkpoint)
+    trained.check_images()
+    from jflows.cli.results import fidelity_in_words
+
+    number = None if label is None else trained.label_of(label, "fidelity")
+    new = trained.data(data, split)
+    options = {"num": num, "temperature": temperature, "label": number, "seed": seed, "network": network}
+    path, found = trained.fidelity(new, out, **options)
+    click.echo(fidelity_in_words(found, f"{trained.taken(data, split)} of {new.name}", path))
+
+
+COMMANDS = (inpaint, manifold, neighbours, fidelity)
 """The commands of this file, for `jflows/cli/app.py`."""

@@ -16,6 +16,7 @@ from jflows.runs.recalibrated import RecalibratedRun
 from jflows.runs.reports import clusters
 from jflows.runs.reports.calibration import Calibrated
 from jflows.runs.reports.coherence import CoherenceReport
+from jflows.runs.reports.fidelity import Fidelity
 from jflows.runs.reports.inpainting import Filled
 from jflows.runs.reports.latent import Tested, modes_path
 from jflows.runs.reports.neighbours import Nearness
@@ -162,6 +163,25 @@ def neighbours_in_words(found: Nearness, of_what: str, path: Path) -> str:
         f"the samples that lie closest, above their nearest training images, are in {path}",
     )
     return "\n".join(lines)
+
+
+def fidelity_in_words(found: Fidelity, of_what: str, path: Path) -> str:
+    """The distances of samples and of training images, in lines, and what network measured them."""
+    network = found.network
+    rows = {
+        f"{found.num:,} samples at temperature {found.temperature:g}": found.of_samples,
+        f"{found.num:,} training images": found.of_training,
+    }
+    lines = [
+        f"distances from {found.num:,} {of_what}, in {len(network.mean)} features of a network that was trained here, "
+        f"on {network.num_train:,} images of {found.network_data}, and tells the {network.num_classes} classes of "
+        f"{network.num_test:,} test images apart with an accuracy of {network.accuracy:.3f}:"
+    ]
+    for name, row in rows.items():
+        kernel = f"kernel {row.kernel.value:.4f} ± {row.kernel.standard_error:.4f}"
+        lines.append(f"  Fréchet {row.frechet:.3f}, {kernel}: {name}")
+    last = f"FID and KID of papers are distances in features of other networks and do not compare; numbers in {path}"
+    return "\n".join([*lines, last])
 
 
 def reconstruction_in_words(error: float, num: int, of_what: str, path: Path) -> str:

@@ -24,6 +24,8 @@ from jflows.eval.clusters import (
 from jflows.eval.defensive import Defensive, widened
 from jflows.eval.densities import Modelled, densities_figure
 from jflows.eval.directions import Direction, Plane, direction, edit, mean_latents, svm_normal, svm_plane
+from jflows.eval.features import FeatureNetwork, train_features
+from jflows.eval.fidelity import KernelDistance, frechet_distance, kernel_distance
 from jflows.eval.gaussian import LogLikelihood, gaussian_baseline
 from jflows.eval.importance import ImportanceSamples, importance_sample, pareto_k
 from jflows.eval.information import bic, bic_figure
@@ -55,10 +57,12 @@ __all__ = [
     "Defensive",
     "Direction",
     "Evaluation",
+    "FeatureNetwork",
     "GaussianMixture",
     "ImportanceSamples",
     "Inpainted",
     "JointNormal",
+    "KernelDistance",
     "LaplacePosterior",
     "LogLikelihood",
     "MixtureReport",
@@ -92,12 +96,14 @@ __all__ = [
     "fit_base",
     "fit_gaussian_mixture",
     "flows_figure",
+    "frechet_distance",
     "gaussian_baseline",
     "hidden_pixels",
     "importance_sample",
     "inpaint",
     "interpolate",
     "joint_normal",
+    "kernel_distance",
     "laplace",
     "layer_names",
     "layerwise",
@@ -121,5 +127,6 @@ __all__ = [
     "sample_in_chunks",
     "svm_normal",
     "svm_plane",
+    "train_features",
     "widened",
 ]

@@ -51,11 +51,11 @@ class ConvClassifier(Module):
             h = conv2d(x, kernel) + bias
             if context is not None:
                 h = h + ContextTerm(name=f"context_{index}")(context, h)
-            x = _halved(ACTIVATIONS[self.activation](h))
+            x = halved(ACTIVATIONS[self.activation](h))
         return zero_dense(num_features, dtype, "output")(x.reshape(*x.shape[:-3], -1))
 
 
-def _halved(x: Array) -> Array:
+def halved(x: Array) -> Array:
     """Means of 2x2 pixels, of those that there are: [*batch, h, w, c] -> [*batch, ceil(h / 2), ceil(w / 2), c]."""
     *batch, height, width, channels = x.shape
     odd = (height % 2, width % 2)

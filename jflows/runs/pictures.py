@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from jflows.data import Data, ImageData
+from jflows.data import KNOWN, Data, ImageData, load
 from jflows.errors import InvalidValueError
 from jflows.eval.inpainting import MASKS
 from jflows.runs.data import as_read
 from jflows.runs.edits import EditsOfRun
 from jflows.runs.images import ALL_MASKS, read_images, read_mask
-from jflows.runs.reports import inpainting, interpolation, levels, manifold, neighbours, reconstruction
+from jflows.runs.reports import fidelity, inpainting, interpolation, levels, manifold, neighbours, reconstruction
+
+PARTS = ("train", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +118,36 @@ class PicturesOfRun(EditsOfRun):
         path = self.directory / neighbours.FILE if path is None else path
         rows, new = (as_read(each.counted(), self.density) for each in (rows, new))
         return path, neighbours.draw_neighbours(self.density, self.variables, rows, new, path, **options)
+
+    def fidelity(
+        self, new: Data, path: Path | None = None, *, network: str | None = None, **options: Any
+    ) -> tuple[Path, fidelity.Fidelity]:
+        """Says how far samples lie from images, in features of a small network; returns a JSON file and the numbers.
+
+        Training images are compared too, as real images show what distances mean. Weights of images play no part.
+
+        Args:
+          new: images that the run was not trained on, such as `data()`.
+          path: the .json file to write; None takes fidelity.json in the run directory.
+          network: name or path of labelled images of the same shape, which train the network, once; None takes all
+            images of the run's own data, whatever part of them the run was trained on.
+          options: see `fidelity.measure_fidelity`.
+        Raises:
+          DataError: if there are no labels to train a network.
+        """
+        self.check_images()
+        path = self.directory / fidelity.FILE if path is None else path
+        own = self.stored.recipe.data.name
+        given = own if network is None else network
+        parts = (load(given, split) if given in KNOWN or network else self.data(None, split) for split in PARTS)
+        train, test = parts
+        found = fidelity.network_of(train, test, self.density)
+        rows, read = (as_read(each.counted(), self.density) for each in (self.data(None, "train"), new))
+        of = fidelity.measure_fidelity(
+            self.density, self.variables, found, rows, read, network_data=train.name, **options
+        )
+        fidelity.save_fidelity(of, path)
+        return path, of
 
     def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
         """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""

@@ -120,11 +120,13 @@ def test_names_of_data_are_checked(jflows, args, part):
     assert result.exit_code == 2 and part in result.stderr
 
 
-@pytest.mark.parametrize("command", ["interpolate", "reconstruct", "manifold", "neighbours", "inpaint --mask left"])
+@pytest.mark.parametrize(
+    "command", ["interpolate", "reconstruct", "manifold", "neighbours", "fidelity", "inpaint --mask left"]
+)
 def test_pictures_are_of_images(trained, jflows, command):
     command, *options = command.split()
     result = jflows(command, trained[0], *options)
-    any_density = command in ("neighbours", "inpaint")
+    any_density = command in ("neighbours", "fidelity", "inpaint")
     of_images = "must be that of images" if any_density else "must be that of a flow of images"
     assert result.exit_code == 2 and of_images in result.stderr and result.stderr.count("\n") == 1
 

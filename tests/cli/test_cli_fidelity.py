@@ -1,0 +1,72 @@
+"""`jflows fidelity`: how like real images samples are, on the tiny run of 8x8 digits."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jflows.runs.reports import fidelity
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch, folder):
+    """Networks are trained for a few steps, and kept apart from those of a user."""
+    monkeypatch.setattr(fidelity, "STEPS", 60)
+    monkeypatch.setattr(fidelity, "cache_dir", lambda: folder)
+
+
+def test_samples_lie_further_from_test_images_than_training_images_do(trained, jflows, folder, tmp_path):
+    out = tmp_path / "out.json"
+    shown = jflows("fidelity", trained, "--num", 200, "--out", out)
+    assert shown.exit_code == 0, shown.output
+    assert "distances from 200 test images of digits, in 64 features of a network" in shown.stdout
+    assert "do not compare" in shown.stdout
+    found = json.loads(out.read_text())
+    assert found["num"] == 200 and found["network"]["data"] == "digits" and found["network"]["accuracy"] > 0.5
+    of_samples, of_training = found["samples"], found["training_images"]
+    assert 0 < 3 * of_training["frechet_distance"] < of_samples["frechet_distance"]
+    assert of_samples["kernel_distance"] > 5 * of_samples["kernel_distance_standard_error"] > 0
+    assert abs(of_training["kernel_distance"]) < 5 * of_training["kernel_distance_standard_error"]
+    line = next(line for line in shown.stdout.splitlines() if line.endswith("200 samples at temperature 1"))
+    assert float(line.split()[1].strip(",")) == pytest.approx(of_samples["frechet_distance"], abs=1e-3)
+    (kept,) = (folder / fidelity.FOLDER).iterdir()
+    again = jflows("fidelity", trained, "--num", 200, "--out", tmp_path / "again.json")
+    assert again.stdout.splitlines()[:3] == shown.stdout.splitlines()[:3] and "training a network" not in again.stderr
+    cold = jflows("fidelity", trained, "--num", 40, "--temperature", 0, "--out", tmp_path / "cold.json")
+    assert "40 samples at temperature 0" in cold.stdout and json.loads((tmp_path / "cold.json").read_text())["num"] == 40
+    kept.write_bytes(kept.read_bytes()[:1000])
+    damaged = jflows("fidelity", trained, "--num", 200)
+    assert damaged.exit_code == 2 and "must be a readable network" in damaged.stderr and "Delete it" in damaged.stderr
+    kept.unlink()
+
+
+def test_data_without_labels_or_of_another_shape_train_no_network(trained, jflows, tmp_path):
+    x = np.zeros((40, 8, 8, 1), np.uint8)
+    for name, arrays in {"plain": {"x": x}, "wide": {"x": x.repeat(2, axis=2), "label": np.arange(40) % 2}}.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    for name, part in {
+        "plain": "`--data` must have labels, which train the network; got",
+        "wide": "`--network` must have event shape (8, 8, 1); got",
+    }.items():
+        shown = jflows("fidelity", trained, "--network", tmp_path / f"{name}.npz")
+        assert shown.exit_code == 2 and part in shown.stderr and shown.stderr.count("\n") == 1
+        assert "by --network" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["--num", 19], "fidelity: `--num` must be at least 20 images; got 19. Compare more."),
+        (["--num", 361], "fidelity: `--num` must be at most 360, as 'digits' has 360 images here"),
+        (["--label", "3"], "`--label` needs a class-conditional flow; got 3"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(trained, jflows, monkeypatch, args, part):
+    monkeypatch.setattr(fidelity, "STEPS", 1)
+    shown = jflows("fidelity", trained, *args)
+    assert shown.exit_code == 2 and part in shown.stderr
