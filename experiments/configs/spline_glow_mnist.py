@@ -12,9 +12,9 @@ config = Recipe(
     flow=partial(spline_glow, num_levels=2, num_steps=8, width=32, num_blocks=1, preprocess="logit", alpha=1e-5),
     data=DataConfig(name="mnist"),
     train=TrainConfig(
-        steps=8000,
+        steps=8500,
         batch_size=32,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         clip_norm=2000.0,
         log_every=50,
         checkpoint_every=1000,
