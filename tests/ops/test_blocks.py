@@ -1,4 +1,4 @@
-"""`in_blocks` cuts rows on a CPU alone, and neither values nor derivatives depend on it."""
+"""`in_blocks`, and attention, cut rows on a CPU alone, and neither values nor derivatives depend on it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jflows import bijectors as b
-from jflows.ops import blocks
+from jflows.ops import blocks, self_attention
 
 SPLINE = b.RationalQuadraticSpline(4, 2.0, boundary="learned")
 DIM = 3
@@ -77,3 +77,38 @@ def test_the_gradient_needs_memory_for_one_block(small):
     loss = lambda z, params: sum(jnp.sum(part) for part in SPLINE.forward_and_log_det(z, params))
     planned = lambda num: jax.jit(jax.grad(loss)).lower(*drawn(num)).compile().memory_analysis().temp_size_in_bytes
     assert planned(400) < 1.5 * planned(40)
+
+
+TOKENS, WIDTH = 16, 2  # more pairs of tokens than numbers in queries, keys and values
+
+
+@pytest.mark.by_default("causal")
+@pytest.mark.parametrize("causal", [False, True], ids=["plain", "causal"])
+def test_attention_does_not_depend_on_blocks(causal, monkeypatch):
+    qkv = jax.random.normal(jax.random.key(2), (5, TOKENS, 3 * WIDTH))
+
+    def everything(qkv):
+        y, pull = jax.vjp(lambda qkv: self_attention(qkv, 2, causal), qkv)
+        return y, pull(jnp.sin(y))
+
+    expected = traced(everything)(qkv)
+    assert loops(everything, qkv) == 0
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 2 * TOKENS**2 * 8)
+    assert [loops(everything, qkv, platform=platform) for platform in ("cpu", "cuda")] == [2, 0]
+    found = traced(everything)(qkv)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), found, expected)
+
+
+def test_a_stack_of_attentions_does_not_store_the_weights():
+    """Of 64 tokens, the weights of one head would be 4 times as many numbers as what they come from."""
+
+    def planned(num: int) -> int:
+        def loss(qkv):
+            step = lambda carry, _: (carry + jnp.tile(self_attention(carry, 1), (1, 1, 3)), None)
+            return jnp.sum(jax.lax.scan(step, qkv, None, length=num)[0] ** 2)
+
+        qkv = jax.ShapeDtypeStruct((3, 64, 3), jnp.float64)
+        return jax.jit(jax.grad(loss)).lower(qkv).compile().memory_analysis().temp_size_in_bytes
+
+    weights = 3 * 64**2 * 8
+    assert planned(40) - planned(4) < 36 * weights / 4
