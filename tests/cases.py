@@ -313,6 +313,13 @@ CASES = (
         slow=True,
     ),
     Case("coupling_conv_bias", lambda: conv_coupling(b.Shift(), norm="bias"), IMAGE, {"float32_tol": 1e-5}, slow=True),
+    Case(
+        "coupling_mixture_image",
+        lambda: conv_coupling(b.LogisticMixture(2), norm="bias"),
+        (2, 2, 3),
+        {"max_magnitude": 10.0, "float32_tol": 1e-4},
+        slow=True,
+    ),
     Case("coupling_conv_context", lambda: conv_coupling(b.Affine()), IMAGE, BOUNDED | CONTEXT, slow=True),
     Case(
         "coupling_zero_conv_context",

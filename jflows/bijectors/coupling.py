@@ -14,6 +14,9 @@ from jflows.ops.numerics import sum_event, zero_log_det
 from jflows.options import Ndims, Option, Seed
 from jflows.typing import Array, Shape
 
+FEW_PARAMS = 2
+"""An inner map with more, such as a spline, sees an image as one vector: of few channels, no loop would vectorise."""
+
 
 class Coupling(SameShape):
     """Maps one part of an event elementwise, with parameters computed from the other part.
@@ -67,9 +70,14 @@ class Coupling(SameShape):
         batch_ndims, num_params = values.ndim - self.event_ndims, self.inner.num_params
         mask = self._mask(values.shape[batch_ndims:])
         kept, changed = cut(values, mask)
+        shape = changed.shape
         if mask.ndim == 1:
-            raw = self.conditioner(kept, num_params * changed.shape[-1], context)
-            params = raw.reshape(*raw.shape[:-1], num_params, changed.shape[-1])
+            raw = self.conditioner(kept, num_params * shape[-1], context)
+            params = raw.reshape(*raw.shape[:-1], num_params, shape[-1])
+            if num_params > FEW_PARAMS and not self.inner.by_column:
+                params = jnp.moveaxis(params, -2, batch_ndims)
+                params = params.reshape(*params.shape[: batch_ndims + 1], -1)
+                changed = changed.reshape(*shape[:batch_ndims], -1)
         else:
             channels = values.shape[-1]
             raw = self.conditioner(jnp.where(mask, values, 0), num_params * channels, context)
@@ -77,7 +85,7 @@ class Coupling(SameShape):
             params = cut(jnp.moveaxis(raw, -2, batch_ndims), mask)[1]
         run = self.inner.forward_and_log_det if forward else self.inner.inverse_and_log_det
         changed, log_slope = run(changed, params)
-        return join(kept, changed, mask), sum_event(log_slope, log_slope.ndim - batch_ndims)
+        return join(kept, changed.reshape(shape), mask), sum_event(log_slope, log_slope.ndim - batch_ndims)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return self._couple(z, context, forward=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jflows.bijectors.base import report_largest
 from jflows.bijectors.inner import Affine, InnerMap
 from jflows.ops.affine import bounded_log_scale
+from jflows.ops.blocks import in_blocks
 from jflows.ops.logistic_mixture import (
     invert_logit_cdf,
     invert_normal_logit_cdf,
@@ -59,6 +60,9 @@ class LogisticMixture(InnerMap):
         return x, affine_log_slope - mixture_log_slope
 
     def inverse_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
+        return in_blocks(self._to_latent, x, params)
+
+    def _to_latent(self, x: Array, params: Array) -> tuple[Array, Array]:
         mixture, affine = self._parts(params)
         y, log_slope = logit_cdf(x, *mixture)
         z, affine_log_slope = Affine(max_log_scale=self.max_log_scale, parent=None).inverse_and_log_det(y, affine)

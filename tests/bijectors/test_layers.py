@@ -181,3 +181,18 @@ def test_runs_inside_flax_nnx():
 
     gradients = jax.tree.leaves(flax.nnx.jit(flax.nnx.grad(loss))(model))
     assert any(np.any(leaf) for leaf in gradients)
+
+
+@pytest.mark.parametrize("inner", [b.Affine(), b.RationalQuadraticSpline(2, 2.0)], ids=["few", "many"])
+def test_a_coupling_of_images_maps_each_number_by_its_own_parameters(inner):
+    """Of two channels, the second is changed; parameters come pixel by pixel, however the coupling lays them out."""
+    network = networks.ConvNet(2, norm="bias")
+    coupling, x = b.Coupling(network, inner, event_ndims=3), jax.random.normal(jax.random.key(0), (3, 2, 4, 2))
+    shapes = jax.eval_shape(lambda: coupling.init(jax.random.key(0), x))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), shapes)
+    z, log_det = coupling.apply(variables, x, method="inverse_and_log_det")
+    raw = network.apply({"params": variables["params"]["conditioner"]}, x[..., :1], inner.num_params)
+    wanted, log_slope = inner.inverse_and_log_det(x[..., 1:], raw[..., None])
+    np.testing.assert_allclose(z, jnp.concatenate([x[..., :1], wanted], axis=-1), rtol=1e-12)
+    np.testing.assert_allclose(log_det, log_slope.sum(axis=(1, 2, 3)), rtol=1e-12)
