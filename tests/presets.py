@@ -60,6 +60,9 @@ PRESETS: Mapping[str, Build] = {
     "glow_remat": glow(backprop="remat"),
     "glow_invertible": glow(backprop="invertible"),
     "glow_anchored": glow(backprop="invertible", anchor_every=1),
+    "flow_plus_plus": lambda width, depth: jflows.flow_plus_plus(
+        IMAGE, (depth, 0, 0), 1, width, num_heads=2, num_components=2, dequantize="uniform"
+    ),
     "nice_images": lambda width, depth: jflows.nice_images(IMAGE, 2 * depth, (width,), activation="tanh"),
     "realnvp_images": lambda width, depth: jflows.realnvp_images(IMAGE, 2, depth - 1, width, num_couplings=1),
     "spline_glow": splined(),

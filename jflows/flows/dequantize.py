@@ -6,12 +6,13 @@ from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.scipy.stats import norm
 
 from jflows.bijectors import Bijector
 from jflows.data.kinds import IMAGES, Kind
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key
-from jflows.modules import Module
+from jflows.modules import Module, check_takes
 from jflows.ops.domain import Domain
 from jflows.ops.numerics import sum_event
 from jflows.options import NumBits, Option
@@ -163,25 +164,33 @@ class VariationalDequantize(ImageDequantize):
 
     Args:
       bijector: maps e to u, images of the padded shape; its context is the image, centred: [*batch, height, width,
-        channels].
+        channels], or what `embed` makes of that.
       num_bits: integers are 0..2^num_bits - 1.
       padding: pixels of zeros added on each of the four sides.
+      embed: a network of the centred image, which computes once the features that all layers of `bijector` read; None
+        hands on the image as it is.
     Raises:
+      InvalidTypeError: if `embed` is not called as embed(image).
       InvalidValueError: if the bijector is not one of images.
     """
 
     bijector: Bijector | None = None  # required; after fields with defaults it cannot be so by position
+    embed: nn.Module | None = None
 
     def _check(self) -> None:
         if self.bijector is None or (self.bijector.z_event_ndims, self.bijector.x_event_ndims) != (3, 3):
             got = "None" if self.bijector is None else f"x_event_ndims={self.bijector.x_event_ndims}"
             fix = "Give one such as Chain((Coupling(...), Sigmoid(event_ndims=3)))."
             raise InvalidValueError("VariationalDequantize", "bijector", "must map images to images", got, fix)
+        if self.embed is not None:
+            check_takes("VariationalDequantize", "embed", self.embed, "image")
 
     def _noise(self, x: Array, key: Key) -> tuple[Array, Array]:
         assert self.bijector is not None
         e = draw(jax.random.normal, key, x)
-        u, log_det = self.bijector.forward_and_log_det(e, x / 2**self.num_bits - 0.5)
+        image = x / 2**self.num_bits - 0.5
+        context = image if self.embed is None else jnp.asarray(self.embed(image))
+        u, log_det = self.bijector.forward_and_log_det(e, context)
         return u, sum_event(norm.logpdf(e), 3) - log_det
 
 

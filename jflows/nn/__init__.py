@@ -6,10 +6,11 @@ from jflows.nn.convnet import ConvNet, ZeroConv
 from jflows.nn.dense import zero_dense
 from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
 from jflows.nn.gated import Gated
+from jflows.nn.gated_conv import ColumnPairFeatures, GatedConvNet
 from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
-from jflows.nn.resnet import GatedConvNet, ResidualConvNet, WeightNormConv
+from jflows.nn.resnet import ResidualConvNet, WeightNormConv
 from jflows.nn.standardize import StandardizeContext
 from jflows.nn.time import TimeMLP
 from jflows.nn.transformer import Transformer
@@ -21,6 +22,7 @@ __all__ = [
     "MADE",
     "MLP",
     "ClassEmbed",
+    "ColumnPairFeatures",
     "ContextEmbed",
     "ContextTerm",
     "ConvClassifier",

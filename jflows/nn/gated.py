@@ -6,9 +6,10 @@ from flax import linen as nn
 from jflows.errors import InvalidValueError
 from jflows.modules import Module, Network, check_takes
 from jflows.nn.convnet import ConvNet, ZeroConv
+from jflows.nn.gated_conv import GatedConvNet
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP
-from jflows.nn.resnet import GatedConvNet, ResidualConvNet
+from jflows.nn.resnet import ResidualConvNet
 from jflows.nn.transformer import Transformer
 from jflows.nn.wavenet import WaveNet
 from jflows.typing import Array

@@ -11,7 +11,7 @@ import pytest
 from jflows import bijectors as b
 from jflows import nn
 from jflows.distributions import StandardNormal
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, UniformDequantize, VariationalDequantize
 from jflows.spec import from_spec, to_spec
 from jflows.testing import check_flow
@@ -117,3 +117,5 @@ def test_bad_settings():
         VariationalDequantize(bijector=b.Sigmoid())
     with pytest.raises(InvalidValueError, match="VariationalDequantize: `num_bits` must be 1 to 16; got 0"):
         VariationalDequantize(0, bijector=noise_flow())
+    with pytest.raises(InvalidTypeError, match=r"VariationalDequantize: `embed` must be called as embed\(image\)"):
+        VariationalDequantize(bijector=noise_flow(), embed=nn.MLP())

@@ -31,7 +31,7 @@ REPEATED = ("glow", "glow_remat", "glow_anchored", "nsf_autoregressive", "flow_g
 IMPOSSIBLE = {
     (name, transform, "sample"): "samples are integers, which have no derivatives"
     for name in PRESETS
-    if name.startswith("glow") or name.endswith("_images")
+    if build(name).reading.num_bits is not None
     for transform in ("grad", "checkpoint", "shard_map_grad")
 }
 

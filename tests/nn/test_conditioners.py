@@ -247,3 +247,20 @@ def test_layer_norm_holds_for_inputs_of_any_size():
     layer = LayerNorm()
     y = layer.apply(layer.init(jax.random.key(0), x), x)
     np.testing.assert_allclose(y, [[-(1.5**0.5), 0, 1.5**0.5]] * 3, atol=1e-5)
+
+
+def test_features_of_column_pairs_are_computed_from_an_even_number_of_columns():
+    network, image = networks.ColumnPairFeatures(3, 1), jnp.ones((2, 5, 4, 1))
+    y, variables = jax.eval_shape(lambda image: network.init_with_output(KEY, image), image)
+    assert y.shape == (2, 5, 2, 6)
+    assert jax.tree.map(jnp.shape, variables["params"]["conv_in"]) == {"kernel": (3, 3, 2, 3), "bias": (3,)}
+    with pytest.raises(
+        InvalidValueError, match=r"ColumnPairFeatures: `image` must have an even number of columns; got"
+    ):
+        network.init(KEY, image[..., :3, :])
+
+
+def test_one_set_of_positions_serves_all_blocks_of_attention():
+    params = jax.eval_shape(lambda x: GatedConvNet(2, 3, 1).init(KEY, x, 1), jnp.ones((1, 2, 3, 1)))["params"]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    assert [leaf.shape for path, leaf in leaves if "position" in jax.tree_util.keystr(path)] == [(2, 3, 2)]

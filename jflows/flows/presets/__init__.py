@@ -10,6 +10,7 @@ from jflows.flows.presets.autoregressive import nsf_autoregressive as nsf_autore
 from jflows.flows.presets.coupling import nice as nice
 from jflows.flows.presets.coupling import nsf_coupling as nsf_coupling
 from jflows.flows.presets.coupling import realnvp as realnvp
+from jflows.flows.presets.flow_plus_plus import flow_plus_plus as flow_plus_plus
 from jflows.flows.presets.glow import glow as glow
 from jflows.flows.presets.mixtures import flow_gmm as flow_gmm
 from jflows.flows.presets.mixtures import vmonf as vmonf
