@@ -7,7 +7,7 @@ import pytest
 
 from jflows.errors import InvalidValueError
 from jflows.ops.conv import conv2d
-from jflows.ops.lipschitz import bounded_kernel, squared_norm_bound
+from jflows.ops.lipschitz import bounded_kernel, power_iteration, singular_vectors, squared_norm_bound, vectors_shape
 
 RANDOM = np.random.default_rng(0)
 
@@ -56,6 +56,30 @@ def test_kernels_are_scaled_down_only(shape):
     np.testing.assert_allclose(slope, difference / (2 * step), atol=1e-7)
     at_zero = jax.grad(lambda w: jnp.sum(bounded_kernel(w, 0.5)))(jnp.zeros(shape))
     np.testing.assert_array_equal(at_zero, 1)  # a layer that starts at zero learns
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 1, 3, 4), (3, 3, 2, 3), (3, 3, 3, 1), (5, 5, 1, 2)])
+@pytest.mark.by_default("shape0", "shape2")
+def test_power_iteration_reaches_the_norm_from_below(shape):
+    weights = kernel(*shape)
+    estimate = jax.jit(power_iteration, static_argnums=2)
+    vectors = singular_vectors(jax.random.key(0), weights, 1)
+    assert vectors.shape == vectors_shape(shape)
+    bound, first = squared_norm_bound(weights), estimate(weights, vectors, 0)[0]
+    reached, vectors = estimate(weights, vectors, 300)
+    assert first < reached <= bound * (1 + 1e-12)
+    np.testing.assert_allclose(reached, bound, rtol=1e-9)
+    np.testing.assert_allclose(estimate(weights, vectors, 0)[0], reached, rtol=1e-12)  # they are its state
+    slopes = [jax.grad(lambda w: power_iteration(w, vectors, 0)[0])(weights), jax.grad(squared_norm_bound)(weights)]
+    np.testing.assert_allclose(*slopes, atol=1e-4 * np.max(np.abs(slopes[1])))
+
+
+def test_vectors_of_a_kernel_of_zeros_stay():
+    zeros = jnp.zeros((3, 3, 1, 2))
+    vectors = singular_vectors(jax.random.key(0), zeros, 5)
+    estimate, after = power_iteration(zeros, vectors, 5)
+    np.testing.assert_array_equal(after, vectors)
+    assert estimate == 0 and np.all(np.abs(np.sum(vectors**2, axis=(1, 2)) - 1) < 1e-12)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 5, 1, 1), (2, 2, 1, 1)])
