@@ -11,7 +11,7 @@ import jax
 Array = jax.Array
 Key = jax.Array  # typed: jax.random.key(0), never a raw uint32 pair
 Shape = tuple[int, ...]
-Variables = Mapping[str, Any]  # Linen collections: "params" is trained; "constants" and "batch_stats" are not
+Variables = Mapping[str, Any]  # Linen collections: "params" is trained; "constants" and those below are not
 PyTree = Any
 
 
@@ -72,3 +72,10 @@ class Batch(NamedTuple):
     weight: Array
     index: Array
     gradient: Array | None = None
+
+
+SINGULAR_VECTORS = "singular_vectors"
+"""The collection of the vectors of power iteration, see `jflows/nn/lipschitz.py`."""
+
+WRITTEN_IN_TRAINING = ("batch_stats", SINGULAR_VECTORS)
+"""The collections that a training step writes beside the parameters; they are part of the state of a run."""

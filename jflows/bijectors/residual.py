@@ -11,7 +11,7 @@ from jflows.modules import Network, check_conditioner
 from jflows.ops import trace
 from jflows.ops.root_finding import solve_fixed_point
 from jflows.options import Count, Fraction, Ndims, Option, Positive
-from jflows.typing import Array, PyTree
+from jflows.typing import SINGULAR_VECTORS, Array, PyTree
 
 ESTIMATORS = ("exact", "truncated", "roulette")
 
@@ -42,7 +42,7 @@ class Residual(SameShape):
 
     Args:
       network: g, with `__call__(x, num_features, context)`: `jflows.nn.LipschitzMLP` or `LipschitzConvNet`. Any other
-        must be a contraction, which is not checked, and have no state.
+        must be a contraction, which is not checked, and have no state but singular vectors.
       estimator: "exact", "truncated" or "roulette".
       num_terms: number of terms of the series that are always taken; more of them reduce the bias or the variance.
       stop_probability: p in (0, 1), only used by "roulette"; the default is safe up to Lip(g) = 0.97. A larger p is
@@ -78,14 +78,23 @@ class Residual(SameShape):
         return self.estimator != "exact"
 
     def _g(self, values: Array, context: Array | None) -> tuple[Callable[[PyTree, Array], Array], PyTree]:
-        """The network as a pure function of everything that it depends on, for solvers and series."""
+        """The network as a pure function of everything that it depends on, for solvers and series.
+
+        In training, a network whose norms are found by power iteration starts from the stored vectors in every call of
+        g, so that all of them see one map; the vectors move once.
+        """
         if self.is_initializing():
             self.network(values, values.shape[-1], context)  # creates the parameters
-        network, variables = self.network.unbind()
+        network, bound = self.network.unbind()
+        variables = jax.tree.map(lambda leaf: leaf, bound)  # a copy, as the vectors move in place
+        moves = self.is_mutable_collection(SINGULAR_VECTORS) and not self.is_initializing()
+        if moves:
+            self.network(values, values.shape[-1], context)  # nobody reads the output
 
         def g(params: PyTree, x: Array) -> Array:
             variables, context = params
-            return jnp.asarray(network.apply(variables, x, x.shape[-1], context))
+            found = network.apply(variables, x, x.shape[-1], context, mutable=[SINGULAR_VECTORS] if moves else [])
+            return jnp.asarray(found[0])
 
         return g, (variables, context)
 

@@ -28,7 +28,7 @@ from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
 from jflows.flows.support import moved_inside
 from jflows.ops.promotion import promoting
 from jflows.spec import register
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
 
 INIT_SAMPLES = 256  # base samples that stand in for a batch when `init` gets no data
 LOG_DET_STREAM = 0x6C6F6764  # folded into the key, so that noise of the log-det differs from that of dequantization
@@ -94,7 +94,7 @@ class Flow(FlowStructure):
           statistics: `data.statistics(flow.before_standardizing, flow.whitens)` of all training rows, used if the flow
             standardises or whitens; None takes those of `x` and `context`.
         Returns:
-          Linen collections: "params", and "constants" or "batch_stats" where the bijectors have them.
+          Linen collections: "params", and "constants", "batch_stats" or "singular_vectors" where parts have them.
         """
         check_key("Flow.init", key)
         leading = () if context is None else self.context_batch(context)
@@ -127,13 +127,14 @@ class Flow(FlowStructure):
     def apply_loss(
         self, variables: Variables, x: Array, context: Array | None = None, key: Key | None = None
     ) -> tuple[Array, Variables]:
-        """`log_prob` for training: `BatchNorm` uses the statistics of the batch and updates their averages.
+        """`log_prob` for training: `BatchNorm` uses the statistics of the batch and updates their averages, and
+        Lipschitz networks with norms="power" move their singular vectors.
 
         Returns:
-          log_prob: [*batch], and the updated collections, an empty dict for flows that have no batch statistics.
+          log_prob: [*batch], and the updated collections, an empty dict for flows that have none of these.
         """
         run = lambda module, x, context, key: module.log_prob(x, context, key)
-        mutable = tuple(name for name in ("batch_stats",) if name in variables)
+        mutable = tuple(name for name in WRITTEN_IN_TRAINING if name in variables)
         return self.run(variables, run, x, self.check_x(x), context, key, mutable, training=True)
 
     def sample(

@@ -38,7 +38,7 @@ from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summ
 from jflows.ops.numerics import log_mixture, log_shares
 from jflows.ops.promotion import promoting
 from jflows.spec import register
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
 
 
 @register
@@ -312,7 +312,7 @@ class MixtureOfFlows(MixtureStructure):
         if self.trunk is None:
             return x, 0.0, {}
         of_trunk = part(variables, "trunk")
-        mutable = tuple(name for name in ("batch_stats",) if training and name in of_trunk)
+        mutable = tuple(name for name in WRITTEN_IN_TRAINING if training and name in of_trunk)
         encode = lambda module, x, context, key: module.encode(x, context, key)
         (inner, log_det), updates = self.trunk.run(of_trunk, encode, x, self.trunk.check_x(x), context, key, mutable)
         return inner, log_det, updates

@@ -5,22 +5,31 @@ from flax import nnx
 
 from jflows.errors import InvalidTypeError, kind_of
 from jflows.flows import Flow
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import SINGULAR_VECTORS, Array, Key, Shape, Variables
 
 
 class Constant(nnx.Variable):
     """What a flow holds fixed, such as permutations; an optimizer `wrt=nnx.Param` leaves it alone."""
 
 
-_KINDS = {"params": nnx.Param, "batch_stats": nnx.BatchStat, "constants": Constant}
+class SingularVector(nnx.Variable):
+    """What power iteration has reached; `NNXFlow.loss` moves it."""
+
+
+_KINDS = {
+    "params": nnx.Param,
+    "batch_stats": nnx.BatchStat,
+    SINGULAR_VECTORS: SingularVector,
+    "constants": Constant,
+}
 
 
 class NNXFlow(nnx.Module):
     """A flow together with its variables, as an NNX module.
 
-    Parameters are `nnx.Param`, batch statistics `nnx.BatchStat`, and constants `Constant`; `nnx.state(module)` holds
-    all, for Orbax. Methods are those of `Flow` without the argument `variables`. `loss` is for training: it also
-    updates batch statistics in place.
+    Parameters are `nnx.Param`, batch statistics `nnx.BatchStat`, the vectors of power iteration `SingularVector`, and
+    constants `Constant`; `nnx.state(module)` holds all, for Orbax. Methods are those of `Flow` without the argument
+    `variables`. `loss` is for training: it also updates batch statistics and singular vectors in place.
 
     Args:
       flow: a flow.

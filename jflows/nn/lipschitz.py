@@ -1,4 +1,17 @@
-"""Networks whose Lipschitz constant is below one for all parameters, as `Residual` needs them."""
+"""Networks whose Lipschitz constant is below one for all parameters, as `Residual` needs them.
+
+Their kernels are divided by a spectral norm, which is found in one of two ways:
+
+| norms | in training | elsewhere |
+|---|---|---|
+| "exact" | by eigenvalue problems: the bound holds | the same |
+| "power" | by `POWER_STEPS` steps of power iteration: the bound holds up to what the estimate lacks | as "exact" |
+
+With "power", the vectors of the iteration are variables of the collection "singular_vectors", which only training
+writes (`Flow.apply_loss`), and which checkpoints hold. Scores and samples never use them: the bound always holds there.
+Eigenvalue problems cost time in proportion to the cube of `width`; of wide networks on accelerators, which are slow at
+them, they may take more time than all else.
+"""
 
 from typing import Annotated, ClassVar
 
@@ -10,14 +23,18 @@ from jflows.modules import Module
 from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.embed import ContextTerm
 from jflows.ops.conv import conv2d
-from jflows.ops.lipschitz import bounded_kernel
+from jflows.ops.lipschitz import bounded_kernel, power_iteration, singular_vectors
 from jflows.ops.numerics import EXACT
 from jflows.options import Count, Counts, Fraction, OddCount, Option
-from jflows.typing import Array
+from jflows.typing import SINGULAR_VECTORS, Array
 
 # |slope| <= 1 everywhere; that of gelu and silu reaches 1.13 and 1.10.
 LIPSCHITZ_ACTIVATIONS = ("lipswish", "elu", "leaky_relu", "relu", "softplus", "tanh")
 LipschitzActivation = Annotated[str, Option(choices=LIPSCHITZ_ACTIVATIONS)]
+NORM_METHODS = ("exact", "power")
+NormMethod = Annotated[str, Option(choices=NORM_METHODS)]
+POWER_STEPS = 5  # of each training step, from where the last one ended
+FIRST_POWER_STEPS = 50  # of the initialisation, from random vectors
 SWISH_SLOPE = 1.1  # largest slope of u sigmoid(u) is 1.0998
 SWISH_START = 0.5  # of the published code: softplus(0.5) = 0.97
 
@@ -45,6 +62,7 @@ class _BoundedLinear(nn.Module):
 
     bound: float
     kernel_size: int
+    norms: str
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -52,11 +70,21 @@ class _BoundedLinear(nn.Module):
         shape = (
             (*(self.kernel_size,) * 2, x.shape[-1], num_features) if self.kernel_size else (x.shape[-1], num_features)
         )
-        kernel = bounded_kernel(self.param("kernel", self.kernel_init, shape, jnp.result_type(x)), self.bound)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.result_type(x))
+        kernel = bounded_kernel(kernel, self.bound, self._estimated_norm(kernel) if self.norms == "power" else None)
         bias = self.param("bias", nn.initializers.zeros, (num_features,), jnp.result_type(x))
         if self.kernel_size:
             return conv2d(x, kernel, precision=EXACT) + bias
         return jnp.matmul(x, kernel, precision=EXACT) + bias
+
+    def _estimated_norm(self, kernel: Array) -> Array | None:
+        """The squared norm by power iteration in training, when it also moves the vectors; None elsewhere."""
+        start = lambda: singular_vectors(self.make_rng("params"), kernel, FIRST_POWER_STEPS)
+        vectors = self.variable(SINGULAR_VECTORS, "vectors", start)
+        if self.is_initializing() or not self.is_mutable_collection(SINGULAR_VECTORS):
+            return None
+        squared_norm, vectors.value = power_iteration(kernel, vectors.value, POWER_STEPS)
+        return squared_norm
 
 
 class LipschitzMLP(Module):
@@ -66,13 +94,16 @@ class LipschitzMLP(Module):
 
     A context vector is mapped linearly (from zero) and added before each activation.
 
-    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1. Differs: norms are exact, not by power iteration.
+    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1; `preactivation`: Chen et al. 2019, arXiv:1906.02735,
+    appendix. Differs: norms are exact where the map may be inverted, and not by power iteration.
 
     Args:
       hidden_sizes: units of each hidden layer, at least one.
       coefficient: bound of the Lipschitz constant, in (0, 1). Near 1 the network expresses more, but takes more steps
         to invert and needs more terms of the log-det.
       activation: one of `LIPSCHITZ_ACTIVATIONS`; the log-det has no useful gradient through "relu".
+      preactivation: whether the input passes through an activation of its own first.
+      norms: "exact" or "power", see the table at the head of this module.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -82,11 +113,13 @@ class LipschitzMLP(Module):
     hidden_sizes: Counts = (128, 128)
     coefficient: Fraction = 0.97
     activation: LipschitzActivation = "lipswish"
+    preactivation: bool = False
+    norms: NormMethod = "exact"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         widths = (*self.hidden_sizes, num_features)
-        return _stack(x, context, widths, (0,) * len(widths), self.coefficient, self.activation)
+        return _stack(self, x, context, widths, (0,) * len(widths))
 
 
 class LipschitzConvNet(Module):
@@ -97,14 +130,17 @@ class LipschitzConvNet(Module):
     Norms are bounded from above by at most 4 % (`jflows.ops.lipschitz`). Their cost is that of eigenvalue problems of
     the size of the image's channels, 144 for each outer convolution, and one of size `width`.
 
-    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1, with the layers of its experiments. Differs: norms are
-    bounded, where power iteration only estimates them.
+    Source: Behrmann et al. 2019, arXiv:1811.00995, section 2.1, with the layers of its experiments; `preactivation`:
+    Chen et al. 2019, arXiv:1906.02735, appendix. Differs: norms are bounded where the map may be inverted, where power
+    iteration only estimates them.
 
     Args:
       width: number of channels of the hidden layers.
       coefficient: bound of the Lipschitz constant, see `LipschitzMLP`.
       activation: one of `LIPSCHITZ_ACTIVATIONS`; the log-det has no useful gradient through "relu".
       kernel_size: side of the outer convolutions' kernels, odd.
+      preactivation: whether the input passes through an activation of its own first.
+      norms: "exact" or "power", see the table at the head of this module.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].
@@ -118,27 +154,33 @@ class LipschitzConvNet(Module):
     coefficient: Fraction = 0.97
     activation: LipschitzActivation = "lipswish"
     kernel_size: OddCount = 3
+    preactivation: bool = False
+    norms: NormMethod = "exact"
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
         widths, kernel_sizes = (self.width, self.width, num_features), (self.kernel_size, 1, self.kernel_size)
-        return _stack(x, context, widths, kernel_sizes, self.coefficient, self.activation)
+        return _stack(self, x, context, widths, kernel_sizes)
 
 
 def _stack(
+    network: LipschitzMLP | LipschitzConvNet,
     x: Array,
     context: Array | None,
     widths: tuple[int, ...],
     kernel_sizes: tuple[int, ...],
-    coefficient: float,
-    activation: str,
 ) -> Array:
     """Bounded layers with the context and an activation after all but the last; called in a compact method."""
-    bound = coefficient ** (1 / len(widths))
+    bound = network.coefficient ** (1 / len(widths))
+    x = _activated(network, x, "preactivation") if network.preactivation else x
     for index, (width, kernel_size) in enumerate(zip(widths[:-1], kernel_sizes, strict=False)):
-        x = _BoundedLinear(bound, kernel_size, name=f"hidden_{index}")(x, width)
+        x = _BoundedLinear(bound, kernel_size, network.norms, name=f"hidden_{index}")(x, width)
         if context is not None:
             x = x + ContextTerm(name=f"context_{index}")(context, x)
-        swish = activation == "lipswish"
-        x = LipSwish(name=f"activation_{index}")(x) if swish else ACTIVATIONS[activation](x)
-    return _BoundedLinear(bound, kernel_sizes[-1], nn.initializers.zeros, name="output")(x, widths[-1])
+        x = _activated(network, x, f"activation_{index}")
+    output = _BoundedLinear(bound, kernel_sizes[-1], network.norms, nn.initializers.zeros, name="output")
+    return output(x, widths[-1])
+
+
+def _activated(network: LipschitzMLP | LipschitzConvNet, x: Array, name: str) -> Array:
+    return LipSwish(name=name)(x) if network.activation == "lipswish" else ACTIVATIONS[network.activation](x)

@@ -17,7 +17,7 @@ from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, check_choice
 from jflows.testing import properties
 from jflows.testing.common import cast, noise_rngs, perturb
-from jflows.typing import Array, Key, Shape, Variables
+from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
 
 PROPERTIES = properties.NAMES
 NUM_EXAMPLES = 6  # ordinary ones; as many at the ends of the domain follow them
@@ -262,7 +262,7 @@ def _measure(bijector, method, variables, values, context, weights) -> dict:
     grid, grid_context = jax.tree.map(lambda a: a.reshape(2, n // 2, *a.shape[1:]), (out[:n], ordinary))
     back, back_log_det = _apply(bijector, other, variables, grid, grid_context)
     # Other data, with every collection writable but those whose purpose is to be written.
-    frozen = [name for name in variables if name not in ("batch_stats", "intermediates")]
+    frozen = [name for name in variables if name not in (*WRITTEN_IN_TRAINING, "intermediates")]
     _, updated = _apply(bijector, method, variables, 2 * values[:n] + 1, ordinary, mutable=frozen)
     return _draws(bijector, method, other, variables, values[:n], out[:n], ordinary) | {
         "out": out,

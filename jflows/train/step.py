@@ -25,7 +25,7 @@ class TrainState(NamedTuple):
     Attributes:
       step: int32, optimizer steps taken; it alone decides which batch is next.
       params: the trained parameters.
-      extra: the other collections, such as "constants" and "batch_stats".
+      extra: the other collections, such as "constants", "batch_stats" and "singular_vectors".
       ema: exponential moving average of `params`.
       opt_state: the optimizer's state.
       key: typed key of all noise, which never changes.

@@ -72,6 +72,29 @@ def test_estimates_are_reproducible_and_differ_between_keys():
     assert np.all(log_det != other) and len(set(log_det.tolist())) == 4  # each example has noise of its own
 
 
+def test_training_sees_one_map_and_moves_its_vectors_once():
+    """The map of the network from the vectors as they were, in z and, by finite differences, in the log-det."""
+    network = networks.LipschitzMLP((8,), norms="power")
+    bijector, x = b.Residual(network), jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)))
+    variables = prepared(bijector, x)
+    of_network = {name: tree["network"] for name, tree in variables.items()}
+
+    @fast_jit
+    def both(x):
+        found = bijector.apply(variables, x, method=INVERSE, mutable=["singular_vectors"])
+        y, moved = network.apply(of_network, x, 3, mutable=["singular_vectors"])
+        exact, _ = bijector.apply(variables, x, method=INVERSE)
+        return found, (x + y, moved), exact
+
+    ((z, log_det), moved), (wanted, once), exact = both(x)
+    np.testing.assert_allclose(z, wanted, rtol=1e-14)
+    assert np.any(np.abs(z - exact) > 1e-9)
+    jax.tree.map(np.testing.assert_array_equal, moved["singular_vectors"]["network"], once["singular_vectors"])
+    rows = [both(x + 1e-5 * jnp.eye(3)[i])[1][0] - both(x - 1e-5 * jnp.eye(3)[i])[1][0] for i in range(3)]
+    jacobian = np.stack(rows, axis=-1) / 2e-5
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-8)
+
+
 @pytest.mark.slow
 def test_images_of_any_size_share_one_network():
     bijector = b.Residual(networks.LipschitzConvNet(4), "roulette", event_ndims=3)

@@ -53,6 +53,33 @@ def test_convnet_is_a_contraction():
     assert 0.05 < np.max(norms) < 0.9
 
 
+@pytest.mark.parametrize(
+    ("make", "shape"), [(lambda **o: networks.LipschitzMLP((4,), **o), (3,)), (networks.LipschitzConvNet, (2, 2, 2))]
+)
+def test_power_iteration_is_for_training_alone(make, shape):
+    """Elsewhere the map is that of exact norms; in training it nearly is, and the vectors move."""
+    power, exact = make(norms="power", preactivation=True), make(preactivation=True)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((5, *shape)))
+    variables = perturb(fast_jit(power.init, static_argnums=2)(KEY, x, shape[-1]), 0, 1.0)
+    stale = {
+        "params": variables["params"],
+        "singular_vectors": jax.tree.map(jnp.ones_like, variables["singular_vectors"]),
+    }
+    wanted = exact.apply({"params": variables["params"]}, x, shape[-1])
+    np.testing.assert_array_equal(power.apply(stale, x, shape[-1]), wanted)
+
+    @fast_jit
+    def train(variables):
+        y, updates = power.apply(variables, x, shape[-1], mutable=["singular_vectors"])
+        return y, {**variables, **updates}
+
+    first, moved = train(variables)
+    assert all(np.any(a != c) for a, c in zip(*map(jax.tree.leaves, (first, wanted)), strict=True))
+    for _ in range(100):
+        last, moved = train(moved)
+    np.testing.assert_allclose(last, wanted, rtol=1e-6)
+
+
 def test_lipswish_has_slope_one_at_most():
     swish = networks.lipschitz.LipSwish()
     x = jnp.linspace(-100, 100, 20001)
@@ -84,6 +111,7 @@ def test_time_is_one_number_or_one_per_example():
         (lambda: networks.LipschitzMLP(()), r"LipschitzMLP: `hidden_sizes` must hold at least 1 entry"),
         (lambda: networks.LipschitzMLP(coefficient=1.0), r"`coefficient` must lie in \(0, 1\); got 1.0"),
         (lambda: networks.LipschitzMLP(activation="gelu"), "`activation` must be one of 'lipswish', .*; got 'gelu'"),
+        (lambda: networks.LipschitzMLP(norms="svd"), "`norms` must be one of 'exact', 'power'; got 'svd'"),
         (lambda: networks.LipschitzConvNet(0), "LipschitzConvNet: `width` must be at least 1; got 0"),
         (
             lambda: networks.LipschitzConvNet(kernel_size=2),

@@ -19,7 +19,7 @@ from jflows.ops.numerics import EXACT
 from jflows.ops.varying import batch_mean, batch_rows
 from jflows.options import Option, documented
 from jflows.train.losses.base import Loss
-from jflows.typing import Array, Batch, Key, Variables
+from jflows.typing import WRITTEN_IN_TRAINING, Array, Batch, Key, Variables
 
 DIRECTION_STREAM = 0x70726F6A  # folded into the key, so that directions differ from all other noise
 NORMAL_KURTOSIS = 3.0
@@ -141,7 +141,7 @@ class ShapedLikelihood(Loss):
         precision = self.precision_at(step) if self._changes_precision else None
         function = lambda module, x, context, key: _at_precision(module, x, context, key, precision)
         keys = example_keys(key, batch.index) if flow.needs_key else None
-        mutable = tuple(name for name in ("batch_stats",) if name in variables)
+        mutable = tuple(name for name in WRITTEN_IN_TRAINING if name in variables)
         x, batch_shape = batch.x, flow.check_x(batch.x)
         found, updates = flow.run(variables, function, x, batch_shape, batch.context, keys, mutable, training=True)
         log_prob, z = found
