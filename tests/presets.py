@@ -34,6 +34,11 @@ def splined(**options) -> Build:
     return lambda width, depth: spline_glow(IMAGE, 1, depth, width, 1, num_bins=3, **options)
 
 
+def residual_images(**options) -> Build:
+    exact = dict(estimator="exact", coefficient=0.5, dense_blocks=1, dense_width=4, factor_out=True)
+    return lambda width, depth: jflows.flows.residual_images(IMAGE, 2, depth - 1, width, **exact | options)
+
+
 def by_hand(make_step: Callable[[int], b.Bijector]) -> Build:
     return lambda width, depth: jflows.Flow(b.Repeat(make_step(width), depth), StandardNormal((DIM,)), (DIM,))
 
@@ -73,6 +78,7 @@ PRESETS: Mapping[str, Build] = {
     ),
     "vmonf": mixture(jflows.vmonf, encoder_sizes=(4,), activation="tanh"),
     "flow_gmm": mixture(jflows.flow_gmm),
+    "residual_images": residual_images(),
     "residual": vector(jflows.residual, coefficient=0.5, norm="none", standardize=False),
     "planar": by_hand(lambda width: b.Planar()),
 }

@@ -25,7 +25,7 @@ from tests.presets import DIM, IMAGE, build, data_of
 from tests.presets import PRESETS as CASES
 
 WITHOUT_CONDITIONERS = {"normal", "planar"}
-ITERATED = {"residual"}  # its networks are inverted by iteration, see `jflows.nn.lipschitz`
+ITERATED = {"residual", "residual_images"}  # their networks are inverted by iteration, see `jflows.nn.lipschitz`
 NARROWABLE = [name for name in CASES if name not in WITHOUT_CONDITIONERS | ITERATED]
 OWN_PARTS = {"nice", "nsf_coupling", "iaf", "made", "glow_invertible", "nice_images", "realnvp_images", "vmonf"}
 NARROWED = [pytest.param(name, marks=() if name in OWN_PARTS else pytest.mark.slow) for name in NARROWABLE]

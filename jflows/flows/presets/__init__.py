@@ -20,5 +20,6 @@ from jflows.flows.presets.preset import PRESETS as PRESETS
 from jflows.flows.presets.preset import preset as preset
 from jflows.flows.presets.realnvp_images import realnvp_images as realnvp_images
 from jflows.flows.presets.residual import residual as residual
+from jflows.flows.presets.residual_images import residual_images as residual_images
 from jflows.flows.presets.spline_glow import spline_glow as spline_glow
 from jflows.flows.presets.waveglow import waveglow as waveglow

@@ -1,0 +1,33 @@
+"""Residual flow on MNIST, sized for a quarter of an hour of one core.
+
+Expected: not yet measured.
+"""
+
+from functools import partial
+
+from jflows import DataConfig, Recipe, TrainConfig
+from jflows.flows.presets import residual_images
+
+config = Recipe(
+    flow=partial(
+        residual_images,
+        num_scales=2,
+        num_blocks=4,
+        width=64,
+        dense_blocks=2,
+        dense_width=64,
+        activation="elu",
+        squeeze_first=True,
+        alpha=1e-5,
+        backprop="remat",
+    ),
+    data=DataConfig(name="mnist"),
+    train=TrainConfig(
+        steps=4000,
+        batch_size=32,
+        learning_rate=4e-3,
+        clip_norm=2000.0,
+        log_every=50,
+        checkpoint_every=1000,
+    ),
+)
