@@ -33,7 +33,7 @@ LIPSCHITZ_ACTIVATIONS = ("lipswish", "elu", "leaky_relu", "relu", "softplus", "t
 LipschitzActivation = Annotated[str, Option(choices=LIPSCHITZ_ACTIVATIONS)]
 NORM_METHODS = ("exact", "power")
 NormMethod = Annotated[str, Option(choices=NORM_METHODS)]
-POWER_STEPS = 5  # of each training step, from where the last one ended
+POWER_STEPS = 20  # of each training step, from where the last one ended
 FIRST_POWER_STEPS = 50  # of the initialisation, from random vectors
 SWISH_SLOPE = 1.1  # largest slope of u sigmoid(u) is 1.0998
 SWISH_START = 0.5  # of the published code: softplus(0.5) = 0.97

@@ -84,8 +84,8 @@ Norms = Annotated[
     Option(
         "How training finds the norms by which kernels are bounded. exact solves eigenvalue problems, so that the "
         "bound holds in every step; they take time with the cube of width, and accelerators are slow at them. power "
-        "takes a few steps of power iteration from vectors that checkpoints keep, which costs next to nothing and "
-        "falls short of the norm by about a thousandth. Scores and samples use exact norms in any case.",
+        "takes some steps of power iteration from vectors that checkpoints keep, which costs next to nothing and "
+        "falls short of the norm a little. Scores and samples use exact norms in any case.",
         choices=NORM_METHODS,
     ),
 ]
