@@ -1,4 +1,4 @@
-"""Residual flow on MNIST, sized for a quarter of an hour of one core.
+"""Residual flow on MNIST, sized for a quarter of an hour of one core: two scales of twelve blocks of 32 channels.
 
 Expected: not yet measured.
 """
@@ -12,20 +12,20 @@ config = Recipe(
     flow=partial(
         residual_images,
         num_scales=2,
-        num_blocks=4,
-        width=64,
+        num_blocks=12,
+        width=32,
         dense_blocks=2,
         dense_width=64,
-        activation="elu",
+        activation="tanh",
         squeeze_first=True,
         alpha=1e-5,
         backprop="remat",
     ),
     data=DataConfig(name="mnist"),
     train=TrainConfig(
-        steps=4000,
-        batch_size=32,
-        learning_rate=4e-3,
+        steps=3800,
+        batch_size=16,
+        learning_rate=5e-3,
         clip_norm=2000.0,
         log_every=50,
         checkpoint_every=1000,
