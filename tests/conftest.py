@@ -42,7 +42,9 @@ hypothesis.settings.register_profile("jflows", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jflows")
 
 
-MOST_BYTES = 6e9  # of one worker, after which compiled programs are given up; the cache on disk still has them
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+# Of one worker, after which compiled programs are given up, which takes ten seconds; the cache on disk still has them.
+MOST_BYTES = min(9e9, 0.7 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / WORKERS)
 MOST_MAPPINGS = 40_000  # of memory; programs have several each, and Linux ends a process that asks for more than 65,530
 TESTS_BETWEEN = 50  # two looks at the process, as it takes 15 ms to count 40,000 mappings
 

@@ -46,7 +46,7 @@ def test_a_density_is_pulled_back():
     flow = jflows.Flow(b.Chain((b.Elementwise(b.Affine()), b.Exp())), d.StandardNormal((2,)), (2,), context_shape=(1,))
     variables = perturb(flow.init(KEY, context=jnp.ones((3, 1))), 1, 0.3, jnp.float64)
     context = jnp.array([0.7])
-    pulled = pulled_back(lambda x, c: flow.log_prob(variables, x, c), flow, variables, context)
+    pulled = jax.jit(pulled_back(lambda x, c: flow.log_prob(variables, x, c), flow, variables, context))
     z = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2)))
     normal = -0.5 * jnp.sum(z**2, axis=-1) - math.log(2 * math.pi)
     np.testing.assert_allclose(pulled(z), normal, rtol=1e-9)  # the flow is the density: it becomes the base
