@@ -68,13 +68,14 @@ def presets() -> Iterator[dict]:
     made = {
         "nice_images": functools.partial(jflows.nice_images, SHAPE, num_layers=4),
         "realnvp_images": functools.partial(jflows.realnvp_images, SHAPE, num_scales=2, num_blocks=2, width=32),
+        "residual_images": functools.partial(jflows.flows.residual_images, SHAPE, num_scales=3, num_blocks=8, width=64),
         "glow": functools.partial(jflows.glow, SHAPE, num_levels=3, num_steps=8, width=128),
     }
     for name, make in made.items():
         for backprop in KINDS:
             try:
                 flow = make(backprop=backprop)
-            except jflows.InvalidValueError:  # batch normalisation cannot be replayed
+            except jflows.InvalidValueError:  # batch normalisation and numerical inverses cannot be replayed
                 continue
             yield planned(flow, part="presets", flow=name, backprop=backprop)
 

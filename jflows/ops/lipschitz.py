@@ -95,7 +95,7 @@ def vectors_shape(kernel_shape: Shape) -> Shape:
     least = min(kernel_shape[-2:])
     if len(kernel_shape) == 2 or kernel_shape[0] == 1:
         return (least,)
-    return (len(_phases(kernel_shape[0])), 2 * least)
+    return (len(_all_angles(kernel_shape[0])), 2 * least)
 
 
 def singular_vectors(key: Key, kernel: Array, num_steps: int) -> Array:
@@ -134,7 +134,7 @@ def _taps(where: str, kernel: Array) -> Array:
 
 
 @functools.cache
-def _phases(size: int) -> np.ndarray:
+def _all_angles(size: int) -> np.ndarray:
     """Angles w . a of all sampled frequencies and taps of a kernel: [frequencies, k * k].
 
     Half of the frequencies are left out: there, K(w) is the complex conjugate of another one.
@@ -146,7 +146,7 @@ def _phases(size: int) -> np.ndarray:
 
 
 def _angles(taps: Array) -> Array:
-    return jnp.asarray(_phases(math.isqrt(len(taps))), taps.dtype)
+    return jnp.asarray(_all_angles(math.isqrt(len(taps))), taps.dtype)
 
 
 def _grams(taps: Array) -> Array:

@@ -86,7 +86,7 @@ def test_gradients_on_accelerators_have_no_kernels_of_a_cpu(name):
     text = of_all["gradient"].export(arrays, ACCELERATORS, ROWS).mlir_module()
     check_text(text)
     by_name = "glow" in name.removeprefix("waveglow")
-    has_convolutions = by_name or name in {"flow_plus_plus", "realnvp_images"}
+    has_convolutions = by_name or name in {"flow_plus_plus", "realnvp_images", "residual_images"}
     assert ("stablehlo.convolution" in text) == has_convolutions
 
 
