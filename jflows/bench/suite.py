@@ -166,6 +166,8 @@ def _vector(preset: Callable[..., Any], num_layers: int, hidden: int, **options:
 _PLAIN: Any = dict(permutation="swap", standardize=False)  # halves in turn, as in distrax and normflows
 _GLOW: Any = dict(num_levels=3, num_steps=8, width=128)
 _COMPONENT = functools.partial(flows.realnvp, num_layers=4, hidden_sizes=(64, 64))
+_FLOW_PLUS_PLUS: Any = dict(num_heads=1, num_components=4, dequantize="uniform")
+_RESIDUAL_IMAGES: Any = dict(dense_blocks=1, dense_width=32, squeeze_first=True)
 _IMAGE = (32, 32, 3)
 _COUPLINGS, _SPLINE_LAYERS = dict(num_layers=8, hidden=128), dict(num_layers=5, hidden=128)
 _DEEP, _WIDE = dict(num_layers=5, hidden=256), dict(num_layers=1, hidden=1024)
@@ -194,6 +196,8 @@ SUBJECTS: tuple[Subject, ...] = (
     _flow("nice_images", lambda shape: flows.nice_images(shape, 4, (256, 256)), _IMAGE, 16),
     _flow("realnvp_images", lambda shape: flows.realnvp_images(shape, 2, 2, 32), _IMAGE, 16),
     _flow("spline_glow", lambda shape: flows.spline_glow(shape, 3, 2, 32, 1), _IMAGE, 16),
+    _flow("flow_plus_plus", lambda shape: flows.flow_plus_plus(shape, (1, 1, 1), 1, 32, **_FLOW_PLUS_PLUS), _IMAGE, 16),
+    _flow("residual_images", lambda shape: flows.residual_images(shape, 2, 2, 32, **_RESIDUAL_IMAGES), _IMAGE, 16),
     _flow("waveglow", lambda shape: flows.waveglow(shape, 3, 2, 48, num_layers=6), (4096,), 8),
     _flow("flow_gmm", lambda shape: flows.flow_gmm(shape, 5, _COMPONENT), (16,), 1024),
     _flow("vmonf", lambda shape: flows.vmonf(shape, 5, _COMPONENT), (16,), 1024),
