@@ -9,8 +9,8 @@ Their kernels are divided by a spectral norm, which is found in one of two ways:
 
 With "power", the vectors of the iteration are variables of the collection "singular_vectors", which only training
 writes (`Flow.apply_loss`), and which checkpoints hold. Scores and samples never use them: the bound always holds there.
-Eigenvalue problems cost time in proportion to the cube of `width`; of wide networks on accelerators, which are slow at
-them, they may take more time than all else.
+Eigenvalue problems cost time in proportion to the cube of `width`. On accelerators, which are made for products and
+not for them, those of wide networks may take more time than all else.
 """
 
 from typing import Annotated, ClassVar
