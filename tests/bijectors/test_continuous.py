@@ -104,7 +104,9 @@ def test_without_diffrax_the_error_says_what_to_install(monkeypatch):
     ids=["jvp", "jvp_of_jit", "hessian", "reverse_twice"],
 )
 @pytest.mark.by_default("jvp_of_jit", "hessian")
-def test_derivatives_that_need_a_setting_name_it(derive):
+def test_derivatives_that_need_a_setting_name_it(derive, request):
+    if request.node.callspec.id == "jvp_of_jit" and getattr(jax.config, "jax_custom_vjp3", False):
+        pytest.skip("with JAX's coming custom_vjp, the loop of Equinox fails first, in words of its own")
     bijector = b.Continuous(LinearField())
     message = "Continuous: `derivatives` must be 'all' for derivatives in forward mode .* second order; got 'reverse'"
     with pytest.raises(InvalidValueError, match=message):

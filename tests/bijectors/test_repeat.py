@@ -149,7 +149,7 @@ def planned_bytes(backprop: str, num_layers: int) -> int:
 
 def test_planned_memory_is_flat_in_depth_only_without_stored_activations():
     assert planned_bytes("invertible", 128) <= 1.05 * planned_bytes("invertible", 8)
-    assert planned_bytes("standard", 32) >= 3 * planned_bytes("standard", 8)
+    assert planned_bytes("standard", 32) >= 2.5 * planned_bytes("standard", 8)
     assert planned_bytes("invertible", 128) < planned_bytes("remat", 32) < planned_bytes("standard", 32)
 
 
