@@ -49,19 +49,17 @@ def test_the_published_size_for_cifar10():
     assert [part.num_layers for part in scales] == [4, 16, 16, 16]
 
 
-OPTIONS = [  # and whether the case is left to the slow set
-    ((2, 2, 1), {"num_classes": 3, "num_bits": 5}, False),
-    ((4, 2, 1), {"num_scales": 2, "dense_blocks": 1, "dense_width": 3}, True),
-    ((4, 4, 1), {"num_scales": 2, "factor_out": True, "dense_blocks": 1, "backprop": "remat", "num_blocks": 2}, True),
-    ((4, 4, 1), {"squeeze_first": True, "factor_out": True, "num_scales": 2, "dense_blocks": 1}, True),
-    ((2, 2, 1), {"preprocess": "centred", "padding": 1, "squeeze_first": True}, True),
+OPTIONS = [
+    ((2, 2, 1), {"num_classes": 3, "num_bits": 5}),
+    ((4, 2, 1), {"num_scales": 2, "dense_blocks": 1, "dense_width": 3}),
+    ((4, 4, 1), {"num_scales": 2, "factor_out": True, "dense_blocks": 1, "backprop": "remat", "num_blocks": 2}),
+    ((4, 4, 1), {"squeeze_first": True, "factor_out": True, "num_scales": 2, "dense_blocks": 1}),
+    ((2, 2, 1), {"preprocess": "centred", "padding": 1, "squeeze_first": True}),
 ]
 
 
-@pytest.mark.parametrize(
-    ("shape", "options"),
-    [pytest.param(shape, options, marks=[pytest.mark.slow] if slow else []) for shape, options, slow in OPTIONS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "options"), OPTIONS)
 def test_options(shape, options):
     flow = small(shape, estimator="exact", coefficient=0.5, **options)
     context = jnp.arange(16) % 3 if "num_classes" in options else None
@@ -106,6 +104,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(finished, tmp_path):
     assert any(np.any(a != b) for a, b in zip(*vectors, strict=True))  # they moved after the checkpoint too
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_with_exact_norms_and_its_vectors_stay(finished):
     flow, variables = load(finished[0])
     random = jax.tree.map(jnp.ones_like, variables["singular_vectors"])
