@@ -16,6 +16,7 @@ from jflows.data import Data
 from jflows.data.base import NO_LABEL
 from jflows.errors import DataError, InvalidValueError
 from jflows.nn.classifier import halved
+from jflows.ops import varying
 from jflows.ops.conv import conv2d
 from jflows.options import Count, Seed, checked
 from jflows.typing import Array, Key, Shape
@@ -150,7 +151,7 @@ def _fit(optimizer: optax.GradientTransformation, state: Any, x: Array, label: A
         updates, moments = optimizer.update(jax.grad(loss)(weights, *batch), moments, weights)
         return (optax.apply_updates(weights, updates), moments), None
 
-    return jax.lax.scan(step, state, (x, label))[0]
+    return varying.scan(step, state, (x, label))[0]
 
 
 def _centred(x: np.ndarray, num_bits: int) -> np.ndarray:

@@ -25,7 +25,10 @@ SMALL, LARGE = (4, 2), (8, 3)  # width and depth
 # By default runs what is hand-written: replayed activations, inversions, convolutions, implicit gradients.
 RUN = ("glow_invertible", "log_prob"), ("residual", "log_prob")  # the rest is slow: tracing shows nearly all faults
 IMPLIED = ("jit", "grad", "shard_map_grad")  # slow: "checkpoint", what is run and test_programs.py have them
-REPEATED = ("glow", "glow_remat", "glow_anchored", "nsf_autoregressive", "flow_gmm")  # other presets have their parts
+REPEATED = (  # other presets have their parts
+    *("glow", "glow_remat", "glow_anchored", "spline_glow", "spline_glow_invertible"),
+    *("nsf_autoregressive", "flow_gmm"),
+)
 
 # (preset, transform, method) -> why there is no such value.
 IMPOSSIBLE = {
