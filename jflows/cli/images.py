@@ -126,7 +126,7 @@ def manifold(run, weights, checkpoint, seed, data, split, image, label, num_angl
     help="Factor of the latent's deviation. Below 1, samples are smoother, and lie nearer to all images for "
     "this reason alone.",
 )
-@click.option("--label", help="Class of all samples of a conditional flow, by name or number. [default: all in turn]")
+@click.option("--label", help="Class to compare alone, of a conditional flow, by name or number. [default: all]")
 @png_option("RUN/neighbours.png")
 def neighbours(run, weights, checkpoint, seed, data, split, num, temperature, label, out) -> None:
     """Draw samples above their nearest training images, to see whether these were learned by heart.

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 
 from jflows.data import Data
-from jflows.data.base import NO_LABEL
-from jflows.errors import DataError, InvalidValueError
+from jflows.data.base import NO_LABEL, check_is_data
+from jflows.errors import DataError, InvalidValueError, check_choice
 from jflows.nn.classifier import halved
 from jflows.ops import varying
 from jflows.ops.conv import conv2d
@@ -57,11 +57,17 @@ class FeatureNetwork(NamedTuple):
         """The features of images of integers 0..2^num_bits - 1: [num, *event_shape] -> float32 [num, 64].
 
         Raises:
-          InvalidValueError: for images of another shape.
+          InvalidValueError: for no images, images of another shape, or values that such integers do not have.
         """
-        if np.shape(x)[1:] != tuple(self.event_shape):
-            got = f"shape {np.shape(x)[1:]}"
-            raise InvalidValueError("features", "x", f"must be images of shape {tuple(self.event_shape)}", got)
+        check_choice("features", "num_bits", num_bits, range(1, 17))
+        shape, kind = np.shape(x), np.asarray(x).dtype.kind
+        if shape[1:] != tuple(self.event_shape) or not shape[0] or kind not in "ui":
+            rule = f"must be images of integers, of shape {tuple(self.event_shape)}"
+            raise InvalidValueError("features", "x", rule, f"{np.asarray(x).dtype} of shape {shape}")
+        if np.min(x) < 0 or np.max(x) >= 2**num_bits:
+            rule = f"must lie in 0..{2**num_bits - 1} with num_bits={num_bits}"
+            raise InvalidValueError("features", "x", rule, f"{np.min(x)} to {np.max(x)}")
+        x = np.asarray(x)
         hidden = _in_chunks(_hidden_of, self.weights, x, np.arange(len(x)), num_bits)
         return (hidden - self.mean) / self.deviation
 
@@ -78,9 +84,15 @@ def train_features(train: Data, test: Data, *, num_steps: Count = STEPS, seed: S
       test: images with labels of the same classes, which give the accuracy.
       num_steps: number of batches of 128 images.
     Raises:
-      DataError: if images have no labels, or fewer than two classes.
+      InvalidTypeError, DataError: if the data are no images, have no labels, or fewer than two classes, or the test
+        images have another shape than the training images.
     """
-    rows, tested = (_labelled(data, words) for data, words in ((train, "training"), (test, "test")))
+    for argument, data in (("train", train), ("test", test)):
+        check_is_data("train_features", argument, data)
+        if not data.kind.has_pixels or data.event_shape != train.event_shape:
+            got = f"{data.kind.noun} of shape {data.event_shape}"
+            raise DataError("train_features", argument, "must be images, of one shape in both", got)
+    rows, tested = _labelled(train, "train"), _labelled(test, "test")
     classes = train.num_classes or 0
     weights = jax.jit(_init, static_argnums=(1, 2))(jax.random.key(seed), tuple(train.event_shape), classes)
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
@@ -103,12 +115,18 @@ def train_features(train: Data, test: Data, *, num_steps: Count = STEPS, seed: S
     return FeatureNetwork(trained, *moments, accuracy, classes, len(rows), len(tested), tuple(train.event_shape))
 
 
-def _labelled(data: Data, words: str) -> np.ndarray:
+def weight_shapes(event_shape: Shape, num_classes: int) -> dict[str, Shape]:
+    """The shapes of the weights of a network, by their names."""
+    made = jax.eval_shape(lambda: _init(jax.random.key(0), event_shape, num_classes))
+    return {name: leaf.shape for name, leaf in made.items()}
+
+
+def _labelled(data: Data, argument: str) -> np.ndarray:
     """The positions of images with a label."""
     label = data.label
     if label is None or (data.num_classes or 0) < 2 or not (label != NO_LABEL).any():
-        rule = f"must be {words} images with labels of two classes or more, which train the network"
-        raise DataError("train_features", "data", rule, f"{data.name!r} without them", "Name other data.")
+        rule = "must be images with labels of two classes or more, which train the network"
+        raise DataError("train_features", argument, rule, f"{data.name!r} without them", "Name other data.")
     return np.flatnonzero(label != NO_LABEL)
 
 

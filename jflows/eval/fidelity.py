@@ -7,12 +7,14 @@ network: only numbers of one network compare. `jflows/eval/features.py` trains a
 from typing import Annotated, NamedTuple
 
 import numpy as np
+from jax.core import Tracer
 
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.options import Option, checked
 
 NUM_BLOCKS = 10
 DEGREE = 3  # of the polynomial kernel
+LARGEST = 1e40  # number, of which float64 still holds the kernel
 
 NumBlocks = Annotated[int, Option(low=2)]
 
@@ -29,7 +31,7 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
 
         d^2 = |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
 
-    It is 0 for equal moments, grows as few rows are compared (by about the number of features over that of rows), and
+    It is 0 for equal moments, grows as fewer rows are compared (by about the number of features over that of rows), and
     sees nothing beyond means and covariances.
 
     Source: Heusel et al. 2017, arXiv:1706.08500, eq. 6, whose features are those of an Inception network.
@@ -37,7 +39,8 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     Shapes:
       features: [num, dim], others: [other_num, dim].
     Raises:
-      InvalidValueError: for features of other shapes, fewer than two rows, or numbers that are not finite.
+      InvalidTypeError, InvalidValueError: for what are no real numbers, features of other shapes, fewer than two rows,
+        or numbers that are not finite or above 1e40.
     Numerics: float64, by eigenvalues of symmetric matrices, so that singular covariances do no harm.
     Example:
       >>> rows = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
@@ -50,7 +53,8 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     # The eigenvalues of C_1 C_2 are those of the symmetric C_1^(1/2) C_2 C_1^(1/2).
     shared = np.linalg.eigvalsh(root @ second @ root)
     gap = one.mean(axis=0) - other.mean(axis=0)
-    return float(gap @ gap + np.sum(root**2) + np.trace(second) - 2 * np.sum(np.sqrt(np.maximum(shared, 0))))
+    found = gap @ gap + np.sum(root**2) + np.trace(second) - 2 * np.sum(np.sqrt(np.maximum(shared, 0)))
+    return max(float(found), 0.0)  # rounding alone makes it negative
 
 
 @checked
@@ -72,7 +76,8 @@ def kernel_distance(features: np.ndarray, others: np.ndarray, num_blocks: NumBlo
     Shapes:
       features: [num, dim], others: [other_num, dim].
     Raises:
-      InvalidValueError: for features of other shapes, fewer than two rows a block, or numbers that are not finite.
+      InvalidTypeError, InvalidValueError: for what are no real numbers, features of other shapes, fewer than two rows
+        a block, or numbers that are not finite or above 1e40.
     """
     both = _checked("kernel_distance", features, others, 2 * num_blocks)
     blocks = zip(*(np.array_split(x, num_blocks) for x in both), strict=True)
@@ -94,14 +99,32 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
 def _checked(where: str, features: np.ndarray, others: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Both sets in float64, if they have one width, enough rows and finite numbers."""
-    found = np.asarray(features, np.float64), np.asarray(others, np.float64)
+    found = _array(where, "features", features), _array(where, "others", others)
     for argument, rows in zip(("features", "others"), found, strict=True):
         if rows.ndim != 2 or not rows.shape[1] or rows.shape[1:] != found[0].shape[1:]:
             rule, got = "must be [num, dim], of one dim", f"shapes {found[0].shape} and {found[1].shape}"
             raise InvalidValueError(where, argument, rule, got)
         if len(rows) < least:
             raise InvalidValueError(where, argument, f"must have at least {least} rows", len(rows), "Give more.")
-        if not np.isfinite(rows).all():
-            place = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-            raise InvalidValueError(where, argument, "must be finite", f"NaN or infinity in row {place}")
+        bad = np.flatnonzero(~(np.abs(rows) <= LARGEST).all(axis=1))
+        if bad.size:
+            rule, got = (
+                f"must hold numbers of size {LARGEST:g} at most",
+                f"NaN, infinity or a larger one in row {bad[0]}",
+            )
+            raise InvalidValueError(where, argument, rule, got)
     return found
+
+
+def _array(where: str, argument: str, values: np.ndarray) -> np.ndarray:
+    """Real numbers in float64; raises `InvalidTypeError` for anything else."""
+    rule = "must be an array of real numbers, [num, dim], that is there already"
+    if isinstance(values, Tracer):
+        raise InvalidTypeError(where, argument, rule, "a traced array", "Call it outside of jax.jit and the like.")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # of sequences of unequal lengths
+        raise InvalidTypeError(where, argument, rule, kind_of(values)) from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidTypeError(where, argument, rule, f"{kind_of(values)} of {array.dtype}")
+    return array.astype(np.float64)

@@ -141,7 +141,7 @@ class PicturesOfRun(EditsOfRun):
         given = own if network is None else network
         parts = (load(given, split) if given in KNOWN or network else self.data(None, split) for split in PARTS)
         train, test = parts
-        found = fidelity.network_of(train, test, self.density)
+        found = fidelity.network_of(train, test, self.density, "data" if network is None else "network")
         rows, read = (as_read(each.counted(), self.density) for each in (self.data(None, "train"), new))
         of = fidelity.measure_fidelity(
             self.density, self.variables, found, rows, read, network_data=train.name, **options

@@ -27,6 +27,7 @@ def test_samples_lie_further_from_test_images_than_training_images_do(trained, j
     assert "distances from 200 test images of digits, in 64 features of a network" in shown.stdout
     assert "do not compare" in shown.stdout
     found = json.loads(out.read_text())
+    assert (found["data"], found["label"], found["seed"]) == ("digits", None, 0)
     assert found["num"] == 200 and found["network"]["data"] == "digits" and found["network"]["accuracy"] > 0.5
     of_samples, of_training = found["samples"], found["training_images"]
     assert 0 < 3 * of_training["frechet_distance"] < of_samples["frechet_distance"]
@@ -39,9 +40,17 @@ def test_samples_lie_further_from_test_images_than_training_images_do(trained, j
     assert again.stdout.splitlines()[:3] == shown.stdout.splitlines()[:3] and "training a network" not in again.stderr
     cold = jflows("fidelity", trained, "--num", 40, "--temperature", 0, "--out", tmp_path / "cold.json")
     assert "40 samples at temperature 0" in cold.stdout
-    kept.write_bytes(kept.read_bytes()[:1000])
-    damaged = jflows("fidelity", trained, "--num", 200)
-    assert damaged.exit_code == 2 and "must be a readable network" in damaged.stderr and "Delete it" in damaged.stderr
+    whole = kept.read_bytes()
+    with np.load(kept) as file:
+        arrays = {name: file[name] for name in file.files if name != "hidden"}
+    for damage in (
+        lambda: kept.write_bytes(whole[:1000]),
+        lambda: kept.write_bytes(b""),
+        lambda: np.savez(kept, **arrays),
+    ):
+        damage()
+        shown = jflows("fidelity", trained, "--num", 200)
+        assert shown.exit_code == 2 and "must be a readable network" in shown.stderr and "Delete it" in shown.stderr
     kept.unlink()
 
 
@@ -50,7 +59,7 @@ def test_data_without_labels_or_of_another_shape_train_no_network(trained, jflow
     for name, arrays in {"plain": {"x": x}, "wide": {"x": x.repeat(2, axis=2), "label": np.arange(40) % 2}}.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
     for name, part in {
-        "plain": "`--data` must have labels, which train the network; got",
+        "plain": "`--network` must have labels, which train the network; got",
         "wide": "`--network` must have event shape (8, 8, 1); got",
     }.items():
         shown = jflows("fidelity", trained, "--network", tmp_path / f"{name}.npz")
@@ -63,6 +72,10 @@ def test_data_without_labels_or_of_another_shape_train_no_network(trained, jflow
     [
         (["--num", 19], "fidelity: `--num` must be at least 20 images; got 19. Compare more."),
         (["--num", 361], "fidelity: `--num` must be at most 360, as 'digits' has 360 images here"),
+        (
+            ["--split", "train"],
+            "fidelity: `--data` must be images that the run was not trained on; got its training im",
+        ),
         (["--label", "3"], "`--label` needs a class-conditional flow; got 3"),
     ],
 )

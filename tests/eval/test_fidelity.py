@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 import pytest
 
 from jflows.data import ImageData
-from jflows.errors import DataError, InvalidValueError
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.eval import frechet_distance, kernel_distance, train_features
 
 
@@ -84,7 +85,7 @@ def test_distances_grow_with_the_difference():
         (lambda x: kernel_distance(x, x, 1), "`num_blocks` must be at least 2; got 1"),
         (
             lambda x: frechet_distance(x, np.where(x == 5, np.inf, x)),
-            "`others` must be finite; got NaN or infinity in row 1",
+            "`others` must hold numbers of size 1e.40 at most; got NaN, infinity or a larger one in row 1",
         ),
     ],
 )
@@ -143,9 +144,40 @@ def test_images_without_a_label_are_left_out():
 
 def test_images_that_do_not_fit_are_refused():
     plain = stripes(30, 0, label=None)
-    with pytest.raises(DataError, match="must be training images with labels of two classes .*'stripes' without"):
+    with pytest.raises(DataError, match="`train` must be images with labels of two classes .*'stripes' without"):
         train_features(plain, stripes(30, 1))
-    with pytest.raises(DataError, match="must be test images with labels"):
+    with pytest.raises(DataError, match="`test` must be images with labels"):
         train_features(stripes(30, 1), plain)
-    with pytest.raises(InvalidValueError, match=r"`x` must be images of shape \(5, 6, 1\); got shape \(6, 6, 1\)"):
-        network().features(np.zeros((2, 6, 6, 1)), 4)
+    with pytest.raises(
+        InvalidValueError, match=r"`x` must be images of integers, of shape \(5, 6, 1\); got float64 of"
+    ):
+        network().features(np.zeros((2, 5, 6, 1)), 4)
+    with pytest.raises(InvalidValueError, match=r"`x` must lie in 0..15 with num_bits=4; got 200 to 200"):
+        network().features(np.full((2, 5, 6, 1), 200), 4)
+    with pytest.raises(DataError, match="`test` must be images, of one shape in both; got images of shape"):
+        train_features(stripes(30, 1), dataclasses.replace(stripes(30, 1), x=stripes(30, 1).x[:, :4]))
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (
+            np.full((3, 2), 1e200),
+            InvalidValueError,
+            "`features` must hold numbers of size 1e.40 at most; got .* in row 0",
+        ),
+        (np.ones((3, 2)) + 1j, InvalidTypeError, "`features` must be an array of real numbers.*complex128"),
+        ([["a", "b"]], InvalidTypeError, "`features` must be an array of real numbers"),
+        ([[1.0], [1.0, 2.0]], InvalidTypeError, "`features` must be an array of real numbers.*got list"),
+    ],
+)
+def test_what_is_no_array_of_real_numbers_is_refused(features, error, message):
+    with pytest.raises(error, match=message):
+        frechet_distance(features, np.ones((3, 2)))
+
+
+def test_distances_are_not_traced_and_never_negative():
+    rows = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
+    assert frechet_distance(rows, rows) >= 0
+    with pytest.raises(InvalidTypeError, match="that is there already; got a traced array. Call it outside of jax.jit"):
+        jax.jit(frechet_distance)(rows, rows)

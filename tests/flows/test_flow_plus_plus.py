@@ -154,6 +154,11 @@ def test_no_step_of_the_noise_is_solved_by_iteration(learned):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: small(num_heads=4, dequantize="variational", dequantize_width=6),
+            "flow_plus_plus: `dequantize_width` must be a multiple of num_heads=4; got 6",
+        ),
+        (lambda: small((4, 7, 1), padding=1), "must have an even height and a width .* 6 x 9 .* Crop the images"),
         (lambda: small((4, 6, 1)), r"`event_shape` must have an even height and a width .* 4 x 6 .* Set padding"),
         (lambda: small((48,)), r"`event_shape` must be \(height, width, channels\); got \(48,\)"),
         (lambda: small(num_couplings=(2, 2)), "`num_couplings` must be three ints.*; got"),

@@ -171,7 +171,7 @@ def test_estimates_follow_the_norms_through_training():
         (
             {"num_scales": 4},
             r"residual_images: `num_scales` must leave a height and width, \(4, 4\) with padding, that are multiples "
-            r"of 8; got 3 squeezes of \(4, 4, 1\)",
+            r"of 8; got \(4, 4, 1\), squeezed 3 times by num_scales and squeeze_first. Lower",
         ),
         ({"norms": "frobenius"}, "residual_images: `norms` must be one of 'exact', 'power'; got 'frobenius'"),
     ],

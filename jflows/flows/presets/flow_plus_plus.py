@@ -27,6 +27,7 @@ from jflows.flows.presets import shared as s
 from jflows.flows.presets.glow import NumBits, Padding
 from jflows.flows.presets.preset import preset
 from jflows.nn import ClassEmbed, ColumnPairFeatures, GatedConvNet
+from jflows.nn.transformer import check_heads
 from jflows.options import Option
 from jflows.typing import Shape
 
@@ -145,6 +146,11 @@ def flow_plus_plus(
     linear map of their channels, which starts as a rotation; the squeeze orders channels as RealNVP's, so that
     channels are split by diagonals; the networks start at zero. See `GatedConvNet` too.
     """
+    if num_heads:
+        check_heads("flow_plus_plus", num_heads, width)
+        if dequantize == "variational" and dequantize_width % num_heads:
+            rule = f"must be a multiple of num_heads={num_heads}"
+            raise InvalidValueError("flow_plus_plus", "dequantize_width", rule, dequantize_width)
     if sum(num_couplings) < 2:
         rule = "must sum to at least 2, as one coupling changes half of the numbers"
         raise InvalidValueError("flow_plus_plus", "num_couplings", rule, num_couplings)
@@ -227,7 +233,6 @@ def _image_shape(event_shape: Shape, padding: int) -> Shape:
     height, width, channels = UniformDequantize(padding=padding).padded_shape(event_shape)
     if height % 2 or width % 4:
         rule = f"must have an even height and a width that is a multiple of 4; it has {height} x {width} with padding"
-        raise InvalidValueError(
-            "flow_plus_plus", "event_shape", rule, event_shape, "Set {padding}, or crop the images."
-        )
+        fix = "Crop the images." if height % 2 or width % 2 else "Set {padding}, or crop the images."
+        raise InvalidValueError("flow_plus_plus", "event_shape", rule, event_shape, fix)
     return height, width, channels

@@ -120,8 +120,8 @@ Alpha = Annotated[
 Padding = Annotated[
     int,
     Option(
-        "Number of zero pixels added on each side, so that a size becomes a multiple of 2^num_levels; they cost "
-        "time, and bits/dim still count the data's own pixels. 0 adds none.",
+        "Number of zero pixels added on each side, so that height and width can be halved as often as the flow does; "
+        "they cost time, and bits/dim still count the data's own pixels. 0 adds none.",
         low=0,
     ),
 ]
@@ -230,7 +230,8 @@ def squeezable_shape(where: str, event_shape: Shape, num_levels: int, dequantize
     shape = dequantize.padded_shape(event_shape)
     if any(side % 2**num_levels for side in shape[:2]):
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of 2^num_levels"
-        fix = "Lower {num_levels}, or set {padding}."
+        odd = any(side % 2 for side in shape[:2])  # padding adds as much on both sides
+        fix = "Crop the images to an even size." if odd else "Lower {num_levels}, or set {padding}."
         raise InvalidValueError(where, "num_levels", rule, repr(num_levels), fix)
     return shape
 

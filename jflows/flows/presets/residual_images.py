@@ -191,6 +191,12 @@ def _image_shape(event_shape: Shape, shape: Shape, num_squeezes: int) -> Shape:
     """The padded shape, if it can be squeezed so often."""
     if any(side % 2**num_squeezes for side in shape[:2]):
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of {2**num_squeezes}"
-        got = f"{num_squeezes} squeezes of {event_shape}"
-        raise InvalidValueError("residual_images", "num_scales", rule, got, "Lower {num_scales}, or set {padding}.")
+        got = f"{event_shape}, squeezed {num_squeezes} times by num_scales and squeeze_first"
+        odd = any(side % 2 for side in shape[:2])  # padding adds as much on both sides
+        fix = (
+            "Crop the images to an even size."
+            if odd
+            else "Lower {num_scales}, set {squeeze_first=off}, or set {padding}."
+        )
+        raise InvalidValueError("residual_images", "num_scales", rule, got, fix)
     return shape

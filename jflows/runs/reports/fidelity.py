@@ -14,7 +14,7 @@ import numpy as np
 from jflows.data import Data, cache_dir
 from jflows.data.store.archives import say
 from jflows.errors import DataError, RunError, check_event_shape
-from jflows.eval.features import CHANNELS, HIDDEN, STEPS, FeatureNetwork, train_features
+from jflows.eval.features import CHANNELS, HIDDEN, STEPS, FeatureNetwork, train_features, weight_shapes
 from jflows.eval.fidelity import NUM_BLOCKS, KernelDistance, frechet_distance, kernel_distance
 from jflows.eval.sampling import sample_in_chunks
 from jflows.flows import Density
@@ -47,6 +47,9 @@ class Fidelity(NamedTuple):
       temperature: factor of the deviation of the latents of samples.
       network: the network whose features were compared.
       network_data: the name of the data that it was trained on.
+      data: the name of the images that were not trained on.
+      label: the class that was compared alone, or None.
+      seed: which chose images, and drew samples.
     """
 
     of_samples: Distances
@@ -55,6 +58,9 @@ class Fidelity(NamedTuple):
     temperature: float
     network: FeatureNetwork
     network_data: str
+    data: str
+    label: int | None
+    seed: int
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain values."""
@@ -68,7 +74,8 @@ class Fidelity(NamedTuple):
             for name, row in rows.items()
         }
         own = {"data": self.network_data, "accuracy": self.network.accuracy, "num_train": self.network.num_train}
-        return {**found, "num": self.num, "temperature": self.temperature, "network": own}
+        drawn = {"num": self.num, "temperature": self.temperature, "label": self.label, "seed": self.seed}
+        return {**found, "data": self.data, **drawn, "network": own}
 
 
 def measure_fidelity(
@@ -90,11 +97,17 @@ def measure_fidelity(
       rows: the training images, with the bits that the density models.
       new: images that were not trained on, with the same bits.
       num: how many of each are compared; None takes 10,000, or as many as there are. The seed chooses which.
-      label: the class of the samples; None draws all classes in turn.
+      label: the class of the samples, and of the images that they are compared with; None takes all classes, and draws
+        them in turn.
     Raises:
       InvalidValueError: if the density has no such class.
-      DataError: if there are fewer images than are asked for, or fewer than 20.
+      DataError: if both are the same images, or there are fewer than are asked for, or fewer than 20.
     """
+    if checksum(new) == checksum(rows):
+        rule, fix = "must be images that the run was not trained on", "Name other {data}, or another {split}."
+        raise DataError("fidelity", "data", rule, f"its training images, {new.name!r}", fix)
+    if label is not None:
+        new, rows = _of_class(new, label), _of_class(rows, label)
     num = min(MOST, len(new), len(rows)) if num is None else num
     if num < 2 * NUM_BLOCKS:
         raise DataError("fidelity", "num", f"must be at least {2 * NUM_BLOCKS} images", num, "Compare more.")
@@ -106,7 +119,14 @@ def measure_fidelity(
     of_samples = np.concatenate([network.features(x, bits) for x in drawn])
     shuffled = of_samples[np.random.RandomState(seed % 2**32).permutation(num)]  # classes are drawn in turn
     one, other = (Distances(frechet_distance(x, of_new), kernel_distance(x, of_new)) for x in (shuffled, of_rows))
-    return Fidelity(one, other, num, temperature, network, network_data)
+    return Fidelity(one, other, num, temperature, network, network_data, new.name, label, seed)
+
+
+def _of_class(data: Data, label: int) -> Data:
+    if data.label is None:
+        rule = "must have labels, as samples of one class are compared with images of that class"
+        raise DataError("fidelity", "data", rule, f"{data.name!r} without labels", "Leave {label} out.")
+    return data.take(np.flatnonzero(data.label == label))
 
 
 def save_fidelity(found: Fidelity, path: Path) -> None:
@@ -114,16 +134,18 @@ def save_fidelity(found: Fidelity, path: Path) -> None:
     write_json(path, found.to_json())
 
 
-def network_of(train: Data, test: Data, density: Density) -> FeatureNetwork:
+def network_of(train: Data, test: Data, density: Density, argument: str) -> FeatureNetwork:
     """The network of a data set, from its file in the cache; trained and kept there where there is none.
 
+    Args:
+      argument: the name of the setting that names the data, for errors.
     Raises:
       DataError: if the data have no labels, or images of another shape than the density.
       RunError: if the file is damaged, or cannot be written.
     """
     if train.label is None:
         rule, fix = "must have labels, which train the network", "Name other data of such images by {network}."
-        raise DataError("fidelity", "data", rule, f"{train.name!r} without labels", fix)
+        raise DataError("fidelity", argument, rule, f"{train.name!r} without labels", fix)
     fix = "Name data with images of this shape by {network}."
     check_event_shape("fidelity", "network", tuple(train.x.shape), tuple(density.event_shape), fix)
     setting = [FORMAT, CHANNELS, HIDDEN, STEPS, checksum(train), checksum(test)]
@@ -149,8 +171,14 @@ def _read(path: Path) -> FeatureNetwork:
             numbers = json.loads(str(arrays.pop("numbers")))
         mean, deviation = arrays.pop("mean"), arrays.pop("deviation")
         numbers["event_shape"] = tuple(numbers["event_shape"])
+        wanted = weight_shapes(numbers["event_shape"], numbers["num_classes"])
+        whole = {name: array.shape for name, array in arrays.items()} == wanted and mean.shape == deviation.shape == (
+            HIDDEN,
+        )
+        if not whole or not all(np.isfinite(array).all() for array in (mean, deviation, *arrays.values())):
+            raise ValueError("arrays of other shapes, or numbers that are not finite")
         return FeatureNetwork(arrays, mean, deviation, **numbers)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         fix = "Delete it; it is then trained again."
         raise RunError(
             "fidelity", str(path), "must be a readable network", " ".join(str(error).split()), fix
