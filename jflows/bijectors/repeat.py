@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.bijectors.base import Bijector, Part, SameShape
+from jflows.bijectors.base import FINITE_CHECKS, Bijector, Part, SameShape
 from jflows.bijectors.initialised import variables_known
 from jflows.errors import InvalidValueError
 from jflows.ops import varying
@@ -144,11 +144,16 @@ class Repeat(SameShape):
             for collection, stacked in updates.items():
                 self.put_variable(collection, "layers", stacked)
             return values, log_det
-        if self.backprop != "invertible":
+        if self.backprop != "invertible" or _checks_layers_plainly():
             return steps.run(variables, context, keys, values, remat=self.backprop == "remat")
         refusal = Refusal("Repeat", "backprop", "'standard' or 'remat'", self.backprop, second_order=True)
         variables, context, values = reverse_only((variables, context, values), refusal)
         return _anchored(steps, self.anchor_every or self.num_layers, variables, context, keys, values)
+
+
+def _checks_layers_plainly() -> bool:
+    """Whether layers are checked for `find_non_finite` by a JAX whose coming custom_vjp takes no checks inside."""
+    return FINITE_CHECKS.get() and getattr(jax.config, "jax_custom_vjp3", False)
 
 
 @dataclasses.dataclass(frozen=True)
