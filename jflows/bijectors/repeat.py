@@ -153,7 +153,7 @@ class Repeat(SameShape):
 
 def _checks_layers_plainly() -> bool:
     """Whether layers are checked for `find_non_finite` by a JAX whose coming custom_vjp takes no checks inside."""
-    return FINITE_CHECKS.get() and getattr(jax.config, "jax_custom_vjp3", False)
+    return FINITE_CHECKS.get() and jax.config.values.get("jax_custom_vjp3", False)
 
 
 @dataclasses.dataclass(frozen=True)

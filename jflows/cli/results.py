@@ -168,9 +168,10 @@ def neighbours_in_words(found: Nearness, of_what: str, path: Path) -> str:
 def fidelity_in_words(found: Fidelity, of_what: str, path: Path) -> str:
     """The distances of samples and of training images, in lines, and what network measured them."""
     network = found.network
+    of_class = "" if found.label is None else f" of class {found.label}"
     rows = {
-        f"{found.num:,} samples at temperature {found.temperature:g}": found.of_samples,
-        f"{found.num:,} training images": found.of_training,
+        f"{found.num:,} samples{of_class} at temperature {found.temperature:g}": found.of_samples,
+        f"{found.num:,} training images{of_class}": found.of_training,
     }
     lines = [
         f"distances from {found.num:,} {of_what}, in {len(network.mean)} features of a network that was trained here, "
