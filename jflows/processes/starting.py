@@ -160,7 +160,7 @@ def _end_at_errors() -> None:
     def shown(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         try:
             previous(kind, error, trace)
-        except Exception:
+        except Exception:  # a hook of the user's that fails too must not leave the others waiting for this process
             traceback.print_exc()
         leave(1)
 

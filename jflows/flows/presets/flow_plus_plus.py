@@ -64,7 +64,7 @@ Width = Annotated[
 NumHeads = Annotated[
     int,
     Option(
-        "Number of heads of the attention over pixels. Each head stores a number for each pair of half the pixels of "
+        "Number of heads of the attention over pixels. Each head computes a number for each pair of half the pixels of "
         "an image, and takes time in proportion; 0 leaves the attention out, which is faster and sees less far.",
         low=0,
     ),
