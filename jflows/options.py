@@ -211,6 +211,9 @@ class Checked:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuses names of settings that there are not, which a dataclass would in the words of its `__init__`."""
         fields = getattr(cls, "__dataclass_fields__", kwargs)
+        if args and len(args) > len(settings_of(cls)):  # the next field of a Linen module would be its parent
+            rule, got = f"takes {len(settings_of(cls))} settings by position at most", f"{len(args)}"
+            raise InvalidTypeError(cls.__name__, "arguments", rule, got, "Name them, or leave them out.")
         for name in kwargs:
             if name not in fields or not getattr(fields[name], "init", True):
                 known = [setting.name for setting in settings_of(cls)]
@@ -250,6 +253,7 @@ AtLeastTwo = Annotated[int, Option(low=2)]
 NotNegative = Annotated[int, Option(low=0)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
+Temperature = Annotated[float, Option(low=0)]
 
 
 def in_words(hint: Any) -> str:
@@ -340,7 +344,9 @@ def _may_be_float(hint: Any) -> bool:
 def _instead(value: Any, setting: Setting) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
     if get_origin(setting.type) is tuple and type(value) is int:
-        return f"Write ({value},)."
+        entries = get_args(setting.type)
+        num = max(1, setting.option.axes, setting.option.fewest) if Ellipsis in entries else len(entries)
+        return f"Write {(value,) * num}."
     for entry in value if isinstance(value, tuple) else (value,):
         if not isinstance(entry, type) and getattr(type(entry), "belongs", ""):
             return type(entry).belongs

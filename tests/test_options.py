@@ -68,6 +68,21 @@ def test_values_that_an_annotation_does_not_allow(settings, error, message):
         Settings(**{"count": 1} | settings)
 
 
+def test_settings_by_position_are_as_many_as_there_are():
+    """The next field of a Linen module would be its parent, about which Flax has words of its own."""
+    with pytest.raises(InvalidTypeError, match=r"Tanh: `arguments` takes 1 settings? by position at most; got 2"):
+        jflows.bijectors.Tanh(1, 2)
+    with pytest.raises(InvalidTypeError, match=r"Settings: `arguments` takes 8 settings by position at most; got 9"):
+        Settings(*range(9))  # pyright: ignore[reportCallIssue]
+
+
+def test_a_number_in_the_place_of_a_tuple_is_told_how_to_be_written():
+    with pytest.raises(InvalidTypeError, match=r"Write \(2, 2, 2\)\."):
+        jflows.flow_plus_plus((8, 8, 3), 2)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidTypeError, match=r"Write \(3,\)\."):
+        Settings(1, sizes=3)  # pyright: ignore[reportArgumentType]
+
+
 def test_values_that_an_annotation_allows():
     found = Settings(2, rate=0.25, sizes=[3, 4], limit=math.inf, either=[1], anything=object)
     assert (found.sizes, found.either) == ((3, 4), (1,))  # lists become tuples
@@ -160,7 +175,7 @@ class Fields(Checked):
     ("settings", "error", "message"),
     [
         ({"sizes": (1,)}, InvalidValueError, r"Fields: `sizes` must hold at least 2 entries; got \(1,\)\."),
-        ({"sizes": 3}, InvalidTypeError, r"Fields: `sizes` must be a tuple of ints; got 3\. Write \(3,\)\."),
+        ({"sizes": 3}, InvalidTypeError, r"Fields: `sizes` must be a tuple of ints; got 3\. Write \(3, 3\)\."),
         ({"maybe": 2}, InvalidValueError, "Fields: `maybe` must be odd and at least 1; got 2."),
         ({"maybe": 0.5}, InvalidTypeError, "Fields: `maybe` must be an int or None; got 0.5."),
         ({"reader": 3}, InvalidTypeError, r"Fields: `reader` must be a reader; got 3\. Write read\(\)\."),

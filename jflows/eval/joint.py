@@ -17,12 +17,11 @@ from scipy.linalg import solve_triangular
 
 from jflows.errors import DataError, InvalidValueError
 from jflows.eval.arrays import bad_rows, real_numbers, spread_of
-from jflows.options import Count, Option, Seed, checked
+from jflows.options import Count, Option, Seed, Temperature, checked
 
 LEAST_ROWS = 20
 MOST_DIMENSIONS = 4096  # of both latents together
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
-Temperature = Annotated[float, Option(low=0)]
 Shrinkage = Annotated[float, Option(above=0, high=1)]
 
 

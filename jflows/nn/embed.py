@@ -5,6 +5,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.core import Tracer
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.modules import Module
@@ -23,7 +24,8 @@ class ClassEmbed(Module):
       labels: integer [*batch] -> [*batch, num_classes].
     Raises:
       InvalidTypeError: if the labels are not integers.
-    Numerics: a label out of range gives a vector of zeros, that is, no class. `jflows.data` checks the range.
+      InvalidValueError: for a label out of range.
+    Numerics: under a transformation, where labels are not known, one out of range gives a vector of NaN.
     """
 
     num_classes: Annotated[int, Option(low=2)]
@@ -32,7 +34,12 @@ class ClassEmbed(Module):
         """Maps labels to one-hot vectors, float32."""
         if not jnp.issubdtype(labels.dtype, jnp.integer):
             raise InvalidTypeError("ClassEmbed", "context", "must hold integer class labels", f"{labels.dtype}")
-        return jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
+        known = (labels >= 0) & (labels < self.num_classes)
+        if not isinstance(known, Tracer) and not jnp.all(known):
+            rule = f"must hold class labels 0 to {self.num_classes - 1}"
+            raise InvalidValueError("ClassEmbed", "context", rule, f"{labels[~known][0]}")
+        one_hot = jnp.asarray(labels[..., None] == jnp.arange(self.num_classes), jnp.float32)
+        return jnp.where(known[..., None], one_hot, jnp.nan)
 
 
 class ContextEmbed(Module):

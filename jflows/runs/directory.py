@@ -213,7 +213,7 @@ def load(
         if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
             rule, fix = "must be a type that JAX holds", 'Call jax.config.update("jax_enable_x64", True) first.'
             raise InvalidValueError("load", "dtype", rule, repr(dtype), fix)
-    step, checkpoints = _step_of(run, checkpoint)
+    step, checkpoints = step_of(run, checkpoint)
     saved = checkpoints.read(step=step)
     extra = {name: tree for name, tree in saved.variables.items() if name not in WEIGHTS}
     variables = {"params": saved.variables[weights], **extra}
@@ -221,8 +221,8 @@ def load(
     return from_spec(saved.meta["spec"]), jax.tree.map(cast, variables)
 
 
-def _step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkpoints]:
-    """The step that `load` was asked for, and all checkpoints of the run; None if there are no checkpoints at all."""
+def step_of(run: str | Path, checkpoint: str | int) -> tuple[int | None, Checkpoints]:
+    """The step that `load` takes, and all checkpoints of the run; None if there are no checkpoints at all."""
     path = _place_of("load", run)
     checkpoints = Checkpoints(path)
     if isinstance(checkpoint, str):

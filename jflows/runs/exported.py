@@ -126,6 +126,8 @@ def export_run(
         "format": FORMAT,
         "run": trained.directory.resolve().name,
         "config": trained.stored.name,
+        "weights": trained.weights,
+        "step": trained.step,
         "flow": repr(trained.density),
         "platforms": list(platforms),
         "batch_size": batch_size,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from jflows.data import KNOWN, Data, ImageData, load
-from jflows.errors import InvalidValueError
+from jflows.data.base import check_is_data
+from jflows.errors import InvalidValueError, JflowsError, path_of
 from jflows.eval.inpainting import MASKS
 from jflows.runs.data import as_read
 from jflows.runs.edits import EditsOfRun
@@ -20,13 +21,14 @@ from jflows.runs.images import ALL_MASKS, read_images, read_mask
 from jflows.runs.reports import fidelity, inpainting, interpolation, levels, manifold, neighbours, reconstruction
 
 PARTS = ("train", "test")
+GivenPath = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
 class PicturesOfRun(EditsOfRun):
     """A trained flow with its recipe, which draws images; see `TrainedRun`."""
 
-    def images(self, paths: Sequence[str | os.PathLike[str]], label: str | None = None) -> ImageData:
+    def images(self, paths: Sequence[GivenPath], label: str | None = None) -> ImageData:
         """Image files that the user names, in this order, as data for pictures; see `read_images` for what is refused.
 
         Args:
@@ -38,7 +40,7 @@ class PicturesOfRun(EditsOfRun):
         self,
         data: str | None = None,
         split: str | None = None,
-        image: Sequence[str | os.PathLike[str]] = (),
+        image: Sequence[GivenPath] = (),
         label: str | None = None,
     ) -> tuple[Data, str]:
         """The images of a command: files that are named by `image`, or else rows of data; and what they are, in words.
@@ -60,19 +62,19 @@ class PicturesOfRun(EditsOfRun):
         named = self.images(image, label)
         return named, named.name
 
-    def interpolate(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+    def interpolate(self, data: Data, path: GivenPath | None = None, **options: Any) -> Path:
         """Writes paths in latent space between pairs of images; see `interpolation.draw_paths` for the options."""
         self.check_pictures()
-        path = self.directory / interpolation.FILE if path is None else path
-        interpolation.draw_paths(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        path = self._path("interpolate", interpolation.FILE, path)
+        interpolation.draw_paths(self.density, self.variables, self._read("interpolate", data), path, **options)
         return path
 
     def inpaint(
         self,
         data: Data,
-        path: Path | None = None,
+        path: GivenPath | None = None,
         *,
-        masks: Sequence[str | os.PathLike[str]],
+        masks: Sequence[GivenPath],
         num: int | None = None,
         seed: int = 0,
         **options: Any,
@@ -91,21 +93,21 @@ class PicturesOfRun(EditsOfRun):
         for name in dict.fromkeys(map(str, names)):
             short = Path(name).name
             found[name if short in found else short] = read_mask(name, self.density, seed)
-        read = as_read(data.counted(), self.density)
+        read = self._read("inpaint", data)
         read = read if num is None else read.take(interpolation.choose(read, num, seed, "inpaint"))
-        path = self.directory / inpainting.FILE if path is None else path
+        path = self._path("inpaint", inpainting.FILE, path)
         options["seed"] = seed
         return path, inpainting.draw_inpainted(self.density, self.variables, read, found, path, **options)
 
-    def manifold(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+    def manifold(self, data: Data, path: GivenPath | None = None, **options: Any) -> Path:
         """Writes images on the surface through four images in latent space; see `manifold.draw_manifold`."""
         self.check_pictures()
-        path = self.directory / manifold.FILE if path is None else path
-        manifold.draw_manifold(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        path = self._path("manifold", manifold.FILE, path)
+        manifold.draw_manifold(self.density, self.variables, self._read("manifold", data), path, **options)
         return path
 
     def neighbours(
-        self, rows: Data, new: Data, path: Path | None = None, **options: Any
+        self, rows: Data, new: Data, path: GivenPath | None = None, **options: Any
     ) -> tuple[Path, neighbours.Nearness]:
         """Writes samples above their nearest training images, and says whether samples are nearer than new images are.
 
@@ -115,12 +117,12 @@ class PicturesOfRun(EditsOfRun):
           options: see `neighbours.draw_neighbours`.
         """
         self.check_images()
-        path = self.directory / neighbours.FILE if path is None else path
-        rows, new = (as_read(each.counted(), self.density) for each in (rows, new))
+        path = self._path("neighbours", neighbours.FILE, path)
+        rows, new = self._read("neighbours", rows, "rows"), self._read("neighbours", new, "new")
         return path, neighbours.draw_neighbours(self.density, self.variables, rows, new, path, **options)
 
     def fidelity(
-        self, new: Data, path: Path | None = None, *, network: str | None = None, **options: Any
+        self, new: Data, path: GivenPath | None = None, *, network: str | None = None, **options: Any
     ) -> tuple[Path, fidelity.Fidelity]:
         """Says how far samples lie from images, in features of a small network; returns a JSON file and the numbers.
 
@@ -136,32 +138,48 @@ class PicturesOfRun(EditsOfRun):
           DataError: if there are no labels to train a network.
         """
         self.check_images()
-        path = self.directory / fidelity.FILE if path is None else path
-        own = self.stored.recipe.data.name
-        given = own if network is None else network
-        parts = (load(given, split) if given in KNOWN or network else self.data(None, split) for split in PARTS)
-        train, test = parts
+        path = self._path("fidelity", fidelity.FILE, path)
+        rows, read = self._read("fidelity", self.data(None, "train")), self._read("fidelity", new, "new")
+        train, test = self._network_data(network)
         found = fidelity.network_of(train, test, self.density, "data" if network is None else "network")
-        rows, read = (as_read(each.counted(), self.density) for each in (self.data(None, "train"), new))
         of = fidelity.measure_fidelity(
             self.density, self.variables, found, rows, read, network_data=train.name, **options
         )
-        fidelity.save_fidelity(of, path)
+        fidelity.save_fidelity(of, path, weights=self.weights, step=self.step)
         return path, of
 
-    def reconstruct(self, data: Data, path: Path | None = None, **options: Any) -> tuple[Path, float]:
+    def _network_data(self, network: str | None) -> list[Data]:
+        """The training and test images of a network: those that are named, or all of the run's own data."""
+        own = self.stored.recipe.data.name
+        if network is None:
+            return [load(own, split) if own in KNOWN else self.data(None, split) for split in PARTS]
+        try:
+            return [load(network, split) for split in PARTS]
+        except JflowsError as error:
+            raise error.renamed(name_or_path="network", data="network").at("fidelity") from error
+
+    def reconstruct(self, data: Data, path: GivenPath | None = None, **options: Any) -> tuple[Path, float]:
         """Writes images and decode(encode(images)); returns the path, and the largest error in pixel levels."""
         self.check_pictures()
-        path = self.directory / reconstruction.FILE if path is None else path
-        read = as_read(data.counted(), self.density)
+        path = self._path("reconstruct", reconstruction.FILE, path)
+        read = self._read("reconstruct", data)
         return path, reconstruction.draw_errors(self.density, self.variables, read, path, **options)
 
-    def levels(self, data: Data, path: Path | None = None, **options: Any) -> Path:
+    def levels(self, data: Data, path: GivenPath | None = None, **options: Any) -> Path:
         """Writes images whose latent is drawn anew, a level at a time; see `levels.draw_levels` for the options."""
         self.check_levels()
-        path = self.directory / levels.FILE if path is None else path
-        levels.draw_levels(self.density, self.variables, as_read(data.counted(), self.density), path, **options)
+        path = self._path("levels", levels.FILE, path)
+        levels.draw_levels(self.density, self.variables, self._read("levels", data), path, **options)
         return path
+
+    def _read(self, where: str, data: Data, argument: str = "data") -> Data:
+        """Images with the bits that the flow models, each as often as it counts."""
+        check_is_data(where, argument, data)
+        return as_read(data.counted(), self.density)
+
+    def _path(self, where: str, file: str, path: GivenPath | None) -> Path:
+        """The path that is given, or that of a file in the run directory."""
+        return self.directory / file if path is None else path_of(where, "path", path)
 
     def check_levels(self) -> None:
         """Raises `InvalidValueError` unless the run is a flow of images with several levels."""

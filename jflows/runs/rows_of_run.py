@@ -30,6 +30,8 @@ class RowsOfRun:
     density: Density
     variables: Variables
     stored: StoredRecipe
+    weights: str
+    step: int | None
 
     @property
     def context_columns(self) -> tuple[str, ...]:

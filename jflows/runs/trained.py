@@ -19,7 +19,7 @@ from jflows.flows.checks import check_temperature
 from jflows.flows.programs import PLATFORMS
 from jflows.options import Count, Seed, check_call
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of
-from jflows.runs.directory import load
+from jflows.runs.directory import load, step_of
 from jflows.runs.exported import ExportedRun, export_run
 from jflows.runs.pictures import PicturesOfRun
 from jflows.runs.reports import clusters, component_samples, pairs, rows, samples
@@ -44,6 +44,7 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
       directory: the run directory.
       density, variables: the flow and its collections, as `jflows.load` gives them.
       stored: the content of config.json.
+      weights, step: which weights these are, "ema" or "params", and of which step; None before the first checkpoint.
     """
 
     @classmethod
@@ -55,7 +56,8 @@ class TrainedRun(ScoresOfRun, PicturesOfRun):
         """
         stored = read_recipe(run)
         density, variables = load(run, weights=weights, checkpoint=checkpoint)
-        return cls(path_of("load", "run", run), density, variables, stored)
+        step, _ = step_of(run, checkpoint)
+        return cls(path_of("load", "run", run), density, variables, stored, weights, step)
 
     def evaluate(
         self, data: Data, *, num_draws: Count = 1, batch_size: Count = 250, seed: Seed = 0, progress: Progress = None

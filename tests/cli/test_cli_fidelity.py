@@ -2,9 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+import jflows as library
+from jflows.data import ImageData
+from jflows.errors import DataError, InvalidTypeError, InvalidValueError
+from jflows.runs import TrainedRun
 from jflows.runs.reports import fidelity
 
 
@@ -28,6 +33,7 @@ def test_samples_lie_further_from_test_images_than_training_images_do(trained, j
     assert "do not compare" in shown.stdout
     found = json.loads(out.read_text())
     assert (found["data"], found["label"], found["seed"]) == ("digits", None, 0)
+    assert (found["weights"], found["step"]) == ("ema", 20)
     assert found["num"] == 200 and found["network"]["data"] == "digits" and found["network"]["accuracy"] > 0.5
     of_samples, of_training = found["samples"], found["training_images"]
     assert 0 < 3 * of_training["frechet_distance"] < of_samples["frechet_distance"]
@@ -83,3 +89,54 @@ def test_what_cannot_be_measured_is_refused_in_one_line(trained, jflows, monkeyp
     monkeypatch.setattr(fidelity, "STEPS", 1)
     shown = jflows("fidelity", trained, *args)
     assert shown.exit_code == 2 and part in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "part"),
+    [
+        ({"new": "digits"}, InvalidTypeError, "fidelity: `new` must be TableData, ImageData or NoData; got str"),
+        ({"path": 3}, InvalidTypeError, "fidelity: `path` must be a str or a path; got int"),
+        ({"network": 3}, InvalidTypeError, "fidelity: `network` must be a str or a path; got int"),
+        ({"network": "nosuch"}, DataError, "fidelity: `network` .*nosuch"),
+        ({"num": 40.5}, InvalidTypeError, "`num` must be an int or None; got 40.5"),
+        ({"seed": -1}, InvalidValueError, "`seed` must be .*; got -1"),
+        ({"temperature": -1.0}, InvalidValueError, "`temperature` must be at least 0; got -1.0"),
+    ],
+)
+def test_arguments_in_python_are_checked(trained, monkeypatch, options, error, part):
+    monkeypatch.setattr(fidelity, "STEPS", 1)
+    run = TrainedRun.open(trained)
+    with pytest.raises(error, match=part):
+        run.fidelity(**{"new": run.data()} | options)
+
+
+class Brightness:
+    """A network with one feature, the mean of an image."""
+
+    def features(self, x, num_bits):
+        assert num_bits == 8
+        return np.asarray(x, np.float64).mean(axis=(1, 2, 3))[:, None]
+
+
+def test_a_class_is_compared_with_images_of_that_class():
+    label = np.arange(80) % 2  # class 1 is bright
+    draw = np.random.default_rng(0)
+    rows, new = (
+        ImageData(
+            name, (draw.integers(0, 60, (80, 4, 4, 1)) + 150 * label[:, None, None, None]).astype(np.uint8), label
+        )
+        for name in ("rows", "new")
+    )
+    flow = library.glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_classes=2)
+    variables = flow.init(jax.random.key(0), rows.x, rows.label)
+    given = (flow, variables, Brightness(), rows, new)
+    for chosen in (0, 1):
+        found = fidelity.measure_fidelity(*given, network_data="rows", num=30, label=chosen)
+        assert found.label == chosen and found.of_training.frechet < 10
+    mixed = fidelity.measure_fidelity(*given, network_data="rows", num=30)
+    assert mixed.label is None
+    with pytest.raises(DataError, match="`num` must be at most 40, as 'new' has 40 images here"):
+        fidelity.measure_fidelity(*given, network_data="rows", num=41, label=1)
+    with pytest.raises(DataError, match="without labels"):
+        plain = [ImageData(each.name, each.x) for each in (rows, new)]
+        fidelity.measure_fidelity(*given[:3], *plain, network_data="rows", num=20, label=1)

@@ -173,7 +173,14 @@ def test_activations_by_name():
 
 def test_labels_become_one_hot_vectors():
     embed = ClassEmbed(3)
-    np.testing.assert_array_equal(embed.apply({}, jnp.array([0, 2, 7])), [[1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(embed.apply({}, jnp.array([0, 2])), [[1, 0, 0], [0, 0, 1]])
+    for labels, first in (([0, 7, 3], 7), ([-1], -1)):
+        with pytest.raises(
+            InvalidValueError, match=f"ClassEmbed: `context` must hold class labels 0 to 2; got {first}"
+        ):
+            embed.apply({}, jnp.array(labels))
+        found = jax.jit(lambda labels: embed.apply({}, labels))(jnp.array([1, *labels]))
+        np.testing.assert_array_equal(np.isnan(found).any(axis=1), [False, *(not 0 <= each < 3 for each in labels)])
     with pytest.raises(InvalidTypeError, match="ClassEmbed: `context` must hold integer class labels; got float"):
         embed.apply({}, jnp.array([0.0]))
 

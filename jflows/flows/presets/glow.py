@@ -129,8 +129,8 @@ Prior = Annotated[
     str,
     Option(
         "What becomes of the half of the channels that a level factors out: learned standardises it, by a mean and a "
-        "deviation that a network predicts from the other half; none leaves it to the base as it is, which fits less "
-        "well.",
+        "deviation that a network predicts from the other half, and what leaves the last level by one of its own; none "
+        "leaves both to the base as they are, which fits less well.",
         choices=("learned", "none"),
     ),
 ]

@@ -76,7 +76,8 @@ FactorOut = Annotated[
     bool,
     Option(
         "Factor out half of the channels after each scale but the last, so that deeper blocks see less and cost less; "
-        "without it all blocks transform all of the image, as in the paper up to 32x32."
+        "without it all blocks transform all of the image, as in the paper up to 32x32. A single scale has nothing to "
+        "factor out."
     ),
 ]
 Norms = Annotated[

@@ -51,7 +51,8 @@ FactorOut = Annotated[
     bool,
     Option(
         "Factor out half of the channels after each level but the last, as Glow does. Otherwise all channels pass "
-        "through all levels, which fits better and takes more time and parameters in the last levels."
+        "through all levels, which fits better and takes more time and parameters in the last levels. A single level "
+        "has nothing to factor out."
     ),
 ]
 

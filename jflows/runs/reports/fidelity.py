@@ -18,6 +18,7 @@ from jflows.eval.features import CHANNELS, HIDDEN, STEPS, FeatureNetwork, train_
 from jflows.eval.fidelity import NUM_BLOCKS, KernelDistance, frechet_distance, kernel_distance
 from jflows.eval.sampling import sample_in_chunks
 from jflows.flows import Density
+from jflows.options import Count, Seed, Temperature, checked
 from jflows.runs.data import checksum
 from jflows.runs.files import crc32_of, saving, write_json
 from jflows.runs.reports import samples
@@ -78,6 +79,7 @@ class Fidelity(NamedTuple):
         return {**found, "data": self.data, **drawn, "network": own}
 
 
+@checked
 def measure_fidelity(
     density: Density,
     variables: Variables,
@@ -86,10 +88,10 @@ def measure_fidelity(
     new: Data,
     *,
     network_data: str,
-    num: int | None = None,
-    temperature: float = 1.0,
+    num: Count | None = None,
+    temperature: Temperature = 1.0,
     label: int | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Fidelity:
     """The distances of samples, and of training images, from images that were not trained on.
 
@@ -129,9 +131,9 @@ def _of_class(data: Data, label: int) -> Data:
     return data.take(np.flatnonzero(data.label == label))
 
 
-def save_fidelity(found: Fidelity, path: Path) -> None:
-    """Writes all numbers as JSON, with a checksum."""
-    write_json(path, found.to_json())
+def save_fidelity(found: Fidelity, path: Path, **facts: Any) -> None:
+    """Writes all numbers as JSON, with facts about the run, and a checksum."""
+    write_json(path, {**found.to_json(), **facts})
 
 
 def network_of(train: Data, test: Data, density: Density, argument: str) -> FeatureNetwork:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jflows.errors import InvalidValueError
 from jflows.eval import inpainting, plots
 from jflows.flows import Density
 from jflows.flows.density import example_keys
+from jflows.options import Count, Option, Seed, checked
 from jflows.runs.reports.report import save_image
 from jflows.runs.reports.samples import DRAW_BATCH, MOST_IMAGES, pixel_bits
 from jflows.typing import Key, Variables
@@ -36,6 +37,7 @@ class Filled(NamedTuple):
     after: float
 
 
+@checked
 def draw_inpainted(
     density: Density,
     variables: Variables,
@@ -43,10 +45,10 @@ def draw_inpainted(
     masks: Mapping[str, np.ndarray],
     path: Path,
     *,
-    num_steps: int = NUM_STEPS,
+    num_steps: Count = NUM_STEPS,
     start: str = "noise",
-    noise: float = 1.0,
-    seed: int = 0,
+    noise: Annotated[float, Option(low=0)] = 1.0,
+    seed: Seed = 0,
 ) -> dict[str, Filled]:
     """Fills in the hidden pixels of all images under every mask, and writes a picture of them.
 

@@ -9,6 +9,7 @@ from jflows.data import Data
 from jflows.errors import DataError, InvalidValueError
 from jflows.eval import latent
 from jflows.flows import Density
+from jflows.options import Count, Seed, checked
 from jflows.runs.reports.report import Material, Report
 from jflows.runs.reports.samples import MOST_IMAGES, pixel_bits, save_grid
 from jflows.typing import Variables
@@ -18,15 +19,16 @@ NUM_PAIRS = 8
 BOTH = "both"  # modes, in one picture
 
 
+@checked
 def draw_paths(
     density: Density,
     variables: Variables,
     images: Data,
     path: Path,
     *,
-    seed: int = 0,
-    num_pairs: int | None = None,
-    num_steps: int = 10,
+    seed: Seed = 0,
+    num_pairs: Count | None = None,
+    num_steps: Count = 10,
     mode: str = "linear",
     in_order: bool = False,
     same_class: bool = False,

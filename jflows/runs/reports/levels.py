@@ -11,6 +11,7 @@ from jflows.errors import InvalidValueError
 from jflows.eval import plots, resample_levels
 from jflows.eval.levels import check_levels
 from jflows.flows import Density, Flow
+from jflows.options import Count, Seed, Temperature, checked
 from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.report import save_image
 from jflows.runs.reports.samples import MOST_IMAGES, pixel_bits
@@ -20,16 +21,17 @@ FILE = "levels.png"
 BATCH = 64  # images per call
 
 
+@checked
 def draw_levels(
     density: Density,
     variables: Variables,
     images: Data,
     path: Path,
     *,
-    seed: int = 0,
-    num: int = 8,
-    num_draws: int = 3,
-    temperature: float = 1.0,
+    seed: Seed = 0,
+    num: Count = 8,
+    num_draws: Count = 3,
+    temperature: Temperature = 1.0,
 ) -> None:
     """Writes one row for each image: the image, then draws of each level, the finest first.
 

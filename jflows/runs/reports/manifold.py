@@ -9,6 +9,7 @@ from jflows.data import Data
 from jflows.errors import DataError, InvalidValueError
 from jflows.eval import latent
 from jflows.flows import Density
+from jflows.options import Count, Seed, checked
 from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.samples import MOST_IMAGES, pixel_bits, save_grid
 from jflows.typing import Variables
@@ -17,14 +18,15 @@ FILE = "manifold.png"
 NUM_ANGLES = 8
 
 
+@checked
 def draw_manifold(
     density: Density,
     variables: Variables,
     images: Data,
     path: Path,
     *,
-    seed: int = 0,
-    num_angles: int = NUM_ANGLES,
+    seed: Seed = 0,
+    num_angles: Count = NUM_ANGLES,
     turn: str = "circle",
     in_order: bool = False,
 ) -> None:

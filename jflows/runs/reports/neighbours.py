@@ -10,6 +10,7 @@ from jflows.data import Data
 from jflows.errors import DataError
 from jflows.eval import nearest, plots
 from jflows.flows import Density
+from jflows.options import Count, Seed, Temperature, checked
 from jflows.runs.reports import samples
 from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.report import save_image
@@ -39,6 +40,7 @@ class Nearness(NamedTuple):
     num_rows: int
 
 
+@checked
 def draw_neighbours(
     density: Density,
     variables: Variables,
@@ -46,10 +48,10 @@ def draw_neighbours(
     new: Data,
     path: Path,
     *,
-    num: int | None = None,
-    temperature: float = 1.0,
+    num: Count | None = None,
+    temperature: Temperature = 1.0,
     label: int | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Nearness:
     """Writes the samples that lie nearest to a training image, nearest first, above the four nearest images of each.
 

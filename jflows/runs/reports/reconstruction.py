@@ -9,6 +9,7 @@ import numpy as np
 from jflows.data import Data
 from jflows.eval import latent, plots
 from jflows.flows import Density
+from jflows.options import Count, Seed, checked
 from jflows.runs.reports.interpolation import choose
 from jflows.runs.reports.report import Material, Report, save_image
 from jflows.runs.reports.samples import DRAW_BATCH, MAX_ROW, pixel_bits
@@ -18,8 +19,9 @@ FILE = "reconstruction.png"
 NUM = 12
 
 
+@checked
 def draw_errors(
-    density: Density, variables: Variables, images: Data, path: Path, *, seed: int = 0, num: int = NUM
+    density: Density, variables: Variables, images: Data, path: Path, *, seed: Seed = 0, num: Count = NUM
 ) -> float:
     """Writes data, reconstructions and magnified errors as three rows, of at most the first `MAX_ROW` images.
 
