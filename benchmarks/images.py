@@ -1,13 +1,15 @@
 """Flows of images: what does depth cost? Compile seconds, step, sample, planned memory. One JSON line per row.
 
-    python benchmarks/images.py                    # all models at depths 4 and 16; about 8 minutes of one core
+    python benchmarks/images.py                    # all models at depths 4 and 16; about 20 minutes of one core
     python benchmarks/images.py --model glow --calls 3
 
 A training step is value, gradient and Adam, on a batch of 16 images of 32x32x3. Depth is what `Repeat` scans: Glow's
 steps in each of 3 levels (width 64); RealNVP's couplings of each kind in each of 2 scales (2 residual blocks, 32 maps,
 ActNorm, as batch normalisation cannot be inverted); spline Glow's steps in each of 3 levels (1 residual block, 32
-channels, 4 bins); NICE's layers (2 x 256 units). Compile time must not grow with depth, nor with backprop=invertible
-the planned memory of activations. `activations_mb` is what XLA plans for a program that returns the squared norm of the
+channels, 4 bins); Flow++'s couplings of each of 3 kinds (1 block, 32 channels, 1 head, 4 logistics); the blocks in each
+of 2 scales of a residual flow (32 channels); NICE's layers (2 x 256 units). Each has the first and the last way of
+back-propagation that it offers. Compile time must not grow with depth, nor with backprop=invertible the planned memory
+of activations. `activations_mb` is what XLA plans for a program that returns the squared norm of the
 gradient, less the size of the gradient: one that returns the gradient itself keeps activations in the place of its
 results, where they cannot be told apart. The persistent compilation cache is off. `step_ms` and `sample_ms` are
 medians.
@@ -27,21 +29,33 @@ import optax
 from timing import milliseconds
 
 import jflows
-from jflows.flows import Flow
+from jflows.flows import PRESETS, Flow
+from jflows.options import settings_of
 from jflows.train import NegativeLogLikelihood, init_state, make_train_step
 from jflows.typing import Array, Batch, Key, Variables
 
 IMAGE, BATCH = (32, 32, 3), 16
-DEPTHS, MODES = (4, 16), ("standard", "invertible")
+DEPTHS = (4, 16)
 OF_REALNVP: Any = dict(num_scales=2, num_blocks=2, width=32, norm="actnorm")
+OF_FLOW_PLUS_PLUS: Any = dict(num_blocks=1, width=32, num_heads=1, num_components=4, dequantize="uniform")
 MODELS: dict[str, Callable[..., Flow]] = {
     "glow": lambda depth, **options: jflows.glow(IMAGE, 3, depth, 64, **options),
     "realnvp_images": lambda depth, **options: jflows.realnvp_images(
         IMAGE, num_couplings=depth, **OF_REALNVP, **options
     ),
-    "spline_glow": lambda depth, **options: jflows.flows.PRESETS["spline_glow"](IMAGE, 3, depth, 32, 1, **options),
+    "spline_glow": lambda depth, **options: jflows.spline_glow(IMAGE, 3, depth, 32, 1, **options),
+    "flow_plus_plus": lambda depth, **options: jflows.flow_plus_plus(
+        IMAGE, (depth, depth, depth), **OF_FLOW_PLUS_PLUS, **options
+    ),
+    "residual_images": lambda depth, **options: jflows.residual_images(IMAGE, 2, depth, 32, **options),
     "nice_images": lambda depth, **options: jflows.nice_images(IMAGE, depth, (256, 256), **options),
 }
+
+
+def modes(model: str) -> tuple[str, str]:
+    """The ways of back-propagation to measure: the one that stores all, and the one that stores least."""
+    (backprop,) = (each for each in settings_of(PRESETS[model]) if each.name == "backprop")
+    return backprop.option.choices[0], backprop.option.choices[-1]
 
 
 def compiled(call: Callable[..., Any], *args: Any) -> tuple[Any, float, float]:
@@ -101,7 +115,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10)
     options = parser.parse_args()
     for model in MODELS if options.model is None else (options.model,):
-        for backprop in MODES:
+        for backprop in modes(model):
             for depth in DEPTHS:
                 print(json.dumps(row(model, depth, backprop, options.calls)), flush=True)
 
