@@ -14,7 +14,8 @@ def real_array(where: str, argument: str, values: Any, rule: str = "must be real
     """The values as a NumPy array of their own type: bool, an integer or a float; objects that convert are float64.
 
     Raises:
-      InvalidValueError: if they are complex, dates, text, or rows of different lengths; it has `rule`, and their dtype.
+      InvalidValueError: if they are complex, dates, durations, text, or rows of different lengths; it has `rule`, and
+        their dtype.
     """
     try:
         array = np.asarray(values)
@@ -22,7 +23,8 @@ def real_array(where: str, argument: str, values: Any, rule: str = "must be real
     except (TypeError, ValueError) as error:
         got = "objects that are no numbers, or rows of different lengths"
         raise InvalidValueError(where, argument, rule, got) from error
-    if not (array.dtype == bool or any(jnp.issubdtype(array.dtype, kind) for kind in (np.integer, np.floating))):
+    is_number = array.dtype == bool or any(jnp.issubdtype(array.dtype, kind) for kind in (np.integer, np.floating))
+    if not is_number or array.dtype.kind == "m":  # NumPy counts durations as integers
         raise InvalidValueError(where, argument, rule, f"{array.dtype} of shape {array.shape}")
     return array
 

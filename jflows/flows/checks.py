@@ -32,8 +32,9 @@ def check_array(where: str, argument: str, value: Any) -> None:
     """Raises `InvalidTypeError` unless a value is an array, of NumPy or JAX, of floats or integers."""
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise InvalidTypeError(where, argument, "must be an array", type(value).__name__, "Wrap it in jnp.asarray.")
-    is_jax = jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # a key
-    if is_jax or not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+    is_other = jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # a key
+    is_other = is_other or value.dtype.kind == "m"  # durations, which NumPy counts as integers
+    if is_other or not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer)):
         fix = "Convert it, such as by numpy.asarray(values, numpy.float32)."
         raise InvalidTypeError(where, argument, "must hold floats or integers", f"{value.dtype}", fix)
 

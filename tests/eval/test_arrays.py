@@ -35,6 +35,7 @@ WRONG = {
     "text": np.full(Z.shape, "a"),
     "objects": np.full(Z.shape, {}),
     "dates": np.full(Z.shape, np.datetime64("2020-01-01")),
+    "durations": np.full(Z.shape, np.timedelta64(1, "s")),
     "ragged": [[1.0, 2.0], [3.0]] * 30,
 }
 

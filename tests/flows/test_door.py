@@ -164,6 +164,7 @@ def test_x_and_context_of_a_mixture_broadcast_to_each_other():
         (lambda x: x.astype(complex), "must hold floats or integers; got complex128"),
         (lambda x: x > 0, "must hold floats or integers; got bool"),
         (lambda x: x.astype("datetime64[s]"), r"must hold floats or integers; got datetime64\[s\]"),
+        (lambda x: x.astype("timedelta64[s]"), r"must hold floats or integers; got timedelta64\[s\]"),
         (lambda x: jax.random.split(KEY, x.shape), "must hold floats or integers; got key<fry>"),
     ],
 )
