@@ -29,6 +29,7 @@ RUNS = {
 def test_processes_do_together_what_one_does(name, tmp_path, monkeypatch):
     num, devices, parallel = RUNS[name]
     monkeypatch.setenv("PYTHONPATH", str(WORKER.parents[2]))
+    begin_alone(tmp_path / "begun", parallel, monkeypatch)
     printed, last_words = [], []
     command = [sys.executable, str(WORKER), str(tmp_path), parallel]
     ended = launch(command, num, devices, out=printed.append, err=last_words.append)
@@ -40,8 +41,17 @@ def test_processes_do_together_what_one_does(name, tmp_path, monkeypatch):
     # SIGTERM to process 1 alone has stopped all of them, at one step, and the checkpoint let them go on.
     assert all(each["stopped"] == [True, worker.STOP, False, worker.STEPS] for each in found)
     assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") == 4  # process 0 alone has written
-    check_states(tmp_path, parallel, num, monkeypatch)
+    check_states(tmp_path, parallel, num)
     check_scores(tmp_path, worker.WIDE if parallel == "fsdp" else worker.NARROW, num)
+
+
+def begin_alone(directory, parallel, monkeypatch):
+    """Half of a run by one process with eight devices, which others then end."""
+    monkeypatch.setattr(worker.train_config, "make_optimizer", worker.train_config.make_optimizer)  # put back
+    event = threading.Event()
+    halfway = lambda entry: event.set() if entry["step"] == worker.STOP else None
+    begun = worker.fit("fsdp" if parallel == "fsdp" else "jit", directory, callback=halfway, stop=event)
+    assert begun.interrupted and int(begun.state.step) == worker.STOP
 
 
 def check_messages(found, num, devices):
@@ -58,14 +68,15 @@ def check_messages(found, num, devices):
     assert all(each["failed"].startswith(wanted) for each in found[1:])
 
 
-def check_states(out, parallel, num, monkeypatch):
+def check_states(out, parallel, num):
     """All processes hold the same bits, which one process reads; and those of one process up to rounding."""
-    monkeypatch.setattr(worker.train_config, "make_optimizer", worker.train_config.make_optimizer)  # put back
-    states = {name: [load(out / f"{name}_{index}.npz") for index in range(num)] for name in ("stopped", "ended")}
+    names = ("stopped", "ended", "begun")
+    states = {name: [load(out / f"{name}_{index}.npz") for index in range(num)] for name in names}
     for first, *others in states.values():
         assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
     alone = worker.fit("fsdp" if parallel == "fsdp" else "none", None)
     assert_near(states["ended"][0], worker.leaves(alone.state))
+    assert_near(states["begun"][0], worker.leaves(alone.state))  # by one process, then by `num`
     resumed = worker.fit("fsdp" if parallel == "fsdp" else "jit", out / "run", resume=True, stop=stop())
     for a, b in zip(worker.leaves(resumed.state), states["ended"][0], strict=True):
         np.testing.assert_array_equal(a, b)  # written by `num` processes, read by one with eight devices

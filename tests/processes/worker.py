@@ -88,6 +88,8 @@ def main(out: Path, parallel: str) -> None:
     np.savez(out / f"stopped_{index}.npz", *leaves(stopped.state))
     ended = fit(parallel, out / "run", resume=True)
     np.savez(out / f"ended_{index}.npz", *leaves(ended.state))
+    begun = fit(parallel, out / "begun", resume=True)
+    np.savez(out / f"begun_{index}.npz", *leaves(begun.state))
     flow = WIDE if parallel == "fsdp" else NARROW
     variables = jflows.load(out / "run", checkpoint="latest")[1]
     np.savez(out / f"scored_{index}.npz", **scored(variables, flow))
