@@ -41,6 +41,7 @@ LAZY = (
     "pandas",
     "pyarrow",
     "h5py",
+    "scipy.linalg",
 )
 
 

@@ -13,7 +13,6 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import solve_triangular
 
 from jflows.errors import DataError, InvalidValueError
 from jflows.eval.arrays import bad_rows, real_numbers, spread_of
@@ -48,6 +47,8 @@ class ConditionalNormal(NamedTuple):
         Raises:
           InvalidValueError: if the shape is not that of `mean`.
         """
+        from scipy.linalg import solve_triangular
+
         z = _flat("ConditionalNormal.log_prob", "latents", latents)
         if z.shape != self.mean.shape:
             rule = f"must be of the shape {self.mean.shape}, one for each row"

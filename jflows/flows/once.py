@@ -19,7 +19,7 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # XLA refuses a
     QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
-def jit_once(static_argnames: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def jit_once(static_argnames: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: `jax.jit`, which optimises little where the program is compiled by itself, and for a CPU.
 
     Inside of another program, the options are those of the other, and on other platforms they are untried.

@@ -23,13 +23,14 @@ from jflows.data.degenerate import warn_if_degenerate
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.memory import bytes_held, bytes_of, check_memory, least_bytes
 from jflows.flows import Density
+from jflows.flows.once import jit_once
 from jflows.processes import together
 from jflows.train import progress as bars
 from jflows.train.config import TrainConfig
 from jflows.train.losses import LOSSES, Loss, check_loss
 from jflows.train.monitor import Entry, InMemory, Job, Monitor, Recorder, check_ends_finite
 from jflows.train.sharding import Runner
-from jflows.train.step import TrainState, check_trainable, init_state, make_train_step
+from jflows.train.step import TrainState, check_trainable, copied, init_state, make_train_step
 from jflows.train.storage import crc32_of, flatten
 from jflows.train.support import check_support
 from jflows.typing import Array, Batch, Key, PyTree, Variables
@@ -275,7 +276,7 @@ def first_state(
     data.check_varies()
     flow = job.flow
     statistics = data.statistics(flow.before_standardizing, flow.whitens) if flow.standardizes else None
-    init_key, noise_key = jax.random.split(jax.random.key(config.seed))
+    init_key, noise_key = _two_keys(jax.random.key(config.seed))
     init = functools.partial(_initial_variables, job.flow, init_key, batch, statistics)
     abstract = jax.eval_shape(init)
     check_trainable("fit", abstract)
@@ -286,9 +287,15 @@ def first_state(
         found = init()
     else:
         _check_variables(variables, abstract)
-        found = jax.tree.map(jnp.array, variables)  # copies, as the state is donated
+        found = copied(variables)  # as the state is donated
     memory = job.loss.first_memory(flow, found, noise_key, config.batch_size)
     return init_state({**found, "params": put_params(found["params"])}, optimizer, noise_key, memory)
+
+
+@jit_once()
+def _two_keys(key: Key) -> tuple[Key, Key]:
+    one, other = jax.random.split(key)
+    return one, other
 
 
 def checked_start(job: Job, state: TrainState, validation: Data | None) -> TrainState:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jflows.data import Reading, TrainBatches
@@ -23,7 +22,7 @@ from jflows.train import diagnosis
 from jflows.train.config import TrainConfig
 from jflows.train.losses import Loss
 from jflows.train.optim import rate_scale
-from jflows.train.step import Metrics, TrainState
+from jflows.train.step import Metrics, TrainState, copied
 from jflows.typing import Batch, Variables
 
 SCORE = "validation_nll"
@@ -167,7 +166,7 @@ class Scores:
         if math.isfinite(score):
             self.by_step[step] = score
         if self.best_step == step:
-            self.best = jax.tree.map(jnp.copy, variables)  # the next call is given the state's own buffers
+            self.best = copied(variables)  # the next call is given the state's own buffers
 
     def recall(self, recorder: Recorder) -> None:
         """Restores the scores of a run that is resumed, and its best variables."""

@@ -5,14 +5,17 @@ The step is written for one device; `jflows/train/sharding.py` runs it on severa
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 
 from jflows.errors import InvalidValueError
 from jflows.flows import Density
+from jflows.flows.once import jit_once
 from jflows.train.losses import Loss, check_loss
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
@@ -68,11 +71,35 @@ def init_state(
     check_trainable("init_state", variables)
     params = variables["params"]
     extra = {name: tree for name, tree in variables.items() if name != "params"}
-    zero = jnp.zeros((), jnp.int32)
-    # A copy, since a state that is donated must not hold one buffer twice.
-    ema = jax.tree.map(jnp.copy, params)
+    # Copies, since a state that is donated must not hold one buffer twice.
+    step, skipped, in_a_row, ema = copied((*[np.int32(0)] * 3, params))
     memory = {} if memory is None else memory
-    return TrainState(zero, params, extra, ema, optimizer.init(params), key, zero + 0, zero + 0, memory)
+    return TrainState(step, params, extra, ema, _first_moments(optimizer, params), key, skipped, in_a_row, memory)
+
+
+def copied(tree: PyTree) -> PyTree:
+    """Copies of arrays, each where it lies."""
+    return jax.tree.map(_copied, tree)
+
+
+def _copied(leaf: Array | np.generic) -> Array:
+    if _is_held(leaf) and not leaf.is_fully_addressable:
+        return jnp.copy(leaf)
+    return jax.device_put(leaf, may_alias=False)  # compiles nothing, where `jnp.copy` compiles for every shape
+
+
+def _is_held(leaf: Any) -> TypeGuard[jax.Array]:
+    """Whether it is an array of JAX that has values and a place."""
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
+
+
+def _first_moments(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
+    """`optimizer.init(params)`, as one program instead of one for every shape.
+
+    Parameters that are divided among devices are the exception, so that each moment lies where its parameter does.
+    """
+    is_divided = any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(params) if _is_held(leaf))
+    return (optimizer.init if is_divided else jit_once()(optimizer.init))(params)
 
 
 def check_trainable(where: str, variables: Variables) -> None:
