@@ -46,7 +46,8 @@ class Flow(FlowStructure):
 
     Data are floats or, with `dequantize`, integers. With a key, integers get fresh noise, and their
     score is a lower bound on log P(x); without one, they are put at bin centres, and the score is smooth but no bound.
-    Floats count as dequantized already. Values are not checked here, so that tracing works; `jflows.data` checks them.
+    Floats count as dequantized already: pixels from 0 to 2^bits, not fractions of 1. Values are not checked here, so
+    that tracing works; `jflows.data` checks them.
 
     Args:
       bijector: maps z to (preprocessed) x.
@@ -331,10 +332,8 @@ class Flow(FlowStructure):
             check_key("Flow", key)
         event_ndims = values.ndim - len(batch_shape)
         batch_shape = self.check_context(context, batch_shape)
-        own_float = values is None or not jnp.issubdtype(
-            values.dtype, jnp.floating
-        )  # samples, and dequantized integers
-        least = jnp.result_type(float) if own_float else None
+        is_float = jnp.issubdtype(values.dtype, jnp.floating)  # unlike integers, which become floats
+        least = None if is_float else jnp.result_type(float)
         cast, values, context = door.in_one_type(variables, values, context, least=least)
         values = door.spread(values, event_ndims, batch_shape)
 
