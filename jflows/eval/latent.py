@@ -122,14 +122,9 @@ def reconstruct(flow: Flow, variables: Variables, x: Array, context: Array | Non
     """
     z = encode_centres(flow, variables, x, context)
     rebuilt, _ = flow.decode(variables, z, context, log_det_key(flow))
-    start = centres(flow, x)
+    start = flow.centres(x)
     error = jnp.abs(rebuilt - start)
     return x + (rebuilt - start), error
-
-
-def centres(flow: Flow, x: Array) -> Array:
-    """Integers as floats at the centres of their bins; floats as they are. Both have the event shape of the data."""
-    return x if flow.dequantize is None else flow.dequantize.crop(flow.dequantize.dequantize(x, None)[0])
 
 
 def encode_centres(flow: Flow, variables: Variables, x: Array, context: Array | None = None) -> Array:
@@ -140,7 +135,7 @@ def encode_centres(flow: Flow, variables: Variables, x: Array, context: Array | 
     Shapes:
       x: [*batch, *event_shape] -> z: [*batch, *latent_shape].
     """
-    return flow.encode(variables, centres(flow, x), context, log_det_key(flow))[0]
+    return flow.encode(variables, flow.centres(x), context, log_det_key(flow))[0]
 
 
 def decode_data(flow: Flow, variables: Variables, z: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -152,7 +147,7 @@ def decode_data(flow: Flow, variables: Variables, z: Array, context: Array | Non
     """
     key = log_det_key(flow)
     x = flow.quantize(flow.decode(variables, z, context, key)[0])
-    return x, flow.log_prob(variables, centres(flow, x), context, key)
+    return x, flow.log_prob(variables, flow.centres(x), context, key)
 
 
 def _one_axis_more(flow: Flow, context: Array | None, batch_shape: Shape) -> Array | None:

@@ -243,15 +243,14 @@ class Flow(FlowStructure):
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The largest |decode(encode(x)) - x|, see `Density.reconstruction_error`."""
         key = jax.random.key(0) if self.estimates_log_det else None  # any: the log-det is dropped
-        z, _ = self.encode(variables, x, context, key)
+        z, _ = self.encode(variables, self.centres(x), context, key)
         back = self.decode(variables, z, context, key)[0]
         return jnp.max(jnp.abs(self.deviation(back, x)), initial=0.0)
 
     @promoting
     def deviation(self, rebuilt: Array, x: Array) -> Array:
         """rebuilt - x; integers count from the centres of their bins, and columns on a circle modulo the period."""
-        x = x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
-        return difference(rebuilt, x, self.domains)
+        return difference(rebuilt, self.centres(x), self.domains)
 
     def quantize(self, x: Array) -> Array:
         """Continuous values in the form of the data: rounded down to integers if the flow dequantizes, else x."""

@@ -80,6 +80,10 @@ class FlowStructure(Checked, Density):
         """Whether the log-det is estimated with noise, for which `log_prob` must be given a key."""
         return self.bijector.needs_key
 
+    def centres(self, x: Array) -> Array:
+        """Integers as floats at the centres of their bins, and floats as they are, so that no key adds noise to x."""
+        return x if self.dequantize is None else self.dequantize.crop(self.dequantize.dequantize(x, None)[0])
+
     @property
     def uses_invertible_backprop(self) -> bool:
         """Whether a `Repeat` in the bijector has backprop="invertible"."""

@@ -254,7 +254,8 @@ class MixtureOfFlows(MixtureStructure):
         draws: Any = over_components(self.components, run, components_of(self, variables), keys)[0]
         if self.trunk is None:
             return draws
-        return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context)[0])
+        of_log_det = key if self.trunk.estimates_log_det else None  # which is dropped
+        return self.trunk.quantize(self.trunk.decode(part(variables, "trunk"), draws, context, of_log_det)[0])
 
     @promoting
     def reconstruction_error(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
@@ -265,7 +266,7 @@ class MixtureOfFlows(MixtureStructure):
             of_trunk = part(variables, "trunk")
             worst = self.trunk.reconstruction_error(of_trunk, x, own)
             key = jax.random.key(0) if self.trunk.estimates_log_det else None  # any: the log-det is dropped
-            inner = self.trunk.encode(of_trunk, x, own, key)[0]
+            inner = self.trunk.encode(of_trunk, self.trunk.centres(x), own, key)[0]
         run = lambda flow, of_flow: (flow.reconstruction_error(of_flow, inner, self.context_of(flow, own)), {})
         errors = over_components(self.components, run, components_of(self, variables))[0]
         return jnp.maximum(worst, jnp.max(errors))

@@ -14,7 +14,7 @@ from jflows import nn as networks
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.eval.latent import interpolate, reconstruct
-from jflows.flows import Flow, UniformDequantize, flow_matching_loss
+from jflows.flows import Flow, UniformDequantize, flow_matching_loss, mixture_of_flows
 from jflows.testing import check_flow
 from jflows.testing.common import perturb
 from jflows.train.losses import FlowMatching, NegativeLogLikelihood
@@ -86,6 +86,18 @@ def test_latents_need_no_key():
     rebuilt, error = fast_jit(reconstruct, static_argnums=0)(flow, variables, x)
     np.testing.assert_allclose(rebuilt, x, atol=1e-10)
     assert np.max(error) < 1e-10
+
+
+def test_round_trips_and_samples_of_integers_need_no_key():
+    """The key of an estimated log-det that is dropped must not add noise to integers."""
+    residual = b.Residual(networks.LipschitzMLP((2,), coefficient=0.5), "roulette", event_ndims=3)
+    flow = Flow(residual, StandardNormal((2, 2, 1)), (2, 2, 1), UniformDequantize(3))
+    x = jnp.arange(12).reshape(3, 2, 2, 1) % 8
+    part = Flow(b.ActNorm(3), StandardNormal((2, 2, 1)), (2, 2, 1))
+    for density in (flow, mixture_of_flows((part, part), None, trunk=flow)):
+        variables = perturb(density.init(KEY, x), 0, 0.3)
+        assert fast_jit(density.reconstruction_error)(variables, x) < 1e-10
+        assert fast_jit(density.sample, static_argnums=2)(variables, KEY, (3,)).shape == x.shape
 
 
 @pytest.mark.slow
