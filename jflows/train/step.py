@@ -149,13 +149,13 @@ def make_train_step(
         total, count, grads = sums
         count = jnp.where(count > 0, count, 1)  # a step in which no row counts has loss and gradient 0
         mean_loss = total / count
-        grads = jax.tree.map(lambda g: g / count.astype(g.dtype), grads)
+        share = 1 / count  # a product joins what comes after it in one loop, which a quotient does not
+        grads = jax.tree.map(lambda g: g * share.astype(g.dtype), grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean_loss)
         params = optax.apply_updates(state.params, updates)
-        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), state.ema, params)
+        ema = _averaged(state.ema, params, ema_decay, state.step)
         in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
         new = TrainState(state.step, params, extra, ema, opt_state, state.key, state.skipped, in_a_row, memory)
         old = state._replace(skipped=state.skipped + 1, skipped_in_a_row=in_a_row)
@@ -169,6 +169,14 @@ def make_train_step(
         return state, metrics
 
     return step
+
+
+def _averaged(average: PyTree, params: PyTree, ema_decay: float, step: Array) -> PyTree:
+    """The moving average after one more step; without decay, the parameters themselves."""
+    if ema_decay == 0:
+        return params
+    decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), average, params)
 
 
 def _check_settings(loss: Loss, ema_decay: float, accumulate: int) -> None:
