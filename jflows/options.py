@@ -254,6 +254,7 @@ NotNegative = Annotated[int, Option(low=0)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
 Temperature = Annotated[float, Option(low=0)]
+HalfWidth = Annotated[float, Option(low=1e-6, high=1e6)]  # beyond, slopes of splines overflow float32
 
 
 def in_words(hint: Any) -> str:

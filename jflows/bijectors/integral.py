@@ -8,7 +8,7 @@ from flax import linen as nn
 from jflows.bijectors.inner import InnerMap
 from jflows.ops.integral import integral, integral_inverse, quadrature_nodes
 from jflows.ops.planar import positive
-from jflows.options import Count, Counts, Fraction, Option, Positive
+from jflows.options import Count, Counts, Fraction, HalfWidth, Option
 from jflows.typing import Array
 
 
@@ -41,7 +41,7 @@ class MonotoneIntegral(InnerMap):
     embedding_size: Count = 8
     hidden_sizes: Counts = (32, 32)
     num_nodes: Annotated[int, Option(low=3, odd=True)] = 33
-    bound: Positive = 5.0
+    bound: HalfWidth = 5.0
     min_slope: Fraction = 1e-3
 
     owns_params: ClassVar[bool] = True

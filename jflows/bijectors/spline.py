@@ -16,7 +16,7 @@ from jflows.ops import splines
 from jflows.ops.affine import bounded_log_scale
 from jflows.ops.blocks import in_blocks
 from jflows.ops.masks import cut_rows
-from jflows.options import Fraction, Option, Positive
+from jflows.options import Fraction, HalfWidth, Option
 from jflows.typing import Array
 
 TOO_FEW = "With fewer bins the spline is a straight line."
@@ -38,7 +38,7 @@ class Spline(InnerMap):
     """
 
     num_bins: Annotated[int, Option(low=2, fix=TOO_FEW)] = 8
-    bound: Positive = 5.0
+    bound: HalfWidth = 5.0
     learn_bound: bool = False
 
     @property

@@ -126,7 +126,7 @@ def test_numerical_inverses_are_kept_from_invertible_backprop():
             "`residual` must be one of 'gate', 'add', 'none'; got 'gated'",
         ),
         (lambda: b.MonotoneIntegral(0), "MonotoneIntegral: `embedding_size` must be at least 1; got 0"),
-        (lambda: b.MonotoneIntegral(bound=-1.0), "MonotoneIntegral: `bound` must be positive; got -1.0"),
+        (lambda: b.MonotoneIntegral(bound=-1.0), "MonotoneIntegral: `bound` must be 1e-06 to 1e.06; got -1.0"),
         (lambda: b.MonotoneIntegral(hidden_sizes=()), r"`hidden_sizes` must hold at least 1 entry; got \(\)"),
         (lambda: b.MonotoneIntegral(num_nodes=32), "MonotoneIntegral: `num_nodes` must be odd and at least 3; got 32"),
         (lambda: b.MonotoneIntegral(min_slope=0), r"MonotoneIntegral: `min_slope` must lie in \(0, 1\); got 0"),

@@ -234,7 +234,7 @@ def test_wrapping_leaves_angles_in_the_interval_alone():
         (lambda: b.RationalQuadraticSpline(1), "RationalQuadraticSpline: `num_bins` must be at least 2; got 1. With"),
         (lambda: b.QuadraticSpline(2), "QuadraticSpline: `num_bins` must be at least 3; got 2"),
         (lambda: b.LinearSpline(0), "LinearSpline: `num_bins` must be at least 2; got 0"),
-        (lambda: b.CubicSpline(bound=0.0), "CubicSpline: `bound` must be positive; got 0.0"),
+        (lambda: b.CubicSpline(bound=0.0), "CubicSpline: `bound` must be 1e-06 to 1e.06; got 0.0"),
         (
             lambda: b.RationalQuadraticSpline(boundary="periodic"),
             "RationalQuadraticSpline: `boundary` must be one of 'linear', 'learned', 'circular'; got 'periodic'",

@@ -184,7 +184,8 @@ Bound = Annotated[
     Option(
         "Splines bend the interval [-bound, bound] and leave values outside as they are, so data should be "
         "standardised. A larger bound reaches further and makes the bins wider.",
-        above=0,
+        low=1e-6,
+        high=1e6,
     ),
 ]
 
