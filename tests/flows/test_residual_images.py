@@ -173,6 +173,7 @@ def test_estimates_follow_the_norms_through_training():
             r"residual_images: `num_scales` must leave a height and width, \(4, 4\) with padding, that are multiples "
             r"of 8; got \(4, 4, 1\), squeezed 3 times by num_scales and squeeze_first. Lower",
         ),
+        ({"shape": (5, 4, 1), "num_scales": 2}, "Set num_scales=1 without squeeze_first, or crop the images"),
         ({"norms": "frobenius"}, "residual_images: `norms` must be one of 'exact', 'power'; got 'frobenius'"),
     ],
 )

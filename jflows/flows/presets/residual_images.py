@@ -194,10 +194,7 @@ def _image_shape(event_shape: Shape, shape: Shape, num_squeezes: int) -> Shape:
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of {2**num_squeezes}"
         got = f"{event_shape}, squeezed {num_squeezes} times by num_scales and squeeze_first"
         odd = any(side % 2 for side in shape[:2])  # padding adds as much on both sides
-        fix = (
-            "Crop the images to an even size."
-            if odd
-            else "Lower {num_scales}, set {squeeze_first=off}, or set {padding}."
-        )
+        crop, fewer = "or crop the images to an even size", "Set {num_scales=1} without {squeeze_first}"
+        fix = f"{fewer}, {crop}." if odd else "Lower {num_scales}, leave {squeeze_first} out, or set {padding}."
         raise InvalidValueError("residual_images", "num_scales", rule, got, fix)
     return shape
