@@ -344,10 +344,10 @@ def _may_be_float(hint: Any) -> bool:
 
 def _instead(value: Any, setting: Setting) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
-    if get_origin(setting.type) is tuple and type(value) is int:
+    if get_origin(setting.type) is tuple and type(value) in (int, str):
         entries = get_args(setting.type)
         num = max(1, setting.option.axes, setting.option.fewest) if Ellipsis in entries else len(entries)
-        return f"Write {(value,) * num}."
+        return f"Write {(value,) * num}." if _is_of((value,) * num, setting.type) else ""
     for entry in value if isinstance(value, tuple) else (value,):
         if not isinstance(entry, type) and getattr(type(entry), "belongs", ""):
             return type(entry).belongs

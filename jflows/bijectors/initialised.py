@@ -112,7 +112,7 @@ def _refuse(error: Exception, where: str, difference: "_Difference", received: M
     """Raises in terms of the arguments; the error itself if it has another cause."""
     argument = next(iter(received))
     missing, misshapen = difference.missing(), difference.misshapen()
-    again = "Pass this size again, or call `init` with the new one."
+    again = "Pass this size again, or the variables that `init` returned for the new one, by the same options."
     if missing and difference.fits_without_context():
         fix = "Leave it out, or call `init` with a context."
         raise InvalidValueError(where, "context", "must be None, as at `init`", received["context"], fix) from error

@@ -125,7 +125,13 @@ class Repeat(SameShape):
     def _stacked(self) -> Variables:
         """The variables of all steps."""
         assert self.scope is not None
-        return {c: tree["layers"] for c, tree in self.scope.variables().items() if "layers" in tree}
+        stacked = {c: tree["layers"] for c, tree in self.scope.variables().items() if "layers" in tree}
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stacked)} - {(self.num_layers,)}
+        if lengths:
+            rule = f"must hold num_layers={self.num_layers} copies of each variable, on its first axis"
+            got = ", ".join("an array without axes" if length == () else str(length[0]) for length in sorted(lengths))
+            raise InvalidValueError("Repeat", "variables", rule, got, "Pass what `init` of this flow has returned.")
+        return stacked
 
     def _run(self, method: str, values: Array, context: Array | None) -> tuple[Array, Array]:
         layer = self.layer.clone(parent=None, name=None)

@@ -159,12 +159,12 @@ def _attribute(
     images, what = _images(trained, test, given)
     options = {"by": given["by"], "num_rows": given["num_rows"], "within": given["within_classes"]}
     found = trained.direction(train, name, **options)
-    above = "" if found.threshold is None else f", which is above {found.threshold:.4g} in the former"
+    above = "" if found.threshold is None else f" (above {found.threshold:.4g})"
     each = ", each compared within its class" if given["within_classes"] else ""
     left_out = f"; {found.left_out} without a value are left out" if found.left_out else ""
     yield (
-        f"{name} by {METHODS[given['by']]} of {found.num_with:,} training images with it and {found.num_without:,} "
-        f"without it{above}{each}{left_out}"
+        f"{name} by {METHODS[given['by']]} of {found.num_with:,} training images with it{above} and "
+        f"{found.num_without:,} without it{each}{left_out}"
     )
     accuracy = trained.accuracy(found, test, given["num_rows"])
     if accuracy == accuracy:

@@ -227,7 +227,7 @@ class Data(abc.ABC):
         if not known.any():
             rule, fix = f"must hold a label that is not {NO_LABEL}", "Or leave `label` out."
             raise DataError(where, "label", rule, "none", fix)
-        check_labels(np.where(known, label, 0), len(self.x), self.num_classes, where)
+        check_labels(np.where(known, label, np.min(label[known])), len(self.x), self.num_classes, where)
         return label.astype(np.int32)
 
     def _with_covariance(self, found: Statistics, before: Callable[[np.ndarray], np.ndarray] | None) -> Statistics:

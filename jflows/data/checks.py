@@ -39,10 +39,10 @@ def check_images(x: Any, num_bits: int, name: str) -> Any:
         raise DataError(f"ImageData {name!r}", "x", rule, got, "Move the axis: np.moveaxis(x, 1, -1).")
     high = 2**num_bits - 1
     if x.dtype.kind not in "ui":
-        fix = f"Convert it: (x * {high}).round().astype(np.uint8) if its values are in [0, 1]."
         if x.dtype.kind == "f":
             _check_finite(x, name)
-        raise DataError(f"ImageData {name!r}", "x", f"must hold integers in 0..{high}", f"dtype {x.dtype}", fix)
+        rule, fix = f"must hold integers in 0..{high}", as_integers(x, high)
+        raise DataError(f"ImageData {name!r}", "x", rule, f"dtype {x.dtype}", fix)
     if x.dtype != np.uint8 or num_bits < 8:
         bad = np.flatnonzero(((x < 0) | (x > high)).reshape(len(x), -1).any(axis=1))
         if bad.size:
@@ -146,6 +146,10 @@ def check_labels(label: np.ndarray, num: int, num_classes: int | None, where: st
     if label.min() < 0 or label.max() > high:
         rule = "must not be negative" if num_classes is None else f"must be in 0..{high} (num_classes={num_classes})"
         raise DataError(where, "label", rule, f"values {label.min()}..{label.max()}", "Number the classes from 0.")
+    if num_classes is None and label.min() > 0:
+        lowest, highest = int(label.min()), int(label.max())
+        fix = f"Subtract {lowest}, or state num_classes={highest + 1} if lower classes are those without rows."
+        raise DataError(where, "label", "must number the classes from 0", f"values {lowest}..{highest}", fix)
     return label.astype(np.int32)
 
 
@@ -163,6 +167,13 @@ def _check_kept_apart(values: np.ndarray, kept: np.ndarray, where: str, argument
             )
             fix = "Subtract an offset from it, such as its first value, or leave it out."
             raise DataError(where, argument, rule, got, fix)
+
+
+def as_integers(x: np.ndarray, high: int) -> str:
+    """How to make integers in 0..high of an array of another dtype, by what its values are."""
+    if x.dtype.kind == "f" and x.size and x.min() >= 0 and 1 < x.max() <= high and (x == np.floor(x)).all():
+        return f"Convert it: x.astype(np.uint8), as its values are whole numbers in 0..{high}."
+    return f"Convert it: (x * {high}).round().astype(np.uint8) if its values are in [0, 1]."
 
 
 def _check_finite(x: np.ndarray, name: str) -> None:

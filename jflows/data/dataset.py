@@ -29,7 +29,7 @@ class ImageData(Data):
         Images that are read when they are indexed are `jflows.data.stored.StoredImages`.
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       num_bits: bits of the integers, 1..8.
-      num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
+      num_classes: None exactly when `label` is None; if left out, labels begin at 0, and it is the largest plus one.
       partly_labelled: whether a label of -1 means that a row has no label.
       class_names: num_classes different names, in the order of labels, or () for none.
       weight: how much each image counts: finite numbers [num], at least 0 and not all 0, or None for all alike.
@@ -97,7 +97,7 @@ class TableData(Data):
       x: finite numbers [num, dim], num >= 2; any real dtype is accepted, float32 is stored.
       label: integers [num] in 0..num_classes - 1, kept as int32, or None.
       columns: dim different names; if left out, "x0", "x1", ...
-      num_classes: None exactly when `label` is None; if left out with labels, the largest label plus one.
+      num_classes: None exactly when `label` is None; if left out, labels begin at 0, and it is the largest plus one.
       partly_labelled: whether a label of -1 means that a row has no label.
       class_names: num_classes different names, in the order of labels, or () for none.
       context: what each row is conditioned on, for flows with a context: finite numbers [num, *context_shape], as in

@@ -22,6 +22,7 @@ PositiveColumns = Annotated[
     Option(
         "Columns of positive numbers, such as incomes or concentrations, by name or position: the flow models their "
         "logarithm, so that their unit does not matter. Whole numbers (integer) may be 0 too.",
+        noun="a tuple of names or positions of columns",
         repeatable=True,
     ),
 ]
@@ -48,6 +49,7 @@ IntegerColumns = Annotated[
     Option(
         "Columns of whole numbers, such as counts: noise in [0, 1) is added, so that the score is a lower bound on the "
         "log-probability, and samples are rounded down. They may be positive, on a circle or in an interval as well.",
+        noun="a tuple of names or positions of columns",
         repeatable=True,
     ),
 ]

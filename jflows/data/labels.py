@@ -90,5 +90,6 @@ def only_classes(data: DataT, classes: Sequence[int]) -> DataT:
 def _check_labelled(where: str, data: Data) -> None:
     check_is_data(where, "data", data)
     if data.label is None:
-        rule, fix = "must have labels", "Give them as the key `label` of an .npz file, or as TableData(label=...)."
+        made = type(data).__name__ if data.kind.has_rows else "TableData"
+        rule, fix = "must have labels", f"Give them as the key `label` of an .npz file, or as {made}(label=...)."
         raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from jflows.data.base import NO_LABEL, Data, check_is_data
+from jflows.data.checks import as_integers
 from jflows.data.domains import Domains
 from jflows.data.kinds import Kind
 from jflows.data.statistics import Statistics
@@ -114,14 +115,17 @@ class Reading:
         label = _labels_of(data)
         if label is None:
             rule = "must have labels, which are the context of this density"
-            fix = "Add them: class subfolders of a folder, key `label` of an .npz file, or TableData(label=...)."
+            made = type(data).__name__ if data.kind.has_rows else "TableData"
+            fix = f"Add them: class subfolders of a folder, key `label` of an .npz file, or {made}(label=...)."
             raise DataError(where, "data", rule, f"{data.name!r} without labels", fix)
         if data.context is not None and data.context is not label:
             raise _superfluous(data, where, "labels")
         if self.num_classes is not None and (label.max() >= self.num_classes or label.min() < NO_LABEL):
             rule = f"must have labels in 0..{self.num_classes - 1} for this density"
             got = f"labels {label.min()}..{label.max()} in {data.name!r}"
-            raise DataError(where, "data", rule, got, "Choose other {data}, or build the flow for more classes.")
+            unused = label.min() > 0 and label.max() - label.min() < self.num_classes
+            fix = "Number the classes from 0." if unused else "Choose other {data}, or build the flow for more classes."
+            raise DataError(where, "data", rule, got, fix)
 
     def _check_context(self, data: Data, where: str) -> None:
         if data.context is not None and self.context == "none":
@@ -215,7 +219,7 @@ def _check_values(values: np.ndarray, rows: np.ndarray, name: str, where: str, l
         low, high = limits
         rule = f"must hold integers in {low}..{high}, as this density reads them"
         if values.dtype.kind not in "ui":
-            fix = f"If they lie in [0, 1], write (x * {high}).round().astype(np.uint8)." * (name == "x" and high < 256)
+            fix = as_integers(values, high) if name == "x" and high < 256 else ""
             raise DataError(where, name, rule, f"dtype {values.dtype}", fix)
         bad = np.flatnonzero(((flat < low) | (flat > high)).any(axis=1))
         if bad.size:

@@ -75,8 +75,9 @@ def _variance_of_mean(values: np.ndarray, weight: np.ndarray, mean: float) -> fl
 def checked_scores(where: str, argument: str, values: ArrayLike) -> np.ndarray:
     """Scores as float64 [num]; raises `InvalidValueError` if there is none, or one is NaN."""
     array = np.asarray(values, np.float64)
-    if array.ndim != 1 or not array.size or np.isnan(array).any():
-        got = f"shape {array.shape}" if array.ndim != 1 or not array.size else f"{np.isnan(array).sum()} that are"
+    is_list = array.ndim == 1 and array.size > 0
+    if not is_list or np.isnan(array).any():
+        got = f"{np.isnan(array).sum()} NaN of {array.size}" if is_list else f"shape {array.shape}"
         raise InvalidValueError(where, argument, "must be numbers [num], num >= 1, and not NaN", got)
     return array
 

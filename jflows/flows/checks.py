@@ -51,12 +51,13 @@ def check_context(context: Array | None, context_shape: Shape | None, batch_shap
     if context is None:
         rule, fix = f"must have event shape {context_shape}", "Pass a context for each row."
         raise InvalidValueError("Flow", "context", rule, "None", fix)
+    if context_shape is None:
+        got = f"shape {context.shape}" if hasattr(context, "shape") else type(context).__name__
+        fix = "Build the flow with a context, by context_dim or num_classes."
+        raise InvalidValueError("Flow", "context", "must be None", got, fix)
     if type(context) is not int:
         check_array("Flow", "context", context)
     got = f"shape {jnp.shape(context)}"
-    if context_shape is None:
-        fix = "Build the flow with a context, by context_dim or num_classes."
-        raise InvalidValueError("Flow", "context", "must be None", got, fix)
     check_event_shape("Flow", "context", jnp.shape(context), context_shape)
     leading = jnp.shape(context)[: jnp.ndim(context) - len(context_shape)]
     try:

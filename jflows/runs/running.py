@@ -305,6 +305,7 @@ def _weights_of(run: str | os.PathLike[str], prepared: Prepared, resume: bool) -
     if found != prepared.flow:
         old, new = flow_values(read_recipe(path_of("run", "start_from", run)).recipe), flow_values(prepared.recipe)
         changed = [name for name in new if old.get(name) != new[name]]
+        changed = ["flow"] if "flow" in changed else changed  # the options of another preset say nothing more
         got = ", ".join(f"{name} = {old.get(name)!r} there and {new[name]!r} here" for name in changed)
         rule, fix = "must be a run of the same flow as is to be trained", "Give both the same options of the flow."
         raise RunError("run", "start_from", rule, got or f"{where}, whose data have another shape", fix)

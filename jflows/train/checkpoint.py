@@ -47,7 +47,7 @@ def check_unused(run: str | Path) -> None:
     """Raises `RunError` if `run` holds checkpoints already, before a new run mixes with an old one."""
     directory = path_of("check_unused", "run", run) / "checkpoints"
     if directory.is_dir() and any(directory.iterdir()):
-        fix = "Continue that run with `--resume`, or choose another directory with `--out`."
+        fix = "Continue that run with {resume=True}, or choose another directory, {out}."
         raise RunError("check_unused", "run", "must not hold checkpoints of another run", str(directory), fix)
 
 
@@ -151,7 +151,7 @@ class Checkpoints:
         except Exception as error:  # a full disk reaches us from Orbax as several types, few of them OSError
             self._tidy()
             rule = f"could not be written at step {step}, earlier checkpoints are intact"
-            fix = "Free disk space or check the permissions, then continue with `--resume`."
+            fix = "Free disk space or check the permissions, then continue with {resume=True}."
             raise RunError("Checkpoints.save", str(self.directory), rule, storage.one_line(error), fix) from None
         self._damaged.clear()
         if jax.process_index() == 0:
@@ -220,7 +220,7 @@ class Checkpoints:
             training = trees.pop("training", None)
             return Checkpoint(candidate, trees, training, content["meta"], _scores(content))
         got = "; ".join(reasons.values()) or ("none" if self.directory.is_dir() else "no such directory")
-        fix = "Check the path, or train anew with another `--out`." if step is None else "Choose another step."
+        fix = "Check the path, or train anew with another {out}." if step is None else "Choose another step."
         raise RunError(where, str(self.directory), "must hold a readable checkpoint", got, fix)
 
     def _content(self, step: int) -> dict[str, Any]:

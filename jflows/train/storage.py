@@ -97,7 +97,7 @@ def fill(template: PyTree, sharding: Sharding | None, values: dict[str, Any], di
     for name in sorted(here | there):
         if here.get(name) != there.get(name):
             got = f"{here.get(name, 'no such leaf')} here and {there.get(name, 'no such leaf')} there"
-            fix = "Build flow and optimizer from the `meta` saved there, or train anew with another `--out`."
+            fix = "Build flow and optimizer from the `meta` saved there, or train anew with another {out}."
             raise RunError("Checkpoints.restore", name, f"must be as saved in {directory}", got, fix)
     return jax.tree_util.tree_map_with_path(place, template)
 

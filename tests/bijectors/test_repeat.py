@@ -267,6 +267,15 @@ def test_bad_settings_are_refused(arguments, message):
         b.Repeat(b.ActNorm(), *arguments)
 
 
+@pytest.mark.parametrize("anchor_every", [None, 0, 1])
+def test_variables_of_another_depth_are_refused(anchor_every):
+    settings = () if anchor_every is None else ("invertible", anchor_every)
+    variables = b.Repeat(b.ActNorm(), 3).init(jax.random.key(0), jnp.ones((4, 2)))
+    rule = r"Repeat: `variables` must hold num_layers=2 copies of each variable, .*; got 3\. Pass what"
+    with pytest.raises(InvalidValueError, match=rule):
+        b.Repeat(b.ActNorm(), 2, *settings).apply(variables, jnp.ones((4, 2)))
+
+
 def test_a_layer_that_changes_the_shape_is_refused():
     rule = r"Repeat: `layer` must keep the event shape; got \(4, 4, 1\) -> \(2, 2, 4\). Put that layer in a Chain."
     with pytest.raises(InvalidValueError, match=rule):

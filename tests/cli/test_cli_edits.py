@@ -56,7 +56,7 @@ def test_a_named_image_and_an_attribute_of_numbers_without_some_values(edit, peo
     assert "by a linear support vector machine of" in done.stdout and " without a value are left out" in done.stdout
     assert "0.png at alpha 1 in" in done.stdout
     done = edit("--attribute", "age", "--num", 1, "--num-steps", 2, "--within-classes")
-    wanted = r"without it, which is above \d+(\.5)? in the former, each compared within its class"
+    wanted = r"with it \(above \d+(\.5)?\) and [\d,]+ without it, each compared within its class"
     assert re.search(wanted, done.stdout), done.stdout
 
 

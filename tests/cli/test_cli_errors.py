@@ -110,7 +110,10 @@ NAN = np.where(np.arange(20)[:, None, None, None] == 3, np.nan, BLANK)
         (BLANK + 0.5, ["must hold integers in 0..255", "float64", "Convert it"]),
         (BLANK[..., 0], ["rank 4", "(20, 8, 8)", "Add the channel axis"]),
         (BLANK.astype(int) - 1, ["0..255", "-1..-1 in row 0"]),
-        (BLANK[:, :7], ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "Crop the images to an even size"]),
+        (
+            BLANK[:, :7],
+            ["`--num-levels`", "multiples of 2^num_levels", "(7, 8)", "Crop or resize the images to multiples of"],
+        ),
         (np.arange(60.0).reshape(20, 3), ["train: `--data` must suit glow", "got 'data.npz' of shape (3,)"]),
     ],
     ids=["nan", "float", "rank", "range", "odd height", "table"],

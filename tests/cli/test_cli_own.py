@@ -117,6 +117,8 @@ def test_a_run_of_another_flow_is_no_place_to_start_from(first, tmp_path, jflows
     }.items():
         result = jflows("train", "realnvp", *SMALL, *options, *given)
         assert result.exit_code == 2 and message in result.stderr and "Traceback" not in result.stderr
+    result = jflows("train", "nice", "--data", "two_moons", *given)
+    assert result.exit_code == 2 and "got flow = 'realnvp' there and 'nice' here. Give both" in result.stderr
     result = jflows("train", "realnvp", *SMALL, "--start-from", tmp_path / "none", "--out", tmp_path / "run")
     assert (
         result.exit_code == 2

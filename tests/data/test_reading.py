@@ -89,7 +89,7 @@ def test_data_that_fit(reading, data):
         (
             LABELLED,
             images(),
-            "must have labels, which are the context of this density; got 'made' without labels. Add them: cl",
+            "must have labels, which are the context of this density; got 'made' without labels. Add them: cl.*ImageD",
         ),
         (
             LABELLED,
@@ -98,7 +98,7 @@ def test_data_that_fit(reading, data):
         ),
         (LABELLED, NoData(), "must have labels, .*; got 'no data' without labels"),
         (LABELLED, NoData(CONTEXT), "must have labels"),
-        (LABELLED, NoData(LABELS + 1), r"got labels 1\.\.4"),
+        (LABELLED, NoData(LABELS + 1), r"got labels 1\.\.4 in 'no data'\. Number the classes from 0"),
         (
             TABLE.with_labels(4),
             table(label=LABELS, context=CONTEXT),
@@ -209,7 +209,7 @@ def test_bfloat16_rows_are_real_numbers():
         (
             batch(PIXELS / 255),
             dataclasses.replace(IMAGES, num_bits=8),
-            r"must hold integers in 0\.\.255, .*; got dtype float64\. If they lie in \[0, 1\], write \(x \*",
+            r"must hold integers in 0\.\.255, .*; got dtype float64\. Convert it: \(x \* 255\)",
         ),
         (batch(PIXELS.astype(bool)), IMAGES, "must hold integers .*got dtype bool"),
         (batch(PIXELS[..., 0]), IMAGES, r"`x` must have shape \(4, 2, 2, 1\) in a batch of 4; got shape \(4, 2, 2\)"),

@@ -50,7 +50,7 @@ def test_weights_count_as_repeated_rows():
     ("arguments", "error", "message"),
     [
         (([], [1.0]), InvalidValueError, r"auroc: `scores` must be numbers \[num\].*got shape \(0,\)"),
-        (([1.0], [np.nan, 2, np.nan]), InvalidValueError, "`others` must .* not NaN; got 2 that are"),
+        (([1.0], [np.nan, 2, np.nan]), InvalidValueError, "`others` must .* not NaN; got 2 NaN of 3"),
         (([1.0], [[1.0]]), InvalidValueError, r"got shape \(1, 1\)"),
         (([1.0, 2.0], [1.0], [1.0, -1.0]), DataError, "must be finite and not negative; got -1 in row 1"),
     ],

@@ -319,6 +319,9 @@ def test_contradictions_are_refused_in_one_line(name):
         make()
     with pytest.raises(InvalidTypeError, match="Domains: `circle` must be a tuple of entries such as"):
         Domains(circle="phase")
+    rule = r"Domains: `positive` must be a tuple of names or positions of columns; got 'a'. Write \('a',\)"
+    with pytest.raises(InvalidTypeError, match=rule):
+        Domains(positive="a")
 
 
 OUTSIDE = {

@@ -261,6 +261,10 @@ def test_arguments_of_the_wrong_shape_are_refused():
         (lambda: flow.init(KEY, x[:, :2]), r"Flow: `x` must have event shape \(3,\)"),
         (lambda: flow.decode(variables, x[:, :2]), r"Flow.decode: `z` must have event shape \(3,\).* Use flow.latent"),
         (lambda: flow.log_prob(variables, x, x), r"`context` must be None; got shape \(16, 3\). Build the flow with"),
+        (
+            lambda: flow.sample(variables, KEY, (2,), 0.7),
+            "Flow: `context` must be None; got float. Build the flow with",
+        ),
         (lambda: conditional.log_prob({}, x), r"Flow: `context` must have event shape \(2,\); got None"),
         (lambda: conditional.log_prob({}, x, x), r"Flow: `context` must have event shape \(2,\); got shape \(16, 3\)"),
         (

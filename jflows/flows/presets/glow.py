@@ -231,7 +231,8 @@ def squeezable_shape(where: str, event_shape: Shape, num_levels: int, dequantize
     if any(side % 2**num_levels for side in shape[:2]):
         rule = f"must leave a height and width, {shape[:2]} with padding, that are multiples of 2^num_levels"
         odd = any(side % 2 for side in shape[:2])  # padding adds as much on both sides
-        fix = "Crop the images to an even size." if odd else "Lower {num_levels}, or set {padding}."
+        sizes = f"Crop or resize the images to multiples of {2**num_levels}, or to even sizes and lower {{num_levels}}."
+        fix = sizes if odd else "Lower {num_levels}, or set {padding}."
         raise InvalidValueError(where, "num_levels", rule, repr(num_levels), fix)
     return shape
 
