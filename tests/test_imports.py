@@ -25,6 +25,7 @@ MAY_IMPORT = {  # beside itself; the package's own __init__ may import anything
     "runs": FLOWS | {"eval", "train"},
     "bench": FLOWS | {"eval", "runs", "testing"},
     "cli": FLOWS | {"eval", "train", "runs", "bench"},
+    "__main__": {"cli"},
 }
 LAZY = (
     "distrax",

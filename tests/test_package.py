@@ -42,6 +42,8 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_version_is_that_of_the_installed_distribution():
     assert jflows.__version__ == importlib.metadata.version("jflows-flax")
+    shown = subprocess.run([sys.executable, "-m", "jflows", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"jflows {jflows.__version__}\n"
 
 
 def test_wheel_holds_every_module_and_the_experiments(wheel):

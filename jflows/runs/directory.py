@@ -13,6 +13,7 @@ All of them hold checksums, and damage is an error: no number comes from a file 
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -115,6 +116,9 @@ class RunDirectory:
           step: take the checkpoint of this step, and no other; 0 begins the run again.
         """
         if not self.resuming or step == 0 or self.checkpoints.latest_step() is None:
+            metrics = self.path / METRICS
+            if self.resuming and step is None and metrics.is_file() and metrics.stat().st_size:
+                warnings.warn(f"{self.path} has no checkpoint: the run starts again, from step 0.", stacklevel=3)
             self.standing = Standing()
             together.by_first("RunDirectory.restore", lambda: (self._write(METRICS, ""), self._write_config()))
             return None

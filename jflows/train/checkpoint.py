@@ -45,10 +45,10 @@ class Checkpoint(NamedTuple):
 
 def check_unused(run: str | Path) -> None:
     """Raises `RunError` if `run` holds checkpoints already, before a new run mixes with an old one."""
-    directory = path_of("check_unused", "run", run) / "checkpoints"
+    directory = path_of("run", "out", run) / "checkpoints"
     if directory.is_dir() and any(directory.iterdir()):
         fix = "Continue that run with {resume=True}, or choose another directory, {out}."
-        raise RunError("check_unused", "run", "must not hold checkpoints of another run", str(directory), fix)
+        raise RunError("run", "out", "must not hold checkpoints of another run", str(directory), fix)
 
 
 class Checkpoints:

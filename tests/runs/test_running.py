@@ -105,6 +105,14 @@ def test_a_run_does_not_go_on_to_a_step_before_its_last(trained, tmp_path):
     assert (out / "config.json").read_bytes() == before
 
 
+def test_a_run_without_its_checkpoints_says_that_it_starts_again(trained, tmp_path):
+    out = shutil.copytree(trained.directory, tmp_path / "run")
+    shutil.rmtree(out / "checkpoints")
+    with pytest.warns(UserWarning, match="run has no checkpoint: the run starts again, from step 0"):
+        again = jflows.run("realnvp", out, resume=True, progress=False)
+    assert again.result["steps"] == 20
+
+
 def test_a_run_whose_score_is_nan_ends_with_an_error(tiny, tmp_path, monkeypatch):
     scored = running.scored
     nan = lambda *args, **options: scored(*args, **options)._replace(nats=math.nan)

@@ -181,7 +181,7 @@ def test_saving_a_step_again_or_an_earlier_one(two_steps):
 
 def test_used_directory_is_refused(two_steps, tmp_path_factory):
     text = error_of(lambda: check_unused(two_steps))
-    assert "must not hold checkpoints of another run" in text and "resume=True" in text and "out" in text
+    assert "must not hold checkpoints of another run" in text and "resume=True" in text and "`out`" in text
     check_unused(tmp_path_factory.mktemp("fresh"))
     check_unused(two_steps / "does not exist")
 

@@ -1,0 +1,5 @@
+"""`python -m jflows` is the command `jflows`."""
+
+from jflows.cli import main
+
+main()
