@@ -191,7 +191,7 @@ class Power(Pointwise):
     """x = z^exponent, on the positive numbers.
 
     Args:
-      exponent: positive; 1/3 spreads small values, 2 crowds them.
+      exponent: positive; from latent to data, 1/3 spreads small values, and 2 crowds them.
       event_ndims: how many trailing axes form one event; 1 for vectors, 3 for images.
     Raises:
       InvalidValueError: if exponent is not positive and finite.

@@ -35,6 +35,8 @@ def baseline(name: str, columns: tuple[str, ...] = (), weight: str | None = None
       columns: the columns to use of a table in a file; () uses all.
       weight: the column of such a table that holds the weights of the rows; None counts all alike, or, of an .npz file,
         by its weights.
+    Returns:
+      `Baseline`: the mean log-likelihood of test rows, in nats, with its standard error.
     Raises:
       DataError: if the data cannot be had, are not a table, or have contexts.
       InvalidValueError: if a column is unknown, or an option does not apply to the data.

@@ -37,6 +37,8 @@ def ranks_of(flow: Flow, variables: Variables, batches: Iterable[Batch], key: Ke
       batches: see `jflows.eval.evaluate`; rows of weight 0 are taken for padding.
       key: key of the draws.
       num_draws: number of draws for each row; time grows in proportion.
+    Returns:
+      `Ranks`, of one rank for each row and column, and one of the density for each row.
     Raises:
       InvalidValueError: if the flow is one of integers, whose ranks have ties.
     """
