@@ -31,10 +31,9 @@ def self_attention(qkv: Array, num_heads: int, causal: bool = False) -> Array:
     *batch, tokens, features = qkv.shape
     width = features // 3
     run = functools.partial(_attend, num_heads=num_heads, causal=causal)
-    if num_heads * tokens <= features or not all(isinstance(length, int) for length in qkv.shape):
-        return run(
-            qkv
-        )  # the weights are no larger than what they come from, or a length is open in an exported program
+    is_open = not all(isinstance(length, int) for length in qkv.shape)  # in an exported program
+    if is_open or num_heads * tokens <= features:  # the weights are no larger than what they come from
+        return run(qkv)
     rows = qkv.reshape(-1, tokens, features)
     row_bytes = num_heads * tokens**2 * jnp.promote_types(qkv.dtype, jnp.float32).itemsize
     return rows_in_blocks(run, rows, row_bytes=row_bytes).reshape(*batch, tokens, width)
