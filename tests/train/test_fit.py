@@ -165,7 +165,7 @@ def test_a_run_that_is_not_there_names_those_that_are(tmp_path):
 
 def test_a_used_directory_is_refused(finished):
     directory, _ = finished
-    with pytest.raises(jflows.RunError, match="--resume"):
+    with pytest.raises(jflows.RunError, match="resume=True"):
         RunDirectory.create(directory, glow(), dataclasses.asdict(CONFIG))
 
 
