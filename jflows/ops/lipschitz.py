@@ -52,7 +52,7 @@ def squared_norm_bound(kernel: Array) -> Array:
     if taps.ndim == 2:
         return _largest_eigenvalue(taps)
     # Derivatives are those of the frequency with the largest norm, as of any maximum: the others need none.
-    largest = jnp.linalg.eigvalsh(_grams(lax.stop_gradient(taps)))[:, -1]
+    largest = _eigenvalues(_grams(lax.stop_gradient(taps)))[:, -1]
     return _largest_eigenvalue(_response(taps, jnp.argmax(largest))) * BETWEEN_SAMPLES
 
 
@@ -171,6 +171,16 @@ def _response(taps: Array, index: Array) -> Array:
     return lax.complex(
         *(jnp.einsum("a,aim->im", p, taps, precision=EXACT) for p in (jnp.cos(angles), -jnp.sin(angles)))
     )
+
+
+def _eigenvalues(matrices: Array) -> Array:
+    """The eigenvalues of Hermitian matrices, ascending: [frequencies, n, n] -> [frequencies, n].
+
+    On a CPU, one matrix after the other: jaxlib 0.10 divides a batch among the threads of the program and waits for
+    them inside one of these threads, so that as many batches at once as there are threads wait for ever.
+    """
+    in_turn = lambda matrices: lax.map(jnp.linalg.eigvalsh, matrices)
+    return lax.platform_dependent(matrices, cpu=in_turn, default=jnp.linalg.eigvalsh)
 
 
 def _largest_eigenvalue(matrix: Array) -> Array:
