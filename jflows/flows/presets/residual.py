@@ -57,8 +57,9 @@ StopProbability = Annotated[
 Backprop = Annotated[
     str,
     Option(
-        "What back-propagation stores: standard stores all activations and is the fastest; remat stores each "
-        "layer's input and computes layers twice. There is no invertible here, as inverses are iterated.",
+        "What back-propagation stores: standard stores all activations and is the fastest where they fit the "
+        "cache; remat stores each layer's input and computes layers twice, in several times less memory. There is no "
+        "invertible here, as inverses are iterated.",
         choices=("standard", "remat"),
     ),
 ]
