@@ -69,7 +69,8 @@ def test_power_iteration_reaches_the_norm_from_below(shape):
     assert vectors.shape == vectors_shape(shape)
     bound, first = squared_norm_bound(weights), estimate(weights, vectors, 0)[0]
     reached, vectors = estimate(weights, vectors, 300)
-    assert first < reached <= bound * (1 + 1e-12)
+    assert first <= reached <= bound * (1 + 1e-12)
+    assert first < reached or min(shape[-2:]) == 1  # where a single number has no direction to find
     np.testing.assert_allclose(reached, bound, rtol=1e-9)
     np.testing.assert_allclose(estimate(weights, vectors, 0)[0], reached, rtol=1e-12)  # they are its state
     slopes = [jax.grad(lambda w: power_iteration(w, vectors, 0)[0])(weights), jax.grad(squared_norm_bound)(weights)]
