@@ -1,6 +1,6 @@
 """Flows of images: what does depth cost? Compile seconds, step, sample, planned memory. One JSON line per row.
 
-    python benchmarks/images.py                    # all models at depths 4 and 16; about 20 minutes of one core
+    python benchmarks/images.py                    # all models at depths 4 and 16
     python benchmarks/images.py --model glow --calls 3
 
 A training step is value, gradient and Adam, on a batch of 16 images of 32x32x3. Depth is what `Repeat` scans: Glow's

@@ -27,6 +27,7 @@ LARGEST_INT = 2**31 - 1
 """The largest int that a setting allows unless it declares another: counts, sizes and steps are int32 on devices."""
 SUM_TOLERANCE = 1e-3  # by which parts of a whole, such as columns of a simplex, may miss 1: files round
 LARGEST_SEED = 2**63 - 1  # of jax.random.key
+LEAST_WIDTH, MOST_WIDTH = 1e-6, 1e6  # of half an interval of a spline, whose slopes far beyond overflow float32
 LINEN_FIELDS = ("parent", "name")  # fields of every Linen module that are no settings
 
 Owner = TypeVar("Owner", bound=Callable[..., Any])
@@ -254,7 +255,7 @@ NotNegative = Annotated[int, Option(low=0)]
 Positive = Annotated[float, Option(above=0)]
 Fraction = Annotated[float, Option(above=0, below=1)]
 Temperature = Annotated[float, Option(low=0)]
-HalfWidth = Annotated[float, Option(low=1e-6, high=1e6)]  # beyond, slopes of splines overflow float32
+HalfWidth = Annotated[float, Option(low=LEAST_WIDTH, high=MOST_WIDTH)]
 
 
 def in_words(hint: Any) -> str:

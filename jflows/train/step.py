@@ -149,8 +149,8 @@ def make_train_step(
         total, count, grads = sums
         count = jnp.where(count > 0, count, 1)  # a step in which no row counts has loss and gradient 0
         mean_loss = total / count
-        share = 1 / count  # a product joins what comes after it in one loop, which a quotient does not
-        grads = jax.tree.map(lambda g: g * share.astype(g.dtype), grads)
+        # A product joins what comes after it in one loop, which a quotient does not.
+        grads = jax.tree.map(lambda g: g * (1 / count.astype(g.dtype)), grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean_loss)

@@ -105,7 +105,7 @@ Backprop = Annotated[
     str,
     Option(
         "What back-propagation stores: standard stores all activations; remat stores the input of each coupling and "
-        "computes couplings twice, in a fifth of the memory or less and, on a CPU, no more time. There is no "
+        "computes couplings twice, in about a fifth of the memory or less and, on a CPU, no more time. There is no "
         "invertible, as the way from latent to data is solved by iteration, to rounding only.",
         choices=("standard", "remat"),
     ),

@@ -29,7 +29,7 @@ from jflows.flows.presets import circles as angles
 from jflows.nn import ACTIVATIONS, ConvNet, StandardizeContext
 from jflows.ops.affine import SCALE_KINDS
 from jflows.ops.narrow import COMPUTE_DTYPES
-from jflows.options import Option
+from jflows.options import LEAST_WIDTH, MOST_WIDTH, Option
 from jflows.typing import Shape
 
 PERMUTATIONS = {"swap": SwapHalves, "reverse": Reverse, "shuffle": RandomPermutation, "linear": InvertibleLinear}
@@ -184,8 +184,8 @@ Bound = Annotated[
     Option(
         "Splines bend the interval [-bound, bound] and leave values outside as they are, so data should be "
         "standardised. A larger bound reaches further and makes the bins wider.",
-        low=1e-6,
-        high=1e6,
+        low=LEAST_WIDTH,
+        high=MOST_WIDTH,
     ),
 ]
 
