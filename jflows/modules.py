@@ -3,22 +3,69 @@
 A network of your own may be any Linen module. Read next: `jflows/options.py`, where fields are declared.
 """
 
+import contextlib
+import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from flax import linen as nn
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.options import LINEN_FIELDS, Checked, Option
+from jflows.typing import Array
 
 Network = Annotated[nn.Module, Option(noun="a network, a Flax Linen module such as jflows.nn.MLP()")]
 """The type of a field that holds a network."""
+_IS_COPY = contextvars.ContextVar("is_copy", default=False)  # while Linen copies a module that was checked
+_CHECKED = "_is_checked"  # an attribute, no field: of a module that was checked
+_OF_LINEN = {*LINEN_FIELDS, "_deep_clone", "_reset_names"}  # arguments of `clone` that are no settings
+_KNOWN = contextvars.ContextVar("known", default=False)
 
 
 class Module(Checked, nn.Module):
-    """A Linen module whose fields are checked by their annotations when it is made: see `jflows.options.Checked`."""
+    """A Linen module whose fields are checked by their annotations when it is made: see `jflows.options.Checked`.
+
+    Linen copies a module for every run, and prepares it once more in each place that takes it in: neither is checked.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """As `Checked`, but for copies."""
+        return object.__new__(cls) if _IS_COPY.get() else super().__new__(cls, *args, **kwargs)
+
+    def __post_init__(self):
+        if _IS_COPY.get() or _CHECKED in self.__dict__:
+            nn.Module.__post_init__(self)
+        else:
+            super().__post_init__()
+        object.__setattr__(self, _CHECKED, True)
+
+    @nn.nowrap
+    def clone(self, **changes: Any) -> Self:
+        """A copy, which is checked if it has other settings; see `flax.linen.Module.clone`."""
+        if changes.keys() - _OF_LINEN:
+            return super().clone(**changes)
+        token = _IS_COPY.set(True)
+        try:
+            return super().clone(**changes)
+        finally:
+            _IS_COPY.reset(token)
+
+
+@contextlib.contextmanager
+def variables_known() -> Iterator[None]:
+    """Inside the block, bijectors do not look for a missing context, as the variables of a larger module are known."""
+    token = _KNOWN.set(True)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def is_outermost(module: nn.Module) -> bool:
+    """Whether the variables of a running module are all that its caller has passed to `apply`."""
+    return module.scope is not None and not module.scope.path and not _KNOWN.get() and not module.is_initializing()
 
 
 def held_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -71,6 +118,19 @@ def check_conditioner(where: str, argument: str, network: nn.Module, event_ndims
         got = f"{type(network).__name__} with event_ndims={wanted} where events have {event_ndims}"
         fix = "Set both to one number, or take another network: other axes would be taken for the batch."
         raise InvalidValueError(where, argument, "must be for events of the same axes", got, fix)
+
+
+def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
+    """Returns a stored array [channels]; Flax compares the shapes of parameters only, not of other collections.
+
+    Raises:
+      InvalidValueError: if the data have another number of channels than at `init`.
+    """
+    if stored.shape != (channels,):
+        rule = f"must have {stored.shape[0]} channels, as at `init`"
+        fix = "Pass data of this size, or call `init` again with these."
+        raise InvalidValueError(type(module).__name__, "last axis", rule, f"{channels}", fix)
+    return stored
 
 
 @functools.cache

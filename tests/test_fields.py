@@ -1,11 +1,13 @@
 """Every field of every module refuses what its annotation does not allow, by name, where the module is made."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
-from jflows.flows import UniformDequantize
+from jflows.flows import UniformDequantize, realnvp
 from jflows.modules import Module, held_modules
-from jflows.options import settings_of
+from jflows.options import Checked, settings_of
 from tests.cases import CASES
 from tests.distributions.cases import CASES as BASES
 
@@ -55,3 +57,23 @@ def test_numbers_are_what_they_say(module):
         for value in wrong.get(setting.type, ()):
             with pytest.raises(JflowsError, match=f"^{type(module).__name__}: `{setting.name}` must be"):
                 type(module)(**(fields_of(module) | {setting.name: value}))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_a_copy_with_other_settings_is_checked(module):
+    for name in fields_of(module):
+        for copy in (module.clone, module.copy, module.clone().clone):
+            with pytest.raises(InvalidTypeError, match=f"^{type(module).__name__}: `{name}` must be "):
+                copy(**{name: object()})
+
+
+def test_modules_are_checked_once(monkeypatch):
+    """Linen copies each module of a flow for every run, and prepares it where it is taken in."""
+    flow = realnvp((6,), num_layers=3)
+    checked = []
+    check = Checked.__post_init__
+    monkeypatch.setattr(Checked, "__post_init__", lambda self: (checked.append(self), check(self)))
+    variables = flow.init(jax.random.key(0), jnp.zeros((2, 6)))
+    jax.jit(flow.log_prob).trace(variables, jnp.zeros((2, 6)))
+    assert [module for module in checked if isinstance(module, Module)] == []
+    assert realnvp((6,), num_layers=3) == flow and checked

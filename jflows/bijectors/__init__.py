@@ -16,9 +16,9 @@ from jflows.bijectors.compose import Inverse as Inverse
 from jflows.bijectors.continuous import Continuous as Continuous
 from jflows.bijectors.coupling import AdditiveTwoWay as AdditiveTwoWay
 from jflows.bijectors.coupling import Coupling as Coupling
-from jflows.bijectors.elementwise import Elementwise as Elementwise
 from jflows.bijectors.inner import Affine as Affine
 from jflows.bijectors.inner import ByColumn as ByColumn
+from jflows.bijectors.inner import Elementwise as Elementwise
 from jflows.bijectors.inner import InnerMap as InnerMap
 from jflows.bijectors.inner import PReLU as PReLU
 from jflows.bijectors.inner import Shift as Shift

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax.core import Tracer
 
 from jflows.bijectors.base import Bijector, SameShape
-from jflows.bijectors.initialised import check_channels
+from jflows.modules import check_channels
 from jflows.ops import affine
 from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.options import Ndims, Option

@@ -14,8 +14,7 @@ from jflows.bijectors.base import SameShape, report_largest
 from jflows.bijectors.inner import Inner, InnerMap
 from jflows.errors import InvalidValueError, kind_of
 from jflows.modules import Network, check_conditioner, stated
-from jflows.ops.numerics import sum_event
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting, sum_event
 from jflows.ops.root_finding import solve_and_count, solve_triangular_system
 from jflows.ops.varying import vary_alike
 from jflows.options import Option, Positive

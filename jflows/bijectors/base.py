@@ -14,9 +14,9 @@ import numpy as np
 from flax import linen as nn
 from jax.experimental import checkify
 
-from jflows.bijectors.initialised import as_initialised
+from jflows.bijectors.initialised import MISFITS, check_context, refuse_misfit_of
 from jflows.errors import InvalidTypeError, InvalidValueError
-from jflows.modules import Module, held_modules, stated
+from jflows.modules import Module, held_modules, is_outermost, stated, variables_known
 from jflows.ops.domain import REALS, Domain
 from jflows.typing import Array, Key, Shape
 
@@ -186,9 +186,14 @@ class Bijector(Module, abc.ABC):
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
         z, context = _as_jax(z), _as_jax(context)
         z, inside = self._held_to_domain(z, self.z_domain, len(batch_shape))
-        with as_initialised(self, "z", z, context, x_event_shape, len(batch_shape)):
-            x, log_det = self._forward_and_log_det(z, context)
-        x, log_det = self.x_domain.moved_inside(x), _zero_outside(log_det, inside)
+        if context is not None or is_outermost(self):
+            check_context(self, "z", z, context, x_event_shape, len(batch_shape))
+        try:
+            with variables_known():
+                x, log_det = self._forward_and_log_det(z, context)
+        except MISFITS as error:
+            refuse_misfit_of(error, self, "z", z, context, x_event_shape)
+        x, log_det = _moved_inside(x, self.x_domain), _zero_outside(log_det, inside)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
     def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -205,9 +210,15 @@ class Bijector(Module, abc.ABC):
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
         x, context = _as_jax(x), _as_jax(context)
         x, inside = self._held_to_domain(x, self.x_domain, len(batch_shape))
-        with as_initialised(self, "x", x, context, x.shape[len(batch_shape) :], len(batch_shape)):
-            z, log_det = self._inverse_and_log_det(x, context)
-        z, log_det = self.z_domain.moved_inside(z), _zero_outside(log_det, inside)
+        x_event_shape = x.shape[len(batch_shape) :]
+        if context is not None or is_outermost(self):
+            check_context(self, "x", x, context, x_event_shape, len(batch_shape))
+        try:
+            with variables_known():
+                z, log_det = self._inverse_and_log_det(x, context)
+        except MISFITS as error:
+            refuse_misfit_of(error, self, "x", x, context, x_event_shape)
+        z, log_det = _moved_inside(z, self.z_domain), _zero_outside(log_det, inside)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
     def forward(self, z: Array, context: Array | None = None) -> Array:
@@ -296,6 +307,10 @@ class Bijector(Module, abc.ABC):
 def _as_jax(value: Any) -> Any:
     """NumPy's arrays as JAX's: without x64 a layer would ask for float64 parameters, and JAX would warn."""
     return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def _moved_inside(values: Array, domain: Domain) -> Array:
+    return values if domain == REALS else domain.moved_inside(values)
 
 
 def _zero_outside(log_det: Array, inside: Array | None) -> Array:

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from jflows.bijectors.base import SameShape
-from jflows.bijectors.initialised import check_channels
+from jflows.modules import check_channels
 from jflows.ops.numerics import constant_log_det, sum_event
 from jflows.ops.varying import batch_moments
 from jflows.options import Ndims, Option, Positive

@@ -4,12 +4,10 @@ The input that differs is found by abstractly computing what `init` would create
 depends on the names of layers or parameters.
 """
 
-import contextlib
-import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +16,10 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from jflows.errors import InvalidValueError
+from jflows.modules import variables_known
 from jflows.typing import Array, Shape, Variables
 
-_MISFITS = (
+MISFITS = (
     errors.ScopeCollectionNotFound,
     errors.ScopeParamNotFoundError,
     errors.ScopeParamShapeError,
@@ -28,19 +27,18 @@ _MISFITS = (
 )
 _RECORDS = ("intermediates",)  # collections that `apply` writes and `init` need not
 PARAMETER = "parameter"  # how a leaf of "params" is called
-_KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose variables have been looked at
 
 Init = Callable[[Any, Any], Variables]
 """A function from a value and a context (or None) to the variables that `init` creates; it is traced, never run."""
 
 
-@contextlib.contextmanager
-def held_to_init(
-    where: str, init: Init, variables: Variables, argument: str, value: Any, context: Any
-) -> Iterator[None]:
-    """Turns Flax's errors about missing or misshapen variables inside the block into errors about the arguments.
+def refuse_misfit(
+    error: Exception, where: str, init: Init, variables: Variables, argument: str, value: Any, context: Any
+) -> NoReturn:
+    """Raises one of Flax's errors about missing or misshapen variables anew, as an error about the arguments.
 
     Args:
+      error: one of `MISFITS`.
       where: the class or function that raises the error.
       init: gives the variables that `init` creates for a value and a context of given shapes.
       variables: the variables that were passed.
@@ -50,65 +48,45 @@ def held_to_init(
     Raises:
       InvalidValueError: naming `argument`, `context` or `variables`, whichever is not as it was at `init`.
     """
-    try:
-        yield
-    except _MISFITS as error:
-        received = {argument: _shape(value), "context": _shape(context)}
-        _refuse(error, where, _Difference(init, variables, value, context), received)
+    received = {argument: _shape(value), "context": _shape(context)}
+    _refuse(error, where, _Difference(init, variables, value, context), received)
 
 
-@contextlib.contextmanager
-def variables_known() -> Iterator[None]:
-    """Inside the block, bijectors do not check for a missing context, as their variables come from a larger module."""
-    token = _KNOWN.set(True)
-    try:
-        yield
-    finally:
-        _KNOWN.reset(token)
+def refuse_misfit_of(
+    error: Exception, module: nn.Module, argument: str, value: Array, context: Array | None, x_event_shape: Shape
+) -> NoReturn:
+    """`refuse_misfit` for one direction of a running bijector, given its value [*batch, *event]: z or x."""
+    received = {argument: _shape(value), "context": _shape(context)}
+    batch_ndims = value.ndim - (module.x_event_ndims if argument == "x" else module.z_event_ndims)
+    _refuse(error, type(module).__name__, _of_events(module, value, context, x_event_shape, batch_ndims), received)
 
 
-@contextlib.contextmanager
-def as_initialised(
+def check_context(
     module: nn.Module, argument: str, value: Array, context: Array | None, x_event_shape: Shape, batch_ndims: int
-) -> Iterator[None]:
-    """`held_to_init` for one direction of a bijector, which also refuses a call without the context that `init` had."""
+) -> None:
+    """Raises `InvalidValueError` for a context without axes of its own, and for none where `init` had one."""
     where = type(module).__name__
     if context is not None and context.ndim <= batch_ndims and jnp.issubdtype(context.dtype, jnp.floating):
         rule = f"must have its features on axes of their own, after the {batch_ndims} batch axes of {argument}"
         raise InvalidValueError(where, "context", rule, _shape(context), "Write context[..., None] for one feature.")
-    x = _Example(tuple(x_event_shape), value.dtype)
-    given = None if context is None else _Example(context.shape[batch_ndims:], context.dtype)
-    is_whole = module.scope is not None and not module.scope.path and not module.is_initializing()
-    if context is None and is_whole and not _KNOWN.get():
-        unbound, variables = module.unbind()
-        difference = _Difference(_Init(unbound), variables, x, None)
+    if context is None:
+        difference = _of_events(module, value, None, x_event_shape, batch_ndims)
         unread = difference.unread()
         if unread and not difference.missing():  # else they are the variables of another bijector
             rule, fix = "must be given, as at `init`", "Pass context=..."
             raise InvalidValueError(where, "context", rule, f"None, which leaves {unread[0]} without use", fix)
-    try:
-        with variables_known():
-            yield
-    except _MISFITS as error:
-        unbound, variables = module.unbind()
-        received = {argument: _shape(value), "context": _shape(context)}
-        _refuse(error, where, _Difference(_Init(unbound), variables, x, given), received)
 
 
-def check_channels(module: nn.Module, channels: int, stored: Array) -> Array:
-    """Returns a stored array [channels]; Flax compares the shapes of parameters only, not of other collections.
-
-    Raises:
-      InvalidValueError: if the data have another number of channels than at `init`.
-    """
-    if stored.shape != (channels,):
-        rule = f"must have {stored.shape[0]} channels, as at `init`"
-        fix = "Pass data of this size, or call `init` again with these."
-        raise InvalidValueError(type(module).__name__, "last axis", rule, f"{channels}", fix)
-    return stored
+def _of_events(
+    module: nn.Module, value: Array, context: Array | None, x_event_shape: Shape, batch_ndims: int
+) -> "_Difference":
+    """The variables of a running bijector, beside those that `init` creates for one event."""
+    unbound, variables = module.unbind()
+    given = None if context is None else _Example(context.shape[batch_ndims:], context.dtype)
+    return _Difference(_Init(unbound), variables, _Example(tuple(x_event_shape), value.dtype), given)
 
 
-def _refuse(error: Exception, where: str, difference: "_Difference", received: Mapping[str, str]) -> None:
+def _refuse(error: Exception, where: str, difference: "_Difference", received: Mapping[str, str]) -> NoReturn:
     """Raises in terms of the arguments; the error itself if it has another cause."""
     argument = next(iter(received))
     missing, misshapen = difference.missing(), difference.misshapen()

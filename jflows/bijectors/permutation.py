@@ -8,9 +8,9 @@ import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import SameShape
-from jflows.bijectors.initialised import check_channels
 from jflows.bijectors.linear import VolumePreservingMap
 from jflows.errors import InvalidValueError
+from jflows.modules import check_channels
 from jflows.ops.numerics import zero_log_det
 from jflows.options import Ndims
 from jflows.typing import Array, Shape

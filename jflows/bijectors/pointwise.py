@@ -1,6 +1,6 @@
 """Pointwise bijectors: fixed functions of one number, applied to every element.
 
-For functions with learned parameters, use `Elementwise` in `elementwise.py`. Functions that are not defined everywhere
+For functions with learned parameters, use `Elementwise` in `inner.py`. Functions that are not defined everywhere
 state their domains.
 """
 

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jflows.bijectors.base import FINITE_CHECKS, Bijector, Part, SameShape
-from jflows.bijectors.initialised import variables_known
 from jflows.errors import InvalidValueError
+from jflows.modules import variables_known
 from jflows.ops import varying
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
+from jflows.ops.primitives import stored
 from jflows.ops.reverse_only import Refusal, reverse_only
-from jflows.ops.stored import stored
 from jflows.options import Count, Option
 from jflows.typing import Array, PyTree, Shape, Variables
 

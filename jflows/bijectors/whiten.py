@@ -10,8 +10,8 @@ import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import SameShape
-from jflows.bijectors.initialised import check_channels
 from jflows.errors import InvalidValueError
+from jflows.modules import check_channels
 from jflows.ops.linear import matvec
 from jflows.ops.numerics import EXACT, constant_log_det, sum_event
 from jflows.options import Ndims, Option

@@ -1,6 +1,7 @@
 """`Base`: the contract of a base distribution."""
 
 import abc
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -30,10 +31,8 @@ class Base(Module, abc.ABC):
         """Where each element of z must lie to have a density above 0."""
         return REALS
 
-    @property
-    def needs_key(self) -> bool:
-        """Whether `log_prob` should be given noise in training, by the random stream "fresh"; elsewhere it has none."""
-        return False
+    needs_key: ClassVar[bool] = False
+    """Whether `log_prob` should be given noise in training, by the random stream "fresh"; elsewhere it has none."""
 
     @property
     def is_reparameterized(self) -> bool:

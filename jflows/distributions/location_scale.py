@@ -39,7 +39,7 @@ class LocationScale(Base):
         return self.base.domain
 
     @property
-    def needs_key(self) -> bool:
+    def needs_key(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.base.needs_key
 
     @property

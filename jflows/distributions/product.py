@@ -87,7 +87,7 @@ class Product(Base):
         return self.bases[0].domain
 
     @property
-    def needs_key(self) -> bool:
+    def needs_key(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return any(base.needs_key for base in self.bases)
 
     @property

@@ -52,7 +52,7 @@ class ResampledNormal(Base):
         check_conditioner("ResampledNormal", "acceptance", self.acceptance, event_ndims=1)
 
     @property
-    def needs_key(self) -> bool:
+    def needs_key(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return True
 
     @property

@@ -14,7 +14,7 @@ from jflows.errors import InvalidValueError
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.eval.spread import spread
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.options import Count, checked
 from jflows.typing import Array, Batch, Key, Variables
 

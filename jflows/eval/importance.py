@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jflows.errors import InvalidTypeError, InvalidValueError, check_key, kind_of
 from jflows.eval.defensive import Defensive
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.options import AtLeastTwo, Count, checked
 from jflows.typing import Array, Key, Shape, Variables
 

@@ -15,7 +15,7 @@ import numpy as np
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, check_key
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.ops.varying import scan
 from jflows.options import Count, Option, Seed, checked
 from jflows.typing import Array, Key, Shape, Variables

@@ -15,7 +15,7 @@ import numpy as np
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.latent_tests.flows import check_one_flow, check_rows
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.ops import varying
 from jflows.options import AtLeastTwo, Option, Positive, checked
 from jflows.typing import Array, Batch, Key, Variables

@@ -10,8 +10,8 @@ import jax
 
 from jflows.errors import check_choice, check_event_shape
 from jflows.flows import Flow
-from jflows.flows.checks import check_array
-from jflows.flows.module import FlowModule
+from jflows.flows.door import check_array
+from jflows.flows.flow_structure import FlowModule
 from jflows.typing import Array, Variables
 
 DIRECTIONS = ("forward", "inverse")

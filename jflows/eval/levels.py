@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jflows.errors import InvalidValueError
 from jflows.eval.latent import encode_centres, log_det_key
 from jflows.flows import Flow
-from jflows.flows.checks import check_temperature
+from jflows.flows.door import check_temperature
 from jflows.typing import Array, Key, Variables
 
 

@@ -13,7 +13,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.clusters import ClusterScores, ComponentUse, cluster_scores, component_use
 from jflows.eval.information import bic
 from jflows.flows import MixtureOfFlows
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.flows.mixture_parts import exact_sum
 from jflows.ops.numerics import log_mixture
 from jflows.options import Count, checked

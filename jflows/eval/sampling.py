@@ -11,8 +11,8 @@ from jflows.errors import InvalidValueError, check_key
 from jflows.eval.memory import check_memory, least_bytes
 from jflows.eval.spread import spread
 from jflows.flows import Density, MixtureOfFlows
-from jflows.flows.checks import check_temperature
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
+from jflows.flows.door import check_temperature
 from jflows.options import Count, checked
 from jflows.typing import Array, Key, Variables
 

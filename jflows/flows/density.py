@@ -253,8 +253,3 @@ class Density(abc.ABC):
     def to_bits_per_dim(self, log_prob: Array) -> Array:
         """Converts a log-likelihood in nats per event to bits per dimension."""
         return -log_prob / (self.num_dims * math.log(2))
-
-
-def example_keys(key: Key, index: Array) -> Key:
-    """One key per example, from its number alone: [batch] -> [batch]."""
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(index)

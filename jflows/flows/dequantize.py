@@ -1,6 +1,7 @@
 """From integers to the continuous values that a density needs, and back, with uniform or learned noise."""
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Annotated, ClassVar
 
@@ -208,3 +209,8 @@ def draw(sampler: Callable, key: Key, like: Array) -> Array:
         return sampler(key, like.shape, like.dtype)
     noise = jax.vmap(lambda k: sampler(k, like.shape[key.ndim :], like.dtype))(key.reshape(-1))
     return noise.reshape(like.shape)
+
+
+def example_keys(key: Key, index: Array) -> Key:
+    """One key per example, from its number alone: [batch] -> [batch]."""
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(index)

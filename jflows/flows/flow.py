@@ -15,18 +15,17 @@ import jax.numpy as jnp
 from jflows.bijectors import MultiScale
 from jflows.bijectors.actnorm import warn_of_constant_channels
 from jflows.bijectors.base import nan_where_zero
-from jflows.bijectors.initialised import held_to_init
+from jflows.bijectors.initialised import MISFITS, refuse_misfit
 from jflows.data.reading import Statistics
 from jflows.data.statistics import Axes
 from jflows.errors import InvalidTypeError, InvalidValueError, check_event_shape, check_key
-from jflows.flows import checks, door
+from jflows.flows import door
 from jflows.flows.columns import difference
-from jflows.flows.flow_structure import FlowStructure
-from jflows.flows.module import FlowModule
+from jflows.flows.flow_structure import FlowModule, FlowStructure
 from jflows.flows.once import jit_once
 from jflows.flows.summary import Summary, abstract_variables, flow_rows, summary
 from jflows.flows.support import moved_inside
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
 from jflows.spec import register
 from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
 
@@ -101,7 +100,7 @@ class Flow(FlowStructure):
         leading = () if context is None else self.context_batch(context)
         sample_shape = leading if math.prod(leading) > 1 else (INIT_SAMPLES,)
         batch_shape = self.check_context(context, sample_shape if x is None else self.check_x(x))
-        checks.check_not_empty("Flow.init", (*batch_shape, *leading))
+        door.check_not_empty("Flow.init", (*batch_shape, *leading))
         x, context = door.in_one_type(x, context, least=jnp.result_type(float) if x is None else jnp.float32)
         x = door.spread(x, len(self.event_shape), batch_shape)
         axes = statistics.axes if self.whitens and statistics is not None else None
@@ -208,9 +207,9 @@ class Flow(FlowStructure):
         """The batch shape of samples, and their temperature; for no sample, one of another batch shape is traced."""
         check_key("Flow.sample", key)
         leading = () if context is None else self.context_batch(context)
-        shape = (*checks.check_sample_shape("Flow.sample", sample_shape), *leading)
-        checks.check_temperature("Flow.sample", temperature)
-        checks.check_keys_of_samples("Flow.sample", key, shape, temperature)
+        shape = (*door.check_sample_shape("Flow.sample", sample_shape), *leading)
+        door.check_temperature("Flow.sample", temperature)
+        door.check_keys_of_samples("Flow.sample", key, shape, temperature)
         return shape, temperature if math.prod(shape) else 1.0
 
     @promoting
@@ -233,7 +232,7 @@ class Flow(FlowStructure):
         x is continuous, so that `decode` inverts `encode`; `flow.quantize(x)` gives integers. A key is needed only for
         a log-det that is estimated.
         """
-        checks.check_array("Flow.decode", "z", z)
+        door.check_array("Flow.decode", "z", z)
         check_event_shape("Flow.decode", "z", jnp.shape(z), self.latent_shape, "Use flow.latent_shape.")
         batch_shape = jnp.shape(z)[: jnp.ndim(z) - len(self.latent_shape)]
         run = lambda module, z, context, key: module.decode(z, context)
@@ -326,7 +325,7 @@ class Flow(FlowStructure):
         Returns:
           What the function returns, and the collections it has written.
         """
-        checks.check_variables(variables)
+        door.check_variables(variables)
         if key is not None:
             check_key("Flow", key)
         event_ndims = values.ndim - len(batch_shape)
@@ -344,21 +343,23 @@ class Flow(FlowStructure):
             found = self.module.apply(cast, method=method, mutable=list(mutable) or False, rngs=rngs)
             return found if mutable else (found, {})
 
-        x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
-        init = lambda x, context: self.init(jax.random.key(0), x, context)
-        with held_to_init("Flow", init, variables, "x", x, context):
+        try:
             if 0 in batch_shape:
                 return door.nothing(run, values, context, key, batch_shape, variables)
             found, written = run(values, context, key, batch_shape)
+        except MISFITS as error:
+            x = jax.ShapeDtypeStruct((1, *self.event_shape), self.reading.dtype)
+            init = lambda x, context: self.init(jax.random.key(0), x, context)
+            refuse_misfit(error, "Flow", init, variables, "x", x, context)
         return found, door.in_types_of(written, variables)
 
     def check_x(self, x: Array) -> Shape:
         """The batch shape of data; raises unless they are an array of a shape and type that the flow scores."""
-        return checks.check_x(x, self.event_shape, self.dequantize is not None)
+        return door.check_x(x, self.event_shape, self.dequantize is not None)
 
     def check_context(self, context: Array | None, batch_shape: Shape) -> Shape:
         """The batch shape of values and context together; raises unless the context is what the flow takes for them."""
-        return checks.check_context(context, self.context_shape, batch_shape)
+        return door.check_context(context, self.context_shape, batch_shape)
 
     def _rngs(self, key: Key | None, training: bool = False) -> dict[str, Key]:
         """The Linen streams that the bijector and, in training, the base draw from."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jflows.bijectors import Continuous
 from jflows.errors import InvalidTypeError, check_key
 from jflows.flows.flow import Flow
-from jflows.flows.module import FlowModule
+from jflows.flows.flow_structure import FlowModule
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, Variables
 

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.bijectors.initialised import held_to_init
+from jflows.bijectors.initialised import MISFITS, refuse_misfit
 from jflows.data.reading import Statistics
 from jflows.errors import InvalidValueError, check_key
 from jflows.flows import door
-from jflows.flows.checks import (
+from jflows.flows.door import (
     check_array,
     check_not_empty,
     check_sample_shape,
@@ -35,8 +35,7 @@ from jflows.flows.mixture_parts import (
 )
 from jflows.flows.mixture_structure import MixtureStructure
 from jflows.flows.summary import Summary, abstract_variables, mixture_rows, summary
-from jflows.ops.numerics import log_mixture, log_shares
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import log_mixture, log_shares, promoting
 from jflows.spec import register
 from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
 
@@ -182,8 +181,10 @@ class MixtureOfFlows(MixtureStructure):
             encoder = self.encoder_module(self.encoder)
             start = lambda x, context: encoder.init(jax.random.key(0), x, context)
             own, x, context = door.in_one_type(part(variables, "encoder"), x, context)
-            with held_to_init("MixtureOfFlows.encoder", start, own, "x", x, context):
+            try:
                 logits: Any = encoder.apply(own, x, context)
+            except MISFITS as error:
+                refuse_misfit(error, "MixtureOfFlows.encoder", start, own, "x", x, context)
         return log_shares(logits / temperature)
 
     def responsibilities(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.ops import varying
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
 from jflows.typing import Array, Key, Variables
 
 if TYPE_CHECKING:

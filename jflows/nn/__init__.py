@@ -1,12 +1,11 @@
 """Conditioners: ordinary Flax modules that turn the kept part of an event into the parameters of a bijector."""
 
-from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.classifier import ConvClassifier
 from jflows.nn.convnet import ConvNet, ZeroConv
-from jflows.nn.dense import zero_dense
 from jflows.nn.embed import ClassEmbed, ContextEmbed, ContextTerm
 from jflows.nn.gated import Gated
 from jflows.nn.gated_conv import ColumnPairFeatures, GatedConvNet
+from jflows.nn.layers import ACTIVATIONS, zero_dense
 from jflows.nn.lipschitz import LIPSCHITZ_ACTIVATIONS, LipschitzConvNet, LipschitzMLP
 from jflows.nn.made import MADE
 from jflows.nn.mlp import MLP, ResidualMLP

@@ -7,9 +7,8 @@ import numpy as np
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
-from jflows.nn.dense import zero_dense
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import ACTIVATIONS, Activation, zero_dense
 from jflows.ops.conv import conv2d
 from jflows.options import Counts
 from jflows.typing import Array

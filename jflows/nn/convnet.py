@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import Activation, ComputeDtype, activated
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import Activation, ComputeDtype, activated
 from jflows.ops import affine
-from jflows.ops.narrow import convolution
+from jflows.ops.conv import convolution
 from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
@@ -26,7 +26,7 @@ class ZeroConv(Module):
 
     Args:
       kernel_size: side of the kernel, odd.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, num_features].
     """
@@ -68,7 +68,7 @@ class ConvNet(Module):
       norm: "actnorm" whitens each layer's output on the first batch and learns shift and scale; "bias" is a plain bias.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       kernel_size: side of the outer convolutions' kernels, odd.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].

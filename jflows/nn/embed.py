@@ -9,8 +9,7 @@ from jax.core import Tracer
 
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation, ComputeDtype
-from jflows.nn.dense import Dense
+from jflows.nn.layers import ACTIVATIONS, Activation, ComputeDtype, Dense
 from jflows.options import Count, Option
 from jflows.typing import Array
 
@@ -84,7 +83,7 @@ class ContextTerm(Module):
     Args:
       from_zero: whether the map starts at zero, so that a new network ignores the context. Units that see nothing but
         the context must not start at zero: a ReLU that gets 0 has no gradient, and never learns.
-      compute_dtype: type of its product, see `jflows.ops.narrow`.
+      compute_dtype: type of its product, see `jflows.ops.numerics`.
     Shapes:
       context: [*batch, context_dim], like: [*batch, *space, features] -> [*batch, 1.., features];
       context: [*batch, any height, any width, channels], like: [*batch, height, width, features] -> as `like`.

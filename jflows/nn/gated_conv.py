@@ -8,14 +8,14 @@ from flax import linen as nn
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ComputeDtype, activated
 from jflows.nn.convnet import ZeroConv
-from jflows.nn.dense import Dense
 from jflows.nn.embed import ContextTerm
 from jflows.nn.layer_norm import LayerNorm
+from jflows.nn.layers import ComputeDtype, Dense, activated
 from jflows.nn.transformer import POSITION_STD, check_heads
 from jflows.ops.attention import self_attention
-from jflows.ops.narrow import convolution, narrow
+from jflows.ops.conv import convolution
+from jflows.ops.numerics import narrow
 from jflows.options import Count, Option
 from jflows.typing import Array
 
@@ -39,7 +39,7 @@ class GatedConvNet(Module):
       width: number of channels of h, a multiple of num_heads.
       num_blocks: number of blocks, at least 1.
       num_heads: number of heads of the attention; 0 leaves the attention out.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim], an image of features or None
         -> [*batch, height, width, num_features]. Attention takes (height * width)^2 numbers per head.
@@ -102,7 +102,7 @@ class ColumnPairFeatures(Module):
     Args:
       width: number of channels of h, at least 1.
       num_blocks: number of blocks, at least 1.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       image: [*batch, height, columns, channels] -> [*batch, height, columns / 2, 2 * self.width].
     Raises:
@@ -130,7 +130,7 @@ class ColumnPairFeatures(Module):
 
 
 class _Conv(nn.Module):
-    """A 3x3 convolution with a bias; see `jflows.nn.dense.Dense`, whose fields it has.
+    """A 3x3 convolution with a bias; see `jflows.nn.layers.Dense`, whose fields it has.
 
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, features].

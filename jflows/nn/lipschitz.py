@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import ACTIVATIONS
 from jflows.ops.conv import conv2d
 from jflows.ops.lipschitz import bounded_kernel, power_iteration, singular_vectors
 from jflows.ops.numerics import EXACT

@@ -11,8 +11,8 @@ from flax import linen as nn
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation, ComputeDtype
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import ACTIVATIONS, Activation, ComputeDtype
 from jflows.nn.mlp import BLOCK_STD, Circles
 from jflows.ops.angles import is_angle, periodic_rows, periodic_slopes
 from jflows.ops.autoregressive import ORDERS, made_degrees
@@ -57,7 +57,7 @@ class MADE(Module):
       seed: seed of the order "random"; it is stored with the model, so that the order is the same after loading.
       residual: whether to add the residual connections.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features], with num_features =
       num_params * dim: reshaped to [*batch, num_params, dim], column i holds the parameters of input i.

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import Activation, ComputeDtype, activated
-from jflows.nn.dense import Dense, zero_dense
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import Activation, ComputeDtype, Dense, activated, zero_dense
 from jflows.ops.angles import with_periodic
 from jflows.options import Count, Counts, Option
 from jflows.typing import Array
@@ -29,7 +28,7 @@ class MLP(Module):
       hidden_sizes: units of each hidden layer, at least one.
       activation: a name in `jflows.nn.ACTIVATIONS`.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:
@@ -45,7 +44,7 @@ class MLP(Module):
 
     @nn.compact
     def __call__(self, x: Array, num_features: int, context: Array | None = None) -> Array:
-        dtype, x = jnp.result_type(x), with_periodic(x, self.circles)
+        dtype, x = jnp.result_type(x), with_periodic(x, self.circles) if self.circles else x
         for index, size in enumerate(self.hidden_sizes):
             own = {"bias_init": spread(x.shape[-1]), "name": f"hidden_{index}"}
             x = Dense(size, dtype, self.compute_dtype, **own)(x)
@@ -74,7 +73,7 @@ class ResidualMLP(Module):
       activation: a name in `jflows.nn.ACTIVATIONS`.
       gated: whether the context enters the blocks as a gate (GLU) instead of a term.
       circles: which inputs are angles of period 2 pi, of which the network sees cosine and sine.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, dim], context: [*batch, context_dim] or None -> [*batch, num_features].
     Raises:

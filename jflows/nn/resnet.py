@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import Activation, ComputeDtype, activated
 from jflows.nn.batch_norm import HiddenBatchNorm
 from jflows.nn.convnet import KERNEL_STD, ZeroConv
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import Activation, ComputeDtype, activated
 from jflows.ops import affine
-from jflows.ops.narrow import convolution
+from jflows.ops.conv import convolution
 from jflows.options import Count, OddCount, Option
 from jflows.typing import Array
 
@@ -30,7 +30,7 @@ class WeightNormConv(Module):
     Args:
       width: number of output channels.
       kernel_size: side of the kernel, odd.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels] -> [*batch, height, width, self.width].
       `params`: v [k, k, channels, self.width], g and bias [self.width].
@@ -77,7 +77,7 @@ class ResidualConvNet(Module):
       norm: "weight" normalises weights alone; "batch" normalises activations by the statistics of the batch too, in
         training, so that the rows of a batch depend on each other, and otherwise by running averages.
       first_kernel_size: side of the kernel of the first convolution, odd.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, height, width, channels], context: [*batch, context_dim] or None
         -> [*batch, height, width, num_features].

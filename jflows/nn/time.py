@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ACTIVATIONS, Activation
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import ACTIVATIONS, Activation
 from jflows.options import Counts
 from jflows.typing import Array
 

@@ -7,12 +7,11 @@ from flax import linen as nn
 
 from jflows.errors import InvalidValueError
 from jflows.modules import Module
-from jflows.nn.activations import Activation, ComputeDtype, activated
-from jflows.nn.dense import Dense, zero_dense
 from jflows.nn.embed import ContextTerm
 from jflows.nn.layer_norm import LayerNorm
+from jflows.nn.layers import Activation, ComputeDtype, Dense, activated, zero_dense
 from jflows.ops.attention import self_attention
-from jflows.ops.narrow import narrow
+from jflows.ops.numerics import narrow
 from jflows.ops.reshape import squeeze, unsqueeze
 from jflows.options import Count, Option
 from jflows.typing import Array
@@ -51,7 +50,7 @@ class Transformer(Module):
       patch_size: side of the square patches of images; 1 for single pixels.
       mlp_ratio: number of hidden features of a block's MLP, as a multiple of width.
       activation: activation function of the blocks' MLPs, a name in `jflows.nn.ACTIVATIONS`.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x and output: as above; context: [*batch, context_dim] or None. The number of tokens is fixed at `init`.
     Raises:

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jflows.modules import Module
-from jflows.nn.activations import ComputeDtype
-from jflows.nn.dense import Dense, zero_dense
 from jflows.nn.embed import ContextTerm
+from jflows.nn.layers import ComputeDtype, Dense, zero_dense
 from jflows.nn.standardize import StandardizeContext
 from jflows.ops.dilated import dilated_conv
-from jflows.ops.narrow import narrow
+from jflows.ops.numerics import narrow
 from jflows.options import Count, OddCount
 from jflows.typing import Array
 
@@ -38,7 +37,7 @@ class WaveNet(Module):
       num_layers: number of layers, with dilations 1, 2, 4, ...
       skip_width: number of channels of the sum s_i; None takes `width`.
       kernel_size: number of taps, odd.
-      compute_dtype: type in which it computes, see `jflows.ops.narrow`; parameters and output keep theirs.
+      compute_dtype: type in which it computes, see `jflows.ops.numerics`; parameters and output keep theirs.
     Shapes:
       x: [*batch, rows, time, channels], context: [*batch, rows, time, any], [*batch, any] or None
         -> [*batch, rows, time, num_features].
@@ -91,7 +90,7 @@ class UpsampledContext(Module):
     Args:
       features: number of channels of u.
       factor: number of steps of time in a frame.
-      compute_dtype: type of its product, see `jflows.ops.narrow`.
+      compute_dtype: type of its product, see `jflows.ops.numerics`.
     Shapes:
       context: [*batch, frames, channels] -> [*batch, 1, frames * factor, features].
     Raises:

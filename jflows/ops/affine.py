@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jflows.errors import InvalidValueError
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
 from jflows.typing import Array
 
 SCALE_KINDS = ("tanh", "sigmoid", "exp")

@@ -21,8 +21,7 @@ from jax import lax
 
 from jflows.ops import varying
 from jflows.ops.autoregressive import made_masks
-from jflows.ops.narrow import narrow, product
-from jflows.ops.numerics import EXACT
+from jflows.ops.numerics import EXACT, narrow, product
 from jflows.typing import Array, PyTree
 
 WIDTH_UNIT = 8  # on a CPU, a product over 33 columns was measured at twice the time of one over 40
@@ -41,7 +40,7 @@ class MaskedNetwork:
       activation: elementwise.
       residual: whether layers 2, 4 .. add v_{k-2}, whose degrees are theirs.
       slopes: slopes of each hidden layer, [*batch, out]; () for ones.
-      compute_dtype: type of the operands of products, and of the activation, see `jflows.ops.narrow`.
+      compute_dtype: type of the operands of products, and of the activation, see `jflows.ops.numerics`.
     """
 
     kernels: tuple[Array, ...]

@@ -10,12 +10,11 @@ the adjoint of the other:
 
 so that what is copied k * k times is always the array with fewer channels, in the backward pass too.
 
-Here: `conv2d`, the convolution, and `relu`, which keeps its output for the backward pass instead of a mask. Both are
-operations with derivative rules of their own, see `jflows/ops/primitives.py`: a convolution is linear in each argument,
-and its transposes are a convolution with the flipped kernel and a kernel gradient, which is bilinear in turn. So
-forward mode, reverse mode and higher orders all work, the residuals are just `x` and `kernel`, and the platform is
-known when a rule is lowered, which is the one moment when it is certain: `jax.default_backend()` is wrong for a program
-compiled for another backend, and `lax.platform_dependent` traces both forms and keeps residuals of both.
+`conv2d` is an operation with derivative rules of its own, see `jflows/ops/primitives.py`: a convolution is linear in
+each argument, and its transposes are a convolution with the flipped kernel and a kernel gradient, which is bilinear in
+turn. So forward mode, reverse mode and higher orders all work, the residuals are just `x` and `kernel`, and the
+platform is known when a rule is lowered, which is the one moment when it is certain: `jax.default_backend()` is wrong
+for a program compiled for another backend, and `lax.platform_dependent` traces both forms and keeps residuals of both.
 Read next: `jflows/nn/convnet.py`.
 """
 
@@ -28,8 +27,7 @@ from jax import lax
 
 from jflows.errors import InvalidValueError, check_choice
 from jflows.ops import winograd
-from jflows.ops.primitives import Operation, moved_to_front
-from jflows.ops.promotion import promoting
+from jflows.ops.primitives import Operation
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
@@ -73,29 +71,12 @@ def conv2d(x: Array, kernel: Array, *, mode: str = "auto", precision: Any = None
     return _conv(x, kernel, mode=mode, precision=precision)
 
 
-def relu(x: Array) -> Array:
-    """max(x, 0), whose backward pass looks at the sign of its own output.
-
-    `jax.nn.relu` stores a mask beside the output that the next layer stores anyway. Under `lax.scan`, which stacks
-    both, the mask costs up to a third of the gradient's time, and nothing while all of it fits the cache.
-    Differentiable in both modes, to any order; the derivative at 0 is 0, and NaN stays NaN.
-
-    Args:
-      x: any shape; real and floating.
-    """
-    return _relu(x)
-
-
-@jax.custom_jvp
-def _relu(x):
-    return jnp.maximum(x, 0)
-
-
-@_relu.defjvp
-@promoting
-def _relu_jvp(primals, tangents):
-    y = _relu(*primals)
-    return y, _gate(*vary_alike(y, tangents[0]))
+def convolution(x: Array, kernel: Array, compute_dtype: str) -> Array:
+    """`conv2d` in the type of computing, handed on in the type of the parameters; for shapes see there."""
+    if compute_dtype == "full":
+        return conv2d(x, kernel)
+    x, kernel = vary_alike(x, kernel)  # before they are narrow, as in `product`
+    return conv2d(x.astype(compute_dtype), kernel.astype(compute_dtype)).astype(kernel.dtype)
 
 
 def _check_shapes(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> None:
@@ -209,12 +190,11 @@ def _kernel_grad_shape(x, dy, *, k, mode, precision):
     return x.update(shape=(k, k, x.shape[-1], dy.shape[-1]), weak_type=False)
 
 
-# Two bilinear operations, conv(x, kernel) and kernel_grad(x, dy), and gate(y, t) = t where y > 0, linear in t.
+# Two bilinear operations, conv(x, kernel) and kernel_grad(x, dy).
 _conv = Operation("square_conv", _conv_shape, *_where_it_pays(_matrix_conv, _lax_conv))
 _kernel_grad = Operation(
     "square_conv_kernel_grad", _kernel_grad_shape, *_where_it_pays(_matrix_kernel_grad, _lax_kernel_grad)
 )
-_gate = Operation("relu_gate", lambda y, t: t, lambda y, t: jnp.where(y > 0, t, jnp.zeros_like(t)))
 
 _conv.is_bilinear(
     lambda dy, x, kernel, **params: _conv(dy, _flip(kernel), **params),
@@ -224,7 +204,6 @@ _kernel_grad.is_bilinear(
     lambda dk, x, dy, *, k, **params: _conv(dy, _flip(dk), **params),
     lambda dk, x, dy, *, k, **params: _conv(x, dk, **params),
 )
-_gate.is_linear_in_second(lambda dt, y: _gate(y, dt))
 
 
 def _batch_conv(args, dims, *, mode, precision):
@@ -260,4 +239,3 @@ def _batch_kernel_grad(args, dims, *, k, mode, precision):
 
 _conv.has_batching(_batch_conv)
 _kernel_grad.has_batching(_batch_kernel_grad)
-_gate.has_batching(lambda args, dims: (_gate(*moved_to_front(args, dims)), 0))

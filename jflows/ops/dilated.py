@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.errors import InvalidValueError
-from jflows.ops.narrow import product
+from jflows.ops.numerics import product
 from jflows.typing import Array
 
 
@@ -20,7 +20,7 @@ def dilated_conv(x: Array, kernel: Array, dilation: int = 1, compute_dtype: str 
 
     Args:
       dilation: steps of time between two taps, at least 1.
-      compute_dtype: type of the product, see `jflows.ops.narrow`.
+      compute_dtype: type of the product, see `jflows.ops.numerics`.
     Shapes:
       x: [*batch, time, in], kernel: [taps, in, out] -> y: [*batch, time, out].
     Raises:

@@ -1,12 +1,19 @@
-"""Small numerical rules shared by all bijectors: where a log-det is summed, and in which precision products are."""
+"""Numerical rules that all of jflows shares: precision and types of products, promotion of types, sums of log-dets."""
 
+import functools
 from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import log_softmax, logsumexp
 
+from jflows.ops.varying import vary_alike
 from jflows.typing import Array
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 EXACT = "highest"
 """The precision of every product that is not a conditioner's, the one place where it is set.
@@ -24,6 +31,56 @@ A conditioner runs alike in both directions, so that rounding changes which map 
 Its products have JAX's default precision, `jax.default_matmul_precision` changes that, and `compute_dtype` of a preset
 says which type they have.
 """
+COMPUTE_DTYPES = ("full", "bfloat16", "float16")
+"""The types in which conditioners can compute, as `compute_dtype` says; full: the type of the operands themselves.
+
+    product(x, W) = widen(narrow(x) narrow(W))          one product of a network, in bfloat16 or float16
+
+Operands of products and activation functions between products are narrow: sums with biases, norms, and all that leaves
+a network have the type of its parameters. So activations that back-propagation stores take half the memory, and the
+gradient of a bias is summed over the batch in the type of the parameters; that of a kernel is one product, which
+devices accumulate in float32.
+
+No loss is scaled. float16 holds numbers down to 6e-8, which the cotangents of activations, about 1 / batch of a loss
+that is a mean, reach only for batches of some 100,000 rows (measured, see docs/scaling.md); scaled by 1024, gradients
+of kernels overflowed. An activation or gradient beyond 65,504 does so, and the training loop skips and counts the step.
+bfloat16 has the range of float32.
+"""
+
+
+def promoting(function: Callable[P, Result]) -> Callable[P, Result]:
+    """The function under JAX's standard rules of promotion of types and ranks, whatever rules are set; a decorator.
+
+    `jax.numpy_dtype_promotion("strict")` and `jax.numpy_rank_promotion("raise")` are for the code of the user, and a
+    flow brings its inputs to one type at its door. Inside, a number per channel meets a batch of images without an axis
+    for each of the images' axes. JAX reads these settings while it traces, so what is traced later, in a backward pass,
+    needs the decorator too: every custom derivative of jflows has it.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Result:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def narrow(x: Array, compute_dtype: str) -> Array:
+    """x in the type of computing, or as it is if that is "full"; of any shape."""
+    return x if compute_dtype == "full" else x.astype(compute_dtype)
+
+
+def product(x: Array, kernel: Array, compute_dtype: str, precision: Any = None) -> Array:
+    """x W in the type of computing, handed on in the type of the parameters.
+
+    Shapes:
+      x: [*batch, in], kernel: [in, out] -> [*batch, out].
+    """
+    dtype = jnp.result_type(x, kernel) if compute_dtype == "full" else kernel.dtype
+    low = dtype if compute_dtype == "full" else compute_dtype
+    dims = (((x.ndim - 1,), (0,)), ((), ()))
+    x, kernel = vary_alike(x, kernel)  # before they are narrow, or gradients would be added up over devices narrow
+    return lax.dot_general(x.astype(low), kernel.astype(low), dims, precision=precision).astype(dtype)
 
 
 def sum_event(values: Array, event_ndims: int) -> Array:

@@ -4,15 +4,20 @@
 kind of rule. It is used, instead of `jax.custom_jvp` and `jax.custom_vjp`, where these cannot do it: a convolution that
 is linear in each argument for transposition, whose platform is known only when it is lowered, and a mark that is
 refused by derivatives in forward mode.
+
+Two operations that say what a program keeps in memory are here too: `relu` and `stored`.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jflows.ops.numerics import promoting
+from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
 
@@ -81,6 +86,60 @@ def moved_to_front(arrays: Sequence[Any], axes: Sequence[int | None]) -> tuple[A
     """The arrays with the axis of `vmap` in front; those without one are repeated along it."""
     size = next(array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None)
     return tuple(
-        jax.numpy.broadcast_to(array, (size, *array.shape)) if axis is None else jax.numpy.moveaxis(array, axis, 0)
+        jnp.broadcast_to(array, (size, *array.shape)) if axis is None else jnp.moveaxis(array, axis, 0)
         for array, axis in zip(arrays, axes, strict=True)
     )
+
+
+_gate = Operation("relu_gate", lambda y, t: t, lambda y, t: jnp.where(y > 0, t, jnp.zeros_like(t)))
+_gate.is_linear_in_second(lambda dt, y: _gate(y, dt))
+_gate.has_batching(lambda args, dims: (_gate(*moved_to_front(args, dims)), 0))
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), whose backward pass looks at the sign of its own output.
+
+    `jax.nn.relu` stores a mask beside the output that the next layer stores anyway. Under `lax.scan`, which stacks
+    both, the mask costs up to a third of the gradient's time, and nothing while all of it fits the cache.
+    Differentiable in both modes, to any order; the derivative at 0 is 0, and NaN stays NaN.
+
+    Args:
+      x: any shape; real and floating.
+    """
+    return _relu(x)
+
+
+@jax.custom_jvp
+def _relu(x):
+    return jnp.maximum(x, 0)
+
+
+@_relu.defjvp
+@promoting
+def _relu_jvp(primals, tangents):
+    y = _relu(*primals)
+    return y, _gate(*vary_alike(y, tangents[0]))
+
+
+def _reduced(x: Array) -> Array:
+    """x as a sum over an axis, which XLA computes by a call to its library and never inside another loop."""
+    return jnp.sum(jnp.stack([x, jnp.zeros_like(x)]), axis=0)
+
+
+_stored = Operation("stored", lambda x: x, lambda x: x, _reduced)
+_stored.is_linear(lambda cotangent: cotangent)
+_stored.is_elementwise()
+
+
+def stored(x: Array) -> Array:
+    """The array itself, in all transformations and on all platforms; on a CPU in memory of its own, where -0.0 is 0.0.
+
+    `lax.scan` cuts what a step needs out of stacks of all steps. A kernel is copied out for its product, but a bias is
+    not: XLA puts its slice into the loop that adds it, and on a CPU a loop that reads a slice at a traced place,
+    between an exponential and the joining of two halves, does not vectorise. Sampling from a RealNVP of 64 numbers took
+    1.5 times as long for that, and scoring by an IAF twice as long.
+
+    Args:
+      x: any shape; real and floating. It is worth it for arrays that are much smaller than those that read them.
+    """
+    return _stored(x)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfc, gammaln
 
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
 from jflows.typing import Array
 
 SERIES_FROM = 16.0  # the first term left out is 31 / (18432 x^9), below 3e-14 from here on

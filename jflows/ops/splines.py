@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops.masks import cut_rows
-from jflows.ops.promotion import promoting
+from jflows.ops.numerics import promoting
 from jflows.typing import Array
 
 BOUNDARIES = ("linear", "learned", "circular")

@@ -15,7 +15,7 @@ from jflows.errors import DataError, InvalidValueError, path_of
 from jflows.eval import Evaluation
 from jflows.eval.memory import check_memory
 from jflows.eval.sampling import sample_in_chunks
-from jflows.flows.checks import check_temperature
+from jflows.flows.door import check_temperature
 from jflows.flows.programs import PLATFORMS
 from jflows.options import Count, Seed, check_call
 from jflows.runs.contexts import Given, contexts_in_words, contexts_of

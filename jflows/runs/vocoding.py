@@ -21,7 +21,7 @@ from jflows.eval.speech import griffin_lim, log_mel_distance
 from jflows.eval.speech_figure import speech_figure
 from jflows.eval.vocoding import vocoded
 from jflows.flows import Flow
-from jflows.flows.checks import check_temperature
+from jflows.flows.door import check_temperature
 from jflows.flows.presets.waveglow import CONTEXT_RADIUS, radius, waveglow
 from jflows.options import Count, Seed, check_call
 from jflows.runs import presets

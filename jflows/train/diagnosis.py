@@ -11,7 +11,7 @@ import numpy as np
 
 from jflows.errors import RunError
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.testing import find_non_finite
 from jflows.train.losses import Loss
 from jflows.train.step import TrainState

@@ -95,8 +95,8 @@ class Runner:
         self.batch_size = batch_size
         self._places = {place[0].indices(batch_size)[:2] for place in places.values() if place is not None}
         collective = parallel in ("pmap", "shard_map")
-        reduce = functools.partial(_mean_over_devices, AXIS) if collective else lambda tree: tree
-        step = self._keeping_places(make_step(reduce=reduce))
+        step = make_step(reduce=functools.partial(_mean_over_devices, AXIS)) if collective else make_step()
+        step = self._keeping_places(step)
         many = self._keeping_places(functools.partial(_take_steps, step, AXIS if collective else None))
         if parallel == "pmap":
             axes = (0, 0, None)

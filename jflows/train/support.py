@@ -10,7 +10,7 @@ from jflows.bijectors.base import OUTSIDE
 from jflows.data import Data, eval_batches
 from jflows.errors import DataError
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
 COLUMNS = 1024  # most columns that are tried one by one, to name the one at fault

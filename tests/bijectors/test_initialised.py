@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import errors
 from flax import linen as nn
 
 from jflows import bijectors as b
 from jflows.bijectors import Bijector
-from jflows.bijectors.initialised import held_to_init
+from jflows.bijectors.initialised import MISFITS, refuse_misfit
 from jflows.errors import InvalidValueError
 from jflows.nn import MADE, MLP, ResidualMLP
 
@@ -140,10 +141,14 @@ def test_other_modules_are_held_to_their_init_too():
         ({}, x, "Mine: `variables` must hold parameter bias. Pass what `init` has returned."),
         (variables, x[:, :3], r"Mine: `x` must have the sizes .* by parameter kernel; got shape \(3, 3\)"),
     ):
-        with pytest.raises(InvalidValueError, match=message), held_to_init("Mine", init, given, "x", wrong, None):
+        with pytest.raises(MISFITS) as caught:
             dense.apply(given, wrong)
-    with held_to_init("Mine", init, variables, "x", x, None):
-        assert dense.apply(variables, x).shape == (3, 2)
+        with pytest.raises(InvalidValueError, match=message):
+            refuse_misfit(caught.value, "Mine", init, given, "x", wrong, None)
+    other = errors.ScopeParamNotFoundError("bias", "/")
+    with pytest.raises(type(other)) as raised:  # what does not come from the arguments stays as it is
+        refuse_misfit(other, "Mine", init, variables, "x", x, None)
+    assert raised.value is other
 
 
 def test_a_map_without_parameters_ignores_the_context():

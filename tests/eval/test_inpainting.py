@@ -14,7 +14,7 @@ from jflows.bijectors import CentredPixels, Elementwise, InvertibleLinear, Logit
 from jflows.distributions import StandardNormal
 from jflows.eval import hidden_pixels, inpaint, inpainting
 from jflows.flows import UniformDequantize
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.testing.common import perturb
 
 SHAPE = (2, 3, 2)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jflows.ops.stored import stored
+from jflows.ops.primitives import stored
 
 
 def test_it_is_the_identity_in_all_transformations():

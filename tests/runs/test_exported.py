@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jflows.errors import InvalidTypeError, InvalidValueError, MissingPackageError, RunError
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.runs import TrainedRun
 from jflows.runs.files import read_json
 

@@ -13,7 +13,7 @@ from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.latent_tests.null import Draw
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.typing import Array, Batch, Key, Variables
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from jflows.errors import InvalidValueError
 from jflows.eval.ood.base import LATENT, Evidence, Measure, numbers
 from jflows.flows import Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.options import AtLeastTwo, checked
 from jflows.typing import Array, Batch, Key, Variables
 

@@ -28,7 +28,7 @@ from jflows.flows.flow import Flow
 from jflows.flows.presets import circles as angles
 from jflows.nn import ACTIVATIONS, ConvNet, StandardizeContext
 from jflows.ops.affine import SCALE_KINDS
-from jflows.ops.narrow import COMPUTE_DTYPES
+from jflows.ops.numerics import COMPUTE_DTYPES
 from jflows.options import LEAST_WIDTH, MOST_WIDTH, Option
 from jflows.typing import Shape
 

@@ -13,7 +13,7 @@ from jflows.data import Data
 from jflows.errors import InvalidValueError
 from jflows.eval import inpainting, plots
 from jflows.flows import Density
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.options import Count, Option, Seed, checked
 from jflows.runs.reports.report import save_image
 from jflows.runs.reports.samples import DRAW_BATCH, MOST_IMAGES, pixel_bits

@@ -8,6 +8,7 @@ from jflows.options import REQUIRED, settings_of
 from jflows.train.losses.annealed import FlowAnnealedBootstrap as FlowAnnealedBootstrap
 from jflows.train.losses.base import FunctionLoss as FunctionLoss
 from jflows.train.losses.base import Loss as Loss
+from jflows.train.losses.base import NegativeLogLikelihood as NegativeLogLikelihood
 from jflows.train.losses.base import check_loss as check_loss
 from jflows.train.losses.divergence import Divergence as Divergence
 from jflows.train.losses.divergence import alpha_divergence as alpha_divergence
@@ -15,7 +16,6 @@ from jflows.train.losses.divergence import distillation as distillation
 from jflows.train.losses.divergence import reverse_kl as reverse_kl
 from jflows.train.losses.fisher import FisherDivergence as FisherDivergence
 from jflows.train.losses.flow_matching import FlowMatching as FlowMatching
-from jflows.train.losses.likelihood import NegativeLogLikelihood as NegativeLogLikelihood
 from jflows.train.losses.mixture import MixtureLoss as MixtureLoss
 from jflows.train.losses.shaped import ShapedLikelihood as ShapedLikelihood
 

@@ -18,7 +18,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.annealing import Tuning, Walk, Walked, check_differentiable, check_gradient, tuned
 from jflows.eval.importance import check_exact_density, check_flow, check_log_density, log_density_at
 from jflows.flows import Density, Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.options import Option
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, PyTree, Variables

@@ -1,7 +1,4 @@
-"""`Loss`: the base class of what a training step minimises.
-
-Read next: `jflows/train/losses/likelihood.py`, the shortest complete loss.
-"""
+"""`Loss`: the base class of what a training step minimises; and `NegativeLogLikelihood`, the shortest complete loss."""
 
 import abc
 import dataclasses
@@ -10,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from jflows.errors import InvalidTypeError, kind_of
 from jflows.flows import Density
+from jflows.flows.dequantize import example_keys
 from jflows.options import Checked, Option
 from jflows.typing import Array, Batch, Key, PyTree, Variables
 
@@ -87,6 +85,26 @@ class Loss(Checked, abc.ABC):
         Returns:
           [batch], and a dictionary of collections.
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeLogLikelihood(Loss):
+    """-log p(x) in nats per event; dequantization noise is drawn per example, which makes it an upper bound.
+
+    Shapes:
+      per row: [batch].
+    """
+
+    name: ClassVar[str] = "likelihood"
+    unit: ClassVar[str | None] = "nats"
+
+    def __call__(
+        self, flow: Density, variables: Variables, batch: Batch, key: Key, step: Array | int = 0
+    ) -> tuple[Array, Variables]:
+        """Losses [batch], and the updated collections (batch statistics), {} for most flows."""
+        keys = example_keys(key, batch.index) if flow.needs_key else None
+        log_prob, updates = flow.apply_loss(variables, batch.x, batch.context, keys)
+        return -log_prob, updates
 
 
 @dataclasses.dataclass(frozen=True)

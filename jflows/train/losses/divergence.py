@@ -18,7 +18,8 @@ from jax import lax
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.eval.importance import check_flow, check_log_density, log_density_at
 from jflows.flows import Flow
-from jflows.flows.density import Density, example_keys
+from jflows.flows.density import Density
+from jflows.flows.dequantize import example_keys
 from jflows.options import Option, check_call
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables

@@ -6,7 +6,7 @@ from typing import ClassVar
 from jflows.bijectors import Continuous
 from jflows.errors import InvalidTypeError
 from jflows.flows import Density, Flow, flow_matching_loss
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.train.losses.base import Loss
 from jflows.typing import Array, Batch, Key, Variables
 

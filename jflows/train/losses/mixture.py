@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Density, MixtureOfFlows
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.flows.mixture_parts import exact_sum
 from jflows.options import Option, documented
 from jflows.train.losses.base import Loss

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jflows.distributions import Base
 from jflows.errors import InvalidTypeError, InvalidValueError, kind_of
 from jflows.flows import Density, Flow
-from jflows.flows.density import example_keys
+from jflows.flows.dequantize import example_keys
 from jflows.ops.domain import REALS
 from jflows.ops.numerics import EXACT
 from jflows.ops.varying import batch_mean, batch_rows

@@ -1,11 +1,36 @@
-"""`Dense`: the layer of the networks of vectors, whose product can be computed in a narrower type."""
+"""What networks are made of: activation functions, and `Dense`, whose product can be computed in a narrower type."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
+import jax
 from flax import linen as nn
 
-from jflows.ops.narrow import product
+from jflows.ops.numerics import COMPUTE_DTYPES, narrow, product
+from jflows.ops.primitives import relu
+from jflows.options import Option
 from jflows.typing import Array
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {  # by name, since fields of modules are stored as JSON
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "relu": relu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "tanh": jax.numpy.tanh,
+}
+
+Activation = Annotated[str, Option(choices=tuple(ACTIVATIONS))]
+"""The type of a field that names an activation function."""
+
+ComputeDtype = Annotated[str, Option(choices=COMPUTE_DTYPES)]
+"""The type of a field that says in which type a network computes, see `jflows.ops.numerics`."""
+
+
+def activated(name: str, h: Array, compute_dtype: str) -> Array:
+    """The activation function of this name in the type of computing, which what it stores for derivatives has too."""
+    return ACTIVATIONS[name](narrow(h, compute_dtype))
 
 
 class Dense(nn.Module):
