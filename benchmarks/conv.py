@@ -22,7 +22,8 @@ import numpy as np
 from jax import lax
 
 from jflows.ops import conv
-from jflows.ops.conv import conv2d, relu
+from jflows.ops.conv import conv2d
+from jflows.ops.primitives import relu
 
 # batch, height and width, channels in, hidden channels, channels out: two levels of MNIST, three of CIFAR-10.
 SHAPES = [(32, 14, 2, 64, 4), (32, 7, 4, 64, 8), (16, 16, 6, 128, 12), (16, 8, 12, 128, 24), (16, 4, 24, 128, 48)]

@@ -5,7 +5,7 @@ kind of rule. It is used, instead of `jax.custom_jvp` and `jax.custom_vjp`, wher
 is linear in each argument for transposition, whose platform is known only when it is lowered, and a mark that is
 refused by derivatives in forward mode.
 
-Two operations that say what a program keeps in memory are here too: `relu` and `stored`.
+Operations that say what a program holds in memory are here too: `relu`, `stored` and `gradient_as_computed`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jflows.ops.numerics import promoting
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
@@ -115,7 +115,6 @@ def _relu(x):
 
 
 @_relu.defjvp
-@promoting
 def _relu_jvp(primals, tangents):
     y = _relu(*primals)
     return y, _gate(*vary_alike(y, tangents[0]))
@@ -143,3 +142,22 @@ def stored(x: Array) -> Array:
       x: any shape; real and floating. It is worth it for arrays that are much smaller than those that read them.
     """
     return _stored(x)
+
+
+_as_computed = Operation("as_computed", lambda x: x, lambda x: x, lax.optimization_barrier)
+_as_computed.is_linear(lambda cotangent: cotangent)
+_as_computed.is_elementwise()
+_gradient_as_computed = Operation("gradient_as_computed", lambda x: x, lambda x: x)
+_gradient_as_computed.is_linear(lambda cotangent: _as_computed(cotangent))
+_gradient_as_computed.is_elementwise()
+
+
+def gradient_as_computed(x: Array) -> Array:
+    """The array itself, whose cotangent XLA computes on a CPU as the program says, before anything reads it.
+
+    A transposition after a product is otherwise folded into the product, whose operands then change places.
+
+    Args:
+      x: any shape; real and floating.
+    """
+    return _gradient_as_computed(x)

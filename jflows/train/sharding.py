@@ -55,7 +55,8 @@ class Runner:
     """Runs many steps per call, so that small flows are not bound by dispatch.
 
     Args:
-      make_step: takes `reduce` and returns the step, as `functools.partial(make_train_step, flow, optimizer, loss)`.
+      make_step: returns the step, as `functools.partial(make_train_step, flow, optimizer, loss)`; it takes `reduce`,
+        which is given where each device has a batch of its own.
       parallel: a mode of the table at the head of this module.
       batch_size: rows over all devices; a multiple of the number of devices.
       steps_per_call: largest number of steps in one call; shorter calls are filled up with zeros that no step reads.

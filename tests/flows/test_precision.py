@@ -18,8 +18,8 @@ from jflows.bijectors import Affine, MaskedAutoregressive
 from jflows.errors import InvalidValueError
 from jflows.flows.presets import PRESETS
 from jflows.nn import MADE
-from jflows.ops import narrow
-from jflows.ops.numerics import EXACT
+from jflows.ops.conv import convolution
+from jflows.ops.numerics import EXACT, product
 from jflows.options import settings_of
 from tests.presets import DIM, IMAGE, build, data_of
 from tests.presets import PRESETS as CASES
@@ -174,7 +174,7 @@ def test_an_incremental_inverse_is_that_of_the_narrow_network():
     assert 1e-5 < error <= 0.05, "1e-6 would be that of float32"
 
 
-@pytest.mark.parametrize(("operation", "shape"), [(narrow.product, (4,)), (narrow.convolution, (2, 2, 4))])
+@pytest.mark.parametrize(("operation", "shape"), [(product, (4,)), (convolution, (2, 2, 4))])
 def test_gradients_are_added_up_over_devices_in_the_type_of_the_parameters(operation, shape):
     mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
     x = jax.random.normal(jax.random.key(0), (8, *shape), jnp.float32)

@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from jflows.errors import InvalidValueError
-from jflows.ops.conv import conv2d, relu
+from jflows.ops.conv import conv2d
+from jflows.ops.primitives import relu
 
 CHANNELS = [(2, 5), (5, 2), (12, 13)]  # the forms gather, scatter and Winograd's, if the size is one that it takes
 SIZES = [(1, 1), (2, 3), (7, 7)]

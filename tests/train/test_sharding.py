@@ -89,7 +89,7 @@ def test_eight_devices_equal_one(parallel, accumulate, one_device):
 
 
 def test_a_call_takes_at_most_so_many_steps():
-    runner = Runner(lambda reduce: None, "none", batch_size=16, steps_per_call=2)
+    runner = Runner(lambda reduce=None: None, "none", batch_size=16, steps_per_call=2)
     with pytest.raises(jflows.InvalidValueError, match="`batches` must hold at most steps_per_call=2 steps; got 3"):
         runner.run(None, batches())
 
@@ -98,12 +98,12 @@ def test_the_batch_must_divide_by_the_devices():
     with pytest.raises(
         jflows.InvalidValueError, match="multiple of the 8 devices; got 12. Change it, or set parallel=none"
     ):
-        Runner(lambda reduce: None, "jit", batch_size=12, steps_per_call=1)
+        Runner(lambda reduce=None: None, "jit", batch_size=12, steps_per_call=1)
 
 
 def test_unknown_mode_is_refused():
     with pytest.raises(jflows.InvalidValueError, match="must be one of 'none', 'jit', 'fsdp', 'pmap', .*; got 'ddp'"):
-        Runner(lambda reduce: None, "ddp", batch_size=16, steps_per_call=1)
+        Runner(lambda reduce=None: None, "ddp", batch_size=16, steps_per_call=1)
 
 
 WIDE = jflows.realnvp((8,), num_layers=4, hidden_sizes=(64, 64))  # its kernels have 64 KiB and more

@@ -1,0 +1,71 @@
+"""`stored` and the gradients of `product` change no number, and are computed otherwise on a CPU alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jflows.ops.numerics import product
+from jflows.ops.primitives import stored
+
+
+def test_it_is_the_identity_in_all_transformations():
+    x = jnp.array([0.5, -jnp.inf, jnp.nan, 3e-300])
+    for run in (stored, jax.jit(stored), jax.vmap(stored), jax.vmap(jax.jit(stored))):
+        np.testing.assert_array_equal(run(x), x)
+    bent = lambda x: jnp.sum(stored(x) ** 3)
+    y = jnp.arange(1.0, 4.0)
+    np.testing.assert_allclose(jax.grad(bent)(y), 3 * y**2, rtol=1e-15)
+    np.testing.assert_allclose(jax.hessian(bent)(y), np.diag(6 * y), rtol=1e-15)
+    np.testing.assert_allclose(jax.jvp(bent, (y,), (jnp.ones(3),))[1], np.sum(3 * y**2), rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_types_are_kept(dtype):
+    x = jnp.linspace(-3, 3, 7, dtype=dtype)
+    assert jax.jit(stored)(x).dtype == x.dtype and bool(jnp.all(jax.jit(stored)(x) == x))
+
+
+def test_it_is_a_sum_on_a_cpu_and_nothing_elsewhere():
+    reduces = {}
+    for platform in ("cpu", "cuda", "tpu"):
+        text = jax.jit(stored).trace(jnp.ones(3)).lower(lowering_platforms=(platform,)).as_text()
+        reduces[platform] = "reduce" in text
+    assert reduces == {"cpu": True, "cuda": False, "tpu": False}
+
+
+SIZES = [(3, 5), (5, 3), (4, 4), (6, 2), (2, 6)]
+
+
+@pytest.mark.parametrize(("num_in", "num_out"), SIZES)
+@pytest.mark.parametrize("batch", [(), (7,), (2, 7)])
+def test_a_product_has_the_derivatives_of_a_product(num_in, num_out, batch):
+    draw = lambda seed, *shape: jax.random.normal(jax.random.key(seed), shape)
+    x, kernel = draw(0, *batch, num_in), draw(1, num_in, num_out)
+    tangents = (draw(2, *batch, num_in), draw(3, num_in, num_out))
+    ours, plain = (lambda x, w: product(x, w, "full")), (lambda x, w: x @ w)
+    transforms = {
+        "value": lambda f: f(x, kernel),
+        "jvp": lambda f: jax.jvp(f, (x, kernel), tangents),
+        "gradient": lambda f: jax.grad(lambda x, w: jnp.sum(jnp.sin(f(x, w))), (0, 1))(x, kernel),
+        "hessian": lambda f: jax.hessian(lambda w: jnp.sum(f(x, w) ** 3))(kernel),
+        "many kernels": lambda f: jax.vmap(f, (None, 0))(x, jnp.stack([kernel, 2 * kernel])),
+        "gradients": lambda f: jax.vmap(jax.grad(lambda w, x: jnp.sum(f(x, w) ** 2)), (None, 0))(kernel, x[None]),
+        "rematerialised": lambda f: jax.grad(jax.checkpoint(lambda w: jnp.sum(f(x, w) ** 2)))(kernel),
+    }
+    for name, of in transforms.items():
+        for found, true in zip(*map(jax.tree.leaves, (jax.jit(of, static_argnums=0)(ours), of(plain))), strict=True):
+            np.testing.assert_allclose(found, true, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("num_in", "num_out"), SIZES)
+def test_on_a_cpu_the_gradient_of_a_kernel_is_a_product_with_the_narrower_factor_first(num_in, num_out):
+    slope = jax.grad(lambda kernel, x: jnp.sum(jnp.tanh(product(x, kernel, "full"))))
+    kernel, x = jnp.ones((num_in, num_out)), jnp.ones((7, num_in))
+    compiled = jax.jit(slope).lower(kernel, x).compile().as_text()
+    first, second = sorted((num_in, num_out))
+    assert f"f64[{first},{second}]" in next(
+        line for line in compiled.splitlines() if "contracting_dims={0}, rhs" in line
+    )
+    elsewhere = jax.jit(slope).trace(kernel, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert "optimization_barrier" not in elsewhere
