@@ -71,7 +71,12 @@ def programs_are_given_up():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """`@pytest.mark.by_default("a", "b")` leaves the variants a and b in the default set; all others are slow."""
+    """`@pytest.mark.by_default("a", "b")` leaves the variants a and b in the default set; all others are slow.
+
+    `@pytest.mark.first` runs a test before all others: clearing JAX's caches takes ten seconds once a worker holds
+    thousands of programs, and those that the following tests share are then loaded again.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
     left: dict[str, set[str]] = {}
     for item in items:
         mark = item.get_closest_marker("by_default")

@@ -11,6 +11,7 @@ from jflows.flows import Flow
 from jflows.testing import find_non_finite
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.first
 
 
 def step() -> b.Bijector:

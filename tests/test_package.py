@@ -77,7 +77,11 @@ def test_every_dependency_is_pinned_within_its_bounds(python):
         assert need.specifier.contains(pins[canonicalize_name(need.name)], prereleases=True), need
 
 
-@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def of_examples(name: str):
+    return pytest.param(name, marks=[pytest.mark.first] * (name == "jflows.testing.non_finite"))
+
+
+@pytest.mark.parametrize("name", [of_examples(name) for name in WITH_EXAMPLES])
 def test_examples_in_docstrings_run_as_printed(name):
     report = io.StringIO()
     module = importlib.import_module(name)

@@ -62,6 +62,7 @@ def test_strict_programs_run(name):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), found, wanted)
 
 
+@functools.cache
 def conditional(preset=jflows.realnvp, **options):
     """A flow with a context, its variables, x [4, 3] and context [4, 2]."""
     flow = preset((3,), 2, (4,), context_dim=2, **options)
@@ -93,7 +94,7 @@ def test_wide_data_widen_narrow_parameters_and_leave_batch_statistics_their_type
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.by_default("realnvp_invertible", "iaf", "glow_invertible", "vmonf")
+@pytest.mark.by_default("iaf", "glow_invertible", "vmonf")
 def test_no_example_gives_no_result(name):
     density, key = build(name), KEY if build(name).needs_key else None
     x = data_of(density, 4)

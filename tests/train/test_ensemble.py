@@ -57,7 +57,7 @@ def images() -> jflows.data.ImageData:
     ],
     ids=["rows", "images", "jit", "fsdp", "pmap", "shard_map"],
 )
-@pytest.mark.by_default("rows", "images")
+@pytest.mark.by_default("rows")
 def test_members_equal_single_runs(parallel, num, flow, rows, sgd):
     config = dataclasses.replace(CONFIG, parallel=parallel)
     found = fit_ensemble(flow, rows(), config, num)
@@ -107,6 +107,7 @@ def poisoned(seed: int):
     return FunctionLoss(loss)
 
 
+@pytest.mark.first
 def test_members_skip_alone():
     with pytest.warns(RuntimeWarning, match="fit, step 5: the loss or its gradient was not finite"):
         first, second = fit_ensemble(FLOW, ROWS, CONFIG, 2, loss=poisoned(4))

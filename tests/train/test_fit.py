@@ -276,6 +276,7 @@ def test_a_prime_interval_is_cut_evenly():
     assert lengths == [26, 25, 26, 25]
 
 
+@pytest.mark.first
 def test_a_flow_without_parameters_has_nothing_to_train():
     flow = jflows.Flow(b.Reverse(), StandardNormal((2,)), (2,))
     with pytest.raises(jflows.InvalidValueError, match="fit: `flow` must have parameters to train; got one whose bij"):
@@ -316,6 +317,7 @@ class Log(b.SameShape):
         return jnp.log(x), -jnp.sum(jnp.log(x), axis=-1)
 
 
+@pytest.mark.first
 def test_a_step_that_is_not_finite_is_warned_of_once():
     """By row, column and layer."""
     x = 1 + np.random.RandomState(0).rand(32, 2).astype(np.float32)

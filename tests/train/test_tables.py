@@ -88,6 +88,7 @@ def test_arguments_of_other_types_are_named(change, message):
         fit(**arguments)
 
 
+@pytest.mark.first
 def test_a_run_without_one_finite_step_is_an_error():
     nowhere = FunctionLoss(lambda flow, variables, batch, key, step: (jax.numpy.full(len(batch.x), np.nan), {}))
     error = pytest.raises(RunError, match="must be finite in at least one step; got 10 steps that were not")

@@ -26,6 +26,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, RunError
 from jflows.eval import importance_sample
 from jflows.flows import normal
 from jflows.nn import MADE, TimeMLP
+from jflows.testing.common import perturb
 from jflows.train import (
     Runner,
     TrainConfig,
@@ -64,12 +65,7 @@ def rows(num: int, context=None) -> Batch:
 
 def perturbed(flow, seed: int = 0, scale: float = 0.3, context=None):
     """Variables away from their start, where zeros would hide mistakes."""
-    variables = flow.init(jax.random.key(seed), context=context)
-    leaves, structure = jax.tree.flatten(variables["params"])
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    drawn = [leaf + scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    cast = functools.partial(jnp.asarray, dtype=float)
-    return {**variables, "params": jax.tree.map(cast, jax.tree.unflatten(structure, drawn))}
+    return perturb(flow.init(jax.random.key(seed), context=context), seed, scale, jnp.float64)
 
 
 def flat_gradients(flow, loss, variables, num: int):
@@ -85,7 +81,7 @@ def flat_gradients(flow, loss, variables, num: int):
 
 
 FLOWS = {
-    "iaf": lambda: jflows.iaf((2,), 2, (8,)),
+    "iaf": lambda: jflows.iaf((2,), 2, (4,)),
     "parallel maf": lambda: jflows.Flow(
         b.Chain((b.MaskedAutoregressive(MADE((8,)), b.Affine(), inversion="parallel"), b.Reverse())),
         StandardNormal((2,)),

@@ -55,6 +55,7 @@ def of_repeated_rows(variables):
 
 
 @pytest.mark.parametrize(("parallel", "accumulate"), [*((mode, 1) for mode in PARALLEL_MODES), ("jit", 2), ("none", 4)])
+@pytest.mark.by_default("none-1", "shard_map-1", "jit-2")
 def test_the_full_batch_gradient_is_that_of_repeated_rows(parallel, accumulate, variables, of_repeated_rows):
     assert_equal(one_step(WEIGHTED, variables, 16, parallel, accumulate), of_repeated_rows)
 
