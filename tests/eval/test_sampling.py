@@ -1,5 +1,7 @@
 """Samples in chunks: the same bits for every size of chunks, in memory that does not grow with their number."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ KEY = jax.random.key(3)
 ROWS = jflows.nsf_coupling((3,), num_layers=2, hidden_sizes=(8,))
 LABELLED = jflows.realnvp((2,), num_layers=2, hidden_sizes=(8,), context_dim=1)
 IMAGES = jflows.glow((4, 4, 1), num_levels=1, num_steps=1, width=4)
-MIXTURE = jflows.vmonf((2,), num_components=2, component=jflows.realnvp)
+SMALL = functools.partial(jflows.realnvp, num_layers=1, hidden_sizes=(4,))
+MIXTURE = jflows.vmonf((2,), num_components=2, component=SMALL, encoder_sizes=(4,))
 
 
 def started(density):

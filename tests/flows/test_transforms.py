@@ -27,8 +27,9 @@ RUN = ("glow_invertible", "log_prob"), ("residual", "log_prob")  # the rest is s
 IMPLIED = ("jit", "grad", "shard_map_grad")  # slow: "checkpoint", what is run and test_programs.py have them
 REPEATED = (  # other presets have their parts
     *("glow", "glow_remat", "glow_anchored", "spline_glow", "spline_glow_invertible"),
-    *("nsf_autoregressive", "flow_gmm"),
+    *("nsf_autoregressive", "flow_gmm", "residual_images"),
 )
+BY_PMAP = ("realnvp_invertible", "glow_invertible", "residual", "planar")  # the rest is slow: it is shard_map in jit
 
 # (preset, transform, method) -> why there is no such value.
 IMPOSSIBLE = {
@@ -192,7 +193,8 @@ def traced():
     """`cells`, of which those that others imply are slow."""
     for cell in cells(SMALL):
         name, _, transform, _ = cell.values
-        if transform in IMPLIED or (name in REPEATED and transform != "shard_map"):
+        is_implied = transform in IMPLIED or (transform == "pmap" and name not in BY_PMAP)
+        if is_implied or (name in REPEATED and transform != "shard_map"):
             cell = pytest.param(*cell.values, id=cell.id, marks=pytest.mark.slow)
         yield cell
 

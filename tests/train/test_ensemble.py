@@ -107,17 +107,23 @@ def poisoned(seed: int):
     return FunctionLoss(loss)
 
 
+@functools.cache
+def alone():
+    """What the first member ends with by itself."""
+    return fit(FLOW, ROWS, CONFIG).variables
+
+
 @pytest.mark.first
 def test_members_skip_alone():
     with pytest.warns(RuntimeWarning, match="fit, step 5: the loss or its gradient was not finite"):
         first, second = fit_ensemble(FLOW, ROWS, CONFIG, 2, loss=poisoned(4))
     assert (int(first.state.skipped), int(second.state.skipped)) == (0, 5)
-    alike(first.variables, fit(FLOW, ROWS, CONFIG).variables)
+    alike(first.variables, alone())
 
 
 def test_members_fail_alone():
     first, second = fit_ensemble(FLOW, ROWS, dataclasses.replace(CONFIG, max_skipped=5), 2, loss=poisoned(4))
-    alike(first.variables, fit(FLOW, ROWS, CONFIG).variables)
+    alike(first.variables, alone())
     assert isinstance(second, RunError) and "5 steps in a row" in str(second)
 
 
