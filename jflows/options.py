@@ -23,8 +23,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, did_you_mean, kin
 REQUIRED = inspect.Parameter.empty
 DOC_WIDTH = 112
 LONGEST_VALUE = 60  # characters of a number in an error
-LARGEST_INT = 2**31 - 1
-"""The largest int that a setting allows unless it declares another: counts, sizes and steps are int32 on devices."""
+LARGEST_INT = 2**31 - 1  # of a setting that declares no other bound: counts, sizes and steps are int32 on devices
 SUM_TOLERANCE = 1e-3  # by which parts of a whole, such as columns of a simplex, may miss 1: files round
 LARGEST_SEED = 2**63 - 1  # of jax.random.key
 LEAST_WIDTH, MOST_WIDTH = 1e-6, 1e6  # of half an interval of a spline, whose slopes far beyond overflow float32
