@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jflows.flows.mixture import MixtureOfFlows
-from tests.presets import PRESETS, build, data_of
+from tests.presets import PRESETS, build, data_of, filled
 
 ROWS, DEVICES, MEMBERS = 4, 2, 2
 METHODS = ("log_prob", "sample")
@@ -82,20 +82,6 @@ class Case:
         moved = lambda sign: jax.tree.map(lambda p, d: p + sign * step * d, params, direction)
         ends = [self.jitted({**self.variables, "params": moved(sign)}, self.rows) for sign in (1, -1)]
         return (jnp.sum(jnp.sin(ends[0])) - jnp.sum(jnp.sin(ends[1]))) / (2 * step), direction
-
-
-def filled(shapes, seed: int):
-    """Float64 numbers for variables of these shapes: a program that makes them by `init` takes seconds to compile."""
-    random = np.random.default_rng(seed)
-
-    def fill(path, leaf):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):  # permutations; the same for all members of an ensemble
-            return jnp.asarray(np.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape))
-        if path[0] == jax.tree_util.DictKey("constants"):  # signs, scales and vectors of power iterations
-            return jnp.asarray(np.ones(leaf.shape))
-        return jnp.asarray(0.3 * random.standard_normal(leaf.shape))
-
-    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def same(got, wanted, tol: float = TIGHT) -> None:
