@@ -85,7 +85,7 @@ def product(x: Array, kernel: Array, compute_dtype: str, precision: Any = None) 
     low = dtype if compute_dtype == "full" else compute_dtype
     x, kernel = vary_alike(x, kernel)  # before they are narrow, or gradients would be added up over devices narrow
     x, kernel, axis = x.astype(low), kernel.astype(low), 0
-    if kernel.shape[1] < kernel.shape[0]:
+    if all(isinstance(size, int) for size in kernel.shape) and kernel.shape[1] < kernel.shape[0]:
         kernel, axis = gradient_as_computed(kernel.T), 1
     return lax.dot_general(x, kernel, (((x.ndim - 1,), (axis,)), ((), ())), precision=precision).astype(dtype)
 

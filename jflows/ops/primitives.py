@@ -146,16 +146,18 @@ def stored(x: Array) -> Array:
 
 _as_computed = Operation("as_computed", lambda x: x, lambda x: x, lax.optimization_barrier)
 _as_computed.is_linear(lambda cotangent: cotangent)
-_as_computed.is_elementwise()
 _gradient_as_computed = Operation("gradient_as_computed", lambda x: x, lambda x: x)
 _gradient_as_computed.is_linear(lambda cotangent: _as_computed(cotangent))
-_gradient_as_computed.is_elementwise()
+for _operation in (_as_computed, _gradient_as_computed):
+    # Nothing of many arrays at once: XLA ends the process at a barrier behind products of a batch of kernels.
+    _operation.has_batching(lambda arrays, axes: (arrays[0], axes[0]))
 
 
 def gradient_as_computed(x: Array) -> Array:
     """The array itself, whose cotangent XLA computes on a CPU as the program says, before anything reads it.
 
-    A transposition after a product is otherwise folded into the product, whose operands then change places.
+    A transposition after a product is otherwise folded into the product, whose operands then change places. Under
+    `vmap`, XLA is free to do so.
 
     Args:
       x: any shape; real and floating.
