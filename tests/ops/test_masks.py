@@ -5,8 +5,6 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from jflows.errors import InvalidValueError
 from jflows.ops import MASK_KINDS, make_mask
@@ -68,15 +66,10 @@ def test_impossible_masks_are_refused(arguments, message):
         make_mask(*arguments)
 
 
-@settings(max_examples=12)  # every new shape is compiled
-@given(
-    shape=st.sampled_from([(2,), (5,), (4, 4, 1), (3, 4, 2), (2, 6)]),
-    kind=st.sampled_from(["half", "alternate", "channel", "random"]),
-    flip=st.booleans(),
-    batch=st.sampled_from([(), (1,), (2, 3)]),
-)
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("kind", ["half", "alternate", "channel", "random"])
+@pytest.mark.parametrize(("shape", "batch"), [((5,), (2, 3)), ((3, 4, 2), ()), ((2, 6), (1,))])
 def test_join_puts_back_what_cut_took_apart(shape, kind, flip, batch):
-    assume(kind != "channel" or shape[-1] > 1)
     mask = make_mask(kind, shape, flip, seed=1)
     values = np.arange(math.prod((*batch, *shape)), dtype=float).reshape(*batch, *shape)
     kept, changed = cut(values, mask)
