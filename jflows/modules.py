@@ -21,7 +21,7 @@ Network = Annotated[nn.Module, Option(noun="a network, a Flax Linen module such 
 _IS_COPY = contextvars.ContextVar("is_copy", default=False)  # while Linen copies a module that was checked
 _CHECKED = "_is_checked"  # an attribute, no field: of a module that was checked
 _OF_LINEN = {*LINEN_FIELDS, "_deep_clone", "_reset_names"}  # arguments of `clone` that are no settings
-_KNOWN = contextvars.ContextVar("known", default=False)
+_KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose variables have been looked at
 
 
 class Module(Checked, nn.Module):

@@ -55,7 +55,7 @@ def promoting(function: Callable[P, Result]) -> Callable[P, Result]:
     `jax.numpy_dtype_promotion("strict")` and `jax.numpy_rank_promotion("raise")` are for the code of the user, and a
     flow brings its inputs to one type at its door. Inside, a number per channel meets a batch of images without an axis
     for each of the images' axes. JAX reads these settings while it traces, so what is traced later, in a backward pass,
-    needs the decorator too: every custom derivative of jflows has it.
+    needs the decorator too: every custom derivative of jflows has it, unless its operands are of one type and shape.
     """
 
     @functools.wraps(function)
@@ -74,9 +74,9 @@ def narrow(x: Array, compute_dtype: str) -> Array:
 def product(x: Array, kernel: Array, compute_dtype: str, precision: Any = None) -> Array:
     """x W in the type of computing, handed on in the type of the parameters.
 
-    The gradient of W is a product over the batch, x^T dy. On a CPU it takes a third to a tenth less or several times
-    less time with the narrower factor first (a sum over 4,096 rows of 128 x 64: 0.44 ms, 0.69 ms the other way), so
-    that it is computed as (dy^T x)^T where y is narrower than x.
+    The gradient of W is a product over the batch, x^T dy. On a CPU it is faster with the narrower factor first, 1.3
+    times for 128 x 96 and 5 times for 128 x 8 numbers and a batch of 4,096: it is computed as (dy^T x)^T where y is the
+    narrower one.
 
     Shapes:
       x: [*batch, in], kernel: [in, out] -> [*batch, out].
@@ -85,7 +85,8 @@ def product(x: Array, kernel: Array, compute_dtype: str, precision: Any = None) 
     low = dtype if compute_dtype == "full" else compute_dtype
     x, kernel = vary_alike(x, kernel)  # before they are narrow, or gradients would be added up over devices narrow
     x, kernel, axis = x.astype(low), kernel.astype(low), 0
-    if all(isinstance(size, int) for size in kernel.shape) and kernel.shape[1] < kernel.shape[0]:
+    is_known = all(isinstance(size, int) for size in kernel.shape)  # an inverse multiplies a batch, which may be open
+    if is_known and kernel.shape[1] < kernel.shape[0]:
         kernel, axis = gradient_as_computed(kernel.T), 1
     return lax.dot_general(x, kernel, (((x.ndim - 1,), (axis,)), ((), ())), precision=precision).astype(dtype)
 
