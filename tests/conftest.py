@@ -69,6 +69,12 @@ def programs_are_given_up():
             trim(0)
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Runs of the test draw nothing of the flow, which takes longer than to train a tiny one."""
+    monkeypatch.setattr("jflows.runs.running.write_reports", lambda *_: [])
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """`@pytest.mark.by_default("a", "b")` leaves the variants a and b in the default set; all others are slow.

@@ -28,6 +28,14 @@ def write(path, x, names=NAMES):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_run_draws():
+    """Pictures take longer than training, and none is looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jflows.runs.running.write_reports", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     return write(tmp_path_factory.mktemp("data") / "mixed.csv", rows(120))
@@ -36,7 +44,7 @@ def mixed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(mixed, tmp_path_factory, jflows):
     out = tmp_path_factory.mktemp("runs") / "mixed"
-    result = jflows("train", "nsf_autoregressive", *TINY, "--num-bins", "2", "--data", mixed, *OPTIONS, "--out", out)
+    result = jflows("train", "nsf_coupling", *TINY, "--num-bins", "2", "--data", mixed, *OPTIONS, "--out", out)
     assert result.exit_code == 0, result.stderr
     return out
 

@@ -135,6 +135,7 @@ def test_roc_curves_tell_data_of_one_name_apart_and_name_no_folders(trained, tmp
     assert seen["found"] == "share of digits (second) called unusual" and (tmp_path / "roc.png").is_file()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_table_has_measures_too(tmp_path, jflows):
     path = tmp_path / "t.csv"
     np.savetxt(path, np.random.RandomState(0).randn(120, 2), delimiter=",", header="a,b", comments="")

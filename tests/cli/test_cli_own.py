@@ -41,6 +41,14 @@ TINY = ("--data", "two_moons", "--num-train", "256", "--steps", "4", "--batch-si
 TINY += ("--log-every", "4", "--parallel", "none")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_run_draws():
+    """Pictures take longer than training, and none is looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jflows.runs.running.write_reports", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "mine.py"

@@ -69,6 +69,7 @@ def test_samples_are_rows_with_the_names_of_the_columns(trained, jflows):
     np.testing.assert_allclose(np.load(path)[:, 0], weight, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_two_equal_training_runs_are_one_and_resumption_needs_no_options(trained, jflows):
     result = jflows("train", "maf", "--out", trained[0], "--resume", "--steps", "40")
     assert result.exit_code == 0, result.stderr
@@ -170,6 +171,7 @@ def test_a_run_goes_on_with_the_rows_it_began_with(jflows, tmp_path):
     assert result.exit_code == 2 and "must hold the training rows that the run began with" in result.stderr
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_table_whose_likelihood_has_no_bound_is_told_in_one_line(tmp_path, jflows):
     shares = np.random.RandomState(0).dirichlet([2, 3, 4], size=100)
     np.savetxt(tmp_path / "shares.csv", shares, delimiter=",", header="a,b,c", comments="", fmt="%.6f")
@@ -182,6 +184,7 @@ def test_a_table_whose_likelihood_has_no_bound_is_told_in_one_line(tmp_path, jfl
     )
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_second_file_is_scored_and_must_stay_as_it_was(people, tmp_path, jflows):
     rows = [line.split(",")[1:] for line in people.read_text().splitlines()]
     test = tmp_path / "test.csv"
@@ -209,6 +212,7 @@ def test_a_second_file_is_scored_and_must_stay_as_it_was(people, tmp_path, jflow
     assert resumed.exit_code == 2 and "must hold the test rows that the run began with" in resumed.stderr
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_all_rows_of_another_file_are_scored_and_changed_rows_are_an_error(people, tmp_path, jflows):
     mine = tmp_path / "mine.csv"
     mine.write_text(people.read_text())

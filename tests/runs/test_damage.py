@@ -133,6 +133,7 @@ def killed(tiny, tmp_path_factory) -> Path:
     return run
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_resumed_run_writes_the_metrics_of_one_that_never_stopped(killed, trained, tmp_path):
     shutil.copytree(killed, tmp_path / "run")
     done = jflows.run("realnvp", tmp_path / "run", resume=True, progress=False)
@@ -168,6 +169,7 @@ def test_a_damaged_run_is_not_resumed(killed, tmp_path, damage, message):
     assert {path: path.read_bytes() for path in files_of(run)} == before
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_goes_on_from_the_last_intact_checkpoint(killed, trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(killed, run)

@@ -48,6 +48,7 @@ def test_a_run_has_everything_in_its_directory(trained):
     assert abs(float(log_prob.mean()) - trained.score.nats) < 1e-4
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_command_line_gives_the_same_run(trained, tiny, tmp_path):
     args = ["train", "realnvp", "--out", str(tmp_path / "other")]
     for name, value in tiny.items():
@@ -64,6 +65,7 @@ def test_the_command_line_gives_the_same_run(trained, tiny, tmp_path):
 
 @pytest.mark.parametrize("how", ["python", "command line"])
 @pytest.mark.by_default("command line")
+@pytest.mark.usefixtures("without_pictures")
 def test_config_json_repeats_a_run_bit_for_bit(trained, tmp_path, how):
     again, config = tmp_path / "again", trained.directory / "config.json"
     if how == "python":
@@ -105,6 +107,7 @@ def test_a_run_does_not_go_on_to_a_step_before_its_last(trained, tmp_path):
     assert (out / "config.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_without_its_checkpoints_says_that_it_starts_again(trained, tmp_path):
     out = shutil.copytree(trained.directory, tmp_path / "run")
     shutil.rmtree(out / "checkpoints")
@@ -113,6 +116,7 @@ def test_a_run_without_its_checkpoints_says_that_it_starts_again(trained, tmp_pa
     assert again.result["steps"] == 20
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_whose_score_is_nan_ends_with_an_error(tiny, tmp_path, monkeypatch):
     scored = running.scored
     nan = lambda *args, **options: scored(*args, **options)._replace(nats=math.nan)
@@ -135,6 +139,7 @@ def test_the_parts_can_be_used_alone(trained, tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_epochs_count_passes(rows, tmp_path, tiny):
     options = {name: value for name, value in tiny.items() if name != "steps"}
     assert jflows.run("realnvp", tmp_path / "run", epochs=2, **options).result["steps"] == 13  # of 98 rows by 16
@@ -164,6 +169,7 @@ def test_data_must_be_given_and_fit(tmp_path, tiny):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_runs_without_a_place_go_into_runs(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert jflows.run(jflows.realnvp, **tiny).directory == running.RUNS / "realnvp"

@@ -17,6 +17,7 @@ def read(out) -> dict:
     return read_json("test", "run", out / "study.json", fix="")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_restarts_are_chosen_by_training_rows(tiny, tmp_path):
     result = jflows.run("realnvp", tmp_path / "seeds", restarts=2, **tiny)
     content = read(tmp_path / "seeds")
@@ -45,6 +46,7 @@ def test_restarts_of_mixtures_are_chosen_by_the_bound(tiny, tmp_path):
     assert studies.train_score(result, data) == pytest.approx(best["train_score"], abs=1e-3)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_sweep_of_one_option(tiny, tmp_path):
     result = jflows.run("realnvp", tmp_path / "sweep", sweep=("batch_size", (16, 8)), **tiny)
     rows = read(tmp_path / "sweep")["runs"]
@@ -53,6 +55,7 @@ def test_a_sweep_of_one_option(tiny, tmp_path):
     assert (tmp_path / "sweep" / "batch_size_8" / "result.json").is_file()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_sweep_of_several_options_runs_their_product_and_grows(tiny, tmp_path):
     sweep = {"batch_size": (16, 8), "seed": (0,)}
     jflows.run("realnvp", tmp_path / "sweep", sweep=sweep, **tiny)
@@ -87,6 +90,7 @@ def test_a_sweep_is_checked_before_its_first_run(tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_folds_are_averaged(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(DataConfig, "load", _by_fold(DataConfig.load))
     result = jflows.run("realnvp", tmp_path / "folds", folds=2, **tiny)
