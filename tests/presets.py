@@ -94,19 +94,22 @@ def data_of(density: Density, count: int) -> Array:
     """Rows, or images, as the density reads them."""
     random, reading = np.random.default_rng(0), density.reading
     if reading.num_bits is None:
-        return jnp.asarray(random.standard_normal((count, *reading.event_shape)))
-    return jnp.asarray(random.integers(0, 2**reading.num_bits, (count, *reading.event_shape)))
+        return jax.device_put(random.standard_normal((count, *reading.event_shape)))
+    return jax.device_put(random.integers(0, 2**reading.num_bits, (count, *reading.event_shape)))
 
 
 def filled(shapes, seed: int):
-    """Float64 numbers for variables of these shapes: a program that makes them by `init` takes seconds to compile."""
+    """Float64 numbers for variables of these shapes: a program that makes them by `init` takes seconds to compile.
+
+    By `device_put`, as `jnp.asarray` compiles a program for every shape.
+    """
     random = np.random.default_rng(seed)
 
     def fill(path, leaf):
         if jnp.issubdtype(leaf.dtype, jnp.integer):  # permutations; the same for all members of an ensemble
-            return jnp.asarray(np.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape))
-        if path[0] == jax.tree_util.DictKey("constants"):  # signs, scales and vectors of power iterations
-            return jnp.asarray(np.ones(leaf.shape))
-        return jnp.asarray(0.3 * random.standard_normal(leaf.shape))
+            return jax.device_put(np.broadcast_to(np.roll(np.arange(leaf.shape[-1]), 1), leaf.shape))
+        if path[0].key in ("constants", "batch_stats"):  # signs, scales, variances and vectors of power iterations
+            return jax.device_put(np.ones(leaf.shape))
+        return jax.device_put(0.3 * random.standard_normal(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(fill, shapes)

@@ -17,7 +17,7 @@ from jflows.bijectors import Bijector
 from jflows.errors import InvalidTypeError, check_choice
 from jflows.testing import properties
 from jflows.testing.common import cast, noise_rngs, perturb
-from jflows.typing import WRITTEN_IN_TRAINING, Array, Key, Shape, Variables
+from jflows.typing import WRITTEN_IN_TRAINING, Key, Shape, Variables
 
 PROPERTIES = properties.NAMES
 NUM_EXAMPLES = 6  # ordinary ones; as many at the ends of the domain follow them
@@ -133,7 +133,7 @@ def check_bijector(
 
 
 class Draws:
-    """Random float64 inputs of a bijector, from NumPy: `jax.random` would compile a program for every shape."""
+    """Random float64 inputs of a bijector, all in NumPy: JAX would compile a program for every shape."""
 
     def __init__(
         self,
@@ -147,40 +147,40 @@ class Draws:
         self.events = events
         self.random = np.random.default_rng(seed)
 
-    def normal(self, *shape: int) -> Array:
+    def normal(self, *shape: int) -> np.ndarray:
         """Draws of N(0, 1)."""
-        return jnp.asarray(self.random.standard_normal(shape))
+        return self.random.standard_normal(shape)
 
-    def context(self, count: int) -> Array | None:
+    def context(self, count: int) -> np.ndarray | None:
         """Contexts of so many examples, or None."""
         return None if self.context_shape is None else self.normal(count, *self.context_shape)
 
-    def ordinary(self, *shape: int) -> Array:
+    def ordinary(self, *shape: int) -> np.ndarray:
         """Draws of N(0, 1), or between the ends of the domain."""
-        return self.normal(*shape) if self.domain is None else jnp.asarray(self.random.uniform(*self.domain, shape))
+        return self.normal(*shape) if self.domain is None else self.random.uniform(*self.domain, shape)
 
-    def extreme(self, *shape: int) -> Array:
+    def extreme(self, *shape: int) -> np.ndarray:
         """Magnitudes from 1e-8 to the largest, or distances from the ends of the domain down to 1e-8 of its width."""
         largest = self.max_magnitude if self.domain is None else 0.5
         ladder = np.geomspace(SMALLEST, largest, math.prod(shape))  # both ends are always among them
         size = self.random.permutation(ladder).reshape(shape)
         side = self.random.random(shape) < 0.5
         if self.domain is None:
-            return jnp.asarray(np.where(side, size, -size))
+            return np.where(side, size, -size)
         low, high = self.domain
-        return jnp.asarray(np.where(side, low + size * (high - low), high - size * (high - low)))
+        return np.where(side, low + size * (high - low), high - size * (high - low))
 
-    def data(self, count: int, event_shape: Shape) -> Array:
+    def data(self, count: int, event_shape: Shape) -> np.ndarray:
         """Ordinary examples of x."""
         if self.events is not None:
-            return jnp.asarray(self.events(self.random, count))
+            return np.asarray(self.events(self.random, count))
         return self.ordinary(count, *event_shape)
 
-    def values(self, event_shape: Shape) -> Array:
+    def values(self, event_shape: Shape) -> np.ndarray:
         """Ordinary examples, then extreme ones."""
         if self.events is not None:
             return self.data(2 * NUM_EXAMPLES, event_shape)
-        return jnp.concatenate([part(NUM_EXAMPLES, *event_shape) for part in (self.ordinary, self.extreme)])
+        return np.concatenate([part(NUM_EXAMPLES, *event_shape) for part in (self.ordinary, self.extreme)])
 
 
 def drawn_variables(bijector: Bijector, x_event_shape: Shape, draw: Draws, seed: int, noise: float) -> Variables:
@@ -195,17 +195,17 @@ def _measure_all(bijector: Bijector, x_event_shape: Shape, draw: Draws, variable
     z_event_shape = bijector.z_event_shape(x_event_shape)
     context = draw.context(2 * NUM_EXAMPLES)
 
-    def measure(method: str, values: Array, out_event_shape: Shape) -> dict:
+    def measure(method: str, values: np.ndarray, out_event_shape: Shape) -> dict:
         weights = draw.normal(2 * NUM_EXAMPLES, *out_event_shape)
         measured = _compiled_measure()(bijector, method, variables, values, context, weights)
-        return jax.tree.map(np.asarray, measured) | {"values": np.asarray(values)}
+        return jax.tree.map(np.asarray, measured) | {"values": values}
 
     x = draw.values(x_event_shape)
     inverse = measure("inverse_and_log_det", x, z_event_shape)
     if draw.domain is None and draw.events is None:
         z = draw.values(z_event_shape)
     else:  # the latents of x are the only ones known to be valid; each half reversed, to be other examples
-        z = jnp.asarray(inverse["out"]).reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
+        z = inverse["out"].reshape(2, NUM_EXAMPLES, *z_event_shape)[:, ::-1].reshape(-1, *z_event_shape)
     forward = measure("forward_and_log_det", z, x_event_shape)
     ordinary = None if context is None else context[:NUM_EXAMPLES]
     inputs = (variables, x[:NUM_EXAMPLES], ordinary)

@@ -54,9 +54,9 @@ def noise_rngs(bijector: Any, key: Key) -> dict[str, Key]:
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """Casts the inexact leaves of a tree; integers, booleans and keys stay as they are. Not for traced values.
 
-    NumPy casts: JAX would compile a program for every shape.
+    NumPy casts, and `device_put` moves: JAX would compile a program for every shape, as `jnp.asarray` does.
     """
-    narrow = lambda a: jnp.asarray(np.asarray(a).astype(dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a
+    narrow = lambda a: jax.device_put(np.asarray(a).astype(dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a
     return jax.tree.map(narrow, tree)
 
 
@@ -71,7 +71,7 @@ def perturb(variables: Variables, seed: int, noise: float, dtype: Any = None) ->
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf
         moved = np.asarray(leaf) + (noise * random.standard_normal(leaf.shape)).astype(leaf.dtype)
-        return jnp.asarray(moved)
+        return jax.device_put(moved)
 
     params = {"params": jax.tree.map(shifted, variables["params"])} if "params" in variables else {}
     perturbed = {**variables, **params}

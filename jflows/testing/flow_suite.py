@@ -44,9 +44,8 @@ def check_flow(
     where = "check_flow"
     with jax.enable_x64(True):
         key = jax.random.key(seed, impl="unsafe_rbg")  # threefry, the default, takes seconds to compile
-        x = jnp.asarray(x)
-        x = x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
-        context = None if context is None else jnp.asarray(context)
+        x, context = np.asarray(x), None if context is None else np.asarray(context)
+        x = x.astype(np.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
         variables = perturb(flow.init(key, x, context), seed, noise, jnp.float64)
         found = jax.tree.map(np.asarray, _measure(flow, variables, x, context, key))
     rule = "must equal the base's log_prob of `encode`'s latent plus its log_det"
@@ -111,9 +110,14 @@ def integrate_density(
     if flow.event_shape not in ((1,), (2,)) or flow.dequantize is not None:
         rule = "must have event_shape (1,) or (2,) and no dequantization"
         raise InvalidValueError("integrate_density", "flow", rule, f"event_shape {flow.event_shape}")
-    axis = jnp.linspace(-bound, bound, num_points)
-    grid = jnp.stack(jnp.meshgrid(*(axis,) * flow.event_shape[0], indexing="ij"), axis=-1)
-    density = jnp.exp(jax.jit(flow.log_prob)(variables, grid, context))
-    for _ in range(flow.event_shape[0]):
-        density = jnp.trapezoid(density, axis, axis=-1)
-    return density
+    axis = np.linspace(-bound, bound, num_points)
+    grid = np.stack(np.meshgrid(*(axis,) * flow.event_shape[0], indexing="ij"), axis=-1)
+
+    @jax.jit
+    def integral(variables: Variables, grid: Array, context: Any) -> Array:
+        density = jnp.exp(flow.log_prob(variables, grid, context))
+        for _ in range(flow.event_shape[0]):
+            density = jnp.trapezoid(density, dx=axis[1] - axis[0], axis=-1)
+        return density
+
+    return integral(variables, grid, context)

@@ -39,8 +39,8 @@ def naive_forward(bijector, variables, z, context):
 def example(bijector, dim, context_dim=0, batch=(3,)):
     """Variables away from zero, z and context."""
     random = np.random.default_rng(0)
-    z = jnp.asarray(random.standard_normal((*batch, dim)))
-    context = jnp.asarray(random.standard_normal((*batch, context_dim))) if context_dim else None
+    z = jax.device_put(random.standard_normal((*batch, dim)))
+    context = jax.device_put(random.standard_normal((*batch, context_dim))) if context_dim else None
     init = jax.jit(functools.partial(bijector.init, method=FORWARD), **QUICK)
     return perturb(init(KEY, z, context), 0, 0.5), z, context
 
@@ -203,7 +203,7 @@ class Cumulative(Bijector):
 
 
 def test_a_map_of_ones_own_is_inverted_in_parallel():
-    bijector, z = Cumulative(), jnp.asarray(np.random.default_rng(0).standard_normal((3, 6)))
+    bijector, z = Cumulative(), jax.device_put(np.random.default_rng(0).standard_normal((3, 6)))
     variables = bijector.init(KEY, z, method=FORWARD)
     there = lambda variables, x: bijector.apply(variables, x, method=INVERSE)
     back = lambda variables, z: bijector.apply(variables, z, method=FORWARD)

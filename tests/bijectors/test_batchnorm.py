@@ -20,7 +20,7 @@ INVERSE = "inverse_and_log_det"
 
 
 def batch(seed: int, num: int = 64, dim: int = 3):
-    return 3 + 2 * jax.random.normal(jax.random.key(seed), (num, dim))
+    return 3 + 2 * np.random.default_rng(seed).normal(size=(num, dim))
 
 
 def test_training_takes_the_statistics_of_the_batch_and_keeps_running_ones():
@@ -85,7 +85,7 @@ def test_scanned_steps_keep_their_own_statistics():
 
 
 def images(seed: int):
-    return 2 + 3 * jax.random.normal(jax.random.key(seed), (6, 4, 4, 2))
+    return 2 + 3 * np.random.default_rng(seed).normal(size=(6, 4, 4, 2))
 
 
 def normalised_network():

@@ -18,8 +18,8 @@ pytest.importorskip("diffrax", reason="continuous flows need the optional packag
 INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
 # Arrays are tiny here: nearly all of the time would go into optimising the machine code.
 fast_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-MATRIX = jnp.asarray([[0.3, -1.0, 0.2], [0.8, -0.2, 0.5], [0.1, 0.4, 0.6]])
-X = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 3)))
+MATRIX = np.array([[0.3, -1.0, 0.2], [0.8, -0.2, 0.5], [0.1, 0.4, 0.6]])
+X = jax.device_put(np.random.default_rng(0).standard_normal((2, 4, 3)))
 
 
 class LinearField(linen.Module):

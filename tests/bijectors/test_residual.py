@@ -22,7 +22,7 @@ def prepared(bijector, x):
 
 
 def test_the_inverse_reports_its_residual():
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)))
+    x = jax.device_put(np.random.default_rng(0).standard_normal((5, 3)))
     network = networks.LipschitzMLP((8,))
     variables = prepared(b.Residual(network), x)
 
@@ -75,7 +75,7 @@ def test_estimates_are_reproducible_and_differ_between_keys():
 def test_training_sees_one_map_and_moves_its_vectors_once():
     """The map of the network from the vectors as they were, in z and, by finite differences, in the log-det."""
     network = networks.LipschitzMLP((8,), norms="power")
-    bijector, x = b.Residual(network), jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)))
+    bijector, x = b.Residual(network), jax.device_put(np.random.default_rng(0).standard_normal((5, 3)))
     variables = prepared(bijector, x)
     of_network = {name: tree["network"] for name, tree in variables.items()}
 
@@ -98,7 +98,7 @@ def test_training_sees_one_map_and_moves_its_vectors_once():
 @pytest.mark.slow
 def test_images_of_any_size_share_one_network():
     bijector = b.Residual(networks.LipschitzConvNet(4), "roulette", event_ndims=3)
-    small, large = jnp.ones((2, 3, 3, 2)), jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 5, 2)))
+    small, large = jnp.ones((2, 3, 3, 2)), jax.device_put(np.random.default_rng(0).standard_normal((2, 6, 5, 2)))
     variables = prepared(bijector, small)
     inverse, forward = (
         fast_jit(functools.partial(bijector.apply, method=method, rngs={"noise": KEY})) for method in (INVERSE, FORWARD)

@@ -100,7 +100,7 @@ def test_activations_are_named_in_every_combinator(name):
     context_shape = (2,) if name == "conditioned" else None
     context = None if context_shape is None else jnp.ones((4, 2))
     flow = Flow(bijector, StandardNormal(shape), shape, context_shape=context_shape)
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, *shape)))
+    x = jax.device_put(np.random.default_rng(0).normal(size=(4, *shape)))
     found = jax.eval_shape(lambda: flow.activations(flow.init(KEY, x, context), x, context))
 
     def leaves(bijector: b.Bijector, path: str) -> list[str]:

@@ -18,7 +18,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError
 
 KEY = jax.random.key(0)
 NOISE = np.random.default_rng(0).standard_normal((200, 3))
-X = jnp.asarray(NOISE * [1e-9, 2.0, 0.0] + [0.0, 5000.0, 7.0], jnp.float32)
+X = np.asarray(NOISE * [1e-9, 2.0, 0.0] + [0.0, 5000.0, 7.0], np.float32)
 INVERSE, FORWARD = "inverse_and_log_det", "forward_and_log_det"
 
 
@@ -174,7 +174,7 @@ def test_float64_data_without_x64_are_taken_as_float32_without_a_warning():
 )
 def test_scales_at_the_ends_of_float32(layer):
     """1 / 1e38 is 0 for XLA, the sum of columns of 1e38 is infinite, and 1e-45 is 0: a constant."""
-    x = jnp.asarray(NOISE[:, :1] * [1e-35, 1e37, 1e-45] + [0.0, 1e38, 0.0], jnp.float32)
+    x = np.asarray(NOISE[:, :1] * [1e-35, 1e37, 1e-45] + [0.0, 1e38, 0.0], np.float32)
     found, variables = jax.jit(layer.init_with_output)(KEY, x)
     z = np.asarray(found[0] if isinstance(found, tuple) else found)
     np.testing.assert_allclose(z[:, :2].std(axis=0), 1, rtol=1e-4)

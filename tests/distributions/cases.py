@@ -201,6 +201,6 @@ def one_dimensional(case: Case) -> tuple[Base, dict]:
         name = path[-1].key
         if name == "logits":
             return value
-        return jnp.asarray(value[..., :1, :1] if name in ("cholesky", "weights") else value[..., :1])
+        return value[..., :1, :1] if name in ("cholesky", "weights") else value[..., :1]
 
     return base, jax.tree_util.tree_map_with_path(cut, variables)

@@ -14,8 +14,8 @@ from jflows.distributions import ClassConditionalNormal, FullNormal, NormalMixtu
 from jflows.nn import MLP, ClassEmbed
 from jflows.ops.clustering import kmeans
 from jflows.testing import check_flow
-from jflows.testing.common import perturb
 from tests.distributions.cases import CASES
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 QUICK = {"xla_backend_optimization_level": 0}  # these programs run once: compiling them is all that they cost
@@ -65,12 +65,12 @@ def test_a_mixture_starts_at_the_clusters_of_the_first_batch():
 @pytest.mark.slow
 def test_a_flow_on_a_resampled_base_is_consistent():
     base = ResampledNormal((2,), MLP((4,), "tanh"), 3, 16)
-    check_flow(jflows.Flow(b.ActNorm(), base, (2,)), jax.random.normal(KEY, (8, 2)))
+    check_flow(jflows.Flow(b.ActNorm(), base, (2,)), np.random.default_rng(0).normal(size=(8, 2)))
 
 
 @pytest.mark.slow
 def test_flows_on_other_learned_bases_are_consistent():
-    x = jax.random.normal(KEY, (8, 2))
+    x = np.random.default_rng(0).normal(size=(8, 2))
     check_flow(jflows.Flow(b.ActNorm(), NormalMixture((2,), 2), (2,)), x)
     check_flow(jflows.Flow(b.ActNorm(), FullNormal((2,)), (2,)), x)
     conditional = {"embed": ClassEmbed(3), "context_shape": ()}
@@ -97,7 +97,7 @@ def test_rejection_samples_follow_the_density():
 
 def test_resampling_starts_at_the_proposal():
     base = ResampledNormal((2,), MLP((4,)), 5, 8)
-    z = jax.random.normal(KEY, (7, 2))
+    z = np.random.default_rng(0).normal(size=(7, 2))
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def measure(z):
@@ -141,7 +141,7 @@ def test_a_network_that_rejects_nearly_everything_stays_finite():
 
 def test_only_training_draws_fresh_points():
     flow = jflows.Flow(b.Identity(), ResampledNormal((1,), MLP((2,), "tanh"), 4, 16), (1,))
-    variables = perturb(flow.init(KEY, jnp.zeros((2, 1))), 1, 1.0)
+    variables = filled(jax.eval_shape(flow.init, KEY, jnp.zeros((2, 1))), 0)
     keys = jax.random.key(1), jax.random.key(2)
     x, density = flow.sample_and_log_prob(variables, keys[0], (3,))
     for key in (None, *keys):

@@ -68,7 +68,7 @@ def test_the_result_does_not_depend_on_the_batch_size(drawn):
 def walked(power, num_levels, scale=1.0):
     """A walk from N(0, 1) to N(0.5, 0.8^2) e^2 in one dimension, with 4000 chains."""
     walk = Walk(num_levels, 4, power)
-    x = scale * jax.random.normal(KEY, (4000, 1))
+    x = scale * np.random.default_rng(0).normal(size=(4000, 1))
     log_q = lambda x: norm.logpdf(x[:, 0])
     log_p = lambda x: 2.0 + norm.logpdf(x[:, 0], 0.5, 0.8)
     return jax.jit(lambda x: walk(log_q, log_p, jax.random.split(KEY, 4000), x, walk.first_tuning((1,), x.dtype)))(x)
@@ -91,7 +91,7 @@ def test_a_transition_leaves_its_density_as_it_is():
     """From its own density, a walk of equal ends moves, and stays in distribution; weights stay 1."""
     walk = Walk(3, 4)
     log_q = lambda x: norm.logpdf(x[:, 0])
-    x = jax.random.normal(KEY, (4000, 1))
+    x = np.random.default_rng(0).normal(size=(4000, 1))
     found = jax.jit(lambda x: walk(log_q, log_q, jax.random.split(KEY, 4000), x, walk.first_tuning((1,), x.dtype)))(x)
     np.testing.assert_allclose(found.log_weights, 0, atol=1e-12)
     assert jnp.mean(jnp.abs(found.x - x)) > 0.2
@@ -111,7 +111,7 @@ def test_proposals_outside_of_a_support_are_refused():
 @pytest.mark.slow
 def test_labels_as_context():
     flow = jflows.Flow(b.Identity(), ClassConditionalNormal((2,)), (2,), embed=ClassEmbed(3), context_shape=())
-    labels = jnp.array([2, 0])
+    labels = np.array([2, 0])
     variables = flow.init(KEY, context=labels)
     shifted = lambda x, label: norm.logpdf(x, label[:, None] / 2, 0.6).sum(-1) + label
     drawn = annealed_importance_sample(flow, variables, shifted, KEY, 800, labels, num_levels=6)

@@ -26,6 +26,7 @@ from jflows.eval.arrays import bad_rows, real_array, real_numbers, spread_of
 from jflows.eval.latent_tests import latent_null, latent_tests, latents_of
 from jflows.eval.modes import dip, fit_student_t, mixture_gain, modality, modality_null
 from jflows.flows import with_base
+from tests.presets import filled
 
 Z = np.random.default_rng(0).standard_normal((60, 2))
 HALF = Z[:, 0] > 0
@@ -48,7 +49,7 @@ def nulls():
 @pytest.fixture(scope="module")
 def flow():
     flow = jflows.realnvp((2,), num_layers=1, hidden_sizes=(4,))
-    return flow, flow.init(jax.random.key(0), Z[:4])
+    return flow, filled(jax.eval_shape(flow.init, jax.random.key(0), Z[:4]), 0)
 
 
 @pytest.mark.parametrize("kind", WRONG)

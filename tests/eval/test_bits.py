@@ -11,6 +11,7 @@ from jflows.data.domains import Domains
 from jflows.distributions import StandardNormal
 from jflows.eval import evaluate, gaussian_baseline, row_scores
 from jflows.typing import Batch
+from tests.presets import filled
 
 NUM = 11
 
@@ -84,7 +85,7 @@ def test_values_that_the_flow_cannot_mean_are_never_scored(x, message):
 def test_more_bits_than_the_flow_has_are_reduced_where_it_reads_them(model):
     flow = jflows.glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_bits=5)
     _, _, data = model
-    variables = flow.init(jax.random.key(0), data.reduced(5).x)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), data.reduced(5).x), 0)
     with pytest.raises(jflows.DataError, match=r"must hold integers in 0\.\.31"):
         evaluate(flow, variables, eval_batches(data, NUM), jax.random.key(1))
     scores = [
@@ -112,7 +113,7 @@ def test_rows_beyond_the_support_have_a_score_and_values_of_no_meaning_none():
     domains = Domains(positive=(0,), integer=(1,))
     flow = jflows.realnvp((2,), num_layers=1, hidden_sizes=(4,), domains=domains)
     x = np.array([[1.0, 2], [2.0, 3], [-1.0, 4], [0.0, 5]], np.float32)
-    variables, reading = flow.init(jax.random.key(0), x[:2]), flow.reading.beyond_support()
+    variables, reading = filled(jax.eval_shape(flow.init, jax.random.key(0), x[:2]), 0), flow.reading.beyond_support()
     batches = lambda rows: eval_batches(TableData("t", rows), 3, reading)
     (found, rest) = row_scores(flow, variables, batches(x), jax.random.key(1))
     assert np.isfinite(found[:2]).all() and [found[2], *rest] == [-np.inf, -np.inf]

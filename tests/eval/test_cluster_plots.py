@@ -29,7 +29,7 @@ def identity(shape) -> Flow:
 def two_normals():
     mixture = with_mixture_base(identity((2,)), 2)
     variables = mixture.init(KEY, X)
-    variables["params"]["components"]["base"]["mean"] = jnp.array([[-2.0, 0.0], [2.0, 0.0]], jnp.float32)
+    variables["params"]["components"]["base"]["mean"] = np.asarray([[-2.0, 0.0], [2.0, 0.0]], np.float32)
     return mixture, variables
 
 
@@ -81,7 +81,7 @@ def test_samples_stand_in_rows():
     )
     mixture = with_mixture_base(pixels, 2)
     variables = mixture.init(KEY, jnp.zeros((5, *shape), jnp.uint8))
-    means = jnp.broadcast_to(jnp.array([0.5, 3.5])[:, None, None, None], (2, *shape))
+    means = jnp.broadcast_to(np.array([0.5, 3.5])[:, None, None, None], (2, *shape))
     variables["params"]["components"]["base"]["mean"] = means
     grid = np.asarray(component_samples(mixture, variables, KEY, 3, temperature=0.0, num_bits=2))[..., 0]
     height = grid.shape[0] // 2

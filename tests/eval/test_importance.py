@@ -68,7 +68,7 @@ def test_labels_as_context():
         embed=jflows.nn.ClassEmbed(3),
         context_shape=(),
     )
-    labels = jnp.array([2, 0])
+    labels = np.array([2, 0])
     variables = flow.init(KEY, context=labels)
     shifted = lambda x, label: log_density(x) + label
     drawn = importance_sample(flow, variables, shifted, KEY, 500, labels)

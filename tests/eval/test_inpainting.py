@@ -16,6 +16,7 @@ from jflows.eval import hidden_pixels, inpaint, inpainting
 from jflows.flows import UniformDequantize
 from jflows.flows.dequantize import example_keys
 from jflows.testing.common import perturb
+from tests.presets import filled
 
 SHAPE = (2, 3, 2)
 MASKS = {
@@ -32,7 +33,7 @@ MASKS = {
 def normal(preprocess):
     """A flow of images whose two channels are correlated normals, after a fixed map of the pixels."""
     flow = Flow(InvertibleLinear(event_ndims=3), StandardNormal(SHAPE), SHAPE, UniformDequantize(8), preprocess)
-    variables = flow.init(jax.random.key(0), jnp.zeros((4, *SHAPE), jnp.uint8))
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), jnp.zeros((4, *SHAPE), jnp.uint8)), 0)
     leaves, treedef = jax.tree.flatten(variables["params"])
     random = np.random.RandomState(3)
     leaves = [leaf + 0.4 * random.standard_normal(leaf.shape) for leaf in leaves]
@@ -42,9 +43,9 @@ def normal(preprocess):
 @pytest.fixture(scope="module")
 def tiny():
     flow = glow((4, 4, 1), num_levels=1, num_steps=2, width=4, num_bits=4, num_classes=3, padding=1)
-    x = jax.random.randint(jax.random.key(2), (6, 4, 4, 1), 0, 16).astype(jnp.uint8)
+    x = np.random.default_rng(2).integers(0, 16, (6, 4, 4, 1)).astype(np.uint8)
     label = jnp.arange(6) % 3
-    variables = flow.init(jax.random.key(0), x, label)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), x, label), 0)
     return flow, perturb(variables, 1, 0.1), x, label
 
 
@@ -118,7 +119,7 @@ def test_mixtures_can_be_inpainted(tiny):
     flow = glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_bits=4)
     mixture = mixture_of_flows(flow, None, 2)
     x = tiny[2]
-    variables = mixture.init(jax.random.key(0), x)
+    variables = filled(jax.eval_shape(mixture.init, jax.random.key(0), x), 0)
     mask = hidden_pixels("left", (4, 4, 1))
     for start in ("noise", "sample"):
         found = inpaint(mixture, variables, x, mask, jax.random.key(1), 100, start=start)

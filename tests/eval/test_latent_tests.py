@@ -16,6 +16,7 @@ from jflows.eval.latent_tests import base_of_flow, groups_of, latent_null, laten
 from jflows.eval.latent_tests.classifier import RIDGE, aurocs, make_rival
 from jflows.eval.latent_tests.statistics import measured
 from jflows.flows import UniformDequantize
+from tests.presets import filled
 
 NUM, DIM = 1000, 8
 
@@ -121,7 +122,7 @@ def test_known_faults_are_found(null, fault, tests):
 @jax.jit
 def heavy(key):
     """A base that is no product: heavy tails, another place and scale for each dimension, and correlations."""
-    normal = jax.random.normal(key, (300, 3)) @ jnp.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]]) + 2
+    normal = jax.random.normal(key, (300, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]]) + 2
     return normal * jnp.sqrt(5 / jax.random.chisquare(jax.random.fold_in(key, 1), 5.0, shape=(300, 1)))
 
 
@@ -160,7 +161,7 @@ def test_constant_dimensions_are_called_so(null):
 def test_latents_of_a_conditional_flow_are_tested_against_the_base_of_their_contexts():
     embed = jflows.nn.ClassEmbed(3)
     flow = jflows.Flow(b.ActNorm(), ClassConditionalNormal((3,)), (3,), embed=embed, context_shape=())
-    variables = flow.init(jax.random.key(0), jnp.asarray(draws(0, 300, 3)), THIRDS)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), jax.device_put(draws(0, 300, 3)), THIRDS), 0)
     leaves, tree = jax.tree.flatten(variables)
     moved = [leaf + 0.8 * (1 + np.arange(leaf.size).reshape(leaf.shape)) for leaf in leaves]
     variables = jax.tree.unflatten(tree, moved)
@@ -189,7 +190,7 @@ def test_latents_of_integers_have_the_noise_of_dequantization():
     assert base_of_flow(flow, {}, 10) is None
     x = np.random.RandomState(0).randint(0, 2, (40, 2, 2, 1)).astype(np.uint8)
     data = jflows.data.ImageData("bits", x, num_bits=1)
-    variables = flow.init(jax.random.key(0), x)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), x), 0)
     first, second = (
         latents_of(flow, variables, eval_batches(data, 16, flow.reading), jax.random.key(seed)) for seed in (0, 1)
     )

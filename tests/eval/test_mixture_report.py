@@ -12,6 +12,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.eval import cluster_scores, fit_gaussian_mixture, mixture_report
 from jflows.flows import Flow, UniformDequantize, maf, mixture_of_flows, with_mixture_base
 from jflows.nn import MLP
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
 LABEL = np.arange(50) % 2
@@ -68,7 +69,7 @@ def test_integers_get_their_noise():
     pixels = np.random.RandomState(0).randint(0, 4, (6, 2, 2, 1)).astype(np.uint8)
     trunk = Flow(b.ActNorm(event_ndims=3), StandardNormal((2, 2, 1)), (2, 2, 1), UniformDequantize(2))
     mixture = with_mixture_base(trunk, 2)
-    variables = mixture.init(KEY, jnp.asarray(pixels))
+    variables = filled(jax.eval_shape(mixture.init, KEY, jnp.asarray(pixels)), 0)
     data = ImageData("noise", pixels, num_bits=2)
     first = mixture_report(mixture, variables, eval_batches(data, 4))
     again = mixture_report(mixture, variables, eval_batches(data, 6))

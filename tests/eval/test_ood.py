@@ -14,6 +14,7 @@ from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.eval import auroc, ood, roc, roc_figure
 from jflows.flows import Flow, MixtureOfFlows, UniformDequantize
 from jflows.options import settings_of
+from tests.presets import filled
 
 INF = np.inf
 
@@ -76,7 +77,7 @@ def test_the_radius_of_images_counts_their_noise():
     scale = b.Elementwise(b.Affine(), event_ndims=3)
     flow = Flow(scale, StandardNormal(shape), shape, UniformDequantize(1), b.CentredPixels(1))
     images = ImageData("noise", np.random.RandomState(0).randint(0, 2, (64, 4, 4, 1)), num_bits=1)
-    variables = flow.init(jax.random.key(0), images.x)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), images.x), 0)
     batches = lambda: eval_batches(images, 64, flow.reading)
     found = [np.concatenate([*ood.latent_norms(flow, variables, batches(), jax.random.key(k))]) for k in (0, 1)]
     centre = np.linalg.norm(np.asarray(flow.encode(variables, images.x)[0]), axis=-1)

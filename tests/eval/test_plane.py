@@ -125,7 +125,10 @@ def test_a_run_draws_a_page_without_labels_and_layers(monkeypatch, tmp_path):
     monkeypatch.setattr(report_of_page, "save_figure", lambda figure, path: drawn.append((figure, path)))
     table = circles(300)
     flow = normal((2,), standardize=False)
-    variables, score = flow.init(jax.random.key(0), table.x), Evaluation(0.0, 0.0, 0.0, 0.0, 300, 300)
+    variables, score = (
+        flow.init(jax.random.key(0), table.x),
+        Evaluation(0.0, 0.0, 0.0, 0.0, 300, 300),
+    )
     out = tmp_path / "circles"
     assert REPORTS["page"].write(Material(flow, variables, table, [], score, out)) == ["page.png"]
     ((figure, path),) = drawn

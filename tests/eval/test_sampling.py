@@ -9,6 +9,7 @@ import pytest
 
 import jflows
 from jflows.eval import sample_in_chunks, sampling
+from tests.presets import filled
 
 KEY = jax.random.key(3)
 ROWS = jflows.nsf_coupling((3,), num_layers=2, hidden_sizes=(8,))
@@ -19,9 +20,9 @@ MIXTURE = jflows.vmonf((2,), num_components=2, component=SMALL, encoder_sizes=(4
 
 
 def started(density):
-    x = jax.random.uniform(KEY, (16, *density.event_shape), maxval=256)
+    x = np.random.default_rng(0).uniform(0, 256, (16, *density.event_shape))
     context = None if density.context_shape is None else jnp.ones((16, *density.context_shape))
-    return density.init(KEY, x if density.dequantize is None else x.astype(int), context)
+    return filled(jax.eval_shape(density.init, KEY, x if density.dequantize is None else x.astype(int), context), 0)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def variables():
 
     def fill(path, leaf):
         if leaf.dtype == np.int32:
-            return jnp.asarray(np.broadcast_to(np.arange(leaf.shape[-1])[::-1], leaf.shape))
+            return jax.device_put(np.broadcast_to(np.arange(leaf.shape[-1])[::-1], leaf.shape))
         is_sign = "sign" in jax.tree_util.keystr(path)
-        return jnp.asarray(np.ones(leaf.shape) if is_sign else 0.3 * random.standard_normal(leaf.shape))
+        return jax.device_put(np.ones(leaf.shape) if is_sign else 0.3 * random.standard_normal(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(fill, jax.eval_shape(build(4).init, KEY, x, context))
 

@@ -17,7 +17,7 @@ fast_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizatio
 
 
 def jacobian_norms(network, event_shape, context=None):
-    x = 2 * jnp.asarray(np.random.default_rng(0).standard_normal((64, *event_shape)))
+    x = 2 * jax.device_put(np.random.default_rng(0).standard_normal((64, *event_shape)))
     context = None if context is None else jnp.ones((64, context))
     init = fast_jit(network.init, static_argnums=2)
     variables = perturb(init(KEY, x, event_shape[-1], context), 0, 3.0)
@@ -62,7 +62,7 @@ def test_convnet_is_a_contraction():
 def test_power_iteration_is_for_training_alone(make, shape):
     """Elsewhere the map is that of exact norms; in training it nearly is, and the vectors move."""
     power, exact = make(norms="power", preactivation=True), make(preactivation=True)
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((5, *shape)))
+    x = jax.device_put(np.random.default_rng(0).standard_normal((5, *shape)))
     variables = perturb(fast_jit(power.init, static_argnums=2)(KEY, x, shape[-1]), 0, 1.0)
     stale = {
         "params": variables["params"],
@@ -100,7 +100,7 @@ def test_networks_start_at_zero():
 
 
 def test_time_is_one_number_or_one_per_example():
-    x, context = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3))), jnp.ones((5, 2))
+    x, context = jax.device_put(np.random.default_rng(0).standard_normal((5, 3))), jnp.ones((5, 2))
     field = networks.TimeMLP((4,))
     variables = perturb(field.init(KEY, 0.5, x, context), 0, 0.5)
     together = field.apply(variables, jnp.linspace(0, 1, 5), x, context)

@@ -14,12 +14,12 @@ KEY = jax.random.key(0, impl="unsafe_rbg")
 
 
 def filled(shapes):
-    return jax.tree.map(lambda leaf: jnp.asarray(RANDOM.normal(size=leaf.shape)), shapes)
+    return jax.tree.map(lambda leaf: jax.device_put(RANDOM.normal(size=leaf.shape)), shapes)
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_a_dilated_convolution_is_that_of_lax_with_its_gradients(dilation):
-    x, kernel = (jnp.asarray(RANDOM.normal(size=shape)) for shape in ((2, 9, 4), (3, 4, 5)))
+    x, kernel = (jax.device_put(RANDOM.normal(size=shape)) for shape in ((2, 9, 4), (3, 4, 5)))
 
     def lax_conv(x, kernel):
         words = ("NWC", "WIO", "NWC")
@@ -71,7 +71,7 @@ def test_each_step_of_the_context_reaches_what_is_around_it():
 
 
 def test_frames_become_steps_that_see_three_frames():
-    embed, frames = UpsampledContext(features=2, factor=4), jnp.asarray(RANDOM.normal(size=(3, 5, 6)))
+    embed, frames = UpsampledContext(features=2, factor=4), jax.device_put(RANDOM.normal(size=(3, 5, 6)))
     y, variables = jax.jit(embed.init_with_output)(KEY, frames)
     assert y.shape == (3, 1, 20, 2)
     moments = variables["constants"]["standardize"]

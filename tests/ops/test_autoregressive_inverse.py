@@ -16,7 +16,7 @@ DIM, SIZES = 11, (4, 23)
 def make_network(order, conditional=False):
     random = np.random.default_rng(0)
     sizes = (DIM, *SIZES, 2 * DIM)
-    draw = lambda *shape: jnp.asarray(0.5 * random.standard_normal(shape))
+    draw = lambda *shape: jax.device_put(0.5 * random.standard_normal(shape))
     kernels = tuple(draw(fan_in, fan_out) for fan_in, fan_out in pairwise(sizes))
     biases = tuple(draw(size) for size in sizes[1:])
     return MaskedNetwork(kernels, biases, made_degrees(DIM, SIZES, order, 1, conditional), jnp.tanh)
@@ -30,7 +30,7 @@ def params_of(network, x):
 def test_blocks_of_any_size(order, size):
     network, z = (
         make_network(order, conditional=size == 4),
-        jnp.asarray(np.random.default_rng(1).standard_normal((2, DIM))),
+        jax.device_put(np.random.default_rng(1).standard_normal((2, DIM))),
     )
     solve = lambda z, params: z * jnp.exp(params[..., 0, :]) + params[..., 1, :]
     x = jax.jit(lambda z: solve_in_order(solve, lambda _, x: x[..., None, :], z, network, size))(z)
@@ -40,8 +40,8 @@ def test_blocks_of_any_size(order, size):
 @pytest.mark.parametrize(("order", "size"), [("natural", 3), ("random", 4)])
 def test_the_transposed_network_solves_the_transposed_system(order, size):
     network, random = make_network(order), np.random.default_rng(2)
-    x, rhs = jnp.asarray(random.standard_normal((2, DIM)))
-    diagonal, slopes = jnp.asarray(random.uniform(1, 2, DIM)), jnp.asarray(random.standard_normal((2, DIM)))
+    x, rhs = jax.device_put(random.standard_normal((2, DIM)))
+    diagonal, slopes = jax.device_put(random.uniform(1, 2, DIM)), jax.device_put(random.standard_normal((2, DIM)))
     got = jax.jit(
         lambda x: solve_in_order(
             lambda of_i, later: (of_i[0] - later[..., 0, :]) / of_i[1],
