@@ -28,6 +28,7 @@ def append_and_signal(run, entry):
 RunDirectory.append_metrics = append_and_signal
 main(sys.argv[3:])
 """
+WITHOUT_PICTURES = "from jflows.runs import running; running.write_reports = lambda *_: []\n"  # which take seconds
 COMMAND = "import sys; from jflows.cli import main; main(sys.argv[1:])"
 
 
@@ -45,9 +46,12 @@ def in_process(*args: object) -> Result:
     return result
 
 
-def in_new_process(*args: object, signal_at: tuple[int, signal.Signals] | None = None) -> subprocess.CompletedProcess:
+def in_new_process(
+    *args: object, signal_at: tuple[int, signal.Signals] | None = None, pictures: bool = True
+) -> subprocess.CompletedProcess:
     """Runs `jflows` as a user does: a new process, default precision, one device."""
     prefix = [COMMAND] if signal_at is None else [SIGNAL_AT, signal_at[0], int(signal_at[1])]
+    prefix[0] = prefix[0] if pictures else WITHOUT_PICTURES + prefix[0]
     command = [str(part) for part in (sys.executable, "-c", *prefix, *args)]
     environment = {**os.environ, "JFLOWS_CACHE": str(ROOT / ".cache" / "jflows")}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment)

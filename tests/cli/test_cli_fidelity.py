@@ -11,6 +11,7 @@ from jflows.data import ImageData
 from jflows.errors import DataError, InvalidTypeError, InvalidValueError
 from jflows.runs import TrainedRun
 from jflows.runs.reports import fidelity
+from tests.presets import filled
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_class_is_compared_with_images_of_that_class():
         for name in ("rows", "new")
     )
     flow = library.glow((4, 4, 1), num_levels=1, num_steps=1, width=4, num_classes=2)
-    variables = flow.init(jax.random.key(0), rows.x, rows.label)
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), rows.x, rows.label), 0)
     given = (flow, variables, Brightness(), rows, new)
     for chosen in (0, 1):
         found = fidelity.measure_fidelity(*given, network_data="rows", num=30, label=chosen)

@@ -192,7 +192,7 @@ def test_a_run_that_was_stopped_and_killed_resumes_bit_for_bit(trained, train_ti
     killed = jflows_process(*resume, signal_at=(15, signal.SIGKILL))
     assert killed.returncode == -signal.SIGKILL
     assert Checkpoints(run).latest_step() == 10 and not (run / "result.json").exists()
-    resumed = jflows_process(*resume)
+    resumed = jflows_process(*resume, pictures=False)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_run(run, trained)
     results = [json.loads((directory / "result.json").read_text()) for directory in (run, trained)]

@@ -11,6 +11,7 @@ import jflows
 from jflows.data import ImageData
 from jflows.errors import DataError, InvalidValueError
 from jflows.runs import TrainedRun
+from tests.presets import filled
 
 
 def test_a_row_holds_the_image_and_draws_of_each_level(trained, tmp_path):
@@ -19,7 +20,8 @@ def test_a_row_holds_the_image_and_draws_of_each_level(trained, tmp_path):
     opened = TrainedRun.open(trained.directory)
     with pytest.raises(InvalidValueError, match="pictures: `run` must be that of a flow of images, to draw them"):
         opened.levels(images)
-    run = dataclasses.replace(opened, density=flow, variables=flow.init(jax.random.key(0), images.x))
+    variables = filled(jax.eval_shape(flow.init, jax.random.key(0), images.x), 0)
+    run = dataclasses.replace(opened, density=flow, variables=variables)
     path = run.levels(images, tmp_path / "levels.png", num=3, num_draws=2)
     with Image.open(path) as image:
         pixels = np.asarray(image)
