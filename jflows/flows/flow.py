@@ -71,7 +71,7 @@ class Flow(FlowStructure):
       >>> flow = jflows.realnvp((2,), num_layers=2)
       >>> x = jax.random.normal(jax.random.key(0), (16, 2))
       >>> variables = flow.init(jax.random.key(1), x)
-      >>> flow.log_prob(variables, x).shape
+      >>> jax.jit(flow.log_prob)(variables, x).shape
       (16,)
       >>> flow.sample(variables, jax.random.key(2), (4,)).shape
       (4, 2)

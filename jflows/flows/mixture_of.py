@@ -43,7 +43,7 @@ def mixture_of_flows(
       >>> mixture = jflows.mixture_of_flows(jflows.realnvp((2,), 2, (8,)), jflows.nn.MLP((8,)), 3)
       >>> x = jax.random.normal(jax.random.key(0), (64, 2))
       >>> variables = mixture.init(jax.random.key(1), x)
-      >>> mixture.predict(variables, x).shape
+      >>> jax.jit(mixture.predict)(variables, x).shape
       (64,)
       >>> mixture.sample_by_component(variables, jax.random.key(2), (4,)).shape
       (3, 4, 2)

@@ -44,7 +44,7 @@ class NNXFlow(nnx.Module):
       >>> x = jax.random.normal(jax.random.key(0), (64, 2))
       >>> model = NNXFlow(flow, flow.init(jax.random.key(1), x))
       >>> optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
-      >>> loss, gradients = nnx.value_and_grad(lambda model: model.loss(x).mean())(model)
+      >>> loss, gradients = nnx.jit(nnx.value_and_grad(lambda model: model.loss(x).mean()))(model)
       >>> _ = optimizer.update(model, gradients)
       >>> model.sample(jax.random.key(2), (3,)).shape
       (3, 2)
