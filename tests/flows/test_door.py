@@ -13,7 +13,6 @@ from jflows import nn
 from jflows.distributions import StandardNormal
 from jflows.errors import InvalidTypeError, InvalidValueError
 from jflows.flows import Flow, flow_matching_loss
-from jflows.testing.common import perturb
 from tests.presets import PRESETS, build, data_of, filled
 
 KEY = jax.random.key(0)
@@ -21,7 +20,9 @@ TASKS = ("init", "log_prob", "sample", "grad")
 
 
 def in_type(tree, dtype):
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+    """NumPy's arrays in another floating type."""
+    to_type = lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    return jax.tree.map(to_type, jax.device_get(tree))
 
 
 def run(task, density, variables, x):
@@ -66,8 +67,8 @@ def test_strict_programs_run(name):
 def conditional(preset=jflows.realnvp, **options):
     """A flow with a context, its variables, x [4, 3] and context [4, 2]."""
     flow = preset((3,), 2, (4,), context_dim=2, **options)
-    x, context = (jnp.asarray(np.random.default_rng(0).normal(size=(4, size))) for size in (3, 2))
-    return flow, perturb(jax.jit(flow.init)(KEY, x, context), 1, 0.1), x, context
+    x, context = (np.random.default_rng(0).normal(size=(4, size)) for size in (3, 2))
+    return flow, filled(jax.eval_shape(flow.init, KEY, x, context), 1), x, context
 
 
 @pytest.mark.parametrize("preset", [jflows.iaf, jflows.nsf_coupling], ids=lambda preset: preset.__name__)
@@ -79,16 +80,16 @@ def test_narrow_data_are_widened_to_the_parameters(preset, dtype):
     log_prob = jax.jit(flow.log_prob)
     found = log_prob(variables, narrow, context)
     assert found.dtype == jnp.float64
-    np.testing.assert_array_equal(found, log_prob(variables, narrow.astype(jnp.float64), context))
+    np.testing.assert_array_equal(found, log_prob(variables, narrow.astype(np.float64), context))
     born = jax.eval_shape(flow.init, KEY, narrow, context.astype(dtype))
     assert all(leaf.dtype != dtype or dtype == jnp.float32 for leaf in jax.tree.leaves(born))  # never in half precision
 
 
 def test_wide_data_widen_narrow_parameters_and_leave_batch_statistics_their_type():
     flow, variables, x, context = conditional(norm="batchnorm")
-    narrow = in_type(variables, jnp.float32)
-    log_prob, updates = jax.jit(flow.apply_loss)(narrow, x, context)
-    np.testing.assert_array_equal(log_prob, jax.jit(flow.apply_loss)(in_type(narrow, jnp.float64), x, context)[0])
+    narrow, apply_loss = in_type(variables, np.float32), jax.jit(flow.apply_loss)
+    log_prob, updates = apply_loss(narrow, x, context)
+    np.testing.assert_array_equal(log_prob, apply_loss(in_type(narrow, np.float64), x, context)[0])
     same = jax.tree.map(lambda new, old: new.dtype == old.dtype, updates, {"batch_stats": narrow["batch_stats"]})
     assert all(jax.tree.leaves(same))
 
@@ -99,25 +100,31 @@ def test_no_example_gives_no_result(name):
     density, key = build(name), KEY if build(name).needs_key else None
     x = data_of(density, 4)
     shapes = jax.eval_shape(density.init, KEY, x)
-    variables, none = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes), x[:0]
-    keys = None if key is None else jax.random.split(KEY, 4)[:0]
-    for given in (key, keys):
-        assert density.log_prob(variables, none, key=given).shape == (0,)
-        assert density.bits_per_dim(variables, none, key=given, num_draws=1).shape == (0,)
-    assert density.log_prob(variables, x[:, None][:, :0], key=key).shape == (4, 0)
-    assert density.sample(variables, KEY, (0,)).shape == (0, *density.event_shape)
-    assert density.sample(variables, KEY, (2, 0)).shape == (2, 0, *density.event_shape)
-    loss = lambda params: jnp.sum(density.apply_loss({**variables, "params": params}, none, key=key)[0])
-    assert all(jnp.all(leaf == 0) for leaf in jax.tree.leaves(jax.grad(loss)(variables["params"])))
-    assert all(jnp.all(size == 0) for size in density.activations(variables, none, key=key).values())
-    if isinstance(density, Flow):
-        z, log_det = density.encode(variables, none, key=key)
-        assert z.shape == (0, *density.latent_shape) and log_det.shape == (0,)
-        assert density.decode(variables, z, key=key)[0].shape == (0, *density.event_shape)
-        assert density.reconstruction_error(variables, none) == 0
-    else:
+    variables, none = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes), x[:0]
+    assert density.log_prob(variables, none, key=key).shape == (0,)  # also outside of any program
+
+    @jax.jit
+    def zeros(variables, none):
+        """What must be 0; shapes are compared while this is traced."""
+        keys = None if key is None else jax.random.split(KEY, 4)[:0]
+        for given in (key, keys):
+            assert density.log_prob(variables, none, key=given).shape == (0,)
+            assert density.bits_per_dim(variables, none, key=given, num_draws=1).shape == (0,)
+        assert density.log_prob(variables, x[:, None][:, :0], key=key).shape == (4, 0)
+        assert density.sample(variables, KEY, (0,)).shape == (0, *density.event_shape)
+        assert density.sample(variables, KEY, (2, 0)).shape == (2, 0, *density.event_shape)
+        loss = lambda params: jnp.sum(density.apply_loss({**variables, "params": params}, none, key=key)[0])
+        found = jax.grad(loss)(variables["params"]), density.activations(variables, none, key=key)
+        if isinstance(density, Flow):
+            z, log_det = density.encode(variables, none, key=key)
+            assert z.shape == (0, *density.latent_shape) and log_det.shape == (0,)
+            assert density.decode(variables, z, key=key)[0].shape == (0, *density.event_shape)
+            return found, density.reconstruction_error(variables, none)
         assert density.predict(variables, none, key=key).shape == (0,)
         assert density.elbo(variables, none, key=key).shape == (0,)
+        return found
+
+    assert not any(np.any(leaf) for leaf in jax.device_get(jax.tree.leaves(zeros(variables, none))))
     with pytest.raises(InvalidValueError, match=r"init: `x` must hold at least one example; got batch shape \(0,\)"):
         density.init(KEY, none)
 

@@ -16,7 +16,7 @@ from jflows.distributions import StandardLogistic, StandardNormal
 from jflows.errors import InvalidValueError
 from jflows.flows import nice_images
 from jflows.testing import check_flow
-from jflows.testing.common import perturb
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 
@@ -41,7 +41,7 @@ def test_networks_stay_alive_where_most_pixels_are_black():
     """Without the scaling before them, the last hidden units of one are all dead after these steps."""
     shown = np.zeros((4, 6, 1), bool)
     shown[1:3, 2:4] = True
-    x = jnp.asarray(np.where(shown, images(64, (4, 6, 1)), 0).astype(np.uint8))
+    x = jax.device_put(np.where(shown, images(64, (4, 6, 1)), 0).astype(np.uint8))
     flow = nice_images((4, 6, 1), 2, (16,) * 3)
     variables = jax.jit(flow.init)(KEY, x)
     optimizer = optax.adam(1e-2)
@@ -63,7 +63,7 @@ def test_networks_stay_alive_where_most_pixels_are_black():
 def test_pixels_at_even_and_at_odd_positions_shift_each_other(num_layers):
     """Of an odd number of pixels too: the pattern of the Jacobian of the first two layers, without the scaling."""
     flow = nice_images((3, 3, 1), num_layers, (8,))
-    variables = perturb(jax.jit(flow.init)(KEY, jnp.asarray(images(64, (3, 3, 1)))), 1, 0.5)
+    variables = filled(jax.eval_shape(flow.init, KEY, jax.device_put(images(64, (3, 3, 1)))), 0)
     x = images(1, (3, 3, 1))[0] + 0.5
     jacobian, log_det = jax.jit(jax.jacobian(functools.partial(flow.encode, variables), has_aux=True))(x)
     jacobian = jacobian.reshape(9, 9)
@@ -84,7 +84,7 @@ def test_pixels_at_even_and_at_odd_positions_shift_each_other(num_layers):
 def test_options(options):
     flow = nice_images((2, 3, 1), hidden_sizes=(4,), activation="tanh", **options)
     context = jnp.arange(8) % 3 if "num_classes" in options else None
-    check_flow(flow, jnp.asarray(images(8, levels=2 ** options.get("num_bits", 8))), context=context)
+    check_flow(flow, jax.device_put(images(8, levels=2 ** options.get("num_bits", 8))), context=context)
     assert isinstance(flow.base, StandardNormal if "base" in options else StandardLogistic)
 
 
@@ -156,7 +156,7 @@ class TestZca:
             layer.init(KEY, np.zeros(3), np.zeros(3), np.eye(2), np.float32, method="use")
         with pytest.raises(InvalidValueError, match="Whiten: `regularization` must be positive; got 0"):
             b.Whiten(regularization=0.0)
-        variables = layer.init(KEY, jnp.asarray(images(9).reshape(9, 6), jnp.float32))
+        variables = layer.init(KEY, np.asarray(images(9).reshape(9, 6), np.float32))
         with pytest.raises(InvalidValueError, match="must have 6 channels, as at `init`"):
             layer.apply(variables, jnp.zeros((2, 5)))
 

@@ -14,9 +14,9 @@ from jflows.data import ImageData
 from jflows.errors import InvalidValueError
 from jflows.flows import realnvp_images
 from jflows.testing import check_flow
-from jflows.testing.common import perturb
 from jflows.train import NegativeLogLikelihood, Runner, init_state, make_train_step
 from jflows.typing import Batch
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 SHAPE = (4, 4, 3)
@@ -34,7 +34,7 @@ def small(shape=SHAPE, num_scales: int = 2, **options):
 @functools.cache
 def perturbed():
     flow = small()
-    return flow, perturb(jax.jit(flow.init)(KEY, jnp.asarray(images())), 1, 0.1)
+    return flow, filled(jax.eval_shape(flow.init, KEY, jax.device_put(images())), 0)
 
 
 def test_the_papers_setting_for_cifar10():
@@ -83,14 +83,14 @@ OPTIONS = [  # and whether the case is left to the slow set
 def test_options(shape, options):
     flow = small(shape, **options)
     context = jnp.arange(8) % 3 if "num_classes" in options else None
-    check_flow(flow, jnp.asarray(images(shape=shape)) % 2 ** options.get("num_bits", 8), context=context)
+    check_flow(flow, jax.device_put(images(shape=shape)) % 2 ** options.get("num_bits", 8), context=context)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 1), (2, 3, 2)], ids=["even width", "odd width"])
 @pytest.mark.by_default("odd width")
 def test_checkerboards_change_every_pixel(shape):
     flow = small(shape, num_scales=1, norm="actnorm")
-    variables = perturb(jax.jit(flow.init)(KEY, jnp.asarray(images(64, shape))), 1, 0.5)
+    variables = filled(jax.eval_shape(flow.init, KEY, jax.device_put(images(64, shape))), 0)
     x = images(1, shape)[0] + 0.5
     jacobian = np.abs(jax.jit(jax.jacobian(lambda x: flow.encode(variables, x)[0]))(x)).reshape(math.prod(shape), -1)
     assert np.all((jacobian > 1e-12).sum(axis=0) > 1)  # else a pixel went through alone, scaled
@@ -108,7 +108,7 @@ def trained(parallel: str):
     flow, optimizer = small(num_scales=1), optax.sgd(1e-3)
     make_step = functools.partial(make_train_step, flow, optimizer, NegativeLogLikelihood())
     runner = Runner(make_step, parallel, batch_size=16, steps_per_call=3)
-    variables = flow.init(KEY, jnp.asarray(images(64, seed=9)))
+    variables = flow.init(KEY, jax.device_put(images(64, seed=9)))
     start = init_state(jax.tree.map(jnp.copy, variables), optimizer, jax.random.key(1))  # donated
     state, metrics = runner.run(runner.put_state(start), batches())
     state = runner.get_state(state)
@@ -128,7 +128,7 @@ def test_training_moves_all_running_statistics_and_scores_only_read_them():
     assert all(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (moved, variables["batch_stats"])), strict=True))
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(moved)[0]]
     assert any("conditioner" in path for path in paths) and any("conditioner" not in path for path in paths)
-    flow, x = small(num_scales=1), jnp.asarray(images())
+    flow, x = small(num_scales=1), jax.device_put(images())
     each = jax.jit(flow.log_prob)(variables, x)
     np.testing.assert_allclose(each[:3], jax.jit(flow.log_prob)(variables, x[:3]), rtol=1e-10)
 

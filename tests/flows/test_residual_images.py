@@ -63,7 +63,7 @@ OPTIONS = [
 def test_options(shape, options):
     flow = small(shape, estimator="exact", coefficient=0.5, **options)
     context = jnp.arange(16) % 3 if "num_classes" in options else None
-    check_flow(flow, jnp.asarray(images(shape=shape)) % 2 ** options.get("num_bits", 8), context=context)
+    check_flow(flow, jax.device_put(images(shape=shape)) % 2 ** options.get("num_bits", 8), context=context)
 
 
 def test_programs_do_not_grow_with_depth():
@@ -108,10 +108,10 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(finished, tmp_path):
 def test_a_run_is_scored_with_exact_norms_and_its_vectors_stay(finished):
     flow, variables = load(finished[0])
     random = jax.tree.map(jnp.ones_like, variables["singular_vectors"])
-    score = jax.jit(lambda v: flow.log_prob(v, jnp.asarray(images(3)), key=KEY))
+    score = jax.jit(lambda v: flow.log_prob(v, jax.device_put(images(3)), key=KEY))
     np.testing.assert_array_equal(score(variables), score({**variables, "singular_vectors": random}))
     exact = small(norms="exact")
-    again = exact.log_prob({"params": variables["params"]}, jnp.asarray(images(3)), key=KEY)
+    again = exact.log_prob({"params": variables["params"]}, jax.device_put(images(3)), key=KEY)
     np.testing.assert_allclose(again, score(variables), rtol=1e-5)
 
 
@@ -120,7 +120,7 @@ def steps(parallel: str, num: int = 3):
     flow, optimizer = small(estimator="exact"), optax.sgd(1e-4)  # an estimate has other noise on other devices
     make_step = functools.partial(make_train_step, flow, optimizer, NegativeLogLikelihood())
     runner = Runner(make_step, parallel, batch_size=16, steps_per_call=num)
-    variables = perturb(flow.init(KEY, jnp.asarray(images(64, seed=9))), 0, 0.3)
+    variables = perturb(flow.init(KEY, jax.device_put(images(64, seed=9))), 0, 0.3)
     start = init_state(jax.tree.map(jnp.copy, variables), optimizer, jax.random.key(1))  # donated
     x, index = images(num * 16).reshape(num, 16, *SHAPE), np.arange(num * 16, dtype=np.uint32).reshape(num, 16)
     state, _ = runner.run(runner.put_state(start), Batch(x, None, np.ones((num, 16), np.float32), index))
@@ -151,7 +151,7 @@ def test_members_of_an_ensemble_have_vectors_of_their_own():
 def test_estimates_follow_the_norms_through_training():
     """After 100 large steps, what they were in the last one falls short by 2 % at most."""
     flow, optimizer = small(num_blocks=2, width=16), optax.adam(1e-2)
-    x = jnp.asarray(images(32))
+    x = jax.device_put(images(32))
     variables = jax.jit(flow.init)(KEY, x)
     step = jax.jit(make_train_step(flow, optimizer, NegativeLogLikelihood()))
     state = init_state(variables, optimizer, jax.random.key(1))

@@ -11,7 +11,7 @@ import pytest
 from jflows.errors import InvalidValueError
 from jflows.flows.presets import spline_glow
 from jflows.testing import check_flow
-from jflows.testing.common import perturb
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 SHAPE = (4, 4, 1)
@@ -19,7 +19,7 @@ PUBLISHED = 11_835_054  # of the published code with its configuration for CIFAR
 
 
 def images(num: int = 8, shape=SHAPE) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (num, *shape)).astype(np.uint8))
+    return jax.device_put(np.random.default_rng(0).integers(0, 256, (num, *shape)).astype(np.uint8))
 
 
 def test_the_published_size():
@@ -84,7 +84,7 @@ def test_every_option(options):
 def test_couplings_bend_what_lies_within_the_bound():
     """Slopes of a coupling change with the value that it maps, which an affine map's do not, and are 1 outside."""
     flow = spline_glow(SHAPE, 1, 1, 4, 1, bound=2.0)
-    variables = perturb(jax.jit(flow.init)(KEY, images(64)), 1, 0.5)
+    variables = filled(jax.eval_shape(flow.init, KEY, images(64)), 0)
     linear, steps, _ = flow.bijector.levels[0].layers[0].layers
     coupling, *_ = steps.layer.layers
     params = variables["params"]["bijector"]["levels_0"]["layers_0"]["layers_1"]["layers"]["layers_0"]
@@ -93,7 +93,7 @@ def test_couplings_bend_what_lies_within_the_bound():
     def slope(value: float) -> jax.Array:
         return coupling.apply(own, jnp.zeros((2, 2, 4)).at[..., 2:].set(value), method="inverse_and_log_det")[1]
 
-    within, other, outside = jax.jit(jax.vmap(slope))(jnp.asarray([0.1, 1.5, 2.5]))
+    within, other, outside = jax.jit(jax.vmap(slope))(np.array([0.1, 1.5, 2.5]))
     assert abs(within - other) > 1e-3 and outside == 0 and linear.event_ndims == 3
 
 

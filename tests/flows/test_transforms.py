@@ -97,7 +97,7 @@ def same_slope(grads, case: Case) -> None:
 
 def stacked(*trees):
     """By NumPy: JAX would compile a program for every shape."""
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+    return jax.tree.map(lambda *leaves: jax.device_put(np.stack(leaves)), *trees)
 
 
 def sharded(run, out_specs):

@@ -29,10 +29,10 @@ def filled(flow, frames):
 
     def fill(path, leaf):
         if leaf.dtype == np.int32:  # permutations
-            return jnp.asarray(np.broadcast_to(np.arange(leaf.shape[-1])[::-1], leaf.shape))
+            return jax.device_put(np.broadcast_to(np.arange(leaf.shape[-1])[::-1], leaf.shape))
         if "sign" in jax.tree_util.keystr(path):
             return jnp.ones(leaf.shape)
-        return jnp.asarray(0.3 * random.standard_normal(leaf.shape))
+        return jax.device_put(0.3 * random.standard_normal(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(fill, shapes)
 
@@ -49,7 +49,7 @@ def variables(flow):
 
 @pytest.fixture(scope="module")
 def rows():
-    return jnp.asarray(RANDOM.normal(size=(2, 48))), jnp.asarray(RANDOM.normal(size=(2, 6, 3)))
+    return jax.device_put(RANDOM.normal(size=(2, 48))), jax.device_put(RANDOM.normal(size=(2, 6, 3)))
 
 
 def test_the_published_size_differs_from_the_published_number_by_what_is_stated():
@@ -96,7 +96,7 @@ def test_variables_serve_other_lengths_and_the_middle_does_not_see_the_ends(vari
     frames, reach = 20, radius(2, 1, 2)
     assert reach == 2 * 3 and radius(3, 4, 8) == 12 * 255
     long = build(frames)
-    z, context = RANDOM.normal(size=8 * frames), jnp.asarray(RANDOM.normal(size=(frames, 3)))
+    z, context = RANDOM.normal(size=8 * frames), jax.device_put(RANDOM.normal(size=(frames, 3)))
     steps = np.arange(2 * frames)
     changed = z.copy()
     changed[: 2 * frames][steps == 20] += 1.0  # of the first level's image, which has one channel, step 20

@@ -17,9 +17,10 @@ from jflows import distributions as d
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
 from jflows.interop.blackjax import independence_metropolis, nuts, pulled_back, smc
 from jflows.testing.common import perturb
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
-MEAN, STD = jnp.array([1.0, 0.0]), jnp.array([0.5, 1.2])
+MEAN, STD = np.array([1.0, 0.0]), np.array([0.5, 1.2])
 LOG_Z = 3 + math.log(2 * math.pi * 0.6)
 FLOW = jflows.Flow(b.Elementwise(b.Affine()), d.StandardNormal((2,)), (2,), context_shape=(1,))
 VARIABLES = perturb(FLOW.init(KEY, context=jnp.ones((4, 1))), 1, 0.1, jnp.float64)
@@ -44,10 +45,10 @@ def run(sampler, kind, **options):
 
 def test_a_density_is_pulled_back():
     flow = jflows.Flow(b.Chain((b.Elementwise(b.Affine()), b.Exp())), d.StandardNormal((2,)), (2,), context_shape=(1,))
-    variables = perturb(flow.init(KEY, context=jnp.ones((3, 1))), 1, 0.3, jnp.float64)
-    context = jnp.array([0.7])
+    variables = filled(jax.eval_shape(flow.init, KEY, context=jnp.ones((3, 1))), 0)
+    context = np.array([0.7])
     pulled = jax.jit(pulled_back(lambda x, c: flow.log_prob(variables, x, c), flow, variables, context))
-    z = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2)))
+    z = jax.device_put(np.random.default_rng(0).normal(size=(3, 4, 2)))
     normal = -0.5 * jnp.sum(z**2, axis=-1) - math.log(2 * math.pi)
     np.testing.assert_allclose(pulled(z), normal, rtol=1e-9)  # the flow is the density: it becomes the base
     assert pulled(z[0, 0]).shape == ()

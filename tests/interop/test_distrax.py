@@ -18,6 +18,7 @@ from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
 from jflows.interop.distrax import as_distrax, as_distrax_bijector, from_distrax
 from jflows.nn import MLP, ClassEmbed, ConvNet, LipschitzMLP
 from jflows.testing.common import perturb
+from tests.presets import filled
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 Z = np.linspace(-2, 2, 10).reshape(5, 2)
@@ -27,7 +28,7 @@ def make_flow(**options) -> tuple[jflows.Flow, dict]:
     bijector = b.Chain((b.Coupling(MLP((4,), "tanh"), b.Affine()), b.Reverse(), b.ActNorm()))
     flow = jflows.Flow(bijector, d.DiagonalNormal((2,)), (2,), **options)
     context = jnp.zeros(5, int) if options else None
-    return flow, perturb(flow.init(KEY, jnp.asarray(Z), context), 1, 0.3, jnp.float64)
+    return flow, filled(jax.eval_shape(flow.init, KEY, jax.device_put(Z), context), 0)
 
 
 def part(variables: dict, name: str) -> dict:
@@ -39,7 +40,7 @@ def test_a_flow_is_a_distribution():
     density = as_distrax(flow, variables)
     assert (density.event_shape, density.batch_shape) == ((2,), ())
     score = jax.jit(flow.log_prob)
-    np.testing.assert_allclose(density.log_prob(Z), score(variables, jnp.asarray(Z)), rtol=1e-12)
+    np.testing.assert_allclose(density.log_prob(Z), score(variables, jax.device_put(Z)), rtol=1e-12)
     x, log_prob = density.sample_and_log_prob(seed=KEY, sample_shape=(3, 2))
     assert x.shape == (3, 2, 2)
     np.testing.assert_allclose(log_prob, score(variables, x), rtol=1e-10)
@@ -58,30 +59,30 @@ def test_a_conditional_flow_has_a_batch():
     one = density.log_prob(Z[0])
     assert one.shape == (3,)
     for label in range(3):
-        np.testing.assert_allclose(one[label], flow.log_prob(variables, jnp.asarray(Z[0]), label), rtol=1e-12)
+        np.testing.assert_allclose(one[label], flow.log_prob(variables, jax.device_put(Z[0]), label), rtol=1e-12)
     assert len(set(one.tolist())) == 3
 
 
 def test_bases_with_and_without_context():
-    base, params = d.DiagonalNormal((2,)), {"mean": jnp.array([1.0, 2.0]), "log_std": jnp.array([0.0, 1.0])}
+    base, params = d.DiagonalNormal((2,)), {"mean": np.array([1.0, 2.0]), "log_std": np.array([0.0, 1.0])}
     ours = as_distrax(base, {"params": params})
     theirs = distrax.MultivariateNormalDiag(params["mean"], jnp.exp(params["log_std"]))
     np.testing.assert_allclose(ours.log_prob(Z), theirs.log_prob(Z), rtol=1e-12)
     np.testing.assert_array_equal(ours.mean(), theirs.mean())
     np.testing.assert_array_equal(ours.mode(), theirs.mode())
-    conditional = {"params": {"mean": jnp.array([[3.0], [-3.0]]), "log_std": jnp.zeros((2, 1))}}
+    conditional = {"params": {"mean": np.array([[3.0], [-3.0]]), "log_std": jnp.zeros((2, 1))}}
     density = as_distrax(d.ClassConditionalNormal((1,)), conditional, jnp.eye(2))
     assert density.batch_shape == (2,)
     assert density.sample(seed=KEY, sample_shape=(4,)).shape == (4, 2, 1)
     np.testing.assert_array_equal(density.mean(), [[3], [-3]])
-    np.testing.assert_allclose(density.log_prob(jnp.array([3.0])), [-0.5 * np.log(2 * np.pi), -18.918938533], rtol=1e-9)
+    np.testing.assert_allclose(density.log_prob(np.array([3.0])), [-0.5 * np.log(2 * np.pi), -18.918938533], rtol=1e-9)
 
 
 def test_a_bijector_serves_distrax():
     flow, variables = make_flow()
     bijector = as_distrax_bijector(flow.bijector, part(variables, "bijector"))
     transformed = distrax.Transformed(as_distrax(flow.base, part(variables, "base")), bijector)
-    np.testing.assert_allclose(transformed.log_prob(Z), flow.log_prob(variables, jnp.asarray(Z)), rtol=1e-10)
+    np.testing.assert_allclose(transformed.log_prob(Z), flow.log_prob(variables, jax.device_put(Z)), rtol=1e-10)
     x, log_det = distrax.Inverse(bijector).inverse_and_log_det(Z)
     back, back_log_det = bijector.inverse_and_log_det(x)
     np.testing.assert_allclose(back, Z, rtol=1e-10)
@@ -95,24 +96,24 @@ def test_a_bijector_serves_distrax():
 def test_a_conditional_bijector_broadcasts():
     flow, variables = make_flow(embed=ClassEmbed(3), context_shape=())
     inner = part(variables, "bijector")
-    z, log_det = as_distrax_bijector(flow.bijector, inner, jnp.eye(3)).inverse_and_log_det(jnp.asarray(Z[0]))
+    z, log_det = as_distrax_bijector(flow.bijector, inner, jnp.eye(3)).inverse_and_log_det(jax.device_put(Z[0]))
     assert (z.shape, log_det.shape) == ((3, 2), (3,))
-    x = jnp.asarray(Z[:1])
+    x = jax.device_put(Z[:1])
     wanted = flow.bijector.apply(inner, x, jnp.eye(3)[1:2], method="inverse_and_log_det")
     np.testing.assert_allclose(z[1], wanted[0][0], rtol=1e-12)
 
 
 def test_a_keyed_bijector_runs_with_the_key_it_was_given():
     keyed = b.Residual(LipschitzMLP((4,), coefficient=0.5), "roulette")
-    variables = perturb(keyed.init(KEY, jnp.asarray(Z)), 1, 0.3, jnp.float64)
+    variables = filled(jax.eval_shape(keyed.init, KEY, jax.device_put(Z)), 0)
     theirs = as_distrax_bijector(keyed, variables, key=KEY)
-    wanted = keyed.apply(variables, jnp.asarray(Z), rngs={"noise": KEY})
+    wanted = keyed.apply(variables, jax.device_put(Z), rngs={"noise": KEY})
     for found in (theirs.inverse_and_log_det(Z), jax.jit(lambda t, z: t.inverse_and_log_det(z))(theirs, Z)):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10), found, wanted)
     flow = jflows.Flow(keyed, d.StandardNormal((2,)), (2,))
     of_flow = {collection: {"bijector": tree} for collection, tree in variables.items()}
     log_prob = as_distrax(flow, of_flow, key=KEY).log_prob(Z)
-    np.testing.assert_allclose(log_prob, flow.log_prob(of_flow, jnp.asarray(Z), key=KEY), rtol=1e-10)
+    np.testing.assert_allclose(log_prob, flow.log_prob(of_flow, jax.device_put(Z), key=KEY), rtol=1e-10)
     for call in (lambda: as_distrax_bijector(keyed, variables), lambda: as_distrax(flow, of_flow)):
         with pytest.raises(InvalidValueError, match="`key` must be given, as the log-det is estimated. Pass key="):
             call()
@@ -120,7 +121,7 @@ def test_a_keyed_bijector_runs_with_the_key_it_was_given():
 
 def test_a_context_may_be_an_image():
     coupling = b.Coupling(ConvNet(2), b.Affine(), event_ndims=3)
-    image, context = jnp.ones((2, 2, 2)), jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 1)))
+    image, context = jnp.ones((2, 2, 2)), jax.device_put(np.random.default_rng(0).normal(size=(3, 2, 2, 1)))
     variables = perturb(coupling.init(KEY, jnp.stack([image] * 3), context), 1, 0.3, jnp.float64)
     theirs = as_distrax_bijector(coupling, variables, context, context_ndims=3)
     z, log_det = theirs.inverse_and_log_det(image)
@@ -132,11 +133,11 @@ def test_a_context_may_be_an_image():
 
 
 def test_a_distrax_distribution_is_a_base():
-    theirs = distrax.MultivariateNormalDiag(jnp.array([1.0, 2.0]), jnp.array([1.0, 3.0]))
+    theirs = distrax.MultivariateNormalDiag(np.array([1.0, 2.0]), np.array([1.0, 3.0]))
     flow = jflows.Flow(b.ActNorm(), from_distrax(theirs), (2,))
-    variables = flow.init(KEY, jnp.asarray(Z))
-    z, log_det = flow.encode(variables, jnp.asarray(Z))
-    log_prob = jax.jit(flow.log_prob)(variables, jnp.asarray(Z))
+    variables = flow.init(KEY, jax.device_put(Z))
+    z, log_det = flow.encode(variables, jax.device_put(Z))
+    log_prob = jax.jit(flow.log_prob)(variables, jax.device_put(Z))
     np.testing.assert_allclose(log_prob, theirs.log_prob(z) + log_det, rtol=1e-12)
     assert flow.sample(variables, KEY, (3,)).shape == (3, 2)
     cold = flow.decode(variables, theirs.mean())[0]

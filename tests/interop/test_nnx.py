@@ -1,7 +1,6 @@
 """Flows as NNX modules: they train in NNX's loop, come back from a checkpoint, and hold constants fixed."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
@@ -17,7 +16,7 @@ from jflows.nn import MLP
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # compiles faster than the default
 A, B = np.random.default_rng(0).normal(size=(2, 64))
-X = jnp.asarray(np.stack([3 + 2 * A, A**2 + 0.3 * B], axis=-1))
+X = jax.device_put(np.stack([3 + 2 * A, A**2 + 0.3 * B], axis=-1))
 
 
 def make() -> tuple[jflows.Flow, dict]:

@@ -39,14 +39,14 @@ def variables_of(seed: int) -> dict[str, Any]:
     def params():
         return {
             "dense": {
-                "kernel": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32),
+                "kernel": np.asarray(rng.normal(size=(4, 3)), np.float32),
                 "bias": jnp.full(3, seed, jnp.float32),
             },
             "empty": {},
             "missing": None,
         }
 
-    return {"params": params(), "ema": params(), "constants": {"order": jnp.asarray(rng.permutation(5))}}
+    return {"params": params(), "ema": params(), "constants": {"order": jax.device_put(rng.permutation(5))}}
 
 
 def training_of(seed: int) -> Training:

@@ -29,7 +29,7 @@ def test_the_plan_is_that_of_the_program_that_fit_compiles(parallel):
     optimizer = settings.make_optimizer(4)
     make_step = functools.partial(make_train_step, FLOW, optimizer, NegativeLogLikelihood())
     runner = Runner(make_step, parallel, 16, settings.longest_call(4))
-    variables = FLOW.init(jax.random.key(0), jnp.asarray(ROWS.x))
+    variables = FLOW.init(jax.random.key(0), jax.device_put(ROWS.x))
     state = runner.put_state(init_state(variables, optimizer, jax.random.key(0)))
     made = runner.compile(state, TrainBatches(ROWS, 16, 0, FLOW.reading).at(0, 4))
     assert planned.total_bytes == made.planned_bytes

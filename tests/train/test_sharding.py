@@ -44,7 +44,7 @@ def train(parallel: str, **options):
 
     make_step = functools.partial(make_train_step, flow, optimizer, FunctionLoss(loss), **options)
     runner = Runner(make_step, parallel, batch_size=16, steps_per_call=STEPS)
-    variables = flow.init(jax.random.key(0), jnp.asarray(batches().x[0]))
+    variables = flow.init(jax.random.key(0), jax.device_put(batches().x[0]))
     start = lambda: runner.put_state(jax.tree.map(jnp.copy, init_state(variables, optimizer, jax.random.key(1))))
     state = start()
     made = runner.compile(state, steps(0, 1))
@@ -117,7 +117,7 @@ def wide_batches() -> Batch:
 
 @functools.cache
 def wide_start(optimizer) -> TrainState:
-    variables = WIDE.init(jax.random.key(0), jnp.asarray(wide_batches().x[0]))
+    variables = WIDE.init(jax.random.key(0), jax.device_put(wide_batches().x[0]))
     return init_state(jax.tree.map(lambda leaf: leaf.astype(float), variables), optimizer, jax.random.key(1))
 
 
