@@ -27,7 +27,8 @@ _KNOWN = contextvars.ContextVar("known", default=False)  # inside a module whose
 class Module(Checked, nn.Module):
     """A Linen module whose fields are checked by their annotations when it is made: see `jflows.options.Checked`.
 
-    Linen copies a module for every run, and prepares it once more in each place that takes it in: neither is checked.
+    Linen copies a module for every run, and prepares it once more in each place that takes it in: neither is checked,
+    unless a field has been set anew.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -42,11 +43,15 @@ class Module(Checked, nn.Module):
         object.__setattr__(self, _CHECKED, True)
 
     @nn.nowrap
+    def __setattr__(self, name: str, value: Any):
+        super().__setattr__(name, value)
+        if _CHECKED in self.__dict__ and name in self.__dataclass_fields__ and name not in LINEN_FIELDS:
+            object.__delattr__(self, _CHECKED)
+
+    @nn.nowrap
     def clone(self, **changes: Any) -> Self:
-        """A copy, which is checked if it has other settings; see `flax.linen.Module.clone`."""
-        if changes.keys() - _OF_LINEN:
-            return super().clone(**changes)
-        token = _IS_COPY.set(True)
+        """A copy, which is checked if it has other settings than were checked; see `flax.linen.Module.clone`."""
+        token = _IS_COPY.set(_CHECKED in self.__dict__ and not changes.keys() - _OF_LINEN)
         try:
             return super().clone(**changes)
         finally:

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jflows.bijectors import Affine, Coupling
 from jflows.errors import InvalidTypeError, InvalidValueError, JflowsError
 from jflows.flows import UniformDequantize, realnvp
 from jflows.modules import Module, held_modules
+from jflows.nn import MLP
 from jflows.options import Checked, settings_of
 from tests.cases import CASES
 from tests.distributions.cases import CASES as BASES
@@ -65,6 +67,15 @@ def test_a_copy_with_other_settings_is_checked(module):
         for copy in (module.clone, module.copy, module.clone().clone):
             with pytest.raises(InvalidTypeError, match=f"^{type(module).__name__}: `{name}` must be "):
                 copy(**{name: object()})
+
+
+def test_a_field_set_anew_is_checked_where_linen_copies_the_module():
+    network = MLP((8,))
+    coupling = Coupling(network, Affine())
+    network.hidden_sizes = (0,)
+    for module, inputs in ((network, (3,)), (coupling, ())):
+        with pytest.raises(InvalidValueError, match=r"^MLP: `hidden_sizes` must have entries that are at least 1"):
+            module.init(jax.random.key(0), jnp.zeros((2, 4)), *inputs)
 
 
 def test_modules_are_checked_once(monkeypatch):
