@@ -221,6 +221,8 @@ def _no_cache() -> Iterator[None]:
 def by_turns(calls: Mapping[str, Callable[[int], float]], rounds: int, seed: int) -> dict[str, list[float]]:
     """Times calls by turns, in a new order in each round, so that a busy machine slows all of them.
 
+    A call is made once more before it is timed, so that the caches hold its arrays, and not those of the call before.
+
     Args:
       calls: for each name a function that makes so many calls, and returns their mean milliseconds.
       rounds: timings of each; fewer, but at least three, if they would take more than `PATIENCE` seconds.
@@ -240,6 +242,7 @@ def by_turns(calls: Mapping[str, Callable[[int], float]], rounds: int, seed: int
     for _ in range(rounds):
         rng.shuffle(order)
         for name in order:
+            calls[name](1)
             times[name].append(calls[name](repeats[name]))
     return times
 
