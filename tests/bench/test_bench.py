@@ -95,7 +95,9 @@ def test_calls_take_turns_in_new_orders():
 
     times = measure.by_turns({"fast": call("fast", 0.1), "slow": call("slow", 5.0)}, 12, seed=0)
     assert times == {"fast": [0.1] * 12, "slow": [5.0] * 12}
-    rounds = list(zip(made[4::2], made[5::2], strict=True))
+    untimed, timed = made[4::2], made[5::2]
+    assert untimed == [(name, 1) for name, _ in timed], "a call that fills the caches comes before each"
+    rounds = list(zip(timed[::2], timed[1::2], strict=True))
     assert len(rounds) == 12 and {frozenset(each) for each in rounds} == {frozenset({("fast", 50), ("slow", 1)})}
     assert len(set(rounds)) == 2  # both orders
     long = measure.by_turns({"long": call("long", 9000.0)}, 12, seed=0)
