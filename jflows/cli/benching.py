@@ -83,7 +83,7 @@ class ShapeType(click.ParamType):
     type=PathType(".jsonl"),
     metavar="JSONL",
     help="File of rows to compare with. The command fails if jflows is slower than there, beside the same library, by "
-    "more than the spread of the ratio and at least 10 %.",
+    "more than the spread of the ratio and at least 20 %.",
 )
 def bench(
     only, listed, library, python, dim, batch, dtype, runs, calls, quick, bijector, shape, unchecked, out, check
