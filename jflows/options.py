@@ -205,7 +205,7 @@ class Checked:
     """Base of dataclasses and Linen modules whose fields are checked by their annotations when they are made.
 
     Lists become tuples first. A subclass checks relations between fields, which an annotation cannot express, in
-    `_check`; types and ranges have been checked by then. It must not override `__post_init__`.
+    `_check`, after types and ranges; it sets nothing there, as copies are not checked, and keeps `__post_init__` as is.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -5,6 +5,7 @@ Read next: `jflows/bijectors/actnorm.py`, the shortest complete bijector.
 """
 
 import abc
+import contextlib
 import contextvars
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -186,13 +187,8 @@ class Bijector(Module, abc.ABC):
         batch_shape, x_event_shape = self._shapes("z", z, self.z_event_ndims)
         z, context = _as_jax(z), _as_jax(context)
         z, inside = self._held_to_domain(z, self.z_domain, len(batch_shape))
-        if context is not None or is_outermost(self):
-            check_context(self, "z", z, context, x_event_shape, len(batch_shape))
-        try:
-            with variables_known():
-                x, log_det = self._forward_and_log_det(z, context)
-        except MISFITS as error:
-            refuse_misfit_of(error, self, "z", z, context, x_event_shape)
+        with _as_initialised(self, "z", z, context, x_event_shape, len(batch_shape)):
+            x, log_det = self._forward_and_log_det(z, context)
         x, log_det = _moved_inside(x, self.x_domain), _zero_outside(log_det, inside)
         return self._checked("_forward_and_log_det", x, log_det, batch_shape, x_event_shape)
 
@@ -210,14 +206,8 @@ class Bijector(Module, abc.ABC):
         batch_shape, z_event_shape = self._shapes("x", x, self.x_event_ndims)
         x, context = _as_jax(x), _as_jax(context)
         x, inside = self._held_to_domain(x, self.x_domain, len(batch_shape))
-        x_event_shape = x.shape[len(batch_shape) :]
-        if context is not None or is_outermost(self):
-            check_context(self, "x", x, context, x_event_shape, len(batch_shape))
-        try:
-            with variables_known():
-                z, log_det = self._inverse_and_log_det(x, context)
-        except MISFITS as error:
-            refuse_misfit_of(error, self, "x", x, context, x_event_shape)
+        with _as_initialised(self, "x", x, context, x.shape[len(batch_shape) :], len(batch_shape)):
+            z, log_det = self._inverse_and_log_det(x, context)
         z, log_det = _moved_inside(z, self.z_domain), _zero_outside(log_det, inside)
         return self._checked("_inverse_and_log_det", z, log_det, batch_shape, z_event_shape)
 
@@ -302,6 +292,20 @@ class Bijector(Module, abc.ABC):
             checkify.check(finite, f"{'/'.join((*self.path, type(self).__name__))}.{hook[1:]}")
         report_largest(self, "max_abs", value)
         return value, log_det
+
+
+@contextlib.contextmanager
+def _as_initialised(
+    bijector: Bijector, argument: str, value: Array, context: Array | None, x_event_shape: Shape, batch_ndims: int
+) -> Iterator[None]:
+    """Runs a hook; what does not fit the variables is told in terms of the arguments."""
+    if context is not None or is_outermost(bijector):
+        check_context(bijector, argument, value, context, x_event_shape, batch_ndims)
+    try:
+        with variables_known():
+            yield
+    except MISFITS as error:
+        refuse_misfit_of(error, bijector, argument, value, context, x_event_shape)
 
 
 def _as_jax(value: Any) -> Any:
