@@ -303,5 +303,5 @@ def time(
             run, facts = compiled(program)
             times = by_turns({OURS: functools.partial(milliseconds, run)}, max(calls, LEAST_ROUNDS), 0)[OURS]
             fields = dict(subject=kind_of(subject), what=what, event_shape=tuple(shape[1:]), batch=shape[0])
-            rows.append(rated(row_of(times, dtype=dtype, library=OURS, run=0, **fields), facts))
+            rows.append(rated(row_of(times, dtype=dtype, by=OURS, run=0, **fields), facts))
     return Rows(rows)

@@ -29,7 +29,7 @@ def page(results: Results) -> str:
         "the largest is near 100 %, no other program of the same operations can be faster.",
     )
     found = ratios(results.rows)
-    own = _medians(row for row in results.rows if row.library == OURS)
+    own = _medians(row for row in results.rows if row.by == OURS)
     parts = (_behind(found, own), _beside(found, results), _alone(own))
     sections = [html.section(*each) for each in zip((1, 2, 3), titles, sees, parts, strict=True)]
     return html.page("jflows bench", _intro(results), titles, sections)
@@ -73,7 +73,7 @@ def _behind(found: dict[tuple[Case, str], Ratio], own: dict[Case, Row]) -> list[
     if not late:
         return [html.paragraph("There is none." if found else "No other library was timed.")]
     head = ("", "what", "size", "library", "times as fast", "runs", "why")
-    rows = [(*_named(each.case), each.library, f"{each.median:.2f}", _range(each), _why(each, own)) for each in late]
+    rows = [(*_named(each.case), each.by, f"{each.median:.2f}", _range(each), _why(each, own)) for each in late]
     return [html.table(head, rows, words=(6,))]
 
 

@@ -24,7 +24,7 @@ class Row:
     Attributes:
       subject, what: the name in the suite, and "forward", "inverse", "log_prob", "gradient", "sample" and the like.
       event_shape, batch, dtype: of the data; `batch` is the first axis of x, and `event_shape` has all others.
-      library, run: whose time it is, and in which run it was taken.
+      by, run: whose time it is, and in which run it was taken.
       calls: number of timings; `ms` is their median, `low_ms` and `high_ms` are their quartiles.
       session: which of the file's descriptions of a machine holds.
       elements_per_s: elements of x a second.
@@ -43,7 +43,7 @@ class Row:
     event_shape: Shape
     batch: int
     dtype: str
-    library: str
+    by: str
     run: int
     calls: int
     ms: float
@@ -70,7 +70,7 @@ class Row:
     @property
     def key(self) -> tuple[Case, str, int]:
         """What no two rows of a file share."""
-        return self.case, self.library, self.run
+        return self.case, self.by, self.run
 
     @property
     def shares(self) -> dict[str, float]:
@@ -111,7 +111,7 @@ class Rows(tuple[Row, ...]):
 def _cells(row: Row) -> tuple[str, ...]:
     bound, share = row.bound
     known = lambda form, value: "" if value is None else form.format(value)
-    name = row.subject if row.library == OURS else f"{row.subject} ({row.library})"
+    name = row.subject if row.by == OURS else f"{row.subject} ({row.by})"
     return (
         name,
         row.what,
@@ -142,13 +142,13 @@ class Ratio:
     """How many times faster jflows is than a library, over runs.
 
     Attributes:
-      case, library: of the rows.
+      case, by: of the rows.
       runs: the median ratio of each run.
       session: that of the first row.
     """
 
     case: Case
-    library: str
+    by: str
     runs: tuple[float, ...]
     session: int
 
@@ -168,7 +168,7 @@ def ratios(rows: Iterable[Row]) -> dict[tuple[Case, str], Ratio]:
     found: dict[tuple[Case, str], list[Row]] = {}
     for row in rows:
         if row.times_faster is not None:
-            found.setdefault((row.case, row.library), []).append(row)
+            found.setdefault((row.case, row.by), []).append(row)
     values = lambda each: tuple(row.times_faster for row in each if row.times_faster is not None)
     return {key: Ratio(*key, values(each), each[0].session) for key, each in found.items()}
 
@@ -307,7 +307,7 @@ def slower(found: Sequence[Row], committed: Sequence[Row]) -> list[str]:
         if now.median < (1 - allowed) * then.median:
             subject, what, *_ = now.case
             sentences.append(
-                f"{subject} {what} is {now.median:.2f} times as fast as {now.library}, and was {then.median:.2f} "
+                f"{subject} {what} is {now.median:.2f} times as fast as {now.by}, and was {then.median:.2f} "
                 f"times; {allowed:.0%} less is allowed."
             )
     return sentences

@@ -108,7 +108,7 @@ def _rows(subject: Subject, case: Done, workers: Mapping[str, Worker], calls: in
                     by_whom[name] = functools.partial(worker.milliseconds, what)
             times = by_turns(by_whom, max(calls, LEAST_ROUNDS), case.run)
             for name, own in times.items():
-                row = row_of(own, what=what, library=name, **about)
+                row = row_of(own, what=what, by=name, **about)
                 faster = statistics.median(other / ours for other, ours in zip(own, times[OURS], strict=True))
                 ratio = float(f"{faster:.4g}")
                 yield rated(row, facts) if name == OURS else dataclasses.replace(row, times_faster=ratio)

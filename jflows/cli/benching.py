@@ -155,7 +155,7 @@ def _compare(sentences, check) -> None:
 
 def _line(row) -> str:
     faster = "" if row.times_faster is None else f", jflows is {row.times_faster:.2f} times as fast"
-    return f"run {row.run + 1}: {row.subject} {row.what} by {row.library} in {row.ms:.3g} ms{faster}"
+    return f"run {row.run + 1}: {row.subject} {row.what} by {row.by} in {row.ms:.3g} ms{faster}"
 
 
 def _pairs(values: tuple[str, ...]) -> dict[str, str]:

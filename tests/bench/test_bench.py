@@ -234,7 +234,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     shown = []
     bench.run(plan, found, shown.append)
     assert shown == found.rows and len(shown) == 8
-    theirs = [each for each in found.rows if each.library == "distrax"]
+    theirs = [each for each in found.rows if each.by == "distrax"]
     assert set(found.machines[0]["libraries"]["distrax"]) == {"distrax", "jax"}
     assert [each.what for each in theirs] == ["forward", "inverse", "forward_gradient", "inverse_gradient"]
     assert all(each.times_faster > 0 and each.compile_s is None for each in theirs)
