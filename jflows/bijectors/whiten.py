@@ -12,6 +12,7 @@ from flax import linen as nn
 from jflows.bijectors.base import SameShape
 from jflows.errors import InvalidValueError
 from jflows.modules import check_channels
+from jflows.ops.factorisations import eigh
 from jflows.ops.linear import matvec
 from jflows.ops.numerics import EXACT, constant_log_det, sum_event
 from jflows.options import Ndims, Option
@@ -88,7 +89,7 @@ class Whiten(SameShape):
             rows = values.reshape(-1, size)
             rows = rows.astype(jnp.promote_types(dtype, jnp.float32))
             mean = jnp.mean(rows, axis=0)
-            variance, axes = jnp.linalg.eigh(jnp.matmul((rows - mean).T, rows - mean, precision=EXACT) / len(rows))
+            variance, axes = eigh(jnp.matmul((rows - mean).T, rows - mean, precision=EXACT) / len(rows))
             return mean.astype(dtype), self._log_scale(variance).astype(dtype), axes.astype(dtype)
 
         mean, log_scale, axes = self._stored(of_batch if of_data and self.is_initializing() else identity)

@@ -6,12 +6,12 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
 from jflows.distributions.base import Base, StandardBase
 from jflows.errors import InvalidValueError
+from jflows.ops.factorisations import solve_triangular
 from jflows.ops.numerics import EXACT, sum_event
 from jflows.options import Option
 from jflows.typing import Array, Key, Shape

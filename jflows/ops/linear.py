@@ -1,18 +1,24 @@
 """Square matrices with a cheap determinant, built from free parameters."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from jax.scipy.linalg import expm, lu, solve_triangular
 
+from jflows.ops import factorisations, varying
+from jflows.ops.factorisations import cholesky, solve_triangular
 from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key
+
+PADE = tuple(math.comb(7, k) / math.perm(14, k) for k in range(8))  # p(B) = sum_k PADE[k] B^k, by powers of B
+MOST_SQUARINGS = 16
 
 
 def random_rotation(key: Key, dim: int, dtype=jnp.float32) -> Array:
     """A rotation drawn uniformly (Haar measure), |det| = 1. Shapes: -> [dim, dim]."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (dim, dim), jnp.promote_types(dtype, jnp.float32)))
+    q, r = factorisations.qr(jax.random.normal(key, (dim, dim), jnp.promote_types(dtype, jnp.float32)))
     return (q * jnp.sign(jnp.diagonal(r))).astype(dtype)
 
 
@@ -22,7 +28,7 @@ def plu_pack(matrix: Array) -> tuple[Array, Array, Array]:
     Shapes:
       matrix: [dim, dim] -> packed [dim, dim], sign [dim] in {-1, 1}, permutation [dim] with W = (L U)[permutation].
     """
-    p, lower, upper = lu(_widened(matrix))
+    p, lower, upper = factorisations.plu(_widened(matrix))
     diagonal = jnp.diagonal(upper)
     packed = jnp.tril(lower, -1) + jnp.triu(upper, 1) + jnp.diag(jnp.log(jnp.abs(diagonal)))
     return packed.astype(matrix.dtype), jnp.sign(diagonal).astype(matrix.dtype), jnp.argmax(p, axis=1)
@@ -107,18 +113,48 @@ def cayley(skew: Array) -> Array:
     """
     wide = _widened(skew)
     eye = jnp.eye(skew.shape[0], dtype=wide.dtype)
-    return jnp.linalg.solve(eye + wide, eye - wide).astype(skew.dtype)
+    return factorisations.solve(eye + wide, eye - wide).astype(skew.dtype)
 
 
 def skew_exp(skew: Array) -> Array:
-    """exp(A), by which every rotation is reached.
+    """exp(A), by which every rotation is reached; NaN if a row of |A| adds up to 60,000 or more, far beyond a turn.
 
-    Source: Lezcano-Casado and Martinez-Rubio 2019, arXiv:1901.08428.
+        exp(A) = r(A / 2^s)^(2^s),   r(B) = p(-B)^-1 p(B),   p the Padé polynomial of degree 7
+
+    Source: Lezcano-Casado and Martinez-Rubio 2019, arXiv:1901.08428; Higham 2005, "The scaling and squaring method for
+    the matrix exponential revisited", for p and s.
 
     Shapes:
       skew: [dim, dim] with A^T = -A -> [dim, dim].
     """
-    return expm(_widened(skew)).astype(skew.dtype)
+    wide = _widened(skew)
+    bound = 3.92 if wide.dtype == jnp.float32 else 0.95  # on |B|, where r(B) is exp(B) but for rounding
+    norm = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(wide), axis=0)))
+    num_squarings = jnp.ceil(jnp.log2(jnp.maximum(norm / bound, 1)))
+
+    def square_if_due(power: Array, index: Array) -> tuple[Array, None]:
+        twice = lambda power: jnp.matmul(power, power, precision=EXACT)
+        return jax.lax.cond(index < num_squarings, twice, lambda power: power, power), None
+
+    small = wide * jnp.exp2(-num_squarings)
+    indices = jnp.arange(MOST_SQUARINGS, dtype=wide.dtype)
+    found = varying.scan(square_if_due, _pade(small), indices)[0]
+    return jnp.where(num_squarings <= MOST_SQUARINGS, found, jnp.nan).astype(skew.dtype)
+
+
+def _pade(matrix: Array) -> Array:
+    """r(B) = (even - odd)^-1 (even + odd): parts of p(B) of even and odd powers. Shapes: [dim, dim] -> the same."""
+    eye = jnp.eye(len(matrix), dtype=matrix.dtype)
+    times = lambda left, right: jnp.matmul(left, right, precision=EXACT)
+    second = times(matrix, matrix)
+    fourth = times(second, second)
+    sixth = times(second, fourth)
+    even, odd = (
+        sum(weight * power for weight, power in zip(weights, (eye, second, fourth, sixth), strict=True))
+        for weights in (PADE[::2], PADE[1::2])
+    )
+    odd = times(matrix, odd)
+    return factorisations.solve(even - odd, even + odd)
 
 
 def householder_factors(vectors: Array) -> tuple[Array, Array]:
@@ -220,7 +256,7 @@ def _capacitance_cholesky(log_diagonal: Array, factor: Array) -> Array:
     """Cholesky factor of I + U^T D^-1 U, which has no eigenvalue below 1."""
     half = _widened(jnp.exp(-0.5 * log_diagonal)[:, None] * factor)
     gram = jnp.matmul(half.T, half, precision=EXACT)
-    return jnp.linalg.cholesky(gram + jnp.eye(factor.shape[1], dtype=gram.dtype))
+    return cholesky(gram + jnp.eye(factor.shape[1], dtype=gram.dtype))
 
 
 def _identity_minus(left: Array, right: Array) -> Array:
@@ -228,7 +264,7 @@ def _identity_minus(left: Array, right: Array) -> Array:
 
 
 def _solve(triangle: Array, values: Array, *, lower: bool) -> Array:
-    return solve_triangular(_widened(triangle), _widened(values), lower=lower).astype(values.dtype)
+    return solve_triangular(triangle, values, lower=lower).astype(values.dtype)
 
 
 def _widened(values: Array) -> Array:

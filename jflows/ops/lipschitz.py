@@ -19,6 +19,7 @@ from jax import lax
 
 from jflows.errors import InvalidValueError
 from jflows.ops import varying
+from jflows.ops.factorisations import eigh
 from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key, Shape
 
@@ -52,7 +53,7 @@ def squared_norm_bound(kernel: Array) -> Array:
     if taps.ndim == 2:
         return _largest_eigenvalue(taps)
     # Derivatives are those of the frequency with the largest norm, as of any maximum: the others need none.
-    largest = _eigenvalues(_grams(lax.stop_gradient(taps)))[:, -1]
+    largest = jax.vmap(eigh)(_grams(lax.stop_gradient(taps)))[0][:, -1]
     return _largest_eigenvalue(_response(taps, jnp.argmax(largest))) * BETWEEN_SAMPLES
 
 
@@ -173,19 +174,9 @@ def _response(taps: Array, index: Array) -> Array:
     )
 
 
-def _eigenvalues(matrices: Array) -> Array:
-    """The eigenvalues of Hermitian matrices, ascending: [frequencies, n, n] -> [frequencies, n].
-
-    On a CPU, one matrix after the other: jaxlib 0.10 divides a batch among the threads of the program and waits for
-    them inside one of these threads, so that as many batches at once as there are threads wait for ever.
-    """
-    in_turn = lambda matrices: lax.map(jnp.linalg.eigvalsh, matrices)
-    return lax.platform_dependent(matrices, cpu=in_turn, default=jnp.linalg.eigvalsh)
-
-
 def _largest_eigenvalue(matrix: Array) -> Array:
     """Of M M^H. Shapes: [n, m] -> scalar."""
-    return jnp.linalg.eigvalsh(jnp.matmul(matrix, matrix.conj().T, precision=EXACT))[-1]
+    return eigh(jnp.matmul(matrix, matrix.conj().T, precision=EXACT))[0][-1]
 
 
 def _squared_norm(v: Array) -> Array:

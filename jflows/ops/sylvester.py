@@ -3,10 +3,12 @@
 `jflows/ops/planar.py` holds the scalar equation that its inverse solves, once per direction.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops import varying
+from jflows.ops.factorisations import qr
 from jflows.ops.numerics import EXACT
 from jflows.ops.planar import tanh_shear_inverse, tanh_shear_log_slope
 from jflows.typing import Array
@@ -38,8 +40,8 @@ def qr_columns(matrix: Array) -> Array:
     Shapes:
       matrix: [..., dim, columns], columns <= dim -> the same.
     """
-    factorised = jnp.promote_types(matrix.dtype, jnp.float32)  # LAPACK knows no narrower type
-    return jnp.linalg.qr(matrix.astype(factorised))[0].astype(matrix.dtype)
+    flat = matrix.reshape(-1, *matrix.shape[-2:])
+    return jax.vmap(qr)(flat)[0].reshape(matrix.shape).astype(matrix.dtype)
 
 
 def sylvester_forward(z: Array, q: Array, r: Array, r_tilde: Array, bias: Array, slope: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jflows.ops import varying
+from jflows.ops.factorisations import log_abs_det
 from jflows.ops.numerics import sum_event
 from jflows.typing import Array, Key, PyTree
 
@@ -49,8 +50,9 @@ def exact_log_det(g: Map, x: Array, event_ndims: int) -> Array:
       x: [*batch, *event] -> [*batch], float32 or wider.
     """
     matrix = jacobian(g, x, event_ndims)
-    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))  # LAPACK knows no narrower type
-    return jnp.linalg.slogdet(jnp.eye(matrix.shape[-1], dtype=matrix.dtype) + matrix)[1]
+    *batch, size, _ = matrix.shape
+    flat = matrix.reshape(-1, size, size) + jnp.eye(size, dtype=matrix.dtype)
+    return jax.vmap(log_abs_det)(flat).reshape(batch)
 
 
 def series_log_det(

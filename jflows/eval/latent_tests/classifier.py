@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jflows.ops.factorisations import qr, solve
 from jflows.typing import Array, Key
 
 MOST_COLUMNS = 64  # that enter with their squares; of more dimensions, so many random combinations
@@ -62,7 +63,7 @@ def _random_parts(keys: list[Key], draws: Array, centre: Array, scale: Array) ->
     if dim <= MOST_COLUMNS:
         mix = jnp.eye(dim, dtype=dtype)
     else:
-        mix = jnp.linalg.qr(jax.random.normal(mix_key, (dim, MOST_COLUMNS), dtype))[0]
+        mix = qr(jax.random.normal(mix_key, (dim, MOST_COLUMNS), dtype))[0]
     waves = jax.random.normal(wave_key, (dim, NUM_WAVES), dtype) / np.sqrt(dim)
     phases = jax.random.uniform(phase_key, (NUM_WAVES,), dtype, maxval=2 * np.pi)
     return mix, waves, phases, _features(draws, centre, scale, mix, waves, phases)
@@ -114,7 +115,7 @@ def _tried(own: Array, other: Array, count: Array, new: Array, new_other: Array,
     mean = 0.5 * (count @ own + count @ other) / total
     own, other = ((values - mean) * count[:, None] for values in (own, other))
     scatter = own.T @ own + other.T @ other + 2 * RIDGE * total * jnp.eye(own.shape[1], dtype=own.dtype)
-    weights = jax.scipy.linalg.solve(scatter, own.sum(axis=0) - other.sum(axis=0), assume_a="pos")
+    weights = solve(scatter, (own.sum(axis=0) - other.sum(axis=0))[:, None])[:, 0]
     scores, others = new @ weights, new_other @ weights
     wins = (scores[:, None] > others) + 0.5 * (scores[:, None] == others)
     return new_count @ wins @ new_count / new_count.sum() ** 2

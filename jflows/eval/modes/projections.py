@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jflows.ops import varying
+from jflows.ops.factorisations import eigh, qr
 from jflows.ops.numerics import EXACT
 from jflows.typing import Array, Key
 
@@ -57,11 +58,11 @@ def leading_axes(key: Key, z: Array, count: int) -> Array:
     centred = z - z.mean(axis=0)
     covary = lambda w: jnp.matmul(centred.T, jnp.matmul(centred, w, precision=EXACT), precision=EXACT) / len(z)
     if z.shape[1] <= 2 * MOST_AXES:
-        return jnp.linalg.eigh(covary(jnp.eye(z.shape[1], dtype=z.dtype)))[1][:, ::-1][:, :count]
-    subspace = jnp.linalg.qr(jax.random.normal(key, (z.shape[1], count), z.dtype))[0]
+        return eigh(covary(jnp.eye(z.shape[1], dtype=z.dtype)))[1][:, ::-1][:, :count]
+    subspace = qr(jax.random.normal(key, (z.shape[1], count), z.dtype))[0]
     for _ in range(POWER_STEPS):
-        subspace = jnp.linalg.qr(covary(subspace))[0]
-    turn = jnp.linalg.eigh(jnp.matmul(subspace.T, covary(subspace), precision=EXACT))[1][:, ::-1]
+        subspace = qr(covary(subspace))[0]
+    turn = eigh(jnp.matmul(subspace.T, covary(subspace), precision=EXACT))[1][:, ::-1]
     return jnp.matmul(subspace, turn, precision=EXACT)
 
 
