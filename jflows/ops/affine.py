@@ -72,13 +72,22 @@ def _shifted_and_scaled_jvp(primals, tangents):
     return z, jnp.exp(primals[2]) * (x_dot + shift_dot) + z * log_scale_dot
 
 
+@jax.custom_jvp
 def scaled(values: Array, log_scale: Array) -> Array:
     """values * exp(log_scale), in two steps: the scale itself may be too large or too small for its type.
 
-    Columns of deviation 1e38 have the scale 1e-38, which XLA takes for 0 in float32. Shapes broadcast.
+    Columns of deviation 1e38 have the scale 1e-38, which XLA takes for 0 in float32. Shapes broadcast. The gradient of
+    the scale is one sum over the batch, and not one for each step.
     """
     half = jnp.exp(0.5 * log_scale)
     return values * half * half
+
+
+@scaled.defjvp
+@promoting
+def _scaled_jvp(primals, tangents):
+    y = scaled(*primals)
+    return y, scaled(tangents[0], primals[1]) + y * tangents[1]
 
 
 def whitening(x: Array) -> tuple[Array, Array]:

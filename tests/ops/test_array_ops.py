@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from jflows import ops
 from jflows.errors import InvalidValueError
+from jflows.ops.affine import scaled
 
 KEY = jax.random.key(0)
 
@@ -84,6 +86,15 @@ def test_known_statistics_whiten_as_those_of_the_data():
 def test_statistics_are_checked(mean, deviation, message):
     with pytest.raises(InvalidValueError, match=message):
         ops.affine.check_statistics("here", np.asarray(mean), np.asarray(deviation))
+
+
+def test_scaled_has_the_derivatives_of_a_product_and_reaches_scales_beyond_its_type():
+    values, log_scale = jnp.linspace(-2.0, 3.0, 6).reshape(3, 2), jnp.asarray([0.5, -1.5])
+    check_grads(scaled, (values, log_scale), order=2)
+    np.testing.assert_allclose(scaled(values, log_scale), values * jnp.exp(log_scale))
+    far = jnp.asarray([3e38, 2e-38], jnp.float32), jnp.asarray([-88.0, 88.0], jnp.float32)
+    slopes = jax.grad(lambda *args: jnp.sum(scaled(*args)), argnums=1)(*far)
+    np.testing.assert_allclose(slopes, [1.82, 3.30], rtol=0.01)
 
 
 def test_sums_accumulate_in_float32_or_wider():
