@@ -18,7 +18,7 @@ from jflows.bench.measure import Draw
 from jflows.errors import InvalidValueError, did_you_mean
 from jflows.typing import Shape
 
-HIDDEN, BINS, BOUND = 128, 8, 3.0
+HIDDEN, BINS, BOUND, REFLECTIONS = 128, 8, 3.0, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ _MAPS: dict[str, Callable[[], b.Bijector]] = {
     "evens_first": b.EvensFirst,
     "exp": b.Exp,
     "gaussianize": lambda: b.Elementwise(b.Gaussianize(BINS)),
-    "householder": lambda: b.Householder(8),
+    "householder": lambda: b.Householder(REFLECTIONS),
     "identity": b.Identity,
     "interval": lambda: b.Interval(-1.0, 3.0),
     "inverse": lambda: b.Inverse(b.ActNorm()),
@@ -113,7 +113,7 @@ _MAPS: dict[str, Callable[[], b.Bijector]] = {
     "planar": b.Planar,
     "power": lambda: b.Power(3.0),
     "prelu": lambda: b.Elementwise(b.PReLU()),
-    "qr_linear": lambda: b.QRLinear(8),
+    "qr_linear": lambda: b.QRLinear(REFLECTIONS),
     "radial": b.Radial,
     "random_permutation": b.RandomPermutation,
     "residual_block": lambda: b.Residual(nn.LipschitzMLP((HIDDEN,)), "truncated"),
@@ -123,7 +123,7 @@ _MAPS: dict[str, Callable[[], b.Bijector]] = {
     "softsign": b.Softsign,
     "split": lambda: b.Split(b.Elementwise(b.Affine()), _coupling(b.Shift())),
     "standardize": b.Standardize,
-    "svd_linear": lambda: b.SVDLinear(8),
+    "svd_linear": lambda: b.SVDLinear(REFLECTIONS),
     "swap_halves": b.SwapHalves,
     "tanh": b.Tanh,
     "triangular_linear": b.TriangularLinear,
@@ -152,6 +152,7 @@ _SPLINES: dict[str, b.InnerMap] = {
     "cubic_spline": b.CubicSpline(BINS, BOUND),
 }
 _SPLINE_SIZES = dict(num_bins=BINS, bound=BOUND)
+_MAP_SIZES = dict(hidden=HIDDEN, num_reflections=REFLECTIONS)
 _QUICK = ("affine_coupling", "actnorm", "sigmoid", "rational_quadratic")
 
 
@@ -164,12 +165,13 @@ def _vector(preset: Callable[..., Any], num_layers: int, hidden: int, **options:
 
 
 _PLAIN: Any = dict(permutation="swap", standardize=False)  # halves in turn, as in distrax and normflows
+_NSF: Any = dict(permutation="reverse", residual=False, standardize=False)
 _GLOW: Any = dict(num_levels=3, num_steps=8, width=128)
 _COMPONENT = functools.partial(flows.realnvp, num_layers=4, hidden_sizes=(64, 64))
 _FLOW_PLUS_PLUS: Any = dict(num_heads=1, num_components=4, dequantize="uniform")
 _RESIDUAL_IMAGES: Any = dict(dense_blocks=1, dense_width=32, squeeze_first=True)
 _IMAGE = (32, 32, 3)
-_COUPLINGS, _SPLINE_LAYERS = dict(num_layers=8, hidden=128), dict(num_layers=5, hidden=128)
+_COUPLINGS, _SHALLOW = dict(num_layers=8, hidden=128), dict(num_layers=5, hidden=128)
 _DEEP, _WIDE = dict(num_layers=5, hidden=256), dict(num_layers=1, hidden=1024)
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -181,16 +183,22 @@ SUBJECTS: tuple[Subject, ...] = (
         _vector(flows.nsf_coupling, 5, 128, **_PLAIN),
         (64,),
         1024,
-        sizes={**_SPLINE_LAYERS, **_SPLINE_SIZES},
+        sizes={**_SHALLOW, **_SPLINE_SIZES},
     ),
     _flow("maf", _vector(flows.maf, 5, 256, standardize=False), (64,), 256, sizes=_DEEP),
     _flow("maf_wide", _vector(flows.maf, 1, 1024, standardize=False), (784,), 16, sizes=_WIDE),
     _flow("glow", lambda shape: flows.glow(shape, **_GLOW), _IMAGE, 16, sizes=_GLOW),
     _flow("glow_invertible", lambda shape: flows.glow(shape, **_GLOW, backprop="invertible"), _IMAGE, 16),
     _flow("nice", _vector(flows.nice, 8, 128), (64,), 1024),
-    _flow("iaf", _vector(flows.iaf, 5, 128), (64,), 256),
+    _flow("iaf", _vector(flows.iaf, 5, 128), (64,), 256, sizes=_SHALLOW),
     _flow("made", lambda shape: flows.made(shape, 10, (256, 256)), (64,), 256),
-    _flow("nsf_autoregressive", _vector(flows.nsf_autoregressive, 5, 128), (64,), 256),
+    _flow(
+        "nsf_autoregressive",
+        _vector(flows.nsf_autoregressive, 5, 128, **_NSF),
+        (64,),
+        256,
+        sizes={**_SHALLOW, **_SPLINE_SIZES},
+    ),
     _flow("residual", _vector(flows.residual, 4, 64), (8,), 256),
     _flow("normal", flows.normal, (64,), 4096),
     _flow("nice_images", lambda shape: flows.nice_images(shape, 4, (256, 256)), _IMAGE, 16),
@@ -203,7 +211,7 @@ SUBJECTS: tuple[Subject, ...] = (
     _flow("vmonf", lambda shape: flows.vmonf(shape, 5, _COMPONENT), (16,), 1024),
     *(Subject(name, _always(lambda inner=inner: inner), batch=3125, sizes=_SPLINE_SIZES, quick=name in _QUICK)
       for name, inner in _SPLINES.items()),
-    *(Subject(name, _always(make), sizes=dict(hidden=HIDDEN), quick=name in _QUICK) for name, make in _MAPS.items()),
+    *(Subject(name, _always(make), sizes=_MAP_SIZES, quick=name in _QUICK) for name, make in _MAPS.items()),
     *(Subject(name, make) for name, make in _OF_SHAPE.items()),
     Subject("stick_breaking", _always(b.StickBreaking), (8,), draw=_simplex),
     Subject("vmap", _vmap, (16, 8), 1024),

@@ -6,17 +6,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from flowjax.bijections import RationalQuadraticSpline
+from flowjax.bijections import BlockAutoregressiveNetwork, Planar, RationalQuadraticSpline
 from flowjax.distributions import Normal
 from flowjax.flows import coupling_flow, masked_autoregressive_flow
-from serving import Calls, serve, set_jax, waiting
+from serving import Calls, jax_map, serve, set_jax, waiting
 
 
-def flow_calls(make: Any, shape: tuple[int, ...], num_layers: int, hidden: int, inner: Any = None) -> Calls:
+def flow_calls(
+    make: Any, shape: tuple[int, ...], num_layers: int, hidden: int, inner: Any = None, invert: bool = True
+) -> Calls:
     """What can be timed of a flow that `make` builds around the inner map."""
     batch, dim = shape
     key = jax.random.key(0)
-    sizes: Any = dict(flow_layers=num_layers, nn_width=hidden, nn_depth=2, transformer=inner, invert=True)
+    sizes: Any = dict(flow_layers=num_layers, nn_width=hidden, nn_depth=2, transformer=inner, invert=invert)
     flow = make(key, base_dist=Normal(jnp.zeros(dim)), **sizes)
     x = jax.random.normal(key, shape)
     log_prob = eqx.filter_jit(lambda flow, x: flow.log_prob(x))
@@ -45,7 +47,46 @@ def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
     return flow_calls(masked_autoregressive_flow, shape, num_layers, hidden)
 
 
-MODELS = {"realnvp": realnvp, "nsf_coupling": nsf_coupling, "maf": maf, "maf_wide": maf}
+def iaf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """The same in the other direction."""
+    return flow_calls(masked_autoregressive_flow, shape, num_layers, hidden, invert=False)
+
+
+def nsf_autoregressive(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Masked autoregressive layers with rational-quadratic splines."""
+    inner = RationalQuadraticSpline(knots=num_bins - 1, interval=bound)
+    return flow_calls(masked_autoregressive_flow, shape, num_layers, hidden, inner)
+
+
+def one_way(bijection: Any, direction: str, shape: tuple[int, ...]) -> Calls:
+    """The direction that a bijection has in closed form."""
+    params, rest = eqx.partition(bijection, eqx.is_inexact_array)
+    run = lambda params, values: jax.vmap(eqx.combine(params, rest).transform_and_log_det)(values)
+    ways = {"forward": None, "inverse": None, direction: run}
+    return jax_map(ways["forward"], ways["inverse"], params, jax.random.normal(jax.random.key(1), shape))
+
+
+def planar(shape: tuple[int, ...], **_: int) -> Calls:
+    """A planar layer."""
+    return one_way(Planar(jax.random.key(0), dim=shape[-1]), "forward", shape)
+
+
+def block_autoregressive(shape: tuple[int, ...], **_: int) -> Calls:
+    """One hidden layer of four units for each coordinate."""
+    network = BlockAutoregressiveNetwork(jax.random.key(0), dim=shape[-1], depth=1, block_dim=4)
+    return one_way(network, "inverse", shape)
+
+
+MODELS = {
+    "realnvp": realnvp,
+    "nsf_coupling": nsf_coupling,
+    "maf": maf,
+    "maf_wide": maf,
+    "iaf": iaf,
+    "nsf_autoregressive": nsf_autoregressive,
+    "planar": planar,
+    "block_autoregressive": block_autoregressive,
+}
 
 if __name__ == "__main__":
     serve(MODELS, ("flowjax", "equinox", "jax"), set_jax)

@@ -1,13 +1,14 @@
 """nflows, as in its examples: reversals and masked affine maps, couplings of alternate masks, splines."""
 
 # pyright: reportMissingImports=false
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from nflows import transforms
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
-from nflows.transforms.splines.rational_quadratic import unconstrained_rational_quadratic_spline
+from nflows.transforms import splines
 from nflows.utils import create_alternating_binary_mask
 from serving import Calls, serve, set_torch, torch_flow, torch_map
 from torch import nn
@@ -61,15 +62,52 @@ def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
     return flow_calls(layers, shape)
 
 
-def rational_quadratic(shape: tuple[int, ...], num_bins: int, bound: float) -> Calls:
-    """A rational-quadratic spline with parameters for each number."""
-    params = [torch.randn(*shape, count, requires_grad=True) for count in (num_bins, num_bins, num_bins - 1)]
+def iaf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
+    """Inverses of masked autoregressive layers, and reversals between them."""
+    layers = []
+    for _ in range(num_layers):
+        masked = transforms.MaskedAffineAutoregressiveTransform(
+            shape[1], hidden, num_blocks=2, use_residual_blocks=False
+        )
+        layers += [transforms.ReversePermutation(shape[1]), transforms.InverseTransform(masked)]
+    return flow_calls(layers, shape)
 
-    def run(inverse: bool) -> Any:
-        settings: Any = dict(inverse=inverse, tails="linear", tail_bound=bound)
-        return lambda params, values: unconstrained_rational_quadratic_spline(values, *params, **settings)
 
-    return torch_map(run(True), run(False), params, 2 * torch.randn(shape))
+def nsf_autoregressive(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Masked autoregressive layers with rational-quadratic splines, and reversals between them."""
+    settings: Any = dict(num_bins=num_bins, tails="linear", tail_bound=bound, num_blocks=2, use_residual_blocks=False)
+    layers = []
+    for _ in range(num_layers):
+        make = transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform
+        layers += [transforms.ReversePermutation(shape[1]), make(shape[1], hidden, **settings)]
+    return flow_calls(layers, shape)
+
+
+def spline(function: Any, *numbers: tuple[int, int]) -> Callable[..., Calls]:
+    """What times a spline with (factor, rest) of each kind of parameter, factor * num_bins + rest, for each number."""
+
+    def build(shape: tuple[int, ...], num_bins: int, bound: float) -> Calls:
+        counts = [factor * num_bins + rest for factor, rest in numbers]
+        params = [torch.randn(*shape, count, requires_grad=True) for count in counts]
+
+        def run(inverse: bool) -> Any:
+            settings: Any = dict(inverse=inverse, tails="linear", tail_bound=bound)
+            return lambda params, values: function(values, *params, **settings)
+
+        return torch_map(run(True), run(False), params, 2 * torch.randn(shape))
+
+    return build
+
+
+def layer(make: Callable[..., Any]) -> Callable[..., Calls]:
+    """What times a layer, which goes from x to z; `make` takes the dimension and the sizes."""
+
+    def build(shape: tuple[int, ...], **sizes: int) -> Calls:
+        made = make(shape[-1], **sizes)
+        run = lambda direction: lambda params, values: direction(values)
+        return torch_map(run(made.inverse), run(made.forward), list(made.parameters()), torch.randn(shape))
+
+    return build
 
 
 MODELS = {
@@ -77,7 +115,19 @@ MODELS = {
     "nsf_coupling": nsf_coupling,
     "maf": maf,
     "maf_wide": maf,
-    "rational_quadratic": rational_quadratic,
+    "iaf": iaf,
+    "nsf_autoregressive": nsf_autoregressive,
+    "rational_quadratic": spline(splines.unconstrained_rational_quadratic_spline, (1, 0), (1, 0), (1, -1)),
+    "linear_spline": spline(splines.unconstrained_linear_spline, (1, 0)),
+    "quadratic_spline": spline(splines.unconstrained_quadratic_spline, (1, 0), (1, -1)),
+    "cubic_spline": spline(splines.unconstrained_cubic_spline, (1, 0), (1, 0), (0, 1), (0, 1)),
+    "invertible_linear": layer(lambda dim, **sizes: transforms.LULinear(dim, identity_init=False)),
+    "householder": layer(lambda dim, num_reflections, **sizes: transforms.HouseholderSequence(dim, num_reflections)),
+    "qr_linear": layer(lambda dim, num_reflections, **sizes: transforms.QRLinear(dim, num_reflections)),
+    "svd_linear": layer(
+        lambda dim, num_reflections, **sizes: transforms.SVDLinear(dim, num_reflections, identity_init=False)
+    ),
+    "leaky_relu": layer(lambda dim, **sizes: transforms.LeakyReLU()),
 }
 
 if __name__ == "__main__":

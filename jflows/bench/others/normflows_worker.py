@@ -1,11 +1,12 @@
-"""normflows: its Glow, affine and spline couplings of vectors, and masked autoregressive flows, as in its examples."""
+"""normflows: its Glow, couplings of vectors, masked autoregressive flows, planar and radial layers."""
 
 # pyright: reportMissingImports=false
+from collections.abc import Callable
 from typing import Any
 
 import normflows as nf
 import torch
-from serving import Calls, serve, set_torch, torch_flow
+from serving import Calls, serve, set_torch, torch_flow, torch_map
 
 
 def flow_calls(layers: list[Any], shape: tuple[int, ...]) -> Calls:
@@ -51,7 +52,24 @@ def glow(shape: tuple[int, ...], num_levels: int, num_steps: int, width: int) ->
     return torch_flow(model, lambda x: model.log_prob(x, None), model.sample, x)
 
 
-MODELS = {"realnvp": realnvp, "maf": maf, "maf_wide": maf, "glow": glow}
+def layer(make: Callable[[int], Any]) -> Callable[..., Calls]:
+    """What times the way of a layer from z to x; the other way has no closed form."""
+
+    def build(shape: tuple[int, ...], **sizes: int) -> Calls:
+        made = make(shape[-1])
+        return torch_map(lambda params, z: made(z), None, list(made.parameters()), torch.randn(shape))
+
+    return build
+
+
+MODELS = {
+    "realnvp": realnvp,
+    "maf": maf,
+    "maf_wide": maf,
+    "glow": glow,
+    "planar": layer(lambda dim: nf.flows.Planar((dim,))),
+    "radial": layer(lambda dim: nf.flows.Radial((dim,))),
+}
 
 if __name__ == "__main__":
     serve(MODELS, ("normflows", "torch"), set_torch)

@@ -74,8 +74,11 @@ def waiting(function: Callable[..., Any], *args: Any) -> Callable[[], object]:
     return lambda: jax.block_until_ready(function(*args))
 
 
-def jax_map(forward: Callable, inverse: Callable, params: Any, z: Any) -> Calls:
-    """Both directions of (params, values) -> (values, log_det), and the gradients of a loss by both, compiled."""
+def jax_map(forward: Callable | None, inverse: Callable | None, params: Any, z: Any) -> Calls:
+    """Both directions of (params, values) -> (values, log_det), and the gradients of a loss by both, compiled.
+
+    None stands for a direction that the library does not have.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -86,13 +89,13 @@ def jax_map(forward: Callable, inverse: Callable, params: Any, z: Any) -> Calls:
 
         return jax.value_and_grad(loss, argnums=(0, 1))
 
-    x = jax.jit(forward)(params, z)[0]
-    calls = {"forward": (forward, z), "inverse": (inverse, x)}
+    x = z if forward is None else jax.jit(forward)(params, z)[0]
+    calls = {name: (run, v) for name, run, v in (("forward", forward, z), ("inverse", inverse, x)) if run is not None}
     calls |= {f"{name}_gradient": (gradient(run), values) for name, (run, values) in calls.items()}
     return {name: waiting(jax.jit(run), params, values) for name, (run, values) in calls.items()}
 
 
-def torch_map(forward: Callable, inverse: Callable, params: Any, z: Any) -> Calls:
+def torch_map(forward: Callable, inverse: Callable | None, params: Any, z: Any) -> Calls:
     """The same of a function of torch tensors; gradients are taken by the list of parameters and the values."""
 
     def gradient(run: Callable, values: Any) -> Callable[[], object]:
@@ -108,7 +111,7 @@ def torch_map(forward: Callable, inverse: Callable, params: Any, z: Any) -> Call
         return call
 
     x = without_gradient(lambda: forward(params, z)[0])()
-    calls = {"forward": (forward, z), "inverse": (inverse, x)}
+    calls = {name: (run, v) for name, run, v in (("forward", forward, z), ("inverse", inverse, x)) if run is not None}
     plain = {name: without_gradient(lambda run=run, v=v: run(params, v)) for name, (run, v) in calls.items()}
     return plain | {f"{name}_gradient": gradient(run, v) for name, (run, v) in calls.items()}
 

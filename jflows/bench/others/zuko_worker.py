@@ -1,4 +1,4 @@
-"""zuko: its MAF, its NICE (affine by default), the same with splines (its NSF would run masked networks), a spline."""
+"""zuko: its MAF, NSF, NICE (affine by default), NICE with splines in place of the couplings of an NSF, and a spline."""
 
 # pyright: reportMissingImports=false
 import functools
@@ -32,6 +32,12 @@ def maf(shape: tuple[int, ...], num_layers: int, hidden: int) -> Calls:
     return flow_calls(zuko.flows.MAF, shape, num_layers, hidden)
 
 
+def nsf_autoregressive(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins: int, bound: float) -> Calls:
+    """Masked autoregressive layers with rational-quadratic splines on its own interval, which is [-5, 5]."""
+    del bound
+    return flow_calls(zuko.flows.NSF, shape, num_layers, hidden, bins=num_bins)
+
+
 def rational_quadratic(shape: tuple[int, ...], num_bins: int, bound: float) -> Calls:
     """A rational-quadratic spline with parameters for each number."""
     params = [torch.randn(*shape, count, requires_grad=True) for count in (num_bins, num_bins, num_bins - 1)]
@@ -46,6 +52,7 @@ MODELS = {
     "nsf_coupling": nsf_coupling,
     "maf": maf,
     "maf_wide": maf,
+    "nsf_autoregressive": nsf_autoregressive,
     "rational_quadratic": rational_quadratic,
 }
 
