@@ -152,7 +152,8 @@ _SPLINES: dict[str, b.InnerMap] = {
     "cubic_spline": b.CubicSpline(BINS, BOUND),
 }
 _SPLINE_SIZES = dict(num_bins=BINS, bound=BOUND)
-_MAP_SIZES = dict(hidden=HIDDEN, num_reflections=REFLECTIONS)
+_REFLECTED = ("householder", "qr_linear", "svd_linear")
+_SIZES = {"affine_coupling": dict(hidden=HIDDEN)} | {name: dict(num_reflections=REFLECTIONS) for name in _REFLECTED}
 _QUICK = ("affine_coupling", "actnorm", "sigmoid", "rational_quadratic")
 
 
@@ -211,7 +212,7 @@ SUBJECTS: tuple[Subject, ...] = (
     _flow("vmonf", lambda shape: flows.vmonf(shape, 5, _COMPONENT), (16,), 1024),
     *(Subject(name, _always(lambda inner=inner: inner), batch=3125, sizes=_SPLINE_SIZES, quick=name in _QUICK)
       for name, inner in _SPLINES.items()),
-    *(Subject(name, _always(make), sizes=_MAP_SIZES, quick=name in _QUICK) for name, make in _MAPS.items()),
+    *(Subject(name, _always(make), sizes=_SIZES.get(name, {}), quick=name in _QUICK) for name, make in _MAPS.items()),
     *(Subject(name, make) for name, make in _OF_SHAPE.items()),
     Subject("stick_breaking", _always(b.StickBreaking), (8,), draw=_simplex),
     Subject("vmap", _vmap, (16, 8), 1024),

@@ -184,14 +184,22 @@ def test_models_of_workers_are_subjects_and_take_their_sizes(library):
         if isinstance(value, ast.Name):
             taken = [argument.arg for argument in functions[value.id].args]
             assert sorted(taken) == sorted(["shape", *subject.sizes]), subject.name
-        else:  # made by a function, of channels or of elements
-            assert set(subject.sizes) == {"hidden"}
+        else:  # made by a function, of a layer or of a spline
+            assert set(subject.sizes) <= {"num_bins", "bound", "num_reflections"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("library", [name for name in beside.LIBRARIES if find_spec(name)])
 def test_workers_answer_all_that_is_timed_of_their_subjects(library):
-    sizes = {"num_layers": 1, "hidden": 4, "num_bins": 2, "num_levels": 2, "num_steps": 1, "width": 4}
+    sizes = {
+        "num_layers": 1,
+        "hidden": 4,
+        "num_bins": 2,
+        "num_levels": 2,
+        "num_steps": 1,
+        "width": 4,
+        "num_reflections": 2,
+    }
     worker, answered = beside.Worker(library, sys.executable, "cpu"), 0
     for subject in suite.SUBJECTS:
         event_shape = (8, 8, 1) if len(subject.event_shape) == 3 else (4,)
@@ -228,7 +236,7 @@ def test_a_process_that_ends_says_why(tmp_path):
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    subject = suite.Subject("actnorm", lambda shape: b.ActNorm(), (4,), 8, {"hidden": 4})
+    subject = suite.Subject("actnorm", lambda shape: b.ActNorm(), (4,), 8)
     plan = bench.Plan([subject], {"distrax": sys.executable}, runs=1, calls=3)
     found = bench.Results(tmp_path / "found.jsonl")
     shown = []

@@ -95,7 +95,7 @@ def nsf_coupling(shape: tuple[int, ...], num_layers: int, hidden: int, num_bins:
     return couplings(inner, 3 * num_bins + 1, shape, num_layers, hidden)
 
 
-def affine_coupling(shape: tuple[int, ...], hidden: int, **_: int) -> Calls:
+def affine_coupling(shape: tuple[int, ...], hidden: int) -> Calls:
     """One affine coupling."""
     dim = shape[-1]
     build = lambda params: distrax.SplitCoupling(dim // 2, 1, functools.partial(network, params), affine)
@@ -111,12 +111,12 @@ def rational_quadratic(shape: tuple[int, ...], num_bins: int, bound: float) -> C
 
 def of_channels(build: Callable[[Any], Any], params: Callable[[int], Any]) -> Callable[..., Calls]:
     """What times a map whose parameters `params(dim)` draws."""
-    return lambda shape, **sizes: mapped(build, params(shape[-1]), shape)
+    return lambda shape: mapped(build, params(shape[-1]), shape)
 
 
 def elementwise(make: Callable[[], Any]) -> Callable[..., Calls]:
     """What times an elementwise map without parameters."""
-    return lambda shape, **sizes: mapped(lambda _: distrax.Block(make(), 1), (), shape)
+    return lambda shape: mapped(lambda _: distrax.Block(make(), 1), (), shape)
 
 
 def matrix(dim: int) -> Any:

@@ -66,12 +66,12 @@ def one_way(bijection: Any, direction: str, shape: tuple[int, ...]) -> Calls:
     return jax_map(ways["forward"], ways["inverse"], params, jax.random.normal(jax.random.key(1), shape))
 
 
-def planar(shape: tuple[int, ...], **_: int) -> Calls:
+def planar(shape: tuple[int, ...]) -> Calls:
     """A planar layer."""
     return one_way(Planar(jax.random.key(0), dim=shape[-1]), "forward", shape)
 
 
-def block_autoregressive(shape: tuple[int, ...], **_: int) -> Calls:
+def block_autoregressive(shape: tuple[int, ...]) -> Calls:
     """One hidden layer of four units for each coordinate."""
     network = BlockAutoregressiveNetwork(jax.random.key(0), dim=shape[-1], depth=1, block_dim=4)
     return one_way(network, "inverse", shape)

@@ -121,13 +121,11 @@ MODELS = {
     "linear_spline": spline(splines.unconstrained_linear_spline, (1, 0)),
     "quadratic_spline": spline(splines.unconstrained_quadratic_spline, (1, 0), (1, -1)),
     "cubic_spline": spline(splines.unconstrained_cubic_spline, (1, 0), (1, 0), (0, 1), (0, 1)),
-    "invertible_linear": layer(lambda dim, **sizes: transforms.LULinear(dim, identity_init=False)),
-    "householder": layer(lambda dim, num_reflections, **sizes: transforms.HouseholderSequence(dim, num_reflections)),
-    "qr_linear": layer(lambda dim, num_reflections, **sizes: transforms.QRLinear(dim, num_reflections)),
-    "svd_linear": layer(
-        lambda dim, num_reflections, **sizes: transforms.SVDLinear(dim, num_reflections, identity_init=False)
-    ),
-    "leaky_relu": layer(lambda dim, **sizes: transforms.LeakyReLU()),
+    "invertible_linear": layer(lambda dim: transforms.LULinear(dim, identity_init=False)),
+    "householder": layer(lambda dim, num_reflections: transforms.HouseholderSequence(dim, num_reflections)),
+    "qr_linear": layer(lambda dim, num_reflections: transforms.QRLinear(dim, num_reflections)),
+    "svd_linear": layer(lambda dim, num_reflections: transforms.SVDLinear(dim, num_reflections, identity_init=False)),
+    "leaky_relu": layer(lambda dim: transforms.LeakyReLU()),
 }
 
 if __name__ == "__main__":

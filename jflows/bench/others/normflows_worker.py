@@ -55,7 +55,7 @@ def glow(shape: tuple[int, ...], num_levels: int, num_steps: int, width: int) ->
 def layer(make: Callable[[int], Any]) -> Callable[..., Calls]:
     """What times the way of a layer from z to x; the other way has no closed form."""
 
-    def build(shape: tuple[int, ...], **sizes: int) -> Calls:
+    def build(shape: tuple[int, ...]) -> Calls:
         made = make(shape[-1])
         return torch_map(lambda params, z: made(z), None, list(made.parameters()), torch.randn(shape))
 
