@@ -208,6 +208,8 @@ def test_workers_answer_all_that_is_timed_of_their_subjects(library):
         assert set(able) in (
             set(),
             {"forward", "inverse", "forward_gradient", "inverse_gradient"},
+            {"forward", "forward_gradient"},  # of a map that the library cannot invert
+            {"inverse", "inverse_gradient"},
             {"log_prob", "gradient", "sample"},
         ), subject.name
         assert all(worker.milliseconds(what, 1) > 0 for what in able), subject.name
