@@ -18,16 +18,17 @@ from jax.scipy import linalg
 
 from jflows.ops.numerics import EXACT
 from jflows.ops.varying import vary_alike
-from jflows.typing import Array, Shape
+from jflows.typing import Array
 
 UNDIVIDED = 200_000
 """The operations of the largest batch that jaxlib leaves to one thread."""
 
 
-def in_parts(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_parts(cost: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, to which `jax.vmap` hands a few matrices at once on a CPU; it is not to be differentiated.
 
     Args:
+      cost: no fewer operations than jaxlib counts for n x n numbers, over n^3; of complex numbers it counts thrice.
       function: takes arrays and returns arrays.
     """
     one = custom_vmap(function)
@@ -36,11 +37,12 @@ def in_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     def rule(axis_size: int, in_batched: list[bool], *args: Array) -> tuple[Any, Any]:
         axes = [0 if is_batched else None for is_batched in in_batched]
         at_once = jax.vmap(function, axes)
-        most = max(1, UNDIVIDED // max(_cost(arg.shape[axis == 0 :]) for arg, axis in zip(args, axes, strict=True)))
+        shapes = [arg.shape[axis == 0 :] for arg, axis in zip(args, axes, strict=True)]
+        most = max(1, UNDIVIDED // (cost * max(1, *(math.prod(shape) * max(shape) for shape in shapes))))
 
         def on_a_cpu(*args: Array) -> Any:
             if isinstance(axis_size, int) and axis_size <= most:
-                return in_parts(at_once)(*args)
+                return in_parts(cost, at_once)(*args)
             batched = [arg for arg, axis in zip(args, axes, strict=True) if axis is not None]
             batch_size = most if isinstance(axis_size, int) else None  # an open batch cannot be cut into equal parts
             return lax.map(lambda own: one(*_merged(axes, args, own)), batched, batch_size=batch_size)
@@ -51,25 +53,20 @@ def in_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     return one
 
 
-def _cost(shape: Shape) -> int:
-    """No fewer operations than jaxlib counts for one matrix of this shape, or for a batch of them."""
-    return 12 * math.prod(shape) * max(shape)
-
-
 def _merged(axes: list[int | None], args: tuple[Array, ...], own: list[Array]) -> list[Array]:
     """The arguments of one example: its own, and those that all share."""
     rest = iter(own)
     return [arg if axis is None else next(rest) for arg, axis in zip(args, axes, strict=True)]
 
 
-_lower_solve = in_parts(lambda triangle, values: linalg.solve_triangular(triangle, values, lower=True))
-_upper_solve = in_parts(lambda triangle, values: linalg.solve_triangular(triangle, values, lower=False))
-_full_solve = in_parts(lambda matrix, values: jnp.linalg.solve(matrix, values))
-_cholesky = in_parts(lambda matrix: jnp.linalg.cholesky(matrix))
-_qr = in_parts(lambda matrix: tuple(jnp.linalg.qr(matrix)))
-_log_abs_det = in_parts(lambda matrix: jnp.linalg.slogdet(matrix)[1])
-_eigh = in_parts(lambda matrix: tuple(jnp.linalg.eigh(matrix)))
-plu = in_parts(lambda matrix: linalg.lu(matrix))
+_lower_solve = in_parts(1, lambda triangle, values: linalg.solve_triangular(triangle, values, lower=True))
+_upper_solve = in_parts(1, lambda triangle, values: linalg.solve_triangular(triangle, values, lower=False))
+_full_solve = in_parts(1, lambda matrix, values: jnp.linalg.solve(matrix, values))
+_cholesky = in_parts(1, lambda matrix: jnp.linalg.cholesky(matrix))
+_qr = in_parts(4, lambda matrix: tuple(jnp.linalg.qr(matrix)))
+_log_abs_det = in_parts(1, lambda matrix: jnp.linalg.slogdet(matrix)[1])
+_eigh = in_parts(12, lambda matrix: tuple(jnp.linalg.eigh(matrix)))
+plu = in_parts(1, lambda matrix: linalg.lu(matrix))
 """P, L and U of a matrix, P L U: [n, n] -> three times the same. Without derivatives."""
 
 
