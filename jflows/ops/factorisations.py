@@ -16,7 +16,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.scipy import linalg
 
-from jflows.ops.numerics import EXACT
+from jflows.ops.numerics import EXACT, promoting
 from jflows.ops.varying import vary_alike
 from jflows.typing import Array
 
@@ -104,6 +104,7 @@ def _differentiable_cholesky(matrix: Array) -> Array:
 
 
 @_differentiable_cholesky.defjvp
+@promoting
 def _cholesky_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """dL = L tril(L^-1 dS L^-T), the diagonal halved. Source: Murray 2016, arXiv:1602.07527, eq. 8."""
     lower = _differentiable_cholesky(*primals)
@@ -128,6 +129,7 @@ def _differentiable_qr(matrix: Array) -> tuple[Array, Array]:
 
 
 @_differentiable_qr.defjvp
+@promoting
 def _qr_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     """dQ = dW R^-1 - Q (M - S) and dR = (M - S) R, for M = Q^T dW R^-1 and its part S below the diagonal minus S^T.
 
@@ -156,6 +158,7 @@ def _differentiable_eigh(matrix: Array) -> tuple[Array, Array]:
 
 
 @_differentiable_eigh.defjvp
+@promoting
 def _eigh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     """d lambda_i = M_ii and dV = V (M_ij / (lambda_j - lambda_i)), 0 for i = j, where M = V^H dS V.
 
@@ -181,6 +184,7 @@ def _differentiable_log_abs_det(matrix: Array) -> Array:
 
 
 @_differentiable_log_abs_det.defjvp
+@promoting
 def _log_abs_det_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """d log|det W| = tr(W^-1 dW)."""
     return _differentiable_log_abs_det(*primals), jnp.trace(solve(primals[0], tangents[0]))
