@@ -199,7 +199,7 @@ class Monitor:
         self.history: list[Entry] = []
         self.scores = Scores(job.config.patience)
         self.pending: list[tuple[Metrics, int]] = []
-        self.rate = job.config.make_schedule(job.steps)
+        self.rate = jax.jit(job.config.make_schedule(job.steps))  # one program; as single operations, one for each
         self.has_warned = False
 
     def start(self, step: int, **once: float) -> None:

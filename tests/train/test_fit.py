@@ -109,6 +109,23 @@ def test_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path)] == [4, 8, 12]
 
 
+def test_a_training_compiles_few_programs():
+    """A single operation on an array of a new shape is a program too; a dozen of them take longer than a step."""
+    compiled, listening = [], [True]
+
+    def listen(event, seconds, **facts):
+        if listening and event.endswith("backend_compile_duration"):
+            compiled.append(facts["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    rows = np.random.default_rng(0).normal(size=(53, 3))
+    config = TrainConfig(steps=6, batch_size=17, log_every=3, eval_every=3, warmup_steps=2, parallel="none")
+    fit(jflows.nice((3,), 1, (7,)), TableData("rows", rows), config, validation=TableData("rows", rows[:19]))
+    listening.clear()
+    assert [name for name in compiled if "take_steps" in name] == ["jit(_take_steps)"]
+    assert len(compiled) <= 10, compiled
+
+
 @pytest.mark.slow
 def test_compilation_happens_before_the_first_interval(monkeypatch, caplog):
     """The first line's `examples_per_second` is that of training: no call of the runner compiles."""
