@@ -58,15 +58,15 @@ class Planar(SameShape):
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         w, u, b, slope = self._params(z, context)
-        position = jnp.sum(w * z, axis=-1) + b
+        position = ops.along(w, z) + b
         return z + u * jnp.tanh(position)[..., None], _wide(ops.tanh_shear_log_slope(position, slope))
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         w, u, b, slope = self._params(x, context)
         # w^T x + b = (w^T z + b) + w^T u^ tanh(w^T z + b): one equation for w^T z + b.
-        position = ops.tanh_shear_inverse(jnp.sum(w * x, axis=-1) + b, slope)
+        position = ops.tanh_shear_inverse(ops.along(w, x) + b, slope)
         z = x - u * jnp.tanh(position)[..., None]
-        residual = z + u * jnp.tanh(jnp.sum(w * z, axis=-1) + b)[..., None] - x
+        residual = z + u * jnp.tanh(ops.along(w, z) + b)[..., None] - x
         report_largest(self, "inverse_residual", residual)
         return z, -_wide(ops.tanh_shear_log_slope(position, slope))
 

@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jflows.ops.numerics import EXACT
 from jflows.ops.root_finding import invert_increasing
 from jflows.typing import Array
 
@@ -46,6 +47,15 @@ def tanh_shear_inverse(q: Array, slope: Array) -> Array:
     """
     reach = jnp.abs(slope - 1) + 1  # |p - q| <= |slope - 1|
     return invert_increasing(lambda p: tanh_shear(p, slope), q, q - reach, q + reach)
+
+
+def along(w: Array, z: Array) -> Array:
+    """w^T z of each example; one product for a vector that all share, which a CPU does in half the time of a sum.
+
+    Shapes:
+      w: [dim] or [*batch, dim]; z: [*batch, dim] -> [*batch].
+    """
+    return jnp.matmul(z, w, precision=EXACT) if w.ndim == 1 else jnp.sum(w * z, axis=-1)
 
 
 def planar_direction(w: Array, u: Array, min_slope: float) -> tuple[Array, Array]:
