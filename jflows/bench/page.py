@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jflows.bench.results import OURS, Case, Ratio, Results, Row, ratios
+from jflows.bench.results import OURS, Case, Ratio, Results, Row, cores_of, ratios
 from jflows.eval import drawing
 from jflows.runs.reports import html
 
@@ -55,7 +55,7 @@ def _measured_on(machine: dict[str, Any]) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     state = "quiet" if machine["quiet"] else "busy"
     return (
-        f"{machine['date']} on {machine['cores']} cores of {machine['kind']} ({machine['platform']}), which was "
+        f"{machine['date']} on {cores_of(machine)} ({machine['platform']}), which was "
         f"{state}, at commit {machine['commit'] or 'unknown'}, with {listed}."
     )
 

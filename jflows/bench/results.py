@@ -173,6 +173,11 @@ def ratios(rows: Iterable[Row]) -> dict[tuple[Case, str], Ratio]:
     return {key: Ratio(*key, values(each), each[0].session) for key, each in found.items()}
 
 
+def cores_of(machine: dict[str, Any]) -> str:
+    """The device of a description, in words."""
+    return f"{machine['cores']} core{'s' * (machine['cores'] != 1)} of {machine['kind']}"
+
+
 class Results:
     """A file of JSON lines: descriptions of machines, rows, each with the number of its description, and what is done.
 
@@ -247,9 +252,8 @@ class Results:
         same = ("platform", "kind", "cores")
         for earlier in self.machines[-1:]:
             if any(earlier[name] != machine[name] for name in same):
-                words = lambda each: f"{each['cores']} cores of {each['kind']}"
-                rule = f"must hold rows of this device only, which is {words(machine)}"
-                raise InvalidValueError("bench", "out", rule, f"rows of {words(earlier)}", "Name another file.")
+                rule = f"must hold rows of this device only, which is {cores_of(machine)}"
+                raise InvalidValueError("bench", "out", rule, f"rows of {cores_of(earlier)}", "Name another file.")
         self.machines.append(machine)
         self._append(machine)
 

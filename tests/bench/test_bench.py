@@ -269,7 +269,7 @@ def test_a_file_of_something_else_and_of_another_device_is_refused(tmp_path):
         bench.Results(path)
     path.write_text(json.dumps(MACHINE) + "\n")
     with pytest.raises(
-        InvalidValueError, match="rows of this device only, which is 2 cores of b; got rows of 1 cores of a"
+        InvalidValueError, match="rows of this device only, which is 2 cores of b; got rows of 1 core of a"
     ):
         bench.Results(path).begin(MACHINE | {"kind": "b", "cores": 2})
 
@@ -316,7 +316,7 @@ def test_the_page_begins_with_what_is_not_ahead(tmp_path):
     assert "The largest share, of matrix products, is 20%: the operations leave room for a faster program." in first
     assert "The runs do not agree on who is faster." in first
     assert ">ahead<" in second and "3.05 ± 0.05 *" in second and ">ahead<" not in third
-    assert "11 rows were measured on 2026-01-01 on 1 cores of a (cpu), which was busy, at" in page.page(found)
+    assert "11 rows were measured on 2026-01-01 on 1 core of a (cpu), which was busy, at" in page.page(found)
 
 
 class Wrong(b.SameShape):

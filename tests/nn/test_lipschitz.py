@@ -59,8 +59,9 @@ def test_convnet_is_a_contraction():
     ids=["dense", "convolutions"],
 )
 @pytest.mark.by_default("dense")
-def test_power_iteration_is_for_training_alone(make, shape):
+def test_power_iteration_is_for_training_alone(make, shape, monkeypatch):
     """Elsewhere the map is that of exact norms; in training it nearly is, and the vectors move."""
+    monkeypatch.setattr(networks.lipschitz, "POWER_STEPS", 1)  # of the usual number, a small kernel needs no more
     power, exact = make(norms="power", preactivation=True), make(preactivation=True)
     x = jax.device_put(np.random.default_rng(0).standard_normal((5, *shape)))
     variables = perturb(fast_jit(power.init, static_argnums=2)(KEY, x, shape[-1]), 0, 1.0)
@@ -76,9 +77,9 @@ def test_power_iteration_is_for_training_alone(make, shape):
         y, updates = power.apply(variables, x, shape[-1], mutable=["singular_vectors"])
         return y, {**variables, **updates}
 
-    first, moved = train(variables)
-    assert all(np.any(a != c) for a, c in zip(*map(jax.tree.leaves, (first, wanted)), strict=True))
-    for _ in range(100):
+    first, moved = train(stale)
+    assert np.max(np.abs(first - wanted)) > 1e-4 * np.max(np.abs(wanted))
+    for _ in range(300):
         last, moved = train(moved)
     np.testing.assert_allclose(last, wanted, rtol=1e-6)
 

@@ -33,7 +33,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th, td { padding: 4px 12px 4px 0; text-align: right; border-bottom: 1px solid #ececec; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
-td.words { white-space: normal; min-width: 16em; text-align: left; }
+th.words, td.words { white-space: normal; min-width: 16em; text-align: left; }
 nav { font-size: .95rem; margin: 10px 0; }
 nav a { margin-right: 14px; color: #2f5d9b; }
 """
@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[in
     kind = lambda place: ' class="words"' if place in words else ""
     cells = lambda row: "".join(f"<td{kind(place)}>{text(cell)}</td>" for place, cell in enumerate(row))
     body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
-    top = "".join(f"<th>{text(cell)}</th>" for cell in head)
+    top = "".join(f"<th{kind(place)}>{text(cell)}</th>" for place, cell in enumerate(head))
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
