@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import statistics
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -13,6 +14,7 @@ from jflows.typing import Shape
 
 OURS = "jflows"
 NOISE = 0.20  # by which ratios may differ from one day to the next, relative to them: 15 % was seen, of splines
+OTHER_SPEED = 1.5  # times: machines of one kind do not differ by as much, nor does one from hour to hour
 Case = tuple[str, str, Shape, int, str]
 """Subject, what is timed, event shape, batch size and dtype."""
 
@@ -173,6 +175,12 @@ def ratios(rows: Iterable[Row]) -> dict[tuple[Case, str], Ratio]:
     return {key: Ratio(*key, values(each), each[0].session) for key, each in found.items()}
 
 
+def _times_faster(earlier: dict[str, Any], machine: dict[str, Any]) -> float:
+    """The rate of matrix products beside an earlier one; 1 where they have no dtype in common."""
+    before, now = (each.get("peaks", {}) for each in (earlier, machine))
+    return next((now[dtype]["flops"] / before[dtype]["flops"] for dtype in now if dtype in before), 1.0)
+
+
 def cores_of(machine: dict[str, Any]) -> str:
     """The device of a description, in words."""
     return f"{machine['cores']} core{'s' * (machine['cores'] != 1)} of {machine['kind']}"
@@ -244,7 +252,7 @@ class Results:
             yield
 
     def begin(self, machine: dict[str, Any]) -> None:
-        """Adds the description of the machine that the next rows are measured on.
+        """Adds the description of the machine that the next rows are measured on; warns if it has another speed.
 
         Raises:
           InvalidValueError: if the file has rows of another device.
@@ -254,6 +262,12 @@ class Results:
             if any(earlier[name] != machine[name] for name in same):
                 rule = f"must hold rows of this device only, which is {cores_of(machine)}"
                 raise InvalidValueError("bench", "out", rule, f"rows of {cores_of(earlier)}", "Name another file.")
+            faster = _times_faster(earlier, machine)
+            if max(faster, 1 / faster) > OTHER_SPEED:
+                told = f"on a machine that multiplies matrices {faster:.1f} times as fast as that of the last rows"
+                warnings.warn(
+                    f"bench: {self.path} goes on, {told}. Name another file to keep both apart.", stacklevel=2
+                )
         self.machines.append(machine)
         self._append(machine)
 

@@ -274,6 +274,17 @@ def test_a_file_of_something_else_and_of_another_device_is_refused(tmp_path):
         bench.Results(path).begin(MACHINE | {"kind": "b", "cores": 2})
 
 
+def test_a_machine_of_another_speed_is_warned_of(tmp_path):
+    found = bench.Results(tmp_path / "found.jsonl")
+    rated = lambda flops, dtype="float32": MACHINE | {"peaks": {dtype: {"flops": flops}}}
+    found.begin(rated(1e11))
+    found.begin(rated(1.4e11))
+    found.begin(rated(1.0, "bfloat16"))  # nothing to compare with
+    found.begin(rated(1e11))
+    with pytest.warns(UserWarning, match=r"jsonl goes on, on a machine that multiplies matrices 0\.5 times as fast"):
+        found.begin(rated(5e10))
+
+
 def test_two_processes_do_not_add_to_one_file(tmp_path):
     found, same = (bench.Results(tmp_path / "new" / "found.jsonl") for _ in range(2))
     with found.held(), pytest.raises(RunError, match="`out` must not be in use by another process; got .*found.jsonl"):
