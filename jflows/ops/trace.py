@@ -51,7 +51,8 @@ def exact_log_det(g: Map, x: Array, event_ndims: int) -> Array:
     """
     matrix = jacobian(g, x, event_ndims)
     *batch, size, _ = matrix.shape
-    flat = matrix.reshape(-1, size, size) + jnp.eye(size, dtype=matrix.dtype)
+    wide = jnp.promote_types(matrix.dtype, jnp.float32)  # 1 + J is not rounded to a narrow type
+    flat = matrix.reshape(-1, size, size).astype(wide) + jnp.eye(size, dtype=wide)
     return jax.vmap(log_abs_det)(flat).reshape(batch)
 
 

@@ -36,6 +36,11 @@ def truncated(params, x, key, num_terms=3):
     return trace.series_log_det(g, params, x, v, num_terms, 1)
 
 
+def test_slopes_near_one_are_not_rounded_to_the_type_of_x():
+    log_det = trace.exact_log_det(lambda x: 2.0**-10 * x, jnp.ones((2, 3), jnp.bfloat16), 1)
+    np.testing.assert_allclose(log_det, 3 * np.log1p(2.0**-10), rtol=1e-3)
+
+
 @pytest.mark.parametrize("kind", trace.NOISE_KINDS)
 def test_a_key_gives_the_same_noise_in_every_type(kind):
     """As `float32_errors` compares float32 with float64 by one key."""
