@@ -119,7 +119,11 @@ def bench(
     results = Results(out or Path("runs") / "bench.jsonl")
     first = len(results.rows)
     run(plan, results, lambda row: click.echo(_line(row), err=True))
-    click.echo(str(Rows(results.rows[first:])) if results.rows[first:] else "All rows are there already.")
+    click.echo(
+        str(Rows(results.rows[first:]))
+        if results.rows[first:]
+        else "All rows are there already; name another file by --out to measure them again."
+    )
     path = results.path.with_suffix(".html")
     path.write_text(page(results))
     click.echo(f"rows in {results.path}, page in {path}")

@@ -22,6 +22,7 @@ BEFORE, AFTER = "#7f9fc4", "#c0504d"  # as the two curves of a learning curve
 DENSITY_COLOURS = "magma"
 OUTSIDE = 0.002  # part of the points on each side that limits may leave out
 ROOM = 1.16  # times the range of the others
+OTHER_UNIT = 8  # times as long: a column of another unit, which one length would press into a line
 PALETTE = 256
 LIGHTNESS, CHROMA = 0.65, 0.15  # of points, in Oklch
 FIRST_HUE = 0.6  # orange; its opposite is blue
@@ -126,7 +127,10 @@ def save(figure: "Figure", path: str | PathLike[str] | IO[bytes]) -> None:
 
 
 def square(*clouds: np.ndarray) -> Box:
-    """The smallest square around nearly all points of each cloud [num, 2], with some room; NaN does not count."""
+    """The smallest square around nearly all points of each cloud [num, 2], with some room; NaN does not count.
+
+    Of axes of other units, such as an income and an age, each has a length of its own.
+    """
     lows, highs = [], []
     for cloud in clouds:
         kept = cloud[np.isfinite(cloud).all(axis=-1)]
@@ -134,9 +138,12 @@ def square(*clouds: np.ndarray) -> Box:
         lows.append(low)
         highs.append(high)
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-    half = max(ROOM * float(np.max(high - low)) / 2, 1e-6)
+    lengths = high - low
+    if np.min(lengths) * OTHER_UNIT > np.max(lengths):
+        lengths = np.full(2, np.max(lengths))
     x, y = (float(value) for value in (low + high) / 2)
-    return Box(x - half, x + half, y - half, y + half)
+    half_x, half_y = (ROOM * float(n) / 2 or 1e-6 * max(abs(at), 1.0) for n, at in zip(lengths, (x, y), strict=True))
+    return Box(x - half_x, x + half_x, y - half_y, y + half_y)
 
 
 def plain(axes: "Axes", grid: Literal["x", "y", "both"], labels: str = INK) -> None:
@@ -182,7 +189,13 @@ def density(axes: "Axes", log_prob: np.ndarray, box: Box, low: float, high: floa
     colours = colormaps[DENSITY_COLOURS].with_extremes(bad=MISSING)
     shown = np.maximum(log_prob, low)  # -inf, the logarithm of nothing, is not missing
     image = axes.imshow(
-        shown, cmap=colours, vmin=low, vmax=high, extent=(box.left, box.right, box.bottom, box.top), origin="lower"
+        shown,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        extent=(box.left, box.right, box.bottom, box.top),
+        origin="lower",
+        aspect="auto",
     )
     image.set_interpolation("nearest")
     _limit(axes, box)
@@ -267,6 +280,6 @@ def _oklch(lightness, chroma: float, hue) -> np.ndarray:
 
 
 def _limit(axes: "Axes", box: Box) -> None:
-    axes.set(xlim=(box.left, box.right), ylim=(box.bottom, box.top), aspect="equal")
+    axes.set(xlim=(box.left, box.right), ylim=(box.bottom, box.top), aspect="auto")  # panels are square
     if len(axes.get_xticks()):
         axes.locator_params(nbins=4)

@@ -264,7 +264,8 @@ def _draw_strip(
     names = [start, *(f"after {name}" for name in layer_names(flow, direction))]
     turned = _turned(states)
     chosen = np.unique(np.linspace(0, len(states) - 1, min(STRIP, len(states))).round().astype(int))
-    section = f"Layer by layer, {way}; each panel with its own limits"
+    some = "" if len(chosen) == len(states) else f"{len(chosen)} of {len(states)} panels, "
+    section = f"Layer by layer, {way}; {some}each with its own limits"
     panels = page.row(len(chosen), columns=max(len(chosen), STRIP_LEAST), gap=0.1, ticks=False, section=section)
     for axes, index in zip(panels, chosen, strict=True):
         values, exchanged = turned[index]

@@ -18,7 +18,7 @@ from jax.scipy import linalg
 
 from jflows.ops.numerics import EXACT, promoting
 from jflows.ops.varying import vary_alike
-from jflows.typing import Array
+from jflows.typing import Array, Shape
 
 UNDIVIDED = 200_000
 """The operations of the largest batch that jaxlib leaves to one thread."""
@@ -37,20 +37,28 @@ def in_parts(cost: int, function: Callable[..., Any]) -> Callable[..., Any]:
     def rule(axis_size: int, in_batched: list[bool], *args: Array) -> tuple[Any, Any]:
         axes = [0 if is_batched else None for is_batched in in_batched]
         at_once = jax.vmap(function, axes)
-        shapes = [arg.shape[axis == 0 :] for arg, axis in zip(args, axes, strict=True)]
-        most = max(1, UNDIVIDED // (cost * max(1, *(math.prod(shape) * max(shape) for shape in shapes))))
+        most = _most_at_once(cost, [arg.shape[axis == 0 :] for arg, axis in zip(args, axes, strict=True)])
+        is_known = isinstance(axis_size, int)  # an open batch cannot be cut into equal parts
 
         def on_a_cpu(*args: Array) -> Any:
-            if isinstance(axis_size, int) and axis_size <= most:
+            if is_known and axis_size <= most:
                 return in_parts(cost, at_once)(*args)
             batched = [arg for arg, axis in zip(args, axes, strict=True) if axis is not None]
-            batch_size = most if isinstance(axis_size, int) else None  # an open batch cannot be cut into equal parts
-            return lax.map(lambda own: one(*_merged(axes, args, own)), batched, batch_size=batch_size)
+            step = most if is_known and most > 1 else None
+            return lax.map(lambda own: one(*_merged(axes, args, own)), batched, batch_size=step)
 
         found = lax.platform_dependent(*args, cpu=on_a_cpu, default=at_once)
         return found, jax.tree.map(lambda _: True, found)
 
     return one
+
+
+def _most_at_once(cost: int, shapes: list[Shape]) -> int:
+    """How many examples stay undivided, by the shapes of what one has: its matrix, and what is divided by it."""
+    if not all(isinstance(length, int) for shape in shapes for length in shape):
+        return 1
+    operations = cost * max(map(math.prod, shapes)) * min(shapes[0][-2:])
+    return max(1, UNDIVIDED // max(1, operations))
 
 
 def _merged(axes: list[int | None], args: tuple[Array, ...], own: list[Array]) -> list[Array]:

@@ -57,7 +57,7 @@ def test_a_map_of_ones_own_is_timed_in_one_line(jflows, mine, tmp_path):
     )
     assert [row.what for row in Results(out).rows] == ["forward", "inverse", "forward_gradient", "inverse_gradient"]
     result = jflows(*words, "--bijector", "bench_mine.wrong", "--unchecked")
-    assert result.stdout.startswith("All rows are there already.")
+    assert result.stdout.startswith("All rows are there already; name another file by --out")
 
 
 def results_of(path, faster):

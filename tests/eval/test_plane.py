@@ -181,3 +181,11 @@ def test_colours_differ_between_classes_and_directions():
 def test_errors(trained, moons, call, match):
     with pytest.raises(InvalidValueError, match=match):
         call(*trained[:2], moons.x)
+
+
+def test_columns_of_other_units_have_lengths_of_their_own():
+    corners = np.array([[0.0, 0.0], [1.0, 1.0]])
+    length = lambda scale: (lambda box: (box.right - box.left, box.top - box.bottom))(drawing.square(corners * scale))
+    np.testing.assert_allclose(length(np.array([4.0, 1.0])), (4 * drawing.ROOM,) * 2, rtol=0.01)
+    np.testing.assert_allclose(length(np.array([5e4, 1e-16])), (5e4 * drawing.ROOM, 1e-16 * drawing.ROOM), rtol=0.01)
+    assert min(length(0.0)) > 0

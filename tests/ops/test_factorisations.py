@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from jax.scipy import linalg
 
 import jflows
@@ -128,6 +129,16 @@ def test_a_cpu_gets_small_matrices_together():
     assert set(lapack_batches(jax.vmap(lambda a: factorisations.solve(a, a)), small)) == {(100, 2, 2)}
     on_a_gpu = jax.jit(jax.vmap(factorisations.qr)).trace(SIXTEEN).lower(lowering_platforms=("cuda",)).as_text()
     assert "16x48x48" in re.search(r"custom_call @cusolver_geqrf\w*\(.*", on_a_gpu)[0]
+
+
+def test_many_right_hand_sides_may_be_open():
+    """As many as a batch of unknown size has rows, which a base with a full covariance divides by its factor."""
+    (rows,) = export.symbolic_shape("rows")
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((40, 3, 3), (3, rows))]
+    solve = jax.jit(jax.vmap(lambda t, b: factorisations.solve_triangular(t, b, lower=True), (0, None)))
+    program = export.export(solve)(*shapes)
+    triangles, values = jnp.tile(2 * jnp.eye(3, dtype="float32"), (40, 1, 1)), jnp.ones((3, 5), "float32")
+    np.testing.assert_array_equal(program.call(triangles, values), np.full((40, 3, 5), 0.5))
 
 
 def test_nobody_else_calls_lapack():
