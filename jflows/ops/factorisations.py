@@ -1,9 +1,9 @@
 """Factorisations and solves by LAPACK, through which a batch of matrices passes in small parts on a CPU.
 
-jaxlib before 0.11 divides a batch among the threads of the program, and waits for them inside one of these threads: as
+jaxlib 0.10 divides a batch among the threads of the program, and waits for them inside one of these threads: as
 many batches at once as there are threads, two on a machine of two cores, wait for each other for ever. Under
 `jax.vmap`, as in a mixture or an ensemble, everything here is batched on other devices, and on a CPU in parts that are
-too small to be divided, one part after the other. All have derivatives of any order in both modes.
+too small to be divided, one part after the other. All but `plu` have derivatives of any order in both modes.
 """
 
 import math
@@ -101,101 +101,85 @@ def _solved(matrix: Array, values: Array, forth: Callable[..., Array], back: Cal
     )
 
 
+@jax.custom_jvp
 def cholesky(matrix: Array) -> Array:
     """L with L L^T = S. Shapes: symmetric positive S [n, n] -> lower triangular [n, n]."""
-    return _differentiable_cholesky(*_widened(matrix))
+    return _cholesky(*_widened(matrix))
 
 
-@jax.custom_jvp
-def _differentiable_cholesky(matrix: Array) -> Array:
-    return _cholesky(matrix)
-
-
-@_differentiable_cholesky.defjvp
+@cholesky.defjvp
 @promoting
 def _cholesky_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """dL = L tril(L^-1 dS L^-T), the diagonal halved. Source: Murray 2016, arXiv:1602.07527, eq. 8."""
-    lower = _differentiable_cholesky(*primals)
-    symmetric = 0.5 * (tangents[0] + tangents[0].T)
+    lower, (tangent,) = cholesky(*primals), _widened(*tangents)
+    symmetric = 0.5 * (tangent + tangent.T)
     middle = solve_triangular(lower, solve_triangular(lower, symmetric, lower=True).T, lower=True)
     half = jnp.tril(middle) - 0.5 * jnp.diag(jnp.diagonal(middle))
     return lower, jnp.matmul(lower, half, precision=EXACT)
 
 
+@jax.custom_jvp
 def qr(matrix: Array) -> tuple[Array, Array]:
     """Q with orthonormal columns and upper triangular R, W = Q R.
 
     Shapes:
       matrix: W of full rank [n, m], m <= n -> Q: [n, m], R: [m, m].
     """
-    return _differentiable_qr(*_widened(matrix))
+    return _qr(*_widened(matrix))
 
 
-@jax.custom_jvp
-def _differentiable_qr(matrix: Array) -> tuple[Array, Array]:
-    return _qr(matrix)
-
-
-@_differentiable_qr.defjvp
+@qr.defjvp
 @promoting
 def _qr_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     """dQ = dW R^-1 - Q (M - S) and dR = (M - S) R, for M = Q^T dW R^-1 and its part S below the diagonal minus S^T.
 
     Source: Walter and Lehmann 2010, arXiv:1009.6112, section 3.2.
     """
-    q, r = _differentiable_qr(*primals)
-    moved = solve_triangular(r.T, tangents[0].T, lower=True).T
+    (q, r), (tangent,) = qr(*primals), _widened(*tangents)
+    moved = solve_triangular(r.T, tangent.T, lower=True).T
     middle = jnp.matmul(q.T, moved, precision=EXACT)
     below = jnp.tril(middle, -1)
     upper = middle - (below - below.T)
     return (q, r), (moved - jnp.matmul(q, upper, precision=EXACT), jnp.matmul(upper, r, precision=EXACT))
 
 
+@jax.custom_jvp
 def eigh(matrix: Array) -> tuple[Array, Array]:
     """The eigenvalues of a Hermitian matrix, ascending, and its eigenvectors as columns.
 
     Shapes:
       matrix: [n, n] -> [n], [n, n].
     """
-    return _differentiable_eigh(*_widened(matrix))
+    return _eigh(*_widened(matrix))
 
 
-@jax.custom_jvp
-def _differentiable_eigh(matrix: Array) -> tuple[Array, Array]:
-    return _eigh(matrix)
-
-
-@_differentiable_eigh.defjvp
+@eigh.defjvp
 @promoting
 def _eigh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     """d lambda_i = M_ii and dV = V (M_ij / (lambda_j - lambda_i)), 0 for i = j, where M = V^H dS V.
 
     Source: Giles 2008, "An extended collection of matrix derivative results", section 3.1.
     """
-    values, vectors = _differentiable_eigh(*primals)
+    (values, vectors), (tangent,) = eigh(*primals), _widened(*tangents)
     conjugate = vectors.conj().T
-    symmetric = 0.5 * (tangents[0] + tangents[0].conj().T)
+    symmetric = 0.5 * (tangent + tangent.conj().T)
     middle = jnp.matmul(conjugate, jnp.matmul(symmetric, vectors, precision=EXACT), precision=EXACT)
     gaps = values - values[:, None] + jnp.eye(len(values), dtype=values.dtype)
     turn = middle * (1 - jnp.eye(len(values), dtype=values.dtype)) / gaps
     return (values, vectors), (jnp.diagonal(middle).real, jnp.matmul(vectors, turn, precision=EXACT))
 
 
+@jax.custom_jvp
 def log_abs_det(matrix: Array) -> Array:
     """log|det W|. Shapes: [n, n] -> []."""
-    return _differentiable_log_abs_det(*_widened(matrix))
+    return _log_abs_det(*_widened(matrix))
 
 
-@jax.custom_jvp
-def _differentiable_log_abs_det(matrix: Array) -> Array:
-    return _log_abs_det(matrix)
-
-
-@_differentiable_log_abs_det.defjvp
+@log_abs_det.defjvp
 @promoting
 def _log_abs_det_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """d log|det W| = tr(W^-1 dW)."""
-    return _differentiable_log_abs_det(*primals), jnp.trace(solve(primals[0], tangents[0]))
+    return log_abs_det(*primals), jnp.trace(solve(primals[0], tangents[0]))
 
 
 def _widened(*values: Array) -> tuple[Array, ...]:

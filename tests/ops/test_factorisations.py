@@ -88,6 +88,10 @@ def test_equal_eigenvalues_have_slopes():
 
 def test_narrow_types_are_widened_and_large_angles_are_refused():
     assert factorisations.solve(jnp.eye(2, dtype="bfloat16"), jnp.ones((2, 1), "bfloat16")).dtype == "float32"
+    functions = (factorisations.cholesky, factorisations.qr, factorisations.eigh, factorisations.log_abs_det)
+    for function in functions:
+        slope = jax.grad(lambda a, f=function: jnp.sum(jax.tree.leaves(f(a))[0]))(2 * jnp.eye(2, dtype="bfloat16"))
+        assert slope.dtype == "bfloat16" and np.isfinite(slope.astype("float32")).all()
     assert np.isnan(skew_exp(skew_matrix(jnp.asarray([1e6]), 2))).all()
 
 
