@@ -22,7 +22,7 @@ from jflows.bench.results import OURS, Row, Rows
 from jflows.bijectors import Bijector, InnerMap
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
 from jflows.flows import Density, Flow
-from jflows.ops import Domain
+from jflows.ops import Domain, side_by_side
 from jflows.ops.programs import function_values, product_flops
 from jflows.options import Count, EventShape, check_call
 from jflows.testing.common import cast, noise_rngs, perturb
@@ -87,15 +87,15 @@ def _of_bijector(subject: Bijector, shape: Shape, dtype: str, draw: Draw | None)
 
 @programs.register
 def _of_inner_map(subject: InnerMap, shape: Shape, dtype: str, draw: Draw | None) -> dict[str, Program]:
-    """Parameters come with those of one element side by side, as a network gives them, and are moved into our order."""
+    """Parameters come with those of one element side by side, as other libraries take them, and are moved here."""
     x = cast(jnp.asarray(_drawn(shape, draw, Domain())), dtype)
     raw = cast(jnp.asarray(np.random.default_rng(1).standard_normal((*shape, subject.num_params))), dtype)
 
     def forward(raw: Array, z: Array) -> tuple[Array, Array]:
-        return subject.forward_and_log_det(z, raw.swapaxes(-1, -2))
+        return side_by_side(subject.forward_and_log_det, z, raw)
 
     def inverse(raw: Array, x: Array) -> tuple[Array, Array]:
-        return subject.inverse_and_log_det(x, raw.swapaxes(-1, -2))
+        return side_by_side(subject.inverse_and_log_det, x, raw)
 
     return _both_ways(forward, inverse, raw, x)
 

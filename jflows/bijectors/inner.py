@@ -26,7 +26,7 @@ class InnerMap(Module, abc.ABC):
 
     Shapes:
       x, z, log_det: [..., dim]; params: [..., num_params, dim]. The dimension is last, so that every operation of a
-      spline runs over a contiguous axis.
+      spline runs over a contiguous axis. Parameters [..., dim, num_params] go through `jflows.ops.side_by_side`.
     """
 
     # What errors say where one is given in place of a bijector.

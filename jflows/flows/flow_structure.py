@@ -26,6 +26,7 @@ from jflows.flows.density import Density
 from jflows.flows.dequantize import Dequantize
 from jflows.nn import ClassEmbed, StandardizeContext
 from jflows.ops.domain import REALS
+from jflows.ops.numerics import sum_event
 from jflows.options import Checked, Option
 from jflows.typing import Array, Key, Shape
 
@@ -133,11 +134,9 @@ class FlowModule(nn.Module):
 
     def _held_to_reals(self, x: Array) -> tuple[Array, Array]:
         """Events with 0 in the place of infinite numbers, and -inf for each that holds one, else 0."""
-        finite = ~jnp.isinf(x)
+        infinite = jnp.isinf(x)
         event_ndims = self.bijector.x_event_ndims  # that of `preprocess` on both of its sides
-        every = jnp.all(finite, axis=tuple(range(x.ndim - event_ndims, x.ndim)))
-        log_det = jnp.where(every, 0.0, -jnp.inf).astype(jnp.result_type(x, jnp.float32))
-        return jnp.where(finite, x, 0), log_det
+        return jnp.where(infinite, 0, x), sum_event(jnp.where(infinite, -jnp.inf, jnp.zeros_like(x)), event_ndims)
 
     def sample_base(self, key: Key, shape: Shape, context: Array | None, temperature: float | Array) -> Array:
         """Latents, from one key or from one key each."""

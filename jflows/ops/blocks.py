@@ -6,6 +6,7 @@ leave the cache as soon as there are a few thousand elements, and new memory cos
 bandwidth, and want all elements at once. Attention over many tokens is another such map, with a row for each example.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jflows.errors import InvalidValueError
+from jflows.ops.numerics import promoting
+from jflows.ops.primitives import as_computed
 from jflows.typing import Array
 
 BLOCK_BYTES = 2**20
@@ -22,8 +26,8 @@ BLOCK_BYTES = 2**20
 Map = Callable[[Array, Array], tuple[Array, Array]]
 
 
-def in_blocks(run: Map, values: Array, params: Array) -> tuple[Array, Array]:
-    """`run(values, params)`, in blocks of rows where the program runs on a CPU, and at once elsewhere.
+def in_blocks(run: Callable[..., tuple[Array, Array]], values: Array, params: Array, *more: Array) -> Any:
+    """`run(values, params, *more)`, in blocks of rows where the program runs on a CPU, and at once elsewhere.
 
     The backward pass computes it again, see `rows_in_blocks`.
 
@@ -31,16 +35,61 @@ def in_blocks(run: Map, values: Array, params: Array) -> tuple[Array, Array]:
       run: elementwise in the leading axes, with two results of the shape of `values`.
       values: any reals.
       params: its parameters. Where they are shared by a batch, or few, nothing is cut.
+      more: what else it takes of each row.
     Shapes:
-      values: [*batch, dim], params: [*batch, rows, dim] -> [*batch, dim] twice.
+      values: [*batch, dim], params: [*batch, rows, dim], more: [*batch, ...] -> [*batch, dim] twice.
     """
-    batch = values.shape[:-1]
-    if params.shape[:-2] != batch or not all(isinstance(length, int) for length in params.shape):
-        return jax.checkpoint(run, prevent_cse=False)(values, params)  # a length may be open in an exported program
-    rows = [part.reshape(math.prod(batch), *part.shape[len(batch) :]) for part in (values, params)]
+    batch, arrays = values.shape[:-1], (values, params, *more)
+    has_open = not all(isinstance(length, int) for length in params.shape)  # in an exported program
+    if has_open or any(array.shape[: len(batch)] != batch for array in arrays) or params.ndim != len(batch) + 2:
+        return jax.checkpoint(run, prevent_cse=False)(*arrays)
+    rows = [array.reshape(math.prod(batch), *array.shape[len(batch) :]) for array in arrays]
     row_bytes = math.prod(params.shape[-2:]) * params.dtype.itemsize
     one, other = rows_in_blocks(run, *rows, row_bytes=row_bytes)
     return one.reshape(values.shape), other.reshape(values.shape)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def side_by_side(run: Map, values: Array, params: Array) -> tuple[Array, Array]:
+    """`run(values, params)` for parameters with those of one element side by side, as they come from elsewhere.
+
+    On a CPU, they are brought into the order of `run` block by block. To move all of them first takes new memory for a
+    second copy, and longer than a spline.
+
+    Args:
+      run: `forward_and_log_det` or `inverse_and_log_det` of an inner map.
+      values: any reals.
+      params: the parameters of each of them.
+    Shapes:
+      values: [*batch, dim], params: [*batch, dim, num_params] -> [*batch, dim] twice.
+    Raises:
+      InvalidValueError: if there are not as many parameters for each value.
+    Example:
+      >>> inner = jflows.RationalQuadraticSpline()
+      >>> x, log_slope = side_by_side(inner.forward_and_log_det, jnp.ones((5, 2)), jnp.zeros((5, 2, 25)))
+      >>> float(x[0, 0])
+      1.0
+    """
+    if params.shape[:-1] != values.shape:
+        rule = f"must be [..., num_params] with values of shape {values.shape} in front"
+        raise InvalidValueError("side_by_side", "params", rule, f"shape {params.shape}")
+    return in_blocks(lambda values, params: run(values, as_computed(_rows_first(params))), values, params)
+
+
+@side_by_side.defjvp
+@promoting
+def _side_by_side_jvp(run, primals, tangents):
+    def pushed(values: Array, params: Array, values_dot: Array, params_dot: Array) -> tuple[Array, Array]:
+        return jax.jvp(run, (values, as_computed(_rows_first(params))), (values_dot, params_dot))[1]
+
+    (values, params), (values_dot, params_dot) = primals, tangents
+    # Gradients are put down block by block in the order of `run`, and moved at the end: a loop that writes into a stack
+    # across its rows does not vectorise.
+    return side_by_side(run, values, params), in_blocks(pushed, values, params, values_dot, _rows_first(params_dot))
+
+
+def _rows_first(params: Array) -> Array:
+    return params.swapaxes(-1, -2)
 
 
 def rows_in_blocks(run: Callable[..., Any], *arrays: Array, row_bytes: int) -> Any:

@@ -153,6 +153,18 @@ for _operation in (_as_computed, _gradient_as_computed):
     _operation.has_batching(lambda arrays, axes: (arrays[0], axes[0]))
 
 
+def as_computed(x: Array) -> Array:
+    """The array itself, which XLA computes on a CPU before anything reads it, and its cotangent likewise.
+
+    What moves an array in memory is otherwise done again in each loop that reads it, which then does not vectorise.
+    Under `vmap`, XLA is free to do so.
+
+    Args:
+      x: any shape; real and floating.
+    """
+    return _as_computed(x)
+
+
 def gradient_as_computed(x: Array) -> Array:
     """The array itself, whose cotangent XLA computes on a CPU as the program says, before anything reads it.
 
