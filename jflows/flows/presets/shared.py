@@ -47,6 +47,7 @@ ImageShape = Annotated[
         low=1,
         axes=3,
         noun="(height, width, channels)",
+        fix="Gray images are (height, width, 1); vectors are for another preset, such as realnvp.",
         from_data=True,
     ),
 ]
