@@ -19,10 +19,10 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jflows.bench.machine import milliseconds, peaks
 from jflows.bench.results import OURS, Row, Rows
-from jflows.bijectors import Bijector, InnerMap
+from jflows.bijectors import Bijector, InnerMap, side_by_side
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
 from jflows.flows import Density, Flow
-from jflows.ops import Domain, side_by_side
+from jflows.ops import Domain
 from jflows.ops.programs import function_values, product_flops
 from jflows.options import Count, EventShape, check_call
 from jflows.testing.common import cast, noise_rngs, perturb
@@ -92,10 +92,10 @@ def _of_inner_map(subject: InnerMap, shape: Shape, dtype: str, draw: Draw | None
     raw = cast(jnp.asarray(np.random.default_rng(1).standard_normal((*shape, subject.num_params))), dtype)
 
     def forward(raw: Array, z: Array) -> tuple[Array, Array]:
-        return side_by_side(subject.forward_and_log_det, z, raw)
+        return side_by_side(subject, "forward_and_log_det", z, raw)
 
     def inverse(raw: Array, x: Array) -> tuple[Array, Array]:
-        return side_by_side(subject.inverse_and_log_det, x, raw)
+        return side_by_side(subject, "inverse_and_log_det", x, raw)
 
     return _both_ways(forward, inverse, raw, x)
 

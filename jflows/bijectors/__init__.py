@@ -22,6 +22,7 @@ from jflows.bijectors.inner import Elementwise as Elementwise
 from jflows.bijectors.inner import InnerMap as InnerMap
 from jflows.bijectors.inner import PReLU as PReLU
 from jflows.bijectors.inner import Shift as Shift
+from jflows.bijectors.inner import side_by_side as side_by_side
 from jflows.bijectors.integral import MonotoneIntegral as MonotoneIntegral
 from jflows.bijectors.linear import DiagonalLinear as DiagonalLinear
 from jflows.bijectors.linear import InvertibleLinear as InvertibleLinear

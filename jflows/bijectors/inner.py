@@ -5,20 +5,26 @@ how many parameters an element takes, and write the two directions.
 """
 
 import abc
+import functools
 from typing import Annotated, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jflows.bijectors.base import SameShape
-from jflows.errors import InvalidValueError
+from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
 from jflows.modules import Module
 from jflows.ops.affine import SCALE_KINDS, bounded_log_scale, shifted_and_scaled
+from jflows.ops.blocks import in_blocks
 from jflows.ops.masks import cut_rows, take
-from jflows.ops.numerics import sum_event
+from jflows.ops.numerics import promoting, sum_event
+from jflows.ops.primitives import as_computed
 from jflows.options import Ndims, Option, Positive
 from jflows.typing import Array
+
+METHODS = ("forward_and_log_det", "inverse_and_log_det")
 
 
 class InnerMap(Module, abc.ABC):
@@ -26,7 +32,7 @@ class InnerMap(Module, abc.ABC):
 
     Shapes:
       x, z, log_det: [..., dim]; params: [..., num_params, dim]. The dimension is last, so that every operation of a
-      spline runs over a contiguous axis. Parameters [..., dim, num_params] go through `jflows.ops.side_by_side`.
+      spline runs over a contiguous axis. Parameters [..., dim, num_params] go through `side_by_side`.
     """
 
     # What errors say where one is given in place of a bijector.
@@ -57,6 +63,66 @@ class InnerMap(Module, abc.ABC):
         """
         del column
         return self.forward_and_log_det(z, params)
+
+
+def side_by_side(inner: InnerMap, method: str, values: Array, params: Array) -> tuple[Array, Array]:
+    """Runs an inner map on parameters with those of one element side by side, as they come from other libraries.
+
+    On a CPU, they are brought into the order of the map block by block. To move all of them first takes new memory for
+    a second copy, and longer than a spline. A map inside of a Linen module gets them moved first.
+
+    Args:
+      inner: an inner map.
+      method: "forward_and_log_det" or "inverse_and_log_det".
+      values: any reals.
+      params: the parameters of each of them.
+    Shapes:
+      values: [*batch, dim], params: [*batch, dim, num_params] -> [*batch, dim] twice.
+    Raises:
+      InvalidTypeError: if `inner` is no inner map.
+      InvalidValueError: for another method, or if there are not `num_params` parameters for each value.
+    Example:
+      >>> inner = RationalQuadraticSpline()
+      >>> x, log_slope = side_by_side(inner, "forward_and_log_det", jnp.ones((5, 2)), jnp.zeros((5, 2, 25)))
+      >>> float(x[0, 0])
+      1.0
+    """
+    if not isinstance(inner, InnerMap):
+        raise InvalidTypeError("side_by_side", "inner", "must be an inner map, such as Affine()", kind_of(inner))
+    check_choice("side_by_side", "method", method, METHODS)
+    wanted = (*jnp.shape(values), inner.num_params)
+    if len(wanted) < 2 or jnp.shape(params) != wanted:
+        rule = f"must be [*batch, dim] and [*batch, dim, {inner.num_params}]"
+        got = f"{jnp.shape(values)} and {jnp.shape(params)}"
+        raise InvalidValueError("side_by_side", ("values", "params"), rule, got)
+    values, params = jnp.asarray(values), jnp.asarray(params)
+    if inner.scope is not None:  # what it reads or writes there, no rule of derivatives sees
+        return getattr(inner, method)(values, params.swapaxes(-1, -2))
+    return _side_by_side(inner, method, values, params)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _side_by_side(inner: InnerMap, method: str, values: Array, params: Array) -> tuple[Array, Array]:
+    run = getattr(inner, method)
+    return in_blocks(lambda values, params: run(values, _in_order(params)), values, params)
+
+
+@_side_by_side.defjvp
+@promoting
+def _side_by_side_jvp(inner, method, primals, tangents):
+    def pushed(values: Array, params: Array, values_dot: Array, params_dot: Array) -> tuple[Array, Array]:
+        return jax.jvp(getattr(inner, method), (values, _in_order(params)), (values_dot, params_dot))[1]
+
+    (values, params), (values_dot, params_dot) = primals, tangents
+    # Gradients are put down block by block in the order of the map, and moved at the end: a loop that writes into a
+    # stack across its rows does not vectorise.
+    tangent = in_blocks(pushed, values, params, values_dot, params_dot.swapaxes(-1, -2))
+    return _side_by_side(inner, method, values, params), tangent
+
+
+def _in_order(params: Array) -> Array:
+    """[..., dim, num_params] -> [..., num_params, dim]."""
+    return as_computed(params.swapaxes(-1, -2))
 
 
 class Shift(InnerMap):

@@ -3,7 +3,6 @@
 from jflows.ops.affine import bounded_log_scale, whitening
 from jflows.ops.attention import self_attention
 from jflows.ops.autoregressive import made_degrees, made_masks
-from jflows.ops.blocks import side_by_side
 from jflows.ops.conv import conv2d
 from jflows.ops.domain import Domain
 from jflows.ops.linear import (
@@ -65,7 +64,6 @@ __all__ = [
     "rational_quadratic",
     "rational_quadratic_inverse",
     "self_attention",
-    "side_by_side",
     "skew_exp",
     "skew_matrix",
     "squeeze",

@@ -6,7 +6,6 @@ leave the cache as soon as there are a few thousand elements, and new memory cos
 bandwidth, and want all elements at once. Attention over many tokens is another such map, with a row for each example.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jflows.errors import InvalidValueError
-from jflows.ops.numerics import promoting
-from jflows.ops.primitives import as_computed
 from jflows.typing import Array
 
 BLOCK_BYTES = 2**20
@@ -47,49 +43,6 @@ def in_blocks(run: Callable[..., tuple[Array, Array]], values: Array, params: Ar
     row_bytes = math.prod(params.shape[-2:]) * params.dtype.itemsize
     one, other = rows_in_blocks(run, *rows, row_bytes=row_bytes)
     return one.reshape(values.shape), other.reshape(values.shape)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def side_by_side(run: Map, values: Array, params: Array) -> tuple[Array, Array]:
-    """`run(values, params)` for parameters with those of one element side by side, as they come from elsewhere.
-
-    On a CPU, they are brought into the order of `run` block by block. To move all of them first takes new memory for a
-    second copy, and longer than a spline.
-
-    Args:
-      run: `forward_and_log_det` or `inverse_and_log_det` of an inner map.
-      values: any reals.
-      params: the parameters of each of them.
-    Shapes:
-      values: [*batch, dim], params: [*batch, dim, num_params] -> [*batch, dim] twice.
-    Raises:
-      InvalidValueError: if there are not as many parameters for each value.
-    Example:
-      >>> inner = jflows.RationalQuadraticSpline()
-      >>> x, log_slope = side_by_side(inner.forward_and_log_det, jnp.ones((5, 2)), jnp.zeros((5, 2, 25)))
-      >>> float(x[0, 0])
-      1.0
-    """
-    if params.shape[:-1] != values.shape:
-        rule = f"must be [..., num_params] with values of shape {values.shape} in front"
-        raise InvalidValueError("side_by_side", "params", rule, f"shape {params.shape}")
-    return in_blocks(lambda values, params: run(values, as_computed(_rows_first(params))), values, params)
-
-
-@side_by_side.defjvp
-@promoting
-def _side_by_side_jvp(run, primals, tangents):
-    def pushed(values: Array, params: Array, values_dot: Array, params_dot: Array) -> tuple[Array, Array]:
-        return jax.jvp(run, (values, as_computed(_rows_first(params))), (values_dot, params_dot))[1]
-
-    (values, params), (values_dot, params_dot) = primals, tangents
-    # Gradients are put down block by block in the order of `run`, and moved at the end: a loop that writes into a stack
-    # across its rows does not vectorise.
-    return side_by_side(run, values, params), in_blocks(pushed, values, params, values_dot, _rows_first(params_dot))
-
-
-def _rows_first(params: Array) -> Array:
-    return params.swapaxes(-1, -2)
 
 
 def rows_in_blocks(run: Callable[..., Any], *arrays: Array, row_bytes: int) -> Any:
@@ -128,6 +81,6 @@ def rows_in_blocks(run: Callable[..., Any], *arrays: Array, row_bytes: int) -> A
 
 def _block_size(num: int, row_bytes: int) -> int:
     """Rows of a block: about BLOCK_BYTES, and a divisor of all rows if there is one near."""
-    most = max(1, BLOCK_BYTES // row_bytes)
+    most = max(1, BLOCK_BYTES // max(1, row_bytes))
     divisors = [size for size in range(most, most // 2, -1) if num % size == 0]
     return divisors[0] if divisors else most

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from jflows import bijectors as b
-from jflows.errors import InvalidValueError
-from jflows.ops import blocks, self_attention, side_by_side
+from jflows.ops import blocks, self_attention
 
 SPLINE = b.RationalQuadraticSpline(4, 2.0, boundary="learned")
 DIM = 3
@@ -78,64 +77,6 @@ def test_the_gradient_needs_memory_for_one_block(small):
     loss = lambda z, params: sum(jnp.sum(part) for part in SPLINE.forward_and_log_det(z, params))
     planned = lambda num: jax.jit(jax.grad(loss)).lower(*drawn(num)).compile().memory_analysis().temp_size_in_bytes
     assert planned(400) < 1.5 * planned(40)
-
-
-def moved_first(run):
-    """What `side_by_side` is to equal."""
-    return lambda values, params: run(values, params.swapaxes(-1, -2))
-
-
-def moved_in_blocks(run):
-    return lambda values, params: side_by_side(run, values, params)
-
-
-@pytest.mark.by_default("rest")
-@pytest.mark.parametrize("batch", [(8,), (11,), (2, 7), ()], ids=["whole", "rest", "axes", "one"])
-def test_parameters_side_by_side(batch, small):
-    values, params = drawn(*batch)
-    params = params.swapaxes(-1, -2)
-
-    def everything(moved):
-        def run(values, params):
-            forward, inverse = moved(SPLINE.forward_and_log_det), moved(SPLINE.inverse_and_log_det)
-            outputs, pull = jax.vjp(forward, values, params)
-            loss = lambda params: sum(jnp.sum(jnp.sin(part)) for part in inverse(values, params))
-            twice = jax.jvp(jax.grad(loss), (params,), (jnp.cos(params),))
-            return outputs, pull(outputs), jax.jvp(inverse, (values, params), (values, params)), twice
-
-        return traced(run)(values, params)
-
-    expected, found = everything(moved_first), everything(moved_in_blocks)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), found, expected)
-
-
-def test_transforms_of_parameters_side_by_side(small):
-    values, params = drawn(9)
-    params = params.swapaxes(-1, -2)
-    gradient = lambda moved: jax.grad(
-        lambda values, params: sum(jnp.sum(part) for part in moved(SPLINE.inverse_and_log_det)(values, params)), (0, 1)
-    )
-    expected, run = traced(gradient(moved_first))(values, params), gradient(moved_in_blocks)
-    same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-    stacked = traced(jax.vmap(run))(np.stack([values, values]), np.stack([params, params]))
-    jax.tree.map(lambda one, all_of: same(all_of, [one, one]), expected, stacked)
-    _, scanned = jax.lax.scan(lambda carry, _: (carry, run(carry, params)), values, None, length=2)
-    jax.tree.map(lambda one, all_of: same(all_of, [one, one]), expected, scanned)
-    assert [loops(run, values, params, platform=platform) for platform in ("cuda", "tpu")] == [0, 0]
-
-
-def test_parameters_side_by_side_are_not_copied():
-    values, params = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((60_000, 8), (60_000, 8, 13)))
-    planned = jax.jit(moved_in_blocks(SPLINE.inverse_and_log_det)).lower(values, params).compile().memory_analysis()
-    assert planned.temp_size_in_bytes < 60_000 * 8 * 13 * 4 / 4
-
-
-def test_parameters_side_by_side_of_another_shape():
-    values, params = drawn(9)
-    with pytest.raises(
-        InvalidValueError, match=r"must be \[\.\.\., num_params\] with values of shape \(9, 3\) in front"
-    ):
-        side_by_side(SPLINE.forward_and_log_det, values, params)
 
 
 TOKENS, WIDTH = 16, 2  # more pairs of tokens than numbers in queries, keys and values
