@@ -82,8 +82,7 @@ def side_by_side(inner: InnerMap, method: str, values: Array, params: Array) -> 
       InvalidTypeError: if `inner` is no inner map.
       InvalidValueError: for another method, or if there are not `num_params` parameters for each value.
     Example:
-      >>> inner = RationalQuadraticSpline()
-      >>> x, log_slope = side_by_side(inner, "forward_and_log_det", jnp.ones((5, 2)), jnp.zeros((5, 2, 25)))
+      >>> x, log_slope = side_by_side(Affine(), "forward_and_log_det", jnp.ones((5, 3)), jnp.zeros((5, 3, 2)))
       >>> float(x[0, 0])
       1.0
     """
