@@ -1,4 +1,4 @@
-"""`stored` and the gradients of `product` change no number, and are computed otherwise on a CPU alone."""
+"""`stored`, `as_computed` and the gradients of `product` change no number, and are computed otherwise on a CPU alone."""
 
 import functools
 
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from jflows.ops.numerics import product
-from jflows.ops.primitives import stored
+from jflows.ops.primitives import as_computed, stored
 
 
-def test_it_is_the_identity_in_all_transformations():
+@pytest.mark.parametrize("same", [stored, as_computed])
+def test_it_is_the_identity_in_all_transformations(same):
     x = jnp.array([0.5, -jnp.inf, jnp.nan, 3e-300])
-    for run in (stored, jax.jit(stored), jax.vmap(stored), jax.vmap(jax.jit(stored))):
+    for run in (same, jax.jit(same), jax.vmap(same), jax.vmap(jax.jit(same))):
         np.testing.assert_array_equal(run(x), x)
-    bent = lambda x: jnp.sum(stored(x) ** 3)
+    bent = lambda x: jnp.sum(same(x) ** 3)
     y = jnp.arange(1.0, 4.0)
     np.testing.assert_allclose(jax.grad(bent)(y), 3 * y**2, rtol=1e-15)
     np.testing.assert_allclose(jax.hessian(bent)(y), np.diag(6 * y), rtol=1e-15)
@@ -26,6 +27,12 @@ def test_it_is_the_identity_in_all_transformations():
 def test_types_are_kept(dtype):
     x = jnp.linspace(-3, 3, 7, dtype=dtype)
     assert jax.jit(stored)(x).dtype == x.dtype and bool(jnp.all(jax.jit(stored)(x) == x))
+
+
+def test_it_is_a_barrier_on_a_cpu_and_nothing_elsewhere():
+    run = jax.jit(as_computed).trace(jnp.ones(3))
+    found = [run.lower(lowering_platforms=(name,)).as_text().count("barrier") for name in ("cpu", "cuda", "tpu")]
+    assert found[0] > 0 and found[1:] == [0, 0]
 
 
 def test_it_is_a_sum_on_a_cpu_and_nothing_elsewhere():
