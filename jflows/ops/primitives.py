@@ -5,7 +5,8 @@ kind of rule. It is used, instead of `jax.custom_jvp` and `jax.custom_vjp`, wher
 is linear in each argument for transposition, whose platform is known only when it is lowered, and a mark that is
 refused by derivatives in forward mode.
 
-Operations that say what a program holds in memory are here too: `relu`, `stored`, `as_computed` and `gradient_as_computed`.
+Operations that say what a program holds in memory are here too: `relu`, `stored`, `as_computed` and
+`gradient_as_computed`.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""`stored`, `as_computed` and the gradients of `product` change no number, and are computed otherwise on a CPU alone."""
+"""`stored`, `as_computed` and gradients of `product` change no number, and are computed otherwise on a CPU alone."""
 
 import functools
 
