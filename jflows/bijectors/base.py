@@ -25,6 +25,9 @@ from jflows.typing import Array, Key, Shape
 # JAX calls programs with effects by a slower path (70 microseconds more).
 FINITE_CHECKS = contextvars.ContextVar("finite_checks", default=False)
 
+METHODS = ("forward_and_log_det", "inverse_and_log_det")
+"""The two directions of bijectors and inner maps, each with its log-det."""
+
 
 class Part(NamedTuple):
     """A bijector that another one is made of.

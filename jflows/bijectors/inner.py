@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jflows.bijectors.base import SameShape
+from jflows.bijectors.base import METHODS, SameShape
 from jflows.errors import InvalidTypeError, InvalidValueError, check_choice, kind_of
 from jflows.modules import Module
 from jflows.ops.affine import SCALE_KINDS, bounded_log_scale, shifted_and_scaled
@@ -23,8 +23,6 @@ from jflows.ops.numerics import promoting, sum_event
 from jflows.ops.primitives import as_computed
 from jflows.options import Ndims, Option, Positive
 from jflows.typing import Array
-
-METHODS = ("forward_and_log_det", "inverse_and_log_det")
 
 
 class InnerMap(Module, abc.ABC):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jflows.bijectors.base import FINITE_CHECKS, Bijector, Part, SameShape
+from jflows.bijectors.base import FINITE_CHECKS, METHODS, Bijector, Part, SameShape
 from jflows.errors import InvalidValueError
 from jflows.modules import variables_known
 from jflows.ops import varying
@@ -172,8 +172,7 @@ class _Steps:
 
     @property
     def inverse_method(self) -> str:
-        both = ("forward_and_log_det", "inverse_and_log_det")
-        return both[1 - both.index(self.method)]
+        return METHODS[1 - METHODS.index(self.method)]
 
     @property
     def reverse(self) -> bool:

@@ -19,10 +19,10 @@ from jflows.typing import Array
 BLOCK_BYTES = 2**20
 """Of the largest arrays of a block, which fit the second cache of common CPUs beside what is made of them."""
 
-Map = Callable[[Array, Array], tuple[Array, Array]]
 
-
-def in_blocks(run: Callable[..., tuple[Array, Array]], values: Array, params: Array, *more: Array) -> Any:
+def in_blocks(
+    run: Callable[..., tuple[Array, Array]], values: Array, params: Array, *more: Array
+) -> tuple[Array, Array]:
     """`run(values, params, *more)`, in blocks of rows where the program runs on a CPU, and at once elsewhere.
 
     The backward pass computes it again, see `rows_in_blocks`.
@@ -33,7 +33,8 @@ def in_blocks(run: Callable[..., tuple[Array, Array]], values: Array, params: Ar
       params: its parameters. Where they are shared by a batch, or few, nothing is cut.
       more: what else it takes of each row.
     Shapes:
-      values: [*batch, dim], params: [*batch, rows, dim], more: [*batch, ...] -> [*batch, dim] twice.
+      values: [*batch, dim], params: [*batch, rows, dim] or [*batch, dim, rows], more: [*batch, ...]
+        -> [*batch, dim] twice.
     """
     batch, arrays = values.shape[:-1], (values, params, *more)
     has_open = not all(isinstance(length, int) for length in params.shape)  # in an exported program
